@@ -1,0 +1,1 @@
+//! tollgate: a Proxy-Wasm filter.
