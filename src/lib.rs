@@ -1,1 +1,19 @@
-//! tollgate: a Proxy-Wasm filter.
+//! tollgate: a Proxy-Wasm filter that meters the tokens of LLM responses and enforces limits.
+//!
+//! The way of a request is the layout of the source: [`admit`] decides, [`meter`] reads the
+//! response, [`settle`] charges it, against counters kept by [`storage`]. [`stream`] is the state
+//! machine of one exchange; [`host`] is all that is asked of Envoy.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod host;
+pub mod meter;
+pub mod storage;

@@ -1,0 +1,1 @@
+//! The host on the ABI.

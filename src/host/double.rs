@@ -1,0 +1,296 @@
+//! An Envoy for tests: it records what was asked of it, and can be told to fail any call.
+//!
+//! Several filters can share one, as the workers of an Envoy share its memory.
+
+use super::{
+    Buffer, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, LogLevel,
+    MetricId, MetricKind, Result, SharedData,
+};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+
+/// A kind of call to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Call {
+    Headers(HeaderMap),
+    SetHeader(HeaderMap),
+    RemoveHeader(HeaderMap),
+    Property,
+    SetFilterState,
+    Buffer(Buffer),
+    ReplaceBuffer(Buffer),
+    SharedData,
+    SetSharedData,
+    Now,
+    Resume(Direction),
+    Reply,
+    SetEffectiveContext,
+    CallGrpc,
+    DefineMetric,
+    AddToMetric,
+    SetTickPeriod,
+}
+
+/// A reply that was sent, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentReply {
+    /// HTTP status.
+    pub status: u16,
+    /// Response code details.
+    pub details: String,
+    /// Headers, values read as text.
+    pub headers: Vec<(String, String)>,
+    /// The body, read as text.
+    pub body: String,
+    /// gRPC status.
+    pub grpc_status: i32,
+}
+
+impl SentReply {
+    /// The value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// The double. All state is open to the test.
+#[derive(Debug, Default)]
+pub struct Double {
+    /// Header maps; a map that is absent answers [`HostError::BadArgument`].
+    pub headers: RefCell<HashMap<HeaderMap, Vec<(String, Vec<u8>)>>>,
+    /// Properties by their path.
+    pub properties: RefCell<HashMap<Vec<String>, Vec<u8>>>,
+    /// Filter state that was set.
+    pub filter_state: RefCell<BTreeMap<String, String>>,
+    /// Buffers; absent ones answer [`HostError::BadArgument`].
+    pub buffers: RefCell<HashMap<Buffer, Vec<u8>>>,
+    /// Shared data with the number of the last write.
+    pub shared: RefCell<HashMap<Vec<u8>, (Vec<u8>, u32)>>,
+    /// The clock, in nanoseconds.
+    pub clock: Cell<u64>,
+    /// Directions that were resumed, in order.
+    pub resumed: RefCell<Vec<Direction>>,
+    /// Replies that were sent.
+    pub replies: RefCell<Vec<SentReply>>,
+    /// gRPC methods called, with their messages.
+    pub grpc: RefCell<Vec<(String, Vec<u8>)>>,
+    /// Metrics by name.
+    pub metrics: RefCell<Vec<(String, i64)>>,
+    /// Lines logged.
+    pub log: RefCell<Vec<(LogLevel, String)>>,
+    /// Every call, in order.
+    pub calls: RefCell<Vec<Call>>,
+    failures: RefCell<HashMap<Call, (u32, HostError)>>,
+    writes: Cell<u32>,
+}
+
+// === impl Double ===
+
+impl Double {
+    /// Makes the next `times` calls of a kind fail.
+    pub fn fail(&self, call: Call, times: u32, error: HostError) {
+        self.failures.borrow_mut().insert(call, (times, error));
+    }
+
+    /// How often a call was made.
+    #[must_use]
+    pub fn count(&self, call: Call) -> usize {
+        self.calls.borrow().iter().filter(|c| **c == call).count()
+    }
+
+    /// Gives a map its headers.
+    pub fn set_headers(&self, map: HeaderMap, headers: &[(&str, &str)]) {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+            .collect();
+        self.headers.borrow_mut().insert(map, headers);
+    }
+
+    /// Gives a property its value.
+    pub fn set_property(&self, path: &[&str], value: &[u8]) {
+        let path = path.iter().map(|part| (*part).to_owned()).collect();
+        self.properties.borrow_mut().insert(path, value.to_vec());
+    }
+
+    /// Gives a buffer its bytes.
+    pub fn set_buffer(&self, buffer: Buffer, bytes: &[u8]) {
+        self.buffers.borrow_mut().insert(buffer, bytes.to_vec());
+    }
+
+    /// The value of a metric; 0 when it was never defined.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> i64 {
+        self.metrics
+            .borrow()
+            .iter()
+            .find(|(key, _)| key == name)
+            .map_or(0, |(_, value)| *value)
+    }
+
+    fn called(&self, call: Call) -> Result<()> {
+        self.calls.borrow_mut().push(call);
+        match self.failures.borrow_mut().get_mut(&call) {
+            Some((times, error)) if *times > 0 => {
+                *times = times.saturating_sub(1);
+                Err(*error)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl SharedData for Double {
+    fn shared_data(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>> {
+        self.called(Call::SharedData)?;
+        Ok(self.shared.borrow().get(key).cloned())
+    }
+
+    fn set_shared_data(&self, key: &[u8], value: &[u8], expected: u32) -> Result<()> {
+        self.called(Call::SetSharedData)?;
+        let mut shared = self.shared.borrow_mut();
+        if let Some((_, written)) = shared.get(key)
+            && expected != 0
+            && expected != *written
+        {
+            return Err(HostError::CasMismatch);
+        }
+        self.writes.set(self.writes.get().saturating_add(1));
+        shared.insert(key.to_vec(), (value.to_vec(), self.writes.get()));
+        Ok(())
+    }
+}
+
+impl Host for Double {
+    fn headers(&self, map: HeaderMap) -> Result<Headers> {
+        self.called(Call::Headers(map))?;
+        let headers = self.headers.borrow();
+        let pairs = headers.get(&map).ok_or(HostError::BadArgument)?;
+        Ok(Headers::from_pairs(
+            pairs
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_slice())),
+        ))
+    }
+
+    fn set_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<()> {
+        self.called(Call::SetHeader(map))?;
+        let mut headers = self.headers.borrow_mut();
+        let pairs = headers.get_mut(&map).ok_or(HostError::BadArgument)?;
+        pairs.retain(|(key, _)| key != name);
+        pairs.push((name.to_owned(), value.to_vec()));
+        Ok(())
+    }
+
+    fn remove_header(&self, map: HeaderMap, name: &str) -> Result<()> {
+        self.called(Call::RemoveHeader(map))?;
+        let mut headers = self.headers.borrow_mut();
+        let pairs = headers.get_mut(&map).ok_or(HostError::BadArgument)?;
+        pairs.retain(|(key, _)| key != name);
+        Ok(())
+    }
+
+    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>> {
+        self.called(Call::Property)?;
+        let path: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
+        Ok(self.properties.borrow().get(&path).cloned())
+    }
+
+    fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<()> {
+        self.called(Call::SetFilterState)?;
+        let value = String::from_utf8_lossy(value).into_owned();
+        self.filter_state.borrow_mut().insert(key.to_owned(), value);
+        Ok(())
+    }
+
+    fn buffer(&self, buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>> {
+        self.called(Call::Buffer(buffer))?;
+        let buffers = self.buffers.borrow();
+        let bytes = buffers.get(&buffer).ok_or(HostError::BadArgument)?;
+        Ok(bytes.iter().skip(start).take(max).copied().collect())
+    }
+
+    fn replace_buffer(&self, buffer: Buffer, bytes: &[u8]) -> Result<()> {
+        self.called(Call::ReplaceBuffer(buffer))?;
+        self.buffers.borrow_mut().insert(buffer, bytes.to_vec());
+        Ok(())
+    }
+
+    fn now(&self) -> Result<u64> {
+        self.called(Call::Now)?;
+        Ok(self.clock.get())
+    }
+
+    fn resume(&self, direction: Direction) -> Result<()> {
+        self.called(Call::Resume(direction))?;
+        self.resumed.borrow_mut().push(direction);
+        Ok(())
+    }
+
+    fn reply(&self, reply: &LocalReply<'_>) -> Result<()> {
+        self.called(Call::Reply)?;
+        self.replies.borrow_mut().push(SentReply {
+            status: reply.status,
+            details: reply.details.to_owned(),
+            headers: reply
+                .headers
+                .iter()
+                .map(|(name, value)| {
+                    let value = String::from_utf8_lossy(value).into_owned();
+                    ((*name).to_owned(), value)
+                })
+                .collect(),
+            body: String::from_utf8_lossy(reply.body).into_owned(),
+            grpc_status: reply.grpc_status,
+        });
+        Ok(())
+    }
+
+    fn set_effective_context(&self, _context: u32) -> Result<()> {
+        self.called(Call::SetEffectiveContext)
+    }
+
+    fn call_grpc(&self, call: &GrpcCall<'_>) -> Result<u32> {
+        self.called(Call::CallGrpc)?;
+        let mut grpc = self.grpc.borrow_mut();
+        grpc.push((call.method.to_owned(), call.message.to_vec()));
+        u32::try_from(grpc.len()).map_err(|_| HostError::InternalFailure)
+    }
+
+    fn define_metric(&self, _kind: MetricKind, name: &str) -> Result<MetricId> {
+        self.called(Call::DefineMetric)?;
+        let mut metrics = self.metrics.borrow_mut();
+        let index = metrics
+            .iter()
+            .position(|(key, _)| key == name)
+            .unwrap_or_else(|| {
+                metrics.push((name.to_owned(), 0));
+                metrics.len().saturating_sub(1)
+            });
+        u32::try_from(index)
+            .map(MetricId)
+            .map_err(|_| HostError::InternalFailure)
+    }
+
+    fn add_to_metric(&self, metric: MetricId, amount: i64) -> Result<()> {
+        self.called(Call::AddToMetric)?;
+        let mut metrics = self.metrics.borrow_mut();
+        let index = usize::try_from(metric.0).map_err(|_| HostError::BadArgument)?;
+        let (_, value) = metrics.get_mut(index).ok_or(HostError::NotFound)?;
+        *value = value.saturating_add(amount);
+        Ok(())
+    }
+
+    fn set_tick_period(&self, _milliseconds: u32) -> Result<()> {
+        self.called(Call::SetTickPeriod)
+    }
+
+    fn log(&self, level: LogLevel, message: &str) {
+        self.log.borrow_mut().push((level, message.to_owned()));
+    }
+}

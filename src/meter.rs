@@ -1,0 +1,1 @@
+//! Reads the tokens that a response used, as its bytes pass.

@@ -1,0 +1,1 @@
+//! Counters: how much of each limit is used.
