@@ -1,1 +1,306 @@
-//! The host on the ABI.
+//! The host on Proxy-Wasm's ABI, version 0.2.1.
+//!
+//! The SDK's own wrappers end the VM on a status they do not expect and on bytes that are not
+//! UTF-8 (one header of a client is enough), so the calls are made here, with every status
+//! returned. The SDK's dispatcher is used as it is; gRPC calls go through the SDK because its
+//! dispatcher has to know their tokens.
+
+use super::{
+    Buffer, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, LogLevel,
+    MetricId, MetricKind, Result, SharedData,
+};
+use std::ptr;
+use std::time::Duration;
+
+/// Envoy, as the module sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Abi;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_set_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        replaced: usize,
+        data: *const u8,
+        size: usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, size: usize) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        cas: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        size: usize,
+        cas: u32,
+    ) -> u32;
+    fn proxy_continue_stream(direction: u32) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, amount: i64) -> u32;
+}
+
+/// Success, or the error that a status stands for.
+fn check(status: u32) -> Result<()> {
+    HostError::from_status(status).map_or(Ok(()), Err)
+}
+
+/// Bytes that Envoy returns: it allocates them with the module's allocator and gives them away.
+fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>> {
+    let mut data: *mut u8 = ptr::null_mut();
+    let mut size: usize = 0;
+    check(call(&raw mut data, &raw mut size))?;
+    if data.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: Envoy got `data` from `proxy_on_memory_allocate(size)`, which hands out a boxed
+    // slice of exactly that size, and wrote all of it.
+    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// The ABI's form of a property path: its parts, each but the last followed by a zero byte.
+fn joined(path: &[&str]) -> Vec<u8> {
+    path.join("\0").into_bytes()
+}
+
+/// The ABI's form of a header map: see [`Headers::from_abi`].
+fn serialised(pairs: &[(&str, &[u8])]) -> Vec<u8> {
+    let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = word(pairs.len()).to_vec();
+    for (name, value) in pairs {
+        bytes.extend(word(name.len()));
+        bytes.extend(word(value.len()));
+    }
+    for (name, value) in pairs {
+        bytes.extend(name.as_bytes());
+        bytes.push(0);
+        bytes.extend(*value);
+        bytes.push(0);
+    }
+    bytes
+}
+
+/// A `GrpcService` message that names an Envoy cluster.
+///
+/// Envoy first tries to read the upstream of a call as this message and only then as the name of a
+/// cluster, and ends when a bare name (`empty`, `user4`) happens to parse.
+fn grpc_service(cluster: &str) -> Result<String> {
+    let name = u8::try_from(cluster.len()).map_err(|_| HostError::BadArgument)?;
+    // Lengths below 126 keep both to one byte, and the message to UTF-8.
+    if name == 0 || name > 125 {
+        return Err(HostError::BadArgument);
+    }
+    let mut message = String::from('\n');
+    message.push(char::from(name.saturating_add(2)));
+    message.push('\n');
+    message.push(char::from(name));
+    message.push_str(cluster);
+    Ok(message)
+}
+
+impl SharedData for Abi {
+    fn shared_data(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>> {
+        let mut cas = 0;
+        // SAFETY: all pointers are to live values of the sizes given.
+        let value = returned(|data, size| unsafe {
+            proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut cas)
+        });
+        match value {
+            Ok(value) => Ok(Some((value, cas))),
+            Err(HostError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set_shared_data(&self, key: &[u8], value: &[u8], expected: u32) -> Result<()> {
+        // SAFETY: all pointers are to live values of the sizes given.
+        check(unsafe {
+            proxy_set_shared_data(
+                key.as_ptr(),
+                key.len(),
+                value.as_ptr(),
+                value.len(),
+                expected,
+            )
+        })
+    }
+}
+
+impl Host for Abi {
+    fn headers(&self, map: HeaderMap) -> Result<Headers> {
+        // SAFETY: `returned` gives pointers to live values.
+        let bytes =
+            returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })?;
+        Ok(Headers::from_abi(bytes))
+    }
+
+    fn set_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<()> {
+        // SAFETY: all pointers are to live values of the sizes given.
+        check(unsafe {
+            proxy_replace_header_map_value(
+                map as u32,
+                name.as_ptr(),
+                name.len(),
+                value.as_ptr(),
+                value.len(),
+            )
+        })
+    }
+
+    fn remove_header(&self, map: HeaderMap, name: &str) -> Result<()> {
+        // SAFETY: the pointer is to a live value of the size given.
+        check(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+    }
+
+    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>> {
+        let path = joined(path);
+        // SAFETY: all pointers are to live values of the sizes given.
+        let value = returned(|data, size| unsafe {
+            proxy_get_property(path.as_ptr(), path.len(), data, size)
+        });
+        match value {
+            Ok(value) => Ok(Some(value)),
+            Err(HostError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<()> {
+        // SAFETY: all pointers are to live values of the sizes given.
+        check(unsafe { proxy_set_property(key.as_ptr(), key.len(), value.as_ptr(), value.len()) })
+    }
+
+    fn buffer(&self, buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>> {
+        // SAFETY: `returned` gives pointers to live values.
+        let bytes = returned(|data, size| unsafe {
+            proxy_get_buffer_bytes(buffer as u32, start, max, data, size)
+        });
+        match bytes {
+            // An empty buffer is not found.
+            Err(HostError::NotFound) => Ok(Vec::new()),
+            bytes => bytes,
+        }
+    }
+
+    fn replace_buffer(&self, buffer: Buffer, bytes: &[u8]) -> Result<()> {
+        // SAFETY: the pointer is to a live value of the size given.
+        check(unsafe {
+            proxy_set_buffer_bytes(buffer as u32, 0, usize::MAX, bytes.as_ptr(), bytes.len())
+        })
+    }
+
+    fn now(&self) -> Result<u64> {
+        let mut time = 0;
+        // SAFETY: the pointer is to a live value.
+        check(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) })?;
+        Ok(time)
+    }
+
+    fn resume(&self, direction: Direction) -> Result<()> {
+        // SAFETY: no pointers.
+        check(unsafe { proxy_continue_stream(direction as u32) })
+    }
+
+    fn reply(&self, reply: &LocalReply<'_>) -> Result<()> {
+        let headers = serialised(reply.headers);
+        // SAFETY: all pointers are to live values of the sizes given.
+        check(unsafe {
+            proxy_send_local_response(
+                u32::from(reply.status),
+                reply.details.as_ptr(),
+                reply.details.len(),
+                reply.body.as_ptr(),
+                reply.body.len(),
+                headers.as_ptr(),
+                headers.len(),
+                reply.grpc_status,
+            )
+        })
+    }
+
+    fn set_effective_context(&self, context: u32) -> Result<()> {
+        // SAFETY: no pointers.
+        check(unsafe { proxy_set_effective_context(context) })
+    }
+
+    fn call_grpc(&self, call: &GrpcCall<'_>) -> Result<u32> {
+        use proxy_wasm::types::Status;
+        let upstream = grpc_service(call.cluster)?;
+        proxy_wasm::hostcalls::dispatch_grpc_call(
+            &upstream,
+            call.service,
+            call.method,
+            call.metadata.to_vec(),
+            Some(call.message),
+            Duration::from_millis(u64::from(call.timeout_ms)),
+        )
+        .map_err(|status| match status {
+            Status::ParseFailure => HostError::ParseFailure,
+            _ => HostError::InternalFailure,
+        })
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Result<MetricId> {
+        let mut id = 0;
+        // SAFETY: all pointers are to live values of the sizes given.
+        check(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) })?;
+        Ok(MetricId(id))
+    }
+
+    fn add_to_metric(&self, metric: MetricId, amount: i64) -> Result<()> {
+        // SAFETY: no pointers.
+        check(unsafe { proxy_increment_metric(metric.0, amount) })
+    }
+
+    fn set_tick_period(&self, milliseconds: u32) -> Result<()> {
+        // SAFETY: no pointers.
+        check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
+    }
+
+    fn log(&self, level: LogLevel, message: &str) {
+        // SAFETY: the pointer is to a live value of the size given.
+        // A line that cannot be written has nowhere to be reported.
+        let _ = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
+    }
+}

@@ -1,0 +1,30 @@
+# tollgate: `make help` says what there is.
+.PHONY: help demo test wasm bench lint fmt
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: wasm ## play the tutorial in a real Envoy, then stay up (ONCE=1: play, check and exit)
+	@ONCE=$(ONCE) $(CARGO) run --quiet --locked --package envoy-test --bin demo
+
+test: wasm ## unit, property and end-to-end tests
+	$(CARGO) test --locked --workspace
+
+wasm: ## build the filter to dist/tollgate.wasm
+	@build/wasm.sh
+
+bench: wasm ## CPU microseconds a request, beside no filter and Envoy's own rate limit filter
+	@$(CARGO) run --quiet --locked --release --package envoy-test --bin bench -- $(ARGS)
+
+lint: ## formatting and clippy, natively and for the module
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-wasip1" ]; then \
+	  $(CARGO) clippy --locked --package tollgate --lib --target wasm32-wasip1 -- -D warnings; fi
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check licenses bans sources; fi
+
+fmt: ## format the source
+	$(CARGO) fmt --all
