@@ -1,1 +1,66 @@
-//! Placeholder.
+//! The policy model of tollgate: what a plugin configuration says, read strictly.
+//!
+//! [`parse`] turns the JSON of a plugin configuration into a [`Configuration`] whose CEL
+//! expressions are compiled and whose every value is within its bounds, or into [`Faults`]: all
+//! that is wrong with it, each with the path to it. Nothing is ignored and nothing is guessed.
+//!
+//! ```
+//! let faults = filter_config::parse(br#"{ "policies": {} }"#).unwrap_err();
+//! assert_eq!(faults.to_string(), "policies: expected a list, found an object");
+//! ```
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod auth;
+pub mod bounds;
+mod configuration;
+mod expression;
+mod fault;
+mod fields;
+mod json;
+mod path;
+mod policy;
+mod replies;
+mod suggestion;
+mod window;
+
+pub use auth::AuthSource;
+pub use configuration::{
+    Configuration, FailureMode, OnMissing, RequestBody, Storage, UsageSettings,
+};
+pub use expression::{
+    Attribute, Expression, ExpressionFault, Kind, PROPERTIES, Property, REQUEST_BODY, environment,
+    missing,
+};
+pub use fault::{Fault, FaultKind, Faults};
+pub use policy::{Limit, Policy, Rate, TargetRef};
+pub use replies::{QuotaHeaders, Replies};
+pub use window::{Window, WindowError};
+
+/// Reads a plugin configuration: JSON, either a `TokenRateLimitPolicy` itself or the long form.
+///
+/// # Errors
+///
+/// Everything that is wrong with the configuration, in the order in which it is met. A document
+/// that is no JSON, or too large, is one fault.
+pub fn parse(json: &[u8]) -> Result<Configuration, Faults> {
+    let mut faults = Faults::default();
+    let configuration = json::parse(json, &mut faults)
+        .and_then(|document| configuration::read(&document, &mut faults));
+    match configuration {
+        Some(configuration) if faults.is_empty() => Ok(configuration),
+        _ => Err(faults),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! The bounds of a configuration: what is larger is refused, so that nothing in the filter is unbounded.
+
+use std::ops::RangeInclusive;
+
+/// Bytes of the whole configuration.
+pub const CONFIGURATION_BYTES: usize = 1 << 20;
+/// Policies in `policies`.
+pub const POLICIES: usize = 64;
+/// Limits of one policy.
+pub const LIMITS: usize = 64;
+/// Rates of one limit.
+pub const RATES: usize = 16;
+/// Counter expressions of one limit.
+pub const COUNTERS: usize = 16;
+/// Predicates in one `when`.
+pub const PREDICATES: usize = 32;
+/// Bytes of one CEL expression.
+pub const EXPRESSION_BYTES: usize = 4096;
+/// Bytes of a name: of a policy, a namespace, a limit, a metadata namespace, a filter state key.
+pub const NAME_BYTES: usize = 253;
+/// Bytes of the name of a header.
+pub const HEADER_NAME_BYTES: usize = 128;
+/// Sources in `auth`.
+pub const AUTH_SOURCES: usize = 16;
+/// Headers in one `auth` source.
+pub const AUTH_HEADERS: usize = 64;
+/// Segments of a path below `auth`.
+pub const AUTH_PATH_SEGMENTS: usize = 16;
+/// `storage.maxCounters`.
+pub const MAX_COUNTERS: RangeInclusive<u64> = 64..=16_777_216;
+/// `requestBody.maxBytes`: well below Envoy's own buffer of 1 MiB, since one chunk more may overshoot.
+pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 0..=786_432;
+/// `replies.status`: a refusal is an error to whoever receives it.
+pub const REPLY_STATUS: RangeInclusive<u64> = 400..=599;
+/// Bytes of `replies.contentType`.
+pub const REPLY_CONTENT_TYPE_BYTES: usize = 256;
+/// Bytes of `replies.body`.
+pub const REPLY_BODY_BYTES: usize = 65_536;
+/// `rates[].limit`: exact as a JSON number whoever wrote it.
+pub const LIMIT: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
+/// The longest window, a year, in nanoseconds.
+pub const WINDOW_NANOS: u64 = 366 * 24 * 3600 * 1_000_000_000;
+/// Faults told of in one report.
+pub const FAULTS: usize = 64;

@@ -1,0 +1,85 @@
+//! CEL expressions: compiled once, with what they read from the host known beforehand.
+//!
+//! To evaluate one, resolve its [`Expression::uses`], and give the evaluator a context on
+//! [`environment`] with a resolver for them. The evaluator asks the resolver for the longest dotted
+//! name first (`request.headers`), then for its beginnings (`request`). It asks for the root alone
+//! in `has(request.time)`, `request["path"]` and `request.?path`, so the resolver has to know the
+//! root as well: as a map of those fields that the expression uses and that the host has.
+
+mod attribute;
+mod compile;
+mod environment;
+mod fault;
+mod functions;
+mod missing;
+mod pointer;
+
+use cel::Program;
+
+pub use attribute::{Attribute, Kind, PROPERTIES, Property};
+pub use environment::{REQUEST_BODY, environment};
+pub use fault::ExpressionFault;
+pub use missing::missing;
+
+/// A compiled CEL expression.
+#[derive(Debug)]
+pub struct Expression {
+    source: String,
+    program: Program,
+    uses: Vec<Attribute>,
+}
+
+/// What an expression is for, which decides what it may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A predicate of a `when`.
+    Predicate,
+    /// A counter of a limit.
+    Counter,
+}
+
+// === impl Expression ===
+
+impl Expression {
+    /// Compiles an expression and checks it as far as it can be without its values.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it; never empty.
+    pub(crate) fn compile(source: &str, role: Role) -> Result<Self, Vec<ExpressionFault>> {
+        let source = source.trim();
+        let (program, uses) = compile::compile(source, role)?;
+        Ok(Expression {
+            source: source.to_owned(),
+            program,
+            uses,
+        })
+    }
+
+    /// The text of the expression, without white space around it.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The program, to be evaluated in the [`environment`].
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// What the expression reads of the host, sorted, each once.
+    #[must_use]
+    pub fn uses(&self) -> &[Attribute] {
+        &self.uses
+    }
+
+    /// Whether the expression reads the request's body, so that it cannot be evaluated before it.
+    #[must_use]
+    pub fn needs_body(&self) -> bool {
+        self.uses.contains(&Attribute::RequestBody)
+    }
+}
+
+#[cfg(test)]
+mod tests;

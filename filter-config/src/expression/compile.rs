@@ -1,0 +1,416 @@
+//! Compiling an expression, and the check of every name in it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators,
+};
+use cel::{Env, ParseErrors, Program};
+
+use super::attribute::{self, Attribute, Kind};
+use super::environment::{JSON_POINTER, REQUEST_BODY, environment};
+use super::fault::ExpressionFault;
+use super::functions::{self, Style};
+use super::{Role, pointer};
+use crate::suggestion;
+
+/// Levels of an expression: what it takes to evaluate one recursively stays far from the stack's end.
+const DEEPEST: usize = 96;
+
+/// Faults told of in one expression.
+const FAULTS: usize = 8;
+
+/// Compiles an expression: the program, and what it reads of the host.
+pub(super) fn compile(
+    source: &str,
+    role: Role,
+) -> Result<(Program, Vec<Attribute>), Vec<ExpressionFault>> {
+    let env = environment();
+    let program = env.compile(source).map_err(|errors| syntax(&errors))?;
+    let uses = check(env, program.expression(), role)?;
+    Ok((program, uses))
+}
+
+fn check(
+    env: Arc<Env>,
+    root: &IdedExpr,
+    role: Role,
+) -> Result<Vec<Attribute>, Vec<ExpressionFault>> {
+    let mut check = Check {
+        env,
+        role,
+        depth: 0,
+        scope: Vec::new(),
+        uses: BTreeSet::new(),
+        faults: Vec::new(),
+    };
+    check.visit(root);
+    if role == Role::Predicate
+        && let Some(found) = no_boolean(&root.expr)
+    {
+        check.fault(ExpressionFault::NotBoolean(found));
+    }
+    if check.faults.is_empty() {
+        Ok(check.uses.into_iter().collect())
+    } else {
+        Err(check.faults)
+    }
+}
+
+fn syntax(errors: &ParseErrors) -> Vec<ExpressionFault> {
+    let mut faults: Vec<ExpressionFault> = errors
+        .errors
+        .iter()
+        .take(FAULTS)
+        .map(|error| ExpressionFault::Syntax {
+            line: usize::try_from(error.pos.0).unwrap_or_default().max(1),
+            column: usize::try_from(error.pos.1).unwrap_or_default().max(1),
+            message: error.msg.clone(),
+        })
+        .collect();
+    if faults.is_empty() {
+        faults.push(ExpressionFault::Syntax {
+            line: 1,
+            column: 1,
+            message: "cannot be parsed".to_owned(),
+        });
+    }
+    faults
+}
+
+/// What an expression is if it is a constant, and not a boolean.
+fn no_boolean(expr: &Expr) -> Option<&'static str> {
+    match expr {
+        Expr::Literal(literal) => match literal {
+            LiteralValue::Boolean(_) => None,
+            LiteralValue::Bytes(_) => Some("bytes"),
+            LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => {
+                Some("a number")
+            }
+            LiteralValue::Null => Some("null"),
+            LiteralValue::String(_) => Some("a string"),
+        },
+        Expr::List(_) => Some("a list"),
+        Expr::Map(_) => Some("a map"),
+        _ => None,
+    }
+}
+
+/// The walk over an expression.
+struct Check<'e> {
+    env: Arc<Env>,
+    role: Role,
+    depth: usize,
+    /// The variables of the macros around.
+    scope: Vec<&'e str>,
+    uses: BTreeSet<Attribute>,
+    faults: Vec<ExpressionFault>,
+}
+
+/// What a part of an expression refers to.
+enum Place {
+    /// A value, of which anything may be read.
+    Value,
+    /// The beginning of names, such as `request`: no value of its own.
+    Prefix(String),
+    /// A value with the one field `filter_metadata`.
+    Metadata(String),
+}
+
+// === impl Check ===
+
+impl<'e> Check<'e> {
+    fn fault(&mut self, fault: ExpressionFault) {
+        if self.faults.len() < FAULTS && !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    /// Checks an expression that stands for a value.
+    fn visit(&mut self, expr: &'e IdedExpr) {
+        if let Place::Prefix(name) = self.place(expr) {
+            let example = attribute::fields_of(&name).next().unwrap_or("key");
+            self.fault(ExpressionFault::Whole(name, example.to_owned()));
+        }
+    }
+
+    /// Checks an expression, and tells what it refers to.
+    fn place(&mut self, expr: &'e IdedExpr) -> Place {
+        if self.depth >= DEEPEST {
+            self.fault(ExpressionFault::TooDeep { most: DEEPEST });
+            return Place::Value;
+        }
+        self.depth = self.depth.saturating_add(1);
+        let place = self.place_within(&expr.expr);
+        self.depth = self.depth.saturating_sub(1);
+        place
+    }
+
+    fn place_within(&mut self, expr: &'e Expr) -> Place {
+        match expr {
+            Expr::Ident(name) => return self.variable(name),
+            Expr::Select(select) => {
+                if qualified(expr).is_some_and(|name| self.env.types().find_type(&name).is_some()) {
+                    return Place::Value;
+                }
+                let place = self.place(&select.operand);
+                return self.descend(&place, Some(&select.field));
+            }
+            Expr::Call(call) => return self.call(call),
+            Expr::Comprehension(comprehension) => self.comprehension(comprehension),
+            Expr::List(list) => list.elements.iter().for_each(|item| self.visit(item)),
+            Expr::Map(map) => map.entries.iter().for_each(|entry| self.entry(&entry.expr)),
+            Expr::Struct(message) => {
+                self.fault(ExpressionFault::UnknownType(message.type_name.clone()));
+                message
+                    .entries
+                    .iter()
+                    .for_each(|entry| self.entry(&entry.expr));
+            }
+            Expr::Literal(_) => {}
+            Expr::Unspecified => self.fault(ExpressionFault::Syntax {
+                line: 1,
+                column: 1,
+                message: "incomplete".to_owned(),
+            }),
+        }
+        Place::Value
+    }
+
+    fn entry(&mut self, entry: &'e EntryExpr) {
+        match entry {
+            EntryExpr::StructField(field) => self.visit(&field.value),
+            EntryExpr::MapEntry(entry) => {
+                self.visit(&entry.key);
+                self.visit(&entry.value);
+            }
+        }
+    }
+
+    fn comprehension(&mut self, comprehension: &'e ComprehensionExpr) {
+        self.visit(&comprehension.iter_range);
+        self.visit(&comprehension.accu_init);
+        let outside = self.scope.len();
+        self.scope.push(&comprehension.iter_var);
+        self.scope.extend(comprehension.iter_var2.as_deref());
+        self.scope.push(&comprehension.accu_var);
+        self.visit(&comprehension.loop_cond);
+        self.visit(&comprehension.loop_step);
+        self.visit(&comprehension.result);
+        self.scope.truncate(outside);
+    }
+
+    fn variable(&mut self, name: &str) -> Place {
+        // A leading dot names a variable of the host whatever the macros around call theirs.
+        let (name, absolute) = match name.strip_prefix('.') {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        if !absolute && self.scope.contains(&name) {
+            return Place::Value;
+        }
+        if name == REQUEST_BODY {
+            self.uses.insert(Attribute::RequestBody);
+            return Place::Value;
+        }
+        if name == attribute::AUTH {
+            self.uses.insert(Attribute::Auth);
+            return Place::Value;
+        }
+        if let Some(property) = attribute::find(name) {
+            return self.property(property);
+        }
+        if name == attribute::FILTER_STATE || attribute::fields_of(name).next().is_some() {
+            return Place::Prefix(name.to_owned());
+        }
+        if self.env.types().find_type(name).is_some() {
+            return Place::Value;
+        }
+        match name {
+            "usage" | "response" => self.after_response(name),
+            "llm" => self.fault(ExpressionFault::NotSupported(name.to_owned())),
+            _ => {
+                let mut known: Vec<&str> = attribute::roots().collect();
+                known.extend(&self.scope);
+                let suggestion = suggestion::closest(name, known);
+                self.fault(ExpressionFault::UnknownVariable {
+                    name: name.to_owned(),
+                    suggestion,
+                });
+            }
+        }
+        Place::Value
+    }
+
+    fn property(&mut self, property: &'static attribute::Property) -> Place {
+        self.uses.insert(Attribute::Property(property));
+        match property.kind {
+            Kind::Metadata => Place::Metadata(property.name.to_owned()),
+            _ => Place::Value,
+        }
+    }
+
+    /// The field of a place; nothing as the field is one that is known only at a request.
+    fn descend(&mut self, place: &Place, field: Option<&str>) -> Place {
+        let (Place::Prefix(variable) | Place::Metadata(variable)) = place else {
+            return Place::Value;
+        };
+        let Some(field) = field else {
+            self.fault(ExpressionFault::DynamicField(variable.clone()));
+            return Place::Value;
+        };
+        if matches!(place, Place::Metadata(_)) {
+            if field != attribute::FILTER_METADATA {
+                self.unknown_field(variable, field, [attribute::FILTER_METADATA]);
+            }
+            return Place::Value;
+        }
+        if variable == attribute::FILTER_STATE {
+            self.uses.insert(Attribute::FilterState(field.to_owned()));
+            return Place::Value;
+        }
+        let name = format!("{variable}.{field}");
+        if let Some(property) = attribute::find(&name) {
+            return self.property(property);
+        }
+        if attribute::fields_of(&name).next().is_some() {
+            return Place::Prefix(name);
+        }
+        self.unknown_field(variable, field, attribute::fields_of(variable));
+        Place::Value
+    }
+
+    fn unknown_field(
+        &mut self,
+        variable: &str,
+        field: &str,
+        known: impl IntoIterator<Item = &'static str>,
+    ) {
+        self.fault(ExpressionFault::UnknownField {
+            variable: variable.to_owned(),
+            field: field.to_owned(),
+            suggestion: suggestion::closest(field, known),
+        });
+    }
+
+    fn after_response(&mut self, name: &str) {
+        let role = match self.role {
+            Role::Predicate => "predicate",
+            Role::Counter => "counter",
+        };
+        self.fault(ExpressionFault::AfterResponse {
+            name: name.to_owned(),
+            role,
+        });
+    }
+
+    fn call(&mut self, call: &'e CallExpr) -> Place {
+        let name = call.func_name.as_str();
+        if let (operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT, [value, key]) =
+            (name, call.args.as_slice())
+        {
+            let place = self.place(value);
+            self.visit(key);
+            return self.descend(&place, literal(&key.expr));
+        }
+        if name == JSON_POINTER {
+            let text = call.args.last().and_then(|pointer| literal(&pointer.expr));
+            if let Some(text) = text.filter(|text| !pointer::is_pointer(text)) {
+                self.fault(ExpressionFault::Pointer(text.to_owned()));
+            }
+        } else if !functions::is_operator(name) {
+            // `strings.quote(x)` parses as a call of `quote` on the variable `strings`.
+            let namespaced = call
+                .target
+                .as_ref()
+                .and_then(|target| qualified(&target.expr))
+                .map(|namespace| format!("{namespace}.{name}"))
+                .filter(|name| functions::find(name, Style::Global).is_some());
+            match (&namespaced, &call.target) {
+                (Some(name), _) => self.function(name, Style::Global, call.args.len()),
+                (None, Some(_)) => self.function(name, Style::Member, call.args.len()),
+                (None, None) => self.function(name, Style::Global, call.args.len()),
+            }
+            if namespaced.is_some() {
+                call.args.iter().for_each(|arg| self.visit(arg));
+                return Place::Value;
+            }
+        }
+        if let Some(target) = &call.target {
+            self.visit(target);
+        }
+        call.args.iter().for_each(|arg| self.visit(arg));
+        Place::Value
+    }
+
+    fn function(&mut self, name: &str, style: Style, found: usize) {
+        if let Some(function) = functions::find(name, style) {
+            if !function.arguments.contains(&found) {
+                self.fault(ExpressionFault::Arguments {
+                    name: name.to_owned(),
+                    expected: counted(function.arguments),
+                    found,
+                });
+            }
+            return;
+        }
+        let (other, usage) = match style {
+            Style::Global => (Style::Member, "a method, as in `x.f()`"),
+            Style::Member => (Style::Global, "a function, as in `f(x)`"),
+        };
+        if functions::find(name, other).is_some() {
+            self.fault(ExpressionFault::CallStyle {
+                name: name.to_owned(),
+                usage,
+            });
+        } else if name == "responseBodyJSON" {
+            self.after_response(name);
+        } else {
+            let known = functions::FUNCTIONS.iter().map(|function| function.name);
+            self.fault(ExpressionFault::UnknownFunction {
+                name: name.to_owned(),
+                suggestion: suggestion::closest(name, known),
+            });
+        }
+    }
+}
+
+/// The text of a string literal.
+fn literal(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
+        _ => None,
+    }
+}
+
+/// The dotted name that an expression spells.
+fn qualified(expr: &Expr) -> Option<String> {
+    let mut segments = Vec::new();
+    let mut expr = expr;
+    loop {
+        match expr {
+            Expr::Ident(name) => {
+                segments.push(name.as_str());
+                segments.reverse();
+                return Some(segments.join("."));
+            }
+            Expr::Select(select) if !select.test => {
+                segments.push(select.field.as_str());
+                expr = &select.operand.expr;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Numbers of arguments in words: `1 or 2 arguments`.
+fn counted(numbers: &[usize]) -> String {
+    let words: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    let unit = if numbers == [1] {
+        "argument"
+    } else {
+        "arguments"
+    };
+    format!("{} {unit}", words.join(" or "))
+}

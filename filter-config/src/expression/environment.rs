@@ -1,0 +1,56 @@
+//! The CEL environment: what expressions are compiled and evaluated in.
+
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::{CallExpr, Expr};
+use cel::common::types::{DYN_TYPE, STRING_TYPE};
+use cel::parser::Macro;
+use cel::{DeclarationError, Env, extensions};
+
+use super::pointer;
+
+/// The variable that stands for the request's body as JSON. No expression can spell it: it comes
+/// from `requestBodyJSON` alone.
+pub const REQUEST_BODY: &str = "@request_body";
+
+/// The macro that reads the request's body.
+pub(super) const REQUEST_BODY_JSON: &str = "requestBodyJSON";
+
+/// The function behind the macro, which no expression can spell either.
+pub(super) const JSON_POINTER: &str = "@json_pointer";
+
+/// The environment of every expression: the standard library, the strings extension and
+/// `requestBodyJSON`, which reads the variable [`REQUEST_BODY`].
+#[must_use]
+pub fn environment() -> Arc<Env> {
+    static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+        // What is declared here is constant, and a test sees to it that it can be. Without it,
+        // expressions that need it would fail to evaluate: no fault could pass for an answer.
+        Arc::new(declare().unwrap_or_else(|_| Env::stdlib()))
+    });
+    Arc::clone(&ENVIRONMENT)
+}
+
+pub(super) fn declare() -> Result<Env, DeclarationError> {
+    let mut env = Env::stdlib();
+    env.add_extension(extensions::strings)?;
+    env.add_overload(
+        JSON_POINTER,
+        "json_pointer_dyn_string",
+        vec![DYN_TYPE, STRING_TYPE],
+        pointer::walk,
+    )?;
+    // `requestBodyJSON(pointer)` becomes `@json_pointer(@request_body, pointer)`.
+    env.add_macro(Macro::global(REQUEST_BODY_JSON, 1, |helper, _, args| {
+        let Some(pointer) = args.pop() else {
+            return Ok(None);
+        };
+        let body = helper.next_expr(Expr::Ident(REQUEST_BODY.to_owned()));
+        Ok(Some(helper.next_expr(Expr::Call(CallExpr {
+            func_name: JSON_POINTER.to_owned(),
+            target: None,
+            args: vec![body, pointer],
+        }))))
+    }))?;
+    Ok(env)
+}

@@ -1,0 +1,108 @@
+//! The functions and macros that expressions can call.
+
+/// How a function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// `size(x)`
+    Global,
+    /// `x.size()`
+    Member,
+}
+
+/// A function or a macro in one style of call.
+#[derive(Debug)]
+pub(super) struct Function {
+    /// The name, with its namespace.
+    pub(super) name: &'static str,
+    /// How it is called.
+    pub(super) style: Style,
+    /// How many arguments it takes, what it is called on not counted.
+    pub(super) arguments: &'static [usize],
+}
+
+const fn global(name: &'static str, arguments: &'static [usize]) -> Function {
+    Function {
+        name,
+        style: Style::Global,
+        arguments,
+    }
+}
+
+const fn member(name: &'static str, arguments: &'static [usize]) -> Function {
+    Function {
+        name,
+        style: Style::Member,
+        arguments,
+    }
+}
+
+/// Macros first, then the standard library, then the strings extension.
+pub(super) static FUNCTIONS: [Function; 55] = [
+    global("has", &[1]),
+    member("all", &[2]),
+    member("exists", &[2]),
+    member("exists_one", &[2]),
+    member("existsOne", &[2]),
+    member("map", &[2, 3]),
+    member("filter", &[2]),
+    global("requestBodyJSON", &[1]),
+    global("bool", &[1]),
+    global("bytes", &[1]),
+    global("double", &[1]),
+    global("duration", &[1]),
+    global("dyn", &[1]),
+    global("int", &[1]),
+    global("string", &[1]),
+    global("timestamp", &[1]),
+    global("type", &[1]),
+    global("uint", &[1]),
+    global("size", &[1]),
+    member("size", &[0]),
+    member("contains", &[1]),
+    member("endsWith", &[1]),
+    member("startsWith", &[1]),
+    global("matches", &[2]),
+    member("matches", &[1]),
+    member("getDate", &[0, 1]),
+    member("getDayOfMonth", &[0, 1]),
+    member("getDayOfWeek", &[0, 1]),
+    member("getDayOfYear", &[0, 1]),
+    member("getFullYear", &[0, 1]),
+    member("getHours", &[0, 1]),
+    member("getMilliseconds", &[0, 1]),
+    member("getMinutes", &[0, 1]),
+    member("getMonth", &[0, 1]),
+    member("getSeconds", &[0, 1]),
+    global("optional.none", &[0]),
+    global("optional.of", &[1]),
+    global("optional.ofNonZeroValue", &[1]),
+    member("hasValue", &[0]),
+    member("or", &[1]),
+    member("orValue", &[1]),
+    member("value", &[0]),
+    member("charAt", &[1]),
+    member("format", &[1]),
+    member("indexOf", &[1, 2]),
+    member("join", &[0, 1]),
+    member("lastIndexOf", &[1, 2]),
+    member("lowerAscii", &[0]),
+    global("strings.quote", &[1]),
+    member("replace", &[2, 3]),
+    member("reverse", &[0]),
+    member("split", &[1, 2]),
+    member("substring", &[1, 2]),
+    member("trim", &[0]),
+    member("upperAscii", &[0]),
+];
+
+/// The function of this name in this style.
+pub(super) fn find(name: &str, style: Style) -> Option<&'static Function> {
+    FUNCTIONS
+        .iter()
+        .find(|function| function.name == name && function.style == style)
+}
+
+/// Whether a name is that of an operator, which the parser makes and no expression spells.
+pub(super) fn is_operator(name: &str) -> bool {
+    name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.')
+}

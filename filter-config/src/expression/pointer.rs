@@ -1,0 +1,70 @@
+//! JSON pointers (RFC 6901) into CEL values.
+
+use cel::ExecutionError;
+use cel::common::types::{CelList, CelMap, CelMapKey, CelString};
+use cel::common::value::{CowVal, Val};
+
+/// Whether a text is a JSON pointer: empty, or segments that each start with `/`, in which `~`
+/// stands only before `0` or `1`.
+pub(super) fn is_pointer(text: &str) -> bool {
+    (text.is_empty() || text.starts_with('/'))
+        && text
+            .split('~')
+            .skip(1)
+            .all(|rest| rest.starts_with(['0', '1']))
+}
+
+/// The function `@json_pointer(document, pointer)`: the value at the pointer.
+///
+/// # Errors
+///
+/// `NoSuchKey` where the pointer leads nowhere, an error of the function where it is no pointer.
+#[allow(clippy::needless_pass_by_value)] // The signature of a CEL function.
+pub(super) fn walk<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let mut args = args.into_iter();
+    let (Some(document), Some(pointer)) = (args.next(), args.next()) else {
+        return Err(ExecutionError::missing_argument_or_target());
+    };
+    let pointer = match pointer.downcast_ref::<CelString>() {
+        Some(pointer) if is_pointer(pointer.inner()) => pointer.inner().to_owned(),
+        _ => {
+            let message = "not a JSON pointer, expected one such as \"/model\"";
+            return Err(ExecutionError::function_error("requestBodyJSON", message));
+        }
+    };
+    match document {
+        CowVal::Borrowed(value) => find(value, &pointer).map(CowVal::Borrowed),
+        CowVal::Owned(value) => {
+            let found = find(value.as_ref(), &pointer)?.clone_as_boxed();
+            Ok(CowVal::Owned(found))
+        }
+    }
+}
+
+fn find<'b, 'v>(
+    document: &'b (dyn Val + 'v),
+    pointer: &str,
+) -> Result<&'b (dyn Val + 'v), ExecutionError> {
+    let mut value = document;
+    for segment in pointer.split('/').skip(1) {
+        let segment = segment.replace("~1", "/").replace("~0", "~");
+        let found = if let Some(map) = value.downcast_ref::<CelMap<'_>>() {
+            map.get(&CelMapKey::from(segment.clone()))
+                .map(AsRef::as_ref)
+        } else if let Some(list) = value.downcast_ref::<CelList<'_>>() {
+            index(&segment)
+                .and_then(|index| list.get(index))
+                .map(AsRef::as_ref)
+        } else {
+            None
+        };
+        value = found.ok_or_else(|| ExecutionError::no_such_key(&segment))?;
+    }
+    Ok(value)
+}
+
+/// An index into a list: digits without a leading zero.
+fn index(segment: &str) -> Option<usize> {
+    let canonical = segment == "0" || !segment.starts_with(['0', '+']);
+    canonical.then(|| segment.parse().ok()).flatten()
+}

@@ -1,0 +1,155 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::bounds;
+use crate::expression::ExpressionFault;
+use crate::path::Path;
+use crate::window::WindowError;
+
+/// All that is wrong with a configuration, in the order of the document.
+///
+/// Displays as one line per fault. At most [`bounds::FAULTS`] are kept; the last line counts the rest.
+#[derive(Debug, Default, Error)]
+pub struct Faults {
+    faults: Vec<Fault>,
+    omitted: usize,
+}
+
+/// One thing that is wrong, with the path to it.
+#[derive(Debug, Error)]
+#[error("{path}: {kind}")]
+pub struct Fault {
+    /// The path to the fault, such as `spec.limits.free.when[0].predicate`; `configuration` is the whole.
+    pub path: String,
+    /// What is wrong there.
+    pub kind: FaultKind,
+}
+
+/// What can be wrong at a place of the configuration.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// The document is no JSON.
+    #[error("not JSON: {0}")]
+    Syntax(String),
+    /// The document is empty.
+    #[error("empty, expected a TokenRateLimitPolicy or an object with \"policies\"")]
+    Empty,
+    /// The document starts with a byte order mark, which JSON forbids.
+    #[error("starts with a byte order mark, which JSON does not allow")]
+    ByteOrderMark,
+    /// An object has a key twice, so what it means depends on who reads it.
+    #[error("given more than once")]
+    DuplicateKey,
+    /// A value is not of the type that it has to be of.
+    #[error("expected {expected}, found {found}")]
+    Expected {
+        /// What the place takes.
+        expected: String,
+        /// What was found there.
+        found: String,
+    },
+    /// A field that has to be there is not.
+    #[error("required, but missing")]
+    Missing,
+    /// A field that the model does not have.
+    #[error("unknown field{}", did_you_mean(.suggestion.as_ref()))]
+    UnknownField {
+        /// The known field that comes closest.
+        suggestion: Option<String>,
+    },
+    /// A field or a value that is planned, and refused until it is there.
+    #[error("not supported by this version of tollgate")]
+    NotSupported,
+    /// Two fields of which only one may be given.
+    #[error("cannot be given together with \"{0}\"")]
+    Excludes(&'static str),
+    /// A list or an object that has to have something in it.
+    #[error("must not be empty")]
+    MustNotBeEmpty,
+    /// More items or bytes than the bound.
+    #[error("too many {unit}: {found}, at most {most}")]
+    TooMany {
+        /// What is counted.
+        unit: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// The name of a policy, a window of a limit, a path or a source that is there already.
+    #[error("{value} is given already at {first}")]
+    Repeated {
+        /// What is repeated.
+        value: String,
+        /// The path to the first of them.
+        first: String,
+    },
+    /// A string with characters that its place cannot have.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// A window that is none.
+    #[error(transparent)]
+    Window(#[from] WindowError),
+    /// A CEL expression that cannot be used.
+    #[error(transparent)]
+    Expression(#[from] ExpressionFault),
+}
+
+// === impl Faults ===
+
+impl Faults {
+    /// The faults, in the order of the document.
+    pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
+        self.faults.iter()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, path: &Path<'_>, kind: impl Into<FaultKind>) {
+        if self.faults.len() < bounds::FAULTS {
+            self.faults.push(Fault {
+                path: path.to_string(),
+                kind: kind.into(),
+            });
+        } else {
+            self.omitted = self.omitted.saturating_add(1);
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Faults {
+    type Item = &'a Fault;
+    type IntoIter = std::slice::Iter<'a, Fault>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, fault) in self.faults.iter().enumerate() {
+            if position > 0 {
+                writeln!(formatter)?;
+            }
+            write!(formatter, "{fault}")?;
+        }
+        if self.omitted > 0 {
+            write!(formatter, "\nand {} more", self.omitted)?;
+        }
+        Ok(())
+    }
+}
+
+/// The end of a message about an unknown name: `, did you mean "auth"?`, or nothing.
+pub(crate) fn did_you_mean(suggestion: Option<&String>) -> String {
+    suggestion.map_or_else(String::new, |name| format!(", did you mean {name:?}?"))
+}

@@ -1,0 +1,143 @@
+//! The configuration as a JSON tree that keeps every entry, so that repeated keys are seen.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::bounds;
+use crate::fault::{FaultKind, Faults};
+use crate::path::Path;
+
+/// A JSON value. An object keeps its entries in order, repeated ones included.
+#[derive(Debug)]
+pub(crate) enum Json {
+    Null,
+    Bool(bool),
+    /// A number that is a whole one from 0 to 2⁶⁴ - 1, however it is written: `50`, `50.0`, `5e1`.
+    Whole(u64),
+    /// Any other number.
+    Number(f64),
+    String(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+/// Parses the document; on failure it adds a fault and yields nothing.
+pub(crate) fn parse(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
+    let kind = if bytes.len() > bounds::CONFIGURATION_BYTES {
+        FaultKind::TooMany {
+            unit: "bytes",
+            found: bytes.len(),
+            most: bounds::CONFIGURATION_BYTES,
+        }
+    } else if bytes.starts_with(b"\xef\xbb\xbf") {
+        FaultKind::ByteOrderMark
+    } else if bytes.trim_ascii().is_empty() {
+        FaultKind::Empty
+    } else {
+        // serde_json bounds the depth of nesting, and refuses bytes after the document.
+        match serde_json::from_slice(bytes) {
+            Ok(document) => return Some(document),
+            Err(error) => FaultKind::Syntax(error.to_string()),
+        }
+    };
+    faults.push(&Path::Root, kind);
+    None
+}
+
+// === impl Json ===
+
+impl Json {
+    /// What the value is, as a fault tells of it: short whatever its size.
+    pub(crate) fn found(&self) -> String {
+        match self {
+            Json::Null => "null".to_owned(),
+            Json::Bool(value) => value.to_string(),
+            Json::Whole(value) => value.to_string(),
+            Json::Number(value) => value.to_string(),
+            Json::String(value) => format!("{:?}", shortened(value)),
+            Json::Array(_) => "a list".to_owned(),
+            Json::Object(_) => "an object".to_owned(),
+        }
+    }
+}
+
+/// Characters of a string from the document that a fault shows.
+const SHOWN: usize = 64;
+
+/// The beginning of a string from the document, to be shown.
+pub(crate) fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Tree)
+    }
+}
+
+struct Tree;
+
+impl<'de> Visitor<'de> for Tree {
+    type Value = Json;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Whole(value))
+    }
+
+    #[allow(clippy::cast_precision_loss)] // A negative number is refused wherever it stands.
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(u64::try_from(value).map_or(Json::Number(value as f64), Json::Whole))
+    }
+
+    // Envoy hands a Struct on as JSON in which every number has been a double.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if value.fract() == 0.0 && (0.0..=EXACT).contains(&value) {
+            Ok(Json::Whole(value as u64))
+        } else {
+            Ok(Json::Number(value))
+        }
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Json, E> {
+        Ok(Json::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Json::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+        let mut entries: Vec<(String, Json)> = Vec::new();
+        while let Some(entry) = access.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Json::Object(entries))
+    }
+}
