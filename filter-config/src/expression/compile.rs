@@ -12,20 +12,21 @@ use super::attribute::{self, Attribute, Kind};
 use super::environment::{JSON_POINTER, REQUEST_BODY, environment};
 use super::fault::ExpressionFault;
 use super::functions::{self, Style};
-use super::{Role, pointer};
+use super::{Role, nesting, pointer};
 use crate::suggestion;
-
-/// Levels of an expression: what it takes to evaluate one recursively stays far from the stack's end.
-const DEEPEST: usize = 96;
 
 /// Faults told of in one expression.
 const FAULTS: usize = 8;
+
+/// Characters of what the parser says that are shown.
+const MESSAGE: usize = 160;
 
 /// Compiles an expression: the program, and what it reads of the host.
 pub(super) fn compile(
     source: &str,
     role: Role,
 ) -> Result<(Program, Vec<Attribute>), Vec<ExpressionFault>> {
+    nesting::check(source).map_err(|fault| vec![fault])?;
     let env = environment();
     let program = env.compile(source).map_err(|errors| syntax(&errors))?;
     let uses = check(env, program.expression(), role)?;
@@ -40,7 +41,6 @@ fn check(
     let mut check = Check {
         env,
         role,
-        depth: 0,
         scope: Vec::new(),
         uses: BTreeSet::new(),
         faults: Vec::new(),
@@ -66,7 +66,7 @@ fn syntax(errors: &ParseErrors) -> Vec<ExpressionFault> {
         .map(|error| ExpressionFault::Syntax {
             line: usize::try_from(error.pos.0).unwrap_or_default().max(1),
             column: usize::try_from(error.pos.1).unwrap_or_default().max(1),
-            message: error.msg.clone(),
+            message: message(&error.msg),
         })
         .collect();
     if faults.is_empty() {
@@ -77,6 +77,12 @@ fn syntax(errors: &ParseErrors) -> Vec<ExpressionFault> {
         });
     }
     faults
+}
+
+/// What the parser says, as far as it can be shown in one line.
+fn message(text: &str) -> String {
+    let text = text.strip_prefix("Syntax error: ").unwrap_or(text);
+    text.chars().take(MESSAGE).collect()
 }
 
 /// What an expression is if it is a constant, and not a boolean.
@@ -97,11 +103,10 @@ fn no_boolean(expr: &Expr) -> Option<&'static str> {
     }
 }
 
-/// The walk over an expression.
+/// The walk over an expression. It recurses as deep as the text is nested, which is bounded.
 struct Check<'e> {
     env: Arc<Env>,
     role: Role,
-    depth: usize,
     /// The variables of the macros around.
     scope: Vec<&'e str>,
     uses: BTreeSet<Attribute>,
@@ -137,21 +142,12 @@ impl<'e> Check<'e> {
 
     /// Checks an expression, and tells what it refers to.
     fn place(&mut self, expr: &'e IdedExpr) -> Place {
-        if self.depth >= DEEPEST {
-            self.fault(ExpressionFault::TooDeep { most: DEEPEST });
-            return Place::Value;
-        }
-        self.depth = self.depth.saturating_add(1);
-        let place = self.place_within(&expr.expr);
-        self.depth = self.depth.saturating_sub(1);
-        place
-    }
-
-    fn place_within(&mut self, expr: &'e Expr) -> Place {
-        match expr {
+        match &expr.expr {
             Expr::Ident(name) => return self.variable(name),
             Expr::Select(select) => {
-                if qualified(expr).is_some_and(|name| self.env.types().find_type(&name).is_some()) {
+                if qualified(&expr.expr)
+                    .is_some_and(|name| self.env.types().find_type(&name).is_some())
+                {
                     return Place::Value;
                 }
                 let place = self.place(&select.operand);

@@ -18,11 +18,15 @@ pub enum ExpressionFault {
         /// What the parser says.
         message: String,
     },
-    /// Calls, selections or operators within one another beyond the bound.
-    #[error("nested too deeply, at most {most} levels")]
+    /// Brackets within one another, or names and literals in a row, beyond the bounds.
+    #[error(
+        "nested too deeply, at most {brackets} brackets within one another and {operands} names in a row"
+    )]
     TooDeep {
-        /// The bound.
-        most: usize,
+        /// The bound of brackets.
+        brackets: usize,
+        /// The bound of names and literals that operators and selections join.
+        operands: usize,
     },
     /// A variable that there is not.
     #[error("unknown variable {name:?}{}", did_you_mean(.suggestion.as_ref()))]
