@@ -28,7 +28,9 @@ pub(super) fn compile(
 ) -> Result<(Program, Vec<Attribute>), Vec<ExpressionFault>> {
     nesting::check(source).map_err(|fault| vec![fault])?;
     let env = environment();
-    let program = env.compile(source).map_err(|errors| syntax(&errors))?;
+    let program = env
+        .compile(source)
+        .map_err(|errors| vec![syntax(&errors)])?;
     let uses = check(env, program.expression(), role)?;
     Ok((program, uses))
 }
@@ -58,25 +60,18 @@ fn check(
     }
 }
 
-fn syntax(errors: &ParseErrors) -> Vec<ExpressionFault> {
-    let mut faults: Vec<ExpressionFault> = errors
-        .errors
-        .iter()
-        .take(FAULTS)
-        .map(|error| ExpressionFault::Syntax {
-            line: usize::try_from(error.pos.0).unwrap_or_default().max(1),
-            column: usize::try_from(error.pos.1).unwrap_or_default().max(1),
-            message: message(&error.msg),
-        })
-        .collect();
-    if faults.is_empty() {
-        faults.push(ExpressionFault::Syntax {
-            line: 1,
-            column: 1,
-            message: "cannot be parsed".to_owned(),
-        });
+/// The first of the parser's errors: those after it are mostly its consequences.
+fn syntax(errors: &ParseErrors) -> ExpressionFault {
+    let first = errors.errors.first();
+    let position = |at: isize| usize::try_from(at).unwrap_or_default().max(1);
+    ExpressionFault::Syntax {
+        line: first.map_or(1, |error| position(error.pos.0)),
+        column: first.map_or(1, |error| position(error.pos.1)),
+        message: first.map_or_else(
+            || "cannot be parsed".to_owned(),
+            |error| message(&error.msg),
+        ),
     }
-    faults
 }
 
 /// What the parser says, as far as it can be shown in one line.

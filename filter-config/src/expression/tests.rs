@@ -1,5 +1,7 @@
 //! Tests of expressions: what they use, what is refused, and how they evaluate.
 
+mod documentation;
+
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, ExecutionError, Value};

@@ -72,6 +72,8 @@ fn the_fault_of_a_literal_tells_where_it_begins() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     // The parser overflows the stack, and so ends the test, where the check lets too much pass.
     #[test]
     fn whatever_passes_can_be_parsed(source in "(\\(|\\)|\\[|\\]|\\{|\\}|'|\"|r|b|\\\\|\\?|:|,|\\.|!|-|a|1|\\+|//|\n| in |has\\(a\\.b|\\.all\\(x){0,200}") {
