@@ -44,6 +44,8 @@ fn check(
         env,
         role,
         scope: Vec::new(),
+        innermost: None,
+        meets_innermost: false,
         uses: BTreeSet::new(),
         faults: Vec::new(),
     };
@@ -104,6 +106,10 @@ struct Check<'e> {
     role: Role,
     /// The variables of the macros around.
     scope: Vec<&'e str>,
+    /// Where in `scope` the variables of the innermost macro begin, if there is one around.
+    innermost: Option<usize>,
+    /// Whether a variable of the innermost macro has been met.
+    meets_innermost: bool,
     uses: BTreeSet<Attribute>,
     faults: Vec<ExpressionFault>,
 }
@@ -116,6 +122,8 @@ enum Place {
     Prefix(String),
     /// A value with the one field `filter_metadata`.
     Metadata(String),
+    /// A map by names of headers.
+    Headers,
 }
 
 // === impl Check ===
@@ -180,16 +188,31 @@ impl<'e> Check<'e> {
     }
 
     fn comprehension(&mut self, comprehension: &'e ComprehensionExpr) {
-        self.visit(&comprehension.iter_range);
+        self.range(&comprehension.iter_range);
         self.visit(&comprehension.accu_init);
         let outside = self.scope.len();
         self.scope.push(&comprehension.iter_var);
         self.scope.extend(comprehension.iter_var2.as_deref());
+        let around = self.innermost.replace(outside);
         self.scope.push(&comprehension.accu_var);
         self.visit(&comprehension.loop_cond);
         self.visit(&comprehension.loop_step);
         self.visit(&comprehension.result);
+        self.innermost = around;
         self.scope.truncate(outside);
+    }
+
+    /// Checks what a macro goes over. Within another macro that has to be a part of what the other
+    /// goes over, or as long as it is written: a caller could else make a request cost the square of
+    /// its size.
+    fn range(&mut self, range: &'e IdedExpr) {
+        let before = std::mem::take(&mut self.meets_innermost);
+        self.visit(range);
+        let is_bounded = self.meets_innermost || matches!(range.expr, Expr::List(_) | Expr::Map(_));
+        if self.innermost.is_some() && !is_bounded {
+            self.fault(ExpressionFault::LoopInLoop);
+        }
+        self.meets_innermost |= before;
     }
 
     fn variable(&mut self, name: &str) -> Place {
@@ -198,7 +221,9 @@ impl<'e> Check<'e> {
             Some(name) => (name, true),
             None => (name, false),
         };
-        if !absolute && self.scope.contains(&name) {
+        let local = self.scope.iter().rposition(|variable| *variable == name);
+        if let (false, Some(local)) = (absolute, local) {
+            self.meets_innermost |= self.innermost.is_some_and(|innermost| local >= innermost);
             return Place::Value;
         }
         if name == REQUEST_BODY {
@@ -238,14 +263,24 @@ impl<'e> Check<'e> {
         self.uses.insert(Attribute::Property(property));
         match property.kind {
             Kind::Metadata => Place::Metadata(property.name.to_owned()),
+            Kind::Headers => Place::Headers,
             _ => Place::Value,
         }
     }
 
     /// The field of a place; nothing as the field is one that is known only at a request.
     fn descend(&mut self, place: &Place, field: Option<&str>) -> Place {
-        let (Place::Prefix(variable) | Place::Metadata(variable)) = place else {
-            return Place::Value;
+        let variable = match place {
+            Place::Prefix(variable) | Place::Metadata(variable) => variable,
+            Place::Headers => {
+                if let Some(name) =
+                    field.filter(|name| name.contains(|c: char| c.is_ascii_uppercase()))
+                {
+                    self.fault(ExpressionFault::HeaderCase(name.to_ascii_lowercase()));
+                }
+                return Place::Value;
+            }
+            Place::Value => return Place::Value,
         };
         let Some(field) = field else {
             self.fault(ExpressionFault::DynamicField(variable.clone()));

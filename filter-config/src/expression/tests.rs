@@ -160,6 +160,20 @@ fn a_variable_of_a_macro_hides_the_hosts_within_the_macro_only() {
 }
 
 #[test]
+fn a_macro_within_another_goes_over_a_part_of_what_the_other_goes_over() {
+    for source in [
+        "auth.a.exists(x, ['b', 'c'].exists(y, x == y))",
+        "auth.a.exists(x, x.b.exists(y, y.c.exists(z, z == 1)))",
+        "auth.a.exists(key, auth.a[key].exists(x, x == 1))",
+        "auth.a.exists(x, x.split(',').filter(y, y != '').exists(z, z == 'a'))",
+        "auth.a.filter(x, x != '').exists(x, x == 'a')",
+        "auth.a.exists(x, x == 1) && auth.b.exists(x, x == 1)",
+    ] {
+        assert_eq!(faults(source), [""; 0], "{source}");
+    }
+}
+
+#[test]
 fn only_an_expression_that_reads_the_body_needs_it() {
     assert!(predicate("requestBodyJSON('/stream') == true").needs_body());
     assert!(!predicate("request.path == '/stream'").needs_body());
