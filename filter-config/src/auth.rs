@@ -35,29 +35,27 @@ pub(crate) fn defaults() -> Vec<AuthSource> {
 }
 
 /// Reads the list of sources.
-pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<AuthSource>> {
-    let items = fields::list(json, "sources", bounds::AUTH_SOURCES, path, faults)?;
+pub(crate) fn read(json: &Json, list: &Path<'_>, faults: &mut Faults) -> Option<Vec<AuthSource>> {
+    let items = fields::list(json, "sources", bounds::AUTH_SOURCES, list, faults)?;
     if items.is_empty() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
+        faults.push(list, FaultKind::MustNotBeEmpty);
     }
     let mut sources = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
-        let path = path.item(position);
+        let path = list.item(position);
         let Some(source) = source(item, &path, faults) else {
             continue;
         };
         if let Some(first) = sources.iter().position(|known| *known == source) {
-            let value = item.found();
-            let first = path_of(first);
-            faults.push(&path, FaultKind::Repeated { value, first });
+            let kind = FaultKind::Repeated {
+                value: "the same source".to_owned(),
+                first: list.item(first).to_string(),
+            };
+            faults.push(&path, kind);
         }
         sources.push(source);
     }
     Some(sources)
-}
-
-fn path_of(position: usize) -> String {
-    Path::Root.field("auth").item(position).to_string()
 }
 
 fn source(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<AuthSource> {

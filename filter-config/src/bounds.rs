@@ -29,7 +29,7 @@ pub const AUTH_PATH_SEGMENTS: usize = 16;
 /// `storage.maxCounters`.
 pub const MAX_COUNTERS: RangeInclusive<u64> = 64..=16_777_216;
 /// `requestBody.maxBytes`: well below Envoy's own buffer of 1 MiB, since one chunk more may overshoot.
-pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 0..=786_432;
+pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=786_432;
 /// `replies.status`: a refusal is an error to whoever receives it.
 pub const REPLY_STATUS: RangeInclusive<u64> = 400..=599;
 /// Bytes of `replies.contentType`.

@@ -12,6 +12,7 @@ mod environment;
 mod fault;
 mod functions;
 mod missing;
+mod nesting;
 mod pointer;
 
 use cel::Program;

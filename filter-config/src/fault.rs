@@ -113,14 +113,19 @@ impl Faults {
         self.faults.is_empty()
     }
 
+    /// Whether further faults are only counted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.faults.len() >= bounds::FAULTS
+    }
+
     pub(crate) fn push(&mut self, path: &Path<'_>, kind: impl Into<FaultKind>) {
-        if self.faults.len() < bounds::FAULTS {
+        if self.is_full() {
+            self.omitted = self.omitted.saturating_add(1);
+        } else {
             self.faults.push(Fault {
                 path: path.to_string(),
                 kind: kind.into(),
             });
-        } else {
-            self.omitted = self.omitted.saturating_add(1);
         }
     }
 }

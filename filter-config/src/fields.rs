@@ -44,7 +44,9 @@ impl<'a> Fields<'a> {
                 FaultKind::NotSupported
             } else {
                 FaultKind::UnknownField {
-                    suggestion: suggestion::closest(name, schema.known.iter().copied()),
+                    suggestion: (!faults.is_full())
+                        .then(|| suggestion::closest(name, schema.known.iter().copied()))
+                        .flatten(),
                 }
             };
             faults.push(&path.field(name), kind);

@@ -50,3 +50,6 @@ fn distance(name: &[char], candidate: &str) -> usize {
     }
     above.last().copied().unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,54 +1,58 @@
 //! Tests of whole configurations.
 
-use crate::parse;
+mod faults;
+mod forms;
+mod hostile;
 
-const TUTORIAL: &str = r#"{
-  "apiVersion": "kuadrant.io/v1alpha1",
-  "kind": "TokenRateLimitPolicy",
-  "metadata": { "name": "trlp-tutorial-token-limits", "namespace": "gateway-system" },
-  "spec": {
-    "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "trlp-tutorial-gateway" },
-    "limits": {
-      "free": {
-        "rates": [ { "limit": 50, "window": "1m" } ],
-        "when": [
-          { "predicate": "request.path == \"/v1/chat/completions\"" },
-          { "predicate": "auth.identity.groups.split(\",\").exists(g, g == \"free\")\n" }
-        ],
-        "counters": [ { "expression": "auth.identity.userid" } ]
-      },
-      "gold": {
-        "rates": [ { "limit": 200, "window": "1m" } ],
-        "when": [
-          { "predicate": "request.path == \"/v1/chat/completions\"" },
-          { "predicate": "auth.identity.groups.split(\",\").exists(g, g == \"gold\")\n" }
-        ],
-        "counters": [ { "expression": "auth.identity.userid" } ]
-      }
-    }
-  }
-}"#;
+use serde_json::{Value, json};
 
-#[test]
-fn the_tutorials_policy_is_a_configuration() {
-    let configuration = parse(TUTORIAL.as_bytes()).unwrap();
-    let [policy] = configuration.policies.as_slice() else {
-        panic!("one policy");
+/// The policy of Kuadrant's tutorial on limiting the tokens of LLM APIs.
+fn tutorial() -> Value {
+    let limit = |tier: &str, tokens: u64| {
+        json!({
+            "rates": [{ "limit": tokens, "window": "1m" }],
+            "when": [
+                { "predicate": "request.path == \"/v1/chat/completions\"" },
+                { "predicate": format!("auth.identity.groups.split(\",\").exists(g, g == \"{tier}\")\n") }
+            ],
+            "counters": [{ "expression": "auth.identity.userid" }]
+        })
     };
-    assert_eq!(policy.name, "gateway-system/trlp-tutorial-token-limits");
-    let names: Vec<&str> = policy
-        .limits
-        .iter()
-        .map(|limit| limit.name.as_str())
-        .collect();
-    assert_eq!(names, ["free", "gold"]);
+    json!({
+        "apiVersion": "kuadrant.io/v1alpha1",
+        "kind": "TokenRateLimitPolicy",
+        "metadata": { "name": "token-limits", "namespace": "gateway-system" },
+        "spec": {
+            "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "llm" },
+            "limits": { "free": limit("free", 50), "gold": limit("gold", 200) }
+        }
+    })
 }
 
-#[test]
-fn the_fault_of_a_misspelt_variable_names_its_path_and_the_right_one() {
-    let faults = parse(TUTORIAL.replacen("auth.", "atuh.", 1).as_bytes()).unwrap_err();
-    assert_eq!(
-        faults.to_string(),
-        r#"spec.limits.free.when[1].predicate: unknown variable "atuh", did you mean "auth"?"#
-    );
+/// The smallest long form.
+fn long_form() -> Value {
+    json!({ "policies": [tutorial()] })
+}
+
+/// Puts `value` where `pointer` leads, or takes away what is there.
+fn set(document: &mut Value, pointer: &str, value: Option<Value>) {
+    let (parent, last) = pointer.rsplit_once('/').expect("a pointer");
+    let parent = document.pointer_mut(parent).expect("a parent");
+    match (parent, value) {
+        (Value::Object(fields), Some(value)) => {
+            fields.insert(last.replace("~1", "/"), value);
+        }
+        (Value::Object(fields), None) => {
+            fields.remove(last);
+        }
+        (Value::Array(items), Some(value)) => {
+            let position: usize = last.parse().expect("a position");
+            if position < items.len() {
+                items[position] = value;
+            } else {
+                items.push(value);
+            }
+        }
+        (parent, _) => panic!("{parent} has nothing below it"),
+    }
 }

@@ -169,3 +169,6 @@ fn digits(text: &str) -> (&str, &str) {
 fn value_of(digit: u8) -> u64 {
     u64::from(digit.saturating_sub(b'0'))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,22 +12,25 @@ use super::attribute::{self, Attribute, Kind};
 use super::environment::{JSON_POINTER, REQUEST_BODY, environment};
 use super::fault::ExpressionFault;
 use super::functions::{self, Style};
-use super::{Role, pointer};
+use super::{Role, nesting, pointer};
 use crate::suggestion;
-
-/// Levels of an expression: what it takes to evaluate one recursively stays far from the stack's end.
-const DEEPEST: usize = 96;
 
 /// Faults told of in one expression.
 const FAULTS: usize = 8;
+
+/// Characters of what the parser says that are shown.
+const MESSAGE: usize = 160;
 
 /// Compiles an expression: the program, and what it reads of the host.
 pub(super) fn compile(
     source: &str,
     role: Role,
 ) -> Result<(Program, Vec<Attribute>), Vec<ExpressionFault>> {
+    nesting::check(source).map_err(|fault| vec![fault])?;
     let env = environment();
-    let program = env.compile(source).map_err(|errors| syntax(&errors))?;
+    let program = env
+        .compile(source)
+        .map_err(|errors| vec![syntax(&errors)])?;
     let uses = check(env, program.expression(), role)?;
     Ok((program, uses))
 }
@@ -40,8 +43,9 @@ fn check(
     let mut check = Check {
         env,
         role,
-        depth: 0,
         scope: Vec::new(),
+        innermost: None,
+        meets_innermost: false,
         uses: BTreeSet::new(),
         faults: Vec::new(),
     };
@@ -58,25 +62,24 @@ fn check(
     }
 }
 
-fn syntax(errors: &ParseErrors) -> Vec<ExpressionFault> {
-    let mut faults: Vec<ExpressionFault> = errors
-        .errors
-        .iter()
-        .take(FAULTS)
-        .map(|error| ExpressionFault::Syntax {
-            line: usize::try_from(error.pos.0).unwrap_or_default().max(1),
-            column: usize::try_from(error.pos.1).unwrap_or_default().max(1),
-            message: error.msg.clone(),
-        })
-        .collect();
-    if faults.is_empty() {
-        faults.push(ExpressionFault::Syntax {
-            line: 1,
-            column: 1,
-            message: "cannot be parsed".to_owned(),
-        });
+/// The first of the parser's errors: those after it are mostly its consequences.
+fn syntax(errors: &ParseErrors) -> ExpressionFault {
+    let first = errors.errors.first();
+    let position = |at: isize| usize::try_from(at).unwrap_or_default().max(1);
+    ExpressionFault::Syntax {
+        line: first.map_or(1, |error| position(error.pos.0)),
+        column: first.map_or(1, |error| position(error.pos.1)),
+        message: first.map_or_else(
+            || "cannot be parsed".to_owned(),
+            |error| message(&error.msg),
+        ),
     }
-    faults
+}
+
+/// What the parser says, as far as it can be shown in one line.
+fn message(text: &str) -> String {
+    let text = text.strip_prefix("Syntax error: ").unwrap_or(text);
+    text.chars().take(MESSAGE).collect()
 }
 
 /// What an expression is if it is a constant, and not a boolean.
@@ -97,13 +100,16 @@ fn no_boolean(expr: &Expr) -> Option<&'static str> {
     }
 }
 
-/// The walk over an expression.
+/// The walk over an expression. It recurses as deep as the text is nested, which is bounded.
 struct Check<'e> {
     env: Arc<Env>,
     role: Role,
-    depth: usize,
     /// The variables of the macros around.
     scope: Vec<&'e str>,
+    /// Where in `scope` the variables of the innermost macro begin, if there is one around.
+    innermost: Option<usize>,
+    /// Whether a variable of the innermost macro has been met.
+    meets_innermost: bool,
     uses: BTreeSet<Attribute>,
     faults: Vec<ExpressionFault>,
 }
@@ -116,6 +122,8 @@ enum Place {
     Prefix(String),
     /// A value with the one field `filter_metadata`.
     Metadata(String),
+    /// A map by names of headers.
+    Headers,
 }
 
 // === impl Check ===
@@ -137,21 +145,12 @@ impl<'e> Check<'e> {
 
     /// Checks an expression, and tells what it refers to.
     fn place(&mut self, expr: &'e IdedExpr) -> Place {
-        if self.depth >= DEEPEST {
-            self.fault(ExpressionFault::TooDeep { most: DEEPEST });
-            return Place::Value;
-        }
-        self.depth = self.depth.saturating_add(1);
-        let place = self.place_within(&expr.expr);
-        self.depth = self.depth.saturating_sub(1);
-        place
-    }
-
-    fn place_within(&mut self, expr: &'e Expr) -> Place {
-        match expr {
+        match &expr.expr {
             Expr::Ident(name) => return self.variable(name),
             Expr::Select(select) => {
-                if qualified(expr).is_some_and(|name| self.env.types().find_type(&name).is_some()) {
+                if qualified(&expr.expr)
+                    .is_some_and(|name| self.env.types().find_type(&name).is_some())
+                {
                     return Place::Value;
                 }
                 let place = self.place(&select.operand);
@@ -189,16 +188,31 @@ impl<'e> Check<'e> {
     }
 
     fn comprehension(&mut self, comprehension: &'e ComprehensionExpr) {
-        self.visit(&comprehension.iter_range);
+        self.range(&comprehension.iter_range);
         self.visit(&comprehension.accu_init);
         let outside = self.scope.len();
         self.scope.push(&comprehension.iter_var);
         self.scope.extend(comprehension.iter_var2.as_deref());
+        let around = self.innermost.replace(outside);
         self.scope.push(&comprehension.accu_var);
         self.visit(&comprehension.loop_cond);
         self.visit(&comprehension.loop_step);
         self.visit(&comprehension.result);
+        self.innermost = around;
         self.scope.truncate(outside);
+    }
+
+    /// Checks what a macro goes over. Within another macro that has to be a part of what the other
+    /// goes over, or as long as it is written: a caller could else make a request cost the square of
+    /// its size.
+    fn range(&mut self, range: &'e IdedExpr) {
+        let before = std::mem::take(&mut self.meets_innermost);
+        self.visit(range);
+        let is_bounded = self.meets_innermost || matches!(range.expr, Expr::List(_) | Expr::Map(_));
+        if self.innermost.is_some() && !is_bounded {
+            self.fault(ExpressionFault::LoopInLoop);
+        }
+        self.meets_innermost |= before;
     }
 
     fn variable(&mut self, name: &str) -> Place {
@@ -207,7 +221,9 @@ impl<'e> Check<'e> {
             Some(name) => (name, true),
             None => (name, false),
         };
-        if !absolute && self.scope.contains(&name) {
+        let local = self.scope.iter().rposition(|variable| *variable == name);
+        if let (false, Some(local)) = (absolute, local) {
+            self.meets_innermost |= self.innermost.is_some_and(|innermost| local >= innermost);
             return Place::Value;
         }
         if name == REQUEST_BODY {
@@ -247,14 +263,24 @@ impl<'e> Check<'e> {
         self.uses.insert(Attribute::Property(property));
         match property.kind {
             Kind::Metadata => Place::Metadata(property.name.to_owned()),
+            Kind::Headers => Place::Headers,
             _ => Place::Value,
         }
     }
 
     /// The field of a place; nothing as the field is one that is known only at a request.
     fn descend(&mut self, place: &Place, field: Option<&str>) -> Place {
-        let (Place::Prefix(variable) | Place::Metadata(variable)) = place else {
-            return Place::Value;
+        let variable = match place {
+            Place::Prefix(variable) | Place::Metadata(variable) => variable,
+            Place::Headers => {
+                if let Some(name) =
+                    field.filter(|name| name.contains(|c: char| c.is_ascii_uppercase()))
+                {
+                    self.fault(ExpressionFault::HeaderCase(name.to_ascii_lowercase()));
+                }
+                return Place::Value;
+            }
+            Place::Value => return Place::Value,
         };
         let Some(field) = field else {
             self.fault(ExpressionFault::DynamicField(variable.clone()));

@@ -18,11 +18,15 @@ pub enum ExpressionFault {
         /// What the parser says.
         message: String,
     },
-    /// Calls, selections or operators within one another beyond the bound.
-    #[error("nested too deeply, at most {most} levels")]
+    /// Brackets within one another, or names and literals in a row, beyond the bounds.
+    #[error(
+        "nested too deeply, at most {brackets} brackets within one another and {operands} names in a row"
+    )]
     TooDeep {
-        /// The bound.
-        most: usize,
+        /// The bound of brackets.
+        brackets: usize,
+        /// The bound of names and literals that operators and selections join.
+        operands: usize,
     },
     /// A variable that there is not.
     #[error("unknown variable {name:?}{}", did_you_mean(.suggestion.as_ref()))]
@@ -77,6 +81,14 @@ pub enum ExpressionFault {
     /// A variable that has a fixed set of fields, indexed with what is known only at a request.
     #[error("the field of \"{0}\" has to be a name or a string literal")]
     DynamicField(String),
+    /// The name of a header with capital letters, which no request has.
+    #[error("headers are known by their names in lower case, did you mean {0:?}?")]
+    HeaderCase(String),
+    /// A macro within another that goes over all of a value for each item of the other's.
+    #[error(
+        "a macro within another has to go over a literal or a part of what the other goes over"
+    )]
+    LoopInLoop,
     /// A variable that is known only after the response.
     #[error("`{name}` is known only after the response; a {role} sees only the request")]
     AfterResponse {

@@ -106,3 +106,6 @@ pub(super) fn find(name: &str, style: Style) -> Option<&'static Function> {
 pub(super) fn is_operator(name: &str) -> bool {
     name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.')
 }
+
+#[cfg(test)]
+mod tests;

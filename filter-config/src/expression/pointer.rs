@@ -68,3 +68,6 @@ fn index(segment: &str) -> Option<usize> {
     let canonical = segment == "0" || !segment.starts_with(['0', '+']);
     canonical.then(|| segment.parse().ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests;

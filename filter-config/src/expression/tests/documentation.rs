@@ -1,0 +1,59 @@
+//! The reference has a row for every variable and every function, made from the tables.
+
+use std::fmt::Write as _;
+
+use crate::expression::PROPERTIES;
+use crate::expression::attribute::Kind;
+use crate::expression::functions::{FUNCTIONS, Style};
+
+const REFERENCE: &str = include_str!("../../../../docs/configuration.md");
+
+/// What stands between the two marks of a part of the reference that is made from a table.
+fn part(name: &str) -> &'static str {
+    let start = format!("<!-- {name} -->\n");
+    let end = format!("<!-- end of {name} -->");
+    REFERENCE
+        .split_once(&start)
+        .and_then(|(_, rest)| rest.split_once(&end))
+        .map_or("", |(part, _)| part)
+}
+
+#[test]
+fn the_reference_has_every_variable() {
+    let mut table = "| variable | type | property of Envoy |\n|---|---|---|\n".to_owned();
+    for property in &PROPERTIES {
+        let kind = match property.kind {
+            Kind::String => "string",
+            Kind::Int => "int",
+            Kind::Bool => "bool",
+            Kind::Timestamp => "timestamp",
+            Kind::Headers => "map(string, string)",
+            Kind::Metadata => "map, with the one field `filter_metadata`",
+        };
+        let path = property.path.join(".");
+        writeln!(table, "| `{}` | {kind} | `{path}` |", property.name).unwrap();
+    }
+    assert_eq!(part("variables"), table, "the table should be\n{table}");
+}
+
+#[test]
+fn the_reference_has_every_function() {
+    let mut list = String::new();
+    for function in &FUNCTIONS {
+        for arguments in function.arguments {
+            let names = ["a", "b", "c"]
+                .get(..*arguments)
+                .unwrap_or_default()
+                .join(", ");
+            let receiver = if function.style == Style::Member {
+                "x."
+            } else {
+                ""
+            };
+            let separator = if list.is_empty() { "" } else { ",\n" };
+            write!(list, "{separator}`{receiver}{}({names})`", function.name).unwrap();
+        }
+    }
+    list.push('\n');
+    assert_eq!(part("functions"), list, "the list should be\n{list}");
+}

@@ -1,0 +1,177 @@
+//! Long forms that are wrong.
+
+#![allow(clippy::too_many_lines)] // Tables.
+
+use serde_json::json;
+
+use super::refused;
+use crate::tests::{long_form, tutorial};
+
+#[test]
+fn long_forms_that_are_wrong() {
+    refused(
+        &long_form(),
+        [
+            ("/policies", Some(json!([])), "policies: must not be empty"),
+            (
+                "/policies",
+                Some(tutorial()),
+                "policies: expected a list, found an object",
+            ),
+            (
+                "/policies/1",
+                Some(tutorial()),
+                "policies[1]: the policy \"gateway-system/token-limits\" is given already at policies[0]",
+            ),
+            (
+                "/policies/0/spec/limits/free/rates/0/window",
+                Some(json!("0s")),
+                "policies[0].spec.limits.free.rates[0].window: a window must be longer than zero",
+            ),
+            (
+                "/policies/0/replies",
+                Some(json!({})),
+                "policies[0].replies: unknown field",
+            ),
+            (
+                "/stroage",
+                Some(json!({})),
+                "stroage: unknown field, did you mean \"storage\"?",
+            ),
+            (
+                "/pricing",
+                Some(json!({ "gpt-4o": { "input": 2.5 } })),
+                "pricing: not supported by this version of tollgate",
+            ),
+            (
+                "/storage",
+                Some(json!({ "type": "limitador", "cluster": "limitador" })),
+                "storage.type: not supported by this version of tollgate",
+            ),
+            (
+                "/storage",
+                Some(json!({ "type": "redis" })),
+                "storage.type: expected \"local\", found \"redis\"",
+            ),
+            (
+                "/storage",
+                Some(json!({ "maxCounters": 63 })),
+                "storage.maxCounters: expected a whole number from 64 to 16777216, found 63",
+            ),
+            (
+                "/storage",
+                Some(json!({ "maxCounters": 16_777_217 })),
+                "storage.maxCounters: expected a whole number from 64 to 16777216, found 16777217",
+            ),
+            (
+                "/failureMode",
+                Some(json!("open")),
+                "failureMode: expected \"deny\" or \"allow\", found \"open\"",
+            ),
+            ("/auth", Some(json!([])), "auth: must not be empty"),
+            (
+                "/auth",
+                Some(json!([{ "metadata": "a", "filterState": "b" }])),
+                "auth[0]: expected exactly one of \"metadata\", \"filterState\" and \"header\", found an object",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "metadata": "" }])),
+                "auth[0].metadata: must not be empty",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "metadata": "a" }, { "metadata": "a" }])),
+                "auth[1]: the same source is given already at auth[0]",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "jwt": "a" }])),
+                "auth[0].jwt: unknown field\n\
+             auth[0]: expected exactly one of \"metadata\", \"filterState\" and \"header\", found an object",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "header": {} }])),
+                "auth[0].header: must not be empty",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "header": { "identity.userid": "x user" } }])),
+                "auth[0].header[\"identity.userid\"]: not the name of a header",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "header": { "identity.userid": ":path" } }])),
+                "auth[0].header[\"identity.userid\"]: not the name of a header",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "header": { "identity..userid": "x-user" } }])),
+                "auth[0].header[\"identity..userid\"]: expected a path below auth, such as \"identity.userid\"",
+            ),
+            (
+                "/auth",
+                Some(
+                    json!([{ "header": { "identity": "x-user", "identity.groups": "x-groups" } }]),
+                ),
+                "auth[0].header[\"identity.groups\"]: expected a path apart from \"identity\", found \"identity.groups\"",
+            ),
+            (
+                "/holdHeaders",
+                Some(json!("yes")),
+                "holdHeaders: expected true or false, found \"yes\"",
+            ),
+            (
+                "/requestBody",
+                Some(json!({ "maxBytes": 1_048_576 })),
+                "requestBody.maxBytes: expected a whole number from 1 to 786432, found 1048576",
+            ),
+            (
+                "/usage",
+                Some(json!({ "onMissing": "guess" })),
+                "usage.onMissing: expected \"estimate\" or \"ignore\", found \"guess\"",
+            ),
+            (
+                "/usage",
+                Some(json!({ "includeUsage": "auto" })),
+                "usage.includeUsage: not supported by this version of tollgate",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": ["/usage/total_tokens"] })),
+                "usage.paths: not supported by this version of tollgate",
+            ),
+            (
+                "/replies",
+                Some(json!({ "status": 200 })),
+                "replies.status: expected a whole number from 400 to 599, found 200",
+            ),
+            (
+                "/replies",
+                Some(json!({ "contentType": "text/plain\r\nx-evil: 1" })),
+                "replies.contentType: a header value must be printable ASCII",
+            ),
+            (
+                "/replies",
+                Some(json!({ "body": "x".repeat(65_537) })),
+                "replies.body: too many bytes: 65537, at most 65536",
+            ),
+            (
+                "/replies",
+                Some(json!({ "headers": "openai" })),
+                "replies.headers: not supported by this version of tollgate",
+            ),
+            (
+                "/replies",
+                Some(json!({ "headers": { "limit": "X-Limit" } })),
+                "replies.headers: not supported by this version of tollgate",
+            ),
+            (
+                "/replies",
+                Some(json!({ "headers": "all" })),
+                "replies.headers: expected \"none\" or \"draft-03\", found \"all\"",
+            ),
+        ],
+    );
+}

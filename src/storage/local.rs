@@ -1,0 +1,445 @@
+//! Counters in the memory that Envoy's workers share.
+//!
+//! Counters lie on pages ([`super::page`]). An update reads a page, changes it and writes it back
+//! unless another worker was there in between; then it starts over, a bounded number of times.
+//!
+//! # Bounds
+//! The number of pages follows from `max_counters`: one for every [`COUNTERS_A_PAGE`] of them, half
+//! of what a page has room for, so that with as many live counters fewer than one page in a
+//! thousand overflows. A counter takes 88 bytes, a page about 150 more in Envoy's map. Thus
+//! `max_counters` counters of one rate take `max_counters * 101` bytes (7 MB for 65,536), and
+//! whatever the callers do, no rate takes more than `max_counters / 12 * (25 * 88 + 150)` (13 MB).
+//! What the counters of a limit took that no longer exists is reused when they have expired.
+//!
+//! A change of `max_counters` moves the counters of most callers to other pages: they start anew.
+
+use super::counter::Counter;
+use super::holds::Ticket;
+use super::page::{CAPACITY, Page, Stored, Unreadable, VERSION};
+use super::{Claim, SPREAD, Standing, Verdict, halves};
+use crate::host::{CREATE, HostError, SharedData};
+use std::cell::Cell;
+use std::ops::ControlFlow;
+
+/// How many live counters of a rate a page is meant to have; it has room for twice as many.
+#[allow(clippy::cast_possible_truncation)] // It is 12.
+const COUNTERS_A_PAGE: u32 = CAPACITY as u32 / 2;
+
+/// How often an update is tried while other workers are in the way.
+const ATTEMPTS: u32 = 64;
+
+/// Why counters could not be read or written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StorageError {
+    /// Other workers wrote the same page, each time it was tried.
+    #[error("a page of counters was written by other workers at each of {ATTEMPTS} attempts")]
+    Contended,
+    /// Envoy did not read or write shared data.
+    #[error("shared data: {0}")]
+    Host(#[from] HostError),
+    /// Some of the counters could not be settled; the others were.
+    #[error("claims {claims:?} were not settled: {cause}")]
+    Unsettled {
+        /// Their positions among the claims.
+        claims: Vec<usize>,
+        /// Why the last of them could not be.
+        cause: Box<StorageError>,
+    },
+}
+
+/// What the storage has met, each a number that only goes up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Times that a rate had more live counters than fit on a page, after all of them had fitted.
+    pub pages_full: u64,
+    /// Live counters that were pushed out of full pages.
+    pub pushed_out: u64,
+    /// Times that an update started over because another worker had written the page.
+    pub retries: u64,
+    /// Times that a page could not be read and was taken as empty.
+    pub unreadable: u64,
+}
+
+/// Counters in shared data.
+pub struct Local {
+    pages: u64,
+    occupancy: Cell<Occupancy>,
+    /// The pages of the request at hand, kept for its capacity.
+    loaded: Cell<Vec<Loaded>>,
+}
+
+/// A page as it was read.
+struct Loaded {
+    number: u64,
+    page: Page,
+    /// What the host tells a write from a later one by.
+    written: u32,
+}
+
+// === impl Local ===
+
+impl Local {
+    /// A storage meant for so many live counters of each rate.
+    #[must_use]
+    pub fn new(max_counters: u32) -> Self {
+        Self {
+            pages: max_counters.div_ceil(COUNTERS_A_PAGE).max(1).into(),
+            occupancy: Cell::default(),
+            loaded: Cell::default(),
+        }
+    }
+
+    /// Admits a request if all its claims have room, and then holds what they ask for, in all
+    /// counters or in none. Holds that are not released live for one to two `hold_ttl`
+    /// (nanoseconds). Where nothing is to be held, nothing is written.
+    ///
+    /// `tickets` and `standings` are overwritten with one for each claim: what [`Local::settle`]
+    /// needs, and how the counters stood before this request.
+    ///
+    /// # Errors
+    /// [`StorageError::Contended`] and [`StorageError::Host`]; nothing is held then, as far as it
+    /// can be given back.
+    pub fn admit(
+        &self,
+        shared: &dyn SharedData,
+        now: u64,
+        claims: &[Claim<'_>],
+        hold_ttl: u64,
+        tickets: &mut Vec<Ticket>,
+        standings: &mut Vec<Standing>,
+    ) -> Result<Verdict, StorageError> {
+        tickets.clear();
+        tickets.resize(claims.len(), Ticket::default());
+        standings.clear();
+        standings.resize(claims.len(), Standing::default());
+        let mut admission = Admission {
+            now,
+            lifetime: hold_ttl,
+            claims,
+            tickets,
+            standings,
+            denied: None,
+        };
+        let mut loaded = self.loaded.take();
+        loaded.clear();
+        let admitted = self.admit_all(shared, &mut admission, &mut loaded);
+        self.loaded.set(loaded);
+        admitted.map(|()| admission.verdict())
+    }
+
+    /// Settles a request that was admitted: adds what it cost to each counter, and releases what
+    /// it held. The claims are those that were admitted, the tickets what the admission gave for
+    /// them, `costs` one amount for each. All claims are tried, even where others fail.
+    ///
+    /// `standings` is overwritten with one for each claim: how the counters stand now. Those that
+    /// could not be settled stand at their default.
+    ///
+    /// # Errors
+    /// [`StorageError::Unsettled`] tells which could not be settled.
+    pub fn settle(
+        &self,
+        shared: &dyn SharedData,
+        now: u64,
+        claims: &[Claim<'_>],
+        tickets: &[Ticket],
+        costs: &[u64],
+        standings: &mut Vec<Standing>,
+    ) -> Result<(), StorageError> {
+        standings.clear();
+        standings.resize(claims.len(), Standing::default());
+        let settlement = Settlement {
+            now,
+            claims,
+            tickets,
+            costs,
+        };
+        let mut unsettled = Vec::new();
+        let mut cause = None;
+        for (position, claim) in claims.iter().enumerate() {
+            let number = self.page_of(claim);
+            let mut earlier = claims.iter().take(position);
+            if earlier.any(|other| self.page_of(other) == number) {
+                continue;
+            }
+            if let Err(error) = self.settle_page(shared, &settlement, number, standings) {
+                unsettled.extend(self.claims_on(number, claims).map(|(position, _)| position));
+                cause = Some(Box::new(error));
+            }
+        }
+        cause.map_or(Ok(()), |cause| {
+            Err(StorageError::Unsettled {
+                claims: unsettled,
+                cause,
+            })
+        })
+    }
+
+    /// What has been met so far.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        self.occupancy.get()
+    }
+
+    /// Judges all claims, then holds page by page; gives back if a later page refuses or fails.
+    fn admit_all(
+        &self,
+        shared: &dyn SharedData,
+        admission: &mut Admission<'_>,
+        loaded: &mut Vec<Loaded>,
+    ) -> Result<(), StorageError> {
+        for claim in admission.claims {
+            let number = self.page_of(claim);
+            if loaded.iter().all(|loaded| loaded.number != number) {
+                loaded.push(self.load(shared, number)?);
+            }
+        }
+        for Loaded { number, page, .. } in loaded.iter_mut() {
+            admission.judge(self.claims_on(*number, admission.claims), page);
+        }
+        if admission.denied.is_some() {
+            for loaded in loaded {
+                self.update(shared, loaded, |_| ControlFlow::Continue(()))?;
+            }
+            return Ok(());
+        }
+        for position in 0..loaded.len() {
+            let Some(next) = loaded.get_mut(position) else {
+                break;
+            };
+            let number = next.number;
+            let updated = self.update(shared, next, |page| {
+                admission.judge(self.claims_on(number, admission.claims), page);
+                if admission.denied.is_some() {
+                    return ControlFlow::Break(());
+                }
+                for (position, claim) in self.claims_on(number, admission.claims) {
+                    let stored = admission.hold(position, claim, page);
+                    self.note(stored);
+                }
+                ControlFlow::Continue(())
+            });
+            if updated.is_err() || admission.denied.is_some() {
+                for taken in loaded.iter().take(position) {
+                    // What cannot be given back is forgotten in time, as the hold of a lost stream.
+                    let _ =
+                        self.settle_page(shared, &admission.given_back(), taken.number, &mut []);
+                }
+                return updated;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_page(
+        &self,
+        shared: &dyn SharedData,
+        settlement: &Settlement<'_>,
+        number: u64,
+        standings: &mut [Standing],
+    ) -> Result<(), StorageError> {
+        let mut loaded = self.load(shared, number)?;
+        self.update(shared, &mut loaded, |page| {
+            for (position, claim) in self.claims_on(number, settlement.claims) {
+                let (counter, stored) = settlement.settle(position, claim, page);
+                self.note(stored);
+                if let Some(standing) = standings.get_mut(position) {
+                    *standing = counter.standing(claim, settlement.now);
+                }
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The claims on a page, with their positions.
+    fn claims_on<'a, 'b>(
+        &self,
+        number: u64,
+        claims: &'a [Claim<'b>],
+    ) -> impl Iterator<Item = (usize, &'a Claim<'b>)> + use<'_, 'a, 'b> {
+        let claims = claims.iter().enumerate();
+        claims.filter(move |(_, claim)| self.page_of(claim) == number)
+    }
+
+    /// The page that a claim's counter lies on. It follows from the key alone, so that all
+    /// counters of a caller lie on the same.
+    fn page_of(&self, claim: &Claim<'_>) -> u64 {
+        let [low, high] = halves(claim.key);
+        let spread = (low ^ high).wrapping_mul(SPREAD) >> 32;
+        spread.checked_rem(self.pages).unwrap_or_default()
+    }
+
+    fn load(&self, shared: &dyn SharedData, number: u64) -> Result<Loaded, StorageError> {
+        let (page, written) = match shared.shared_data(&page_key(number))? {
+            None => (Page::default(), CREATE),
+            Some((bytes, written)) => {
+                let page = Page::read(bytes).unwrap_or_else(|Unreadable| {
+                    self.count(|occupancy| &mut occupancy.unreadable);
+                    Page::default()
+                });
+                (page, written)
+            }
+        };
+        Ok(Loaded {
+            number,
+            page,
+            written,
+        })
+    }
+
+    /// Changes a page and writes it, again from the start if another worker wrote it in between.
+    /// Nothing is written if nothing has changed, or when the change breaks off.
+    fn update(
+        &self,
+        shared: &dyn SharedData,
+        loaded: &mut Loaded,
+        mut change: impl FnMut(&mut Page) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        for _ in 0..ATTEMPTS {
+            if change(&mut loaded.page).is_break() || !loaded.page.changed() {
+                return Ok(());
+            }
+            let key = page_key(loaded.number);
+            match shared.set_shared_data(&key, loaded.page.bytes(), loaded.written) {
+                Ok(()) => return Ok(()),
+                Err(HostError::CasMismatch) => {
+                    self.count(|occupancy| &mut occupancy.retries);
+                    *loaded = self.load(shared, loaded.number)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StorageError::Contended)
+    }
+
+    fn note(&self, stored: Stored) {
+        match stored {
+            Stored::Kept => {}
+            Stored::Overflowed => {
+                self.count(|occupancy| &mut occupancy.pages_full);
+                self.count(|occupancy| &mut occupancy.pushed_out);
+            }
+            Stored::PushedOut => self.count(|occupancy| &mut occupancy.pushed_out),
+        }
+    }
+
+    fn count(&self, which: impl Fn(&mut Occupancy) -> &mut u64) {
+        let mut occupancy = self.occupancy.get();
+        let count = which(&mut occupancy);
+        *count = count.saturating_add(1);
+        self.occupancy.set(occupancy);
+    }
+}
+
+/// The key of a page in shared data: "tollgate", the version of the format, the page's number.
+fn page_key(number: u64) -> [u8; 16] {
+    let prefix = u64::from_be_bytes(*b"tollgate");
+    let number = u64::from(VERSION) << 56 | number;
+    (u128::from(prefix) << 64 | u128::from(number)).to_be_bytes()
+}
+
+/// A request that is being admitted.
+struct Admission<'a> {
+    now: u64,
+    lifetime: u64,
+    claims: &'a [Claim<'a>],
+    tickets: &'a mut [Ticket],
+    standings: &'a mut [Standing],
+    /// The claim that was refused; of several, the one that waits longest.
+    denied: Option<usize>,
+}
+
+/// A request that is being settled.
+struct Settlement<'a> {
+    now: u64,
+    claims: &'a [Claim<'a>],
+    tickets: &'a [Ticket],
+    costs: &'a [u64],
+}
+
+// === impl Admission ===
+
+impl Admission<'_> {
+    /// Finds how the claims on a page stand, and whether one is refused.
+    fn judge<'b>(&mut self, claims: impl Iterator<Item = (usize, &'b Claim<'b>)>, page: &mut Page) {
+        for (position, claim) in claims {
+            let counter = page.counter(claim, self.now);
+            let admitted = counter.admits(claim, self.hold_up_to(position, claim));
+            let standing = if admitted {
+                counter.standing(claim, self.now)
+            } else {
+                counter.refusal(claim, self.now)
+            };
+            if !admitted && self.waits_longest(standing) {
+                self.denied = Some(position);
+            }
+            if let Some(slot) = self.standings.get_mut(position) {
+                *slot = standing;
+            }
+        }
+    }
+
+    /// What is asked of a claim's counter by that claim and those before it.
+    fn hold_up_to(&self, position: usize, claim: &Claim<'_>) -> u64 {
+        let mut hold = claim.hold;
+        for other in self.claims.iter().take(position) {
+            if other.same_counter(claim) {
+                hold = hold.saturating_add(other.hold);
+            }
+        }
+        hold
+    }
+
+    fn waits_longest(&self, standing: Standing) -> bool {
+        let denied = self.denied.and_then(|denied| self.standings.get(denied));
+        denied.is_none_or(|denied| denied.resets_at < standing.resets_at)
+    }
+
+    fn hold(&mut self, position: usize, claim: &Claim<'_>, page: &mut Page) -> Stored {
+        if claim.hold == 0 {
+            return Stored::Kept;
+        }
+        let mut counter = page.counter(claim, self.now);
+        let ticket = counter.hold(claim, self.now, self.lifetime);
+        if let Some(slot) = self.tickets.get_mut(position) {
+            *slot = ticket;
+        }
+        page.store(claim, counter, self.now)
+    }
+
+    /// The settlement that undoes the admission.
+    fn given_back(&self) -> Settlement<'_> {
+        Settlement {
+            now: self.now,
+            claims: self.claims,
+            tickets: self.tickets,
+            costs: &[],
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self.denied {
+            None => Verdict::Admitted,
+            Some(claim) => Verdict::Denied {
+                claim,
+                standing: self.standings.get(claim).copied().unwrap_or_default(),
+            },
+        }
+    }
+}
+
+// === impl Settlement ===
+
+impl Settlement<'_> {
+    /// Settles a claim on its page, and gives its counter after that.
+    fn settle(&self, position: usize, claim: &Claim<'_>, page: &mut Page) -> (Counter, Stored) {
+        let ticket = self.tickets.get(position).copied().unwrap_or_default();
+        let cost = self.costs.get(position).copied().unwrap_or_default();
+        let mut counter = page.counter(claim, self.now);
+        if cost == 0 && claim.hold == 0 {
+            return (counter, Stored::Kept);
+        }
+        counter.settle(claim, self.now, ticket, cost);
+        let stored = page.store(claim, counter, self.now);
+        (counter, stored)
+    }
+}
