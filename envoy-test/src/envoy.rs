@@ -242,6 +242,28 @@ impl Envoy {
         Ok(self.process.patient(waited.await)??)
     }
 
+    /// Waits for the access log entry of the request whose header `x-test-id` is this one.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub async fn logged(&self, test_id: &str) -> Result<AccessLogEntry, Error> {
+        let path = self.process.files().access_log();
+        let waited =
+            wait::until(
+                format!("the access log entry {test_id}"),
+                async || match access_log::read(&path) {
+                    Ok(entries) => {
+                        let mut entries = entries.into_iter();
+                        entries
+                            .find(|entry| entry.test_id() == Some(test_id))
+                            .map(Ok)
+                    }
+                    Err(error) => Some(Err(error)),
+                },
+            );
+        Ok(self.process.patient(waited.await)??)
+    }
+
     /// What memory it uses.
     ///
     /// # Errors

@@ -10,5 +10,6 @@ pub mod client;
 pub mod envoy;
 pub mod filters;
 pub mod llm;
+pub mod tutorial;
 pub mod wait;
 pub mod workspace;
