@@ -14,7 +14,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::workspace;
+use crate::{debian, workspace};
 
 /// The version that tollgate is tested with. Another one that is found is used, with a note.
 pub const VERSION: &str = "1.40";
@@ -126,7 +126,8 @@ fn install(directory: &Path) -> Result<Binary, Error> {
             .arg(directory))
     };
     if create().is_err() {
-        install_venv()?;
+        // Debian ships Python without the module that makes virtual environments.
+        debian::install("python3-venv").map_err(|error| failed("venv", error.to_string()))?;
         create().map_err(|reason| failed("python3 -m venv", reason))?;
     }
     run(Command::new(python).args([
@@ -155,34 +156,6 @@ fn installed(directory: &Path) -> Option<Binary> {
         .filter_map(Result::ok)
         .map(|python| python.path().join("site-packages/envoy/_bin/envoy"))
         .find_map(|path| probe(&path).ok())
-}
-
-/// Debian ships Python without the module that makes virtual environments.
-fn install_venv() -> Result<(), Error> {
-    let step = "apt-get install python3-venv";
-    if !nix::unistd::geteuid().is_root() {
-        return Err(Error::Install {
-            step: step.to_owned(),
-            reason: "needs root; install Python 3 with its venv module".to_owned(),
-        });
-    }
-    let apt = |arguments: &[&str]| {
-        run(Command::new("apt-get")
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-qq", "-y"])
-            .args(arguments))
-    };
-    // The lists may be missing altogether; an update that fails shows in the installation.
-    let update = apt(&["update"]);
-    apt(&["install", "python3-venv"])
-        .map(drop)
-        .map_err(|reason| Error::Install {
-            step: step.to_owned(),
-            reason: match update {
-                Ok(_) => reason,
-                Err(update) => format!("{reason}\n{update}"),
-            },
-        })
 }
 
 /// Runs a command to its end and returns what it printed, or a description of its failure.

@@ -7,9 +7,11 @@
 pub mod authorino;
 pub mod binary;
 pub mod client;
+pub mod debian;
 pub mod envoy;
 pub mod filters;
 pub mod llm;
+pub mod ratelimit;
 pub mod tutorial;
 pub mod wait;
 pub mod workspace;

@@ -8,6 +8,7 @@ use envoy_test::{
     envoy::{Envoy, Update},
     filters::{self, Tollgate},
     llm::{Llm, Script},
+    ratelimit::RateLimit,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -328,5 +329,29 @@ async fn answers_can_be_scripted_byte_by_byte() -> Outcome {
     assert_eq!(answer.status(), 203);
     assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
     assert_eq!(answer.text().await?, "{\"done\":true}\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_rate_limit_service_counts_for_envoys_own_filter() -> Outcome {
+    let llm = Llm::start().await?;
+    let service = RateLimit::start("test", "user", 2, 60).await?;
+    let actions =
+        json!([{ "request_headers": { "header_name": "x-user", "descriptor_key": "user" } }]);
+    let envoy = Envoy::builder()
+        .upstream(llm.address())
+        .rate_limit(service.address(), "test", actions)
+        .start()
+        .await?;
+    let client = client(Protocol::Http1);
+    let ask = async |user: &str| -> reqwest::Result<u16> {
+        let request = client.get(envoy.url("/v1/models")).header("x-user", user);
+        Ok(request.send().await?.status().as_u16())
+    };
+    assert_eq!(
+        [ask("a").await?, ask("a").await?, ask("a").await?],
+        [200, 200, 429]
+    );
+    assert_eq!(ask("b").await?, 200);
     Ok(())
 }

@@ -99,7 +99,7 @@ impl Builder {
     }
 
     /// Puts in Envoy's own rate limit filter, with the service at this address, a domain, and the list of
-    /// `actions` that make the descriptor.
+    /// `actions` that make the descriptor. It limits only what goes upstream.
     #[must_use]
     pub fn rate_limit(mut self, address: SocketAddr, domain: &str, actions: Value) -> Self {
         self.rate_limit = Some((address, domain.to_owned(), actions));
