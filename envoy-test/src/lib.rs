@@ -6,6 +6,7 @@
 
 pub mod authorino;
 pub mod binary;
+pub mod child;
 pub mod client;
 pub mod debian;
 pub mod envoy;

@@ -4,16 +4,12 @@ use std::{
     fs::{self, File},
     io,
     net::SocketAddr,
-    os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    sys::{prctl, signal::Signal},
     time::{clock_getcpuclockid, clock_gettime},
     unistd::Pid,
 };
@@ -21,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::Error;
-use crate::{binary::Binary, wait::TimedOut};
+use crate::{binary::Binary, child::Child, wait::TimedOut};
 
 /// How much of the log goes into an error.
 const LOG_LINES: usize = 40;
@@ -39,11 +35,10 @@ pub(super) struct Options {
     pub arguments: Vec<String>,
 }
 
-/// A running process; killed and reaped when dropped.
+/// A running Envoy with its files.
 #[derive(Debug)]
 pub(super) struct Process {
-    child: Mutex<Child>,
-    pid: u32,
+    child: Child,
     files: Files,
 }
 
@@ -87,8 +82,6 @@ impl Files {
 
 impl Process {
     /// Starts Envoy.
-    ///
-    /// It dies with the calling *thread*: in an asynchronous runtime that is one that lasts.
     pub fn spawn(
         binary: &Binary,
         files: Files,
@@ -115,29 +108,14 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        let mut cores = None;
-        if let Some(core) = options.core {
-            cores.insert(CpuSet::new()).set(core)?;
-        }
-        let before_exec = move || {
-            prctl::set_pdeathsig(Signal::SIGKILL)?;
-            if let Some(cores) = &cores {
-                sched_setaffinity(Pid::this(), cores)?;
-            }
-            Ok(())
-        };
-        // SAFETY: between fork and exec it makes two system calls, and neither allocates nor locks.
-        unsafe { command.pre_exec(before_exec) };
-        let child = command.spawn()?;
         Ok(Self {
-            pid: child.id(),
-            child: Mutex::new(child),
+            child: Child::spawn(command, options.core)?,
             files,
         })
     }
 
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.child.id()
     }
 
     pub fn files(&self) -> &Files {
@@ -145,8 +123,7 @@ impl Process {
     }
 
     pub fn is_alive(&self) -> bool {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(child.try_wait(), Ok(None))
+        self.child.is_alive()
     }
 
     /// Where the admin interface listens, once Envoy has told.
@@ -189,7 +166,7 @@ impl Process {
 
     /// Resident memory in bytes.
     pub fn resident(&self) -> io::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let kibibytes = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
@@ -200,15 +177,6 @@ impl Process {
     }
 
     fn nix_pid(&self) -> Pid {
-        Pid::from_raw(self.pid.cast_signed())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // Either fails only for a process that has been reaped already.
-        let _ = child.kill();
-        let _ = child.wait();
+        Pid::from_raw(self.pid().cast_signed())
     }
 }
