@@ -1,0 +1,48 @@
+//! Load by wrk.
+
+use std::{io::Write, net::SocketAddr, process::Stdio, time::Duration};
+
+use envoy_test::debian;
+use tokio::process::Command;
+
+use crate::{Error, workload::Workload};
+
+const CONNECTIONS: &str = "4";
+
+/// Asks for the workload over and over again, for so long.
+pub(crate) async fn run(
+    gateway: SocketAddr,
+    workload: &Workload,
+    time: Duration,
+) -> Result<(), Error> {
+    let mut script = tempfile::Builder::new().suffix(".lua").tempfile()?;
+    // JSON text is also a string of Lua, when it is made of characters that need no escape.
+    write!(
+        script,
+        "wrk.method = 'POST'\n\
+         wrk.body = {:?}\n\
+         wrk.headers['Host'] = '{}'\n\
+         wrk.headers['Content-Type'] = 'application/json'\n\
+         wrk.headers['x-user-id'] = 'user-1'\n\
+         wrk.headers['x-groups'] = 'free'\n",
+        workload.request.to_string(),
+        workload.host,
+    )?;
+    let output = Command::new(debian::program("wrk", "wrk")?)
+        .args(["--threads", "1", "--connections", CONNECTIONS])
+        .args(["--duration", &format!("{}s", time.as_secs())])
+        .arg("--script")
+        .arg(script.path())
+        .arg(format!("http://{gateway}/v1/chat/completions"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(Error::Load(
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        ))
+    }
+}

@@ -1,0 +1,249 @@
+//! Measures the CPU time that Envoy spends on a request: without a filter, with its own rate limit filter, and
+//! with tollgate.
+//!
+//! The CPU time of the process over the requests that it completed, one worker bound to one core, everything
+//! else on the others. The filters take turns in every round, and what is shown is the median over the rounds of
+//! the difference to the Envoy without a filter in the same round.
+
+mod load;
+mod measure;
+mod upstream;
+mod workload;
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use envoy_test::{
+    envoy::Envoy,
+    filters::Tollgate,
+    ratelimit::{self, RateLimit},
+    tutorial, wait, workspace,
+};
+use nix::{
+    errno::Errno,
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+
+use self::{measure::median, upstream::Upstream, workload::Workload};
+
+const USAGE: &str = "usage: bench [--rounds N] [--seconds N]";
+const DOMAIN: &str = "bench";
+const COUNTER: &str = "auth.identity.userid";
+/// More than any load can spend.
+const LIMIT: u64 = 1_000_000_000_000;
+
+#[derive(Debug, Clone, Copy)]
+struct Options {
+    rounds: usize,
+    seconds: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{USAGE}")]
+    Usage,
+    #[error("{} is missing: `make wasm` builds it", .0.display())]
+    NoModule(std::path::PathBuf),
+    #[error(transparent)]
+    Package(#[from] envoy_test::debian::Error),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("binding to a core: {0}")]
+    Affinity(#[from] Errno),
+    #[error(transparent)]
+    Envoy(#[from] envoy_test::envoy::Error),
+    #[error(transparent)]
+    RateLimit(#[from] ratelimit::Error),
+    #[error(transparent)]
+    Request(#[from] reqwest::Error),
+    #[error(transparent)]
+    TimedOut(#[from] wait::TimedOut),
+    #[error("wrk: {0}")]
+    Load(String),
+    #[error("{filter}, {workload}: {refused} of {completed} responses were not 2xx")]
+    Refused {
+        filter: &'static str,
+        workload: &'static str,
+        refused: u64,
+        completed: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let run = || {
+        let options = options(std::env::args().skip(1))?;
+        // Before any thread or process is started, because those inherit it.
+        let core = reserve_core()?;
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(bench(options, core))
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Error> {
+    let mut options = Options {
+        rounds: 7,
+        seconds: 2,
+    };
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().and_then(|value| value.parse().ok());
+        let value: u32 = value.filter(|value| *value > 0).ok_or(Error::Usage)?;
+        match name.as_str() {
+            "--rounds" => options.rounds = value as usize,
+            "--seconds" => options.seconds = value.into(),
+            _ => return Err(Error::Usage),
+        }
+    }
+    Ok(options)
+}
+
+/// Leaves the first core to Envoy, where there is another one.
+fn reserve_core() -> Result<Option<usize>, Errno> {
+    let mut cores = sched_getaffinity(Pid::this())?;
+    let mut mine = (0..CpuSet::count()).filter(|core| cores.is_set(*core).unwrap_or(false));
+    let (Some(first), Some(_)) = (mine.next(), mine.next()) else {
+        return Ok(None);
+    };
+    cores.unset(first)?;
+    sched_setaffinity(Pid::this(), &cores)?;
+    Ok(Some(first))
+}
+
+/// A filter in an Envoy of its own.
+struct Contender {
+    name: &'static str,
+    envoy: Envoy,
+}
+
+async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
+    let module = workspace::module();
+    if !module.is_file() {
+        return Err(Error::NoModule(module));
+    }
+    let module_bytes = std::fs::metadata(&module)?.len();
+    let workloads = workload::all().await?;
+    let upstream = Upstream::start(&workloads).await?;
+    let service = RateLimit::start(DOMAIN, COUNTER, LIMIT, 60).await?;
+
+    let envoy = || {
+        let builder = Envoy::builder()
+            .upstream(upstream.address())
+            .without_access_log();
+        match core {
+            Some(core) => builder.pinned_to(core),
+            None => builder,
+        }
+    };
+    let actions = json!([
+        { "request_headers": { "header_name": "x-user-id", "descriptor_key": COUNTER } },
+    ]);
+    let contenders = [
+        Contender {
+            name: "no filter",
+            envoy: envoy().start().await?,
+        },
+        Contender {
+            name: "Envoy's `ratelimit`, to limitador",
+            envoy: envoy()
+                .rate_limit(service.address(), DOMAIN, actions)
+                .start()
+                .await?,
+        },
+        Contender {
+            name: "tollgate",
+            envoy: envoy()
+                .tollgate(Tollgate::new(configuration()))
+                .start()
+                .await?,
+        },
+    ];
+
+    let costs = play(options, &contenders, &workloads).await?;
+    print_table(options, &contenders, &workloads, &costs);
+    println!("\nModule: {:.2} MB.", megabytes(module_bytes));
+    for contender in &contenders {
+        let resident = contender.envoy.memory().await?.resident;
+        println!(
+            "Resident memory of Envoy, {}: {:.0} MB.",
+            contender.name,
+            megabytes(resident)
+        );
+    }
+    Ok(())
+}
+
+/// The tutorial's policy, with limits that nobody reaches and callers who say themselves who they are.
+fn configuration() -> Value {
+    let mut policy = tutorial::policy();
+    for tier in ["free", "gold"] {
+        policy["spec"]["limits"][tier]["rates"][0]["limit"] = LIMIT.into();
+    }
+    json!({
+        "policies": [policy],
+        "auth": [{ "header": { "identity.userid": "x-user-id", "identity.groups": "x-groups" } }],
+    })
+}
+
+/// Microseconds a request, by workload and contender, one for each round.
+type Costs = BTreeMap<(usize, usize), Vec<f64>>;
+
+async fn play(
+    options: Options,
+    contenders: &[Contender],
+    workloads: &[Workload],
+) -> Result<Costs, Error> {
+    let mut costs = Costs::new();
+    // The round before the first warms up.
+    for round in 0..=options.rounds {
+        let seconds = if round == 0 { 1 } else { options.seconds };
+        eprint!("\rround {round} of {}", options.rounds);
+        for (column, workload) in workloads.iter().enumerate() {
+            for (row, contender) in contenders.iter().enumerate() {
+                let cost = measure::cost(contender, workload, Duration::from_secs(seconds)).await?;
+                if round > 0 {
+                    costs.entry((column, row)).or_default().push(cost);
+                }
+            }
+        }
+    }
+    eprintln!();
+    Ok(costs)
+}
+
+fn print_table(options: Options, contenders: &[Contender], workloads: &[Workload], costs: &Costs) {
+    let Options { rounds, seconds } = options;
+    println!("\nCPU microseconds of Envoy a request, medians of {rounds} rounds of {seconds} s.\n");
+    let cells = |label: &str, cells: Vec<String>| println!("| {label} | {} |", cells.join(" | "));
+    cells(
+        "filter",
+        workloads
+            .iter()
+            .map(|workload| workload.title.to_owned())
+            .collect(),
+    );
+    cells("---", workloads.iter().map(|_| "---:".to_owned()).collect());
+    for (row, contender) in contenders.iter().enumerate() {
+        let row_cells = (0..workloads.len()).map(|column| {
+            let base = &costs[&(column, 0)];
+            let own = &costs[&(column, row)];
+            if row == 0 {
+                return format!("{:.1}", median(own.clone()));
+            }
+            let added = own.iter().zip(base).map(|(own, base)| own - base).collect();
+            format!("{:+.1}", median(added))
+        });
+        cells(contender.name, row_cells.collect());
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}

@@ -1,0 +1,57 @@
+//! What a request costs.
+
+use std::time::Duration;
+
+use crate::{Contender, Error, load, workload::Workload};
+
+const COMPLETED: &str = "http.ingress.downstream_rq_completed";
+const GOOD: &str = "http.ingress.downstream_rq_2xx";
+
+/// The CPU microseconds that Envoy spends on a request under load.
+pub(crate) async fn cost(
+    contender: &Contender,
+    workload: &Workload,
+    time: Duration,
+) -> Result<f64, Error> {
+    let envoy = &contender.envoy;
+    // Asking for stats costs CPU time, too: outside of what is measured.
+    let (completed, good) = (envoy.stat(COMPLETED).await?, envoy.stat(GOOD).await?);
+    let used = envoy.cpu_time()?;
+    load::run(envoy.address(), workload, time).await?;
+    let used = envoy.cpu_time()?.saturating_sub(used);
+    let completed = envoy.stat(COMPLETED).await? - completed;
+    let good = envoy.stat(GOOD).await? - good;
+    if good < completed || completed == 0 {
+        return Err(Error::Refused {
+            filter: contender.name,
+            workload: workload.title,
+            refused: completed - good,
+            completed,
+        });
+    }
+    #[expect(clippy::cast_precision_loss, reason = "far fewer requests than that")]
+    Ok(used.as_secs_f64() * 1e6 / completed as f64)
+}
+
+/// The median; not a number when there are none.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match (values.len() % 2, values.get(middle)) {
+        (_, None) => f64::NAN,
+        (1, Some(value)) => *value,
+        (_, Some(value)) => f64::midpoint(values[middle - 1], *value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
+        assert!(median(vec![]).is_nan());
+    }
+}

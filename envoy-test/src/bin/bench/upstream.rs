@@ -1,0 +1,104 @@
+//! An nginx that serves the workloads' responses as files.
+
+use std::{
+    fmt::Write,
+    fs, io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use envoy_test::{child::Child, debian, wait};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::{Error, workload::Workload};
+
+/// How often another port is tried.
+const ATTEMPTS: u32 = 5;
+
+/// A running nginx; ended when dropped.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    address: SocketAddr,
+    process: Child,
+    _directory: TempDir,
+}
+
+impl Upstream {
+    pub async fn start(workloads: &[Workload]) -> Result<Self, Error> {
+        let program = debian::program("nginx", "nginx-light")?;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match Self::try_start(&program, workloads).await {
+                // nginx takes no port of the system's choice, and the one chosen for it may be taken by now.
+                Err(_) if attempts < ATTEMPTS => {}
+                upstream => return upstream,
+            }
+        }
+    }
+
+    async fn try_start(program: &Path, workloads: &[Workload]) -> Result<Self, Error> {
+        let directory = tempfile::tempdir()?;
+        let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+        let configuration = directory.path().join("nginx.conf");
+        fs::write(
+            &configuration,
+            configure(directory.path(), address, workloads)?,
+        )?;
+        let mut command = Command::new(program);
+        command
+            .arg("-c")
+            .arg(configuration)
+            .arg("-p")
+            .arg(directory.path())
+            .args(["-e", "stderr"])
+            .stdin(Stdio::null());
+        let upstream = Self {
+            address,
+            process: Child::spawn(command, None)?,
+            _directory: directory,
+        };
+        wait::until("nginx", async || {
+            if !upstream.process.is_alive() {
+                return Some(Err(io::Error::other("nginx ended at once")));
+            }
+            TcpStream::connect(address).await.ok().map(|_| Ok(()))
+        })
+        .await??;
+        Ok(upstream)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Writes the files, and returns a configuration that serves each under its host's name.
+fn configure(directory: &Path, address: SocketAddr, workloads: &[Workload]) -> io::Result<String> {
+    let mut servers = String::new();
+    for workload in workloads {
+        let Workload {
+            host, content_type, ..
+        } = workload;
+        let root = directory.join(host);
+        fs::create_dir_all(root.join("v1/chat"))?;
+        fs::write(root.join("v1/chat/completions"), &workload.response)?;
+        writeln!(
+            servers,
+            "  server {{\n    listen {address};\n    server_name {host};\n    root {};\n    \
+             default_type {content_type};\n    error_page 405 =200 $uri;\n  }}",
+            root.display()
+        )
+        .map_err(io::Error::other)?;
+    }
+    // One process, so that it can be ended by its id; as root it would serve as nobody, who may not read.
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("  {kind}_temp_path {kind};\n"))
+        .concat();
+    Ok(format!(
+        "daemon off;\nmaster_process off;\npid nginx.pid;\nevents {{ worker_connections 512; }}\n\
+         http {{\n  access_log off;\n  sendfile on;\n  keepalive_requests 1000000000;\n{temporary}{servers}}}\n"
+    ))
+}

@@ -1,0 +1,59 @@
+//! What is asked for: three completions of different sizes.
+
+use bytes::Bytes;
+use envoy_test::{
+    client::{Chat, Protocol, client},
+    llm::Llm,
+};
+use serde_json::Value;
+
+use crate::Error;
+
+/// One column of the table.
+#[derive(Debug)]
+pub(crate) struct Workload {
+    pub title: &'static str,
+    /// The name by which the upstream knows which file to serve.
+    pub host: &'static str,
+    pub request: Value,
+    pub response: Bytes,
+    pub content_type: &'static str,
+}
+
+/// All of them, with the responses of the mock.
+pub(crate) async fn all() -> Result<Vec<Workload>, Error> {
+    let llm = Llm::start().await?;
+    let client = client(Protocol::Http1);
+    let record = async |title, host, content_type, chat: Chat| {
+        let response = chat
+            .send(&client, llm.address())
+            .await?
+            .error_for_status()?;
+        Ok::<_, Error>(Workload {
+            title,
+            host,
+            request: chat.body().clone(),
+            response: response.bytes().await?,
+            content_type,
+        })
+    };
+    let json = Chat::default().header("x-mock-body-bytes", 1_700);
+    let stream = |events: u64| Chat::default().stream(true).header("x-mock-events", events);
+    Ok(vec![
+        record("JSON 2 kB", "json", "application/json", json).await?,
+        record(
+            "SSE 100 events, 20 kB",
+            "short",
+            "text/event-stream",
+            stream(96),
+        )
+        .await?,
+        record(
+            "SSE 4,000 events, 0.8 MB",
+            "long",
+            "text/event-stream",
+            stream(3_996),
+        )
+        .await?,
+    ])
+}

@@ -1,0 +1,124 @@
+//! Plays Kuadrant's tutorial on token-based rate limiting and shows what it costs whom.
+//!
+//! With `ONCE=1` it plays and ends, with failure if an outcome is not the tutorial's; else it stays up.
+
+use std::process::ExitCode;
+
+use envoy_test::{
+    binary,
+    client::Protocol,
+    tutorial::{
+        Error, Gateway, Outcome, Step, policy, policy_with_window, steps, steps_through_a_window,
+    },
+};
+
+const WORKERS: u32 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(faults) => {
+            eprintln!("\n{faults} outcomes are not the tutorial's");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Plays everything, and returns how many outcomes were not the tutorial's.
+async fn run() -> Result<usize, Error> {
+    let envoy = binary::find().map_err(envoy_test::envoy::Error::from)?;
+    println!(
+        "Envoy {} with tollgate and the policy of examples/kuadrant/policy.yaml",
+        envoy.version
+    );
+
+    let gateway = Gateway::start(policy(), WORKERS, Protocol::Http1).await?;
+    let mut faults = show(
+        "The tutorial: 50 tokens a minute for free, 200 for gold",
+        &gateway,
+        steps(false),
+    )
+    .await?;
+
+    let streaming = Gateway::start(policy(), WORKERS, Protocol::Http2).await?;
+    faults += show("The same, streamed, over HTTP/2", &streaming, steps(true)).await?;
+
+    let short = Gateway::start(policy_with_window("2s"), WORKERS, Protocol::Http1).await?;
+    faults += show(
+        "With a window of two seconds",
+        &short,
+        steps_through_a_window(),
+    )
+    .await?;
+
+    if std::env::var("ONCE").is_ok_and(|once| once == "1") {
+        return Ok(faults);
+    }
+    invite(&gateway);
+    tokio::signal::ctrl_c().await?;
+    Ok(faults)
+}
+
+/// Plays steps, showing each as it happens, and returns how many went wrong.
+async fn show(title: &str, gateway: &Gateway, steps: Vec<Step>) -> Result<usize, Error> {
+    println!("\n{title}\n");
+    println!(
+        "  {:13}  {:61}  {:>6}  {:>5}  {:>5}  note",
+        "caller", "request", "status", "cost", "left"
+    );
+    let mut faults = 0;
+    for step in steps {
+        let outcome = gateway.play(&step).await?;
+        faults += usize::from(!outcome.faults.is_empty());
+        println!("{}", line(&step, &outcome));
+    }
+    Ok(faults)
+}
+
+fn line(step: &Step, outcome: &Outcome) -> String {
+    let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let mut notes = vec![step.why.to_owned()];
+    if let Some(retry_after) = outcome.retry_after {
+        notes.push(format!("retry after {} s", retry_after.as_secs()));
+    }
+    notes.extend(outcome.faults.iter().map(|fault| format!("WRONG: {fault}")));
+    format!(
+        "  {:13}  {:61}  {:>6}  {:>5}  {:>5}  {}",
+        step.caller,
+        step.ask,
+        outcome.status,
+        number((outcome.cost > 0).then_some(outcome.cost)),
+        number(outcome.left),
+        notes.join(", "),
+    )
+}
+
+/// Says how to try it by hand.
+fn invite(gateway: &Gateway) {
+    let chat = |key: &str, stream: bool| {
+        let options = if stream {
+            r#", "stream": true, "stream_options": {"include_usage": true}"#
+        } else {
+            ""
+        };
+        println!(
+            "  curl -i {} -H 'Authorization: APIKEY {key}' -H 'Content-Type: application/json' \\\n    \
+             -d '{{\"model\": \"{}\", \"messages\": [{{\"role\": \"user\", \"content\": \"What is Kubernetes?\"}}], \
+             \"max_tokens\": 100{options}}}'\n",
+            gateway.envoy().url("/v1/chat/completions"),
+            envoy_test::llm::MODEL,
+        );
+    };
+    println!("\nTo try (a window begins with the first request in it; end with Ctrl-C):\n");
+    chat("iamafreeuser", false);
+    chat("iamagolduser", true);
+    println!(
+        "  curl -s http://{}/stats | grep wasmcustom\n",
+        gateway.envoy().admin_address()
+    );
+}

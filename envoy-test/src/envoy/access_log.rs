@@ -1,0 +1,128 @@
+//! The access log: one JSON object an exchange.
+
+use std::{fs, io, path::Path};
+
+use serde_json::{Map, Value, json};
+
+/// The keys that tollgate puts into the filter state, below `wasm.tollgate.`.
+const TOLLGATE_KEYS: [&str; 10] = [
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cached_tokens",
+    "model",
+    "provider",
+    "usd",
+    "estimated",
+    "decision",
+    "limit",
+];
+
+/// What Envoy logged about one exchange.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccessLogEntry(Value);
+
+impl AccessLogEntry {
+    /// What tollgate left in the filter state below `wasm.tollgate.`, such as `total_tokens`.
+    #[must_use]
+    pub fn tollgate(&self, key: &str) -> Option<&str> {
+        self.0["tollgate"][key].as_str()
+    }
+
+    /// A number that tollgate left in the filter state.
+    #[must_use]
+    pub fn tollgate_number(&self, key: &str) -> Option<u64> {
+        self.tollgate(key)?.parse().ok()
+    }
+
+    /// The status that the client got, or 0 where it got none.
+    #[must_use]
+    pub fn status(&self) -> u64 {
+        self.0["status"].as_u64().unwrap_or(0)
+    }
+
+    /// Envoy's response flags, such as `DC` for a client that left.
+    #[must_use]
+    pub fn flags(&self) -> &str {
+        self.text("flags").unwrap_or("-")
+    }
+
+    /// How the response came about, such as `via_upstream`.
+    #[must_use]
+    pub fn details(&self) -> &str {
+        self.text("details").unwrap_or("-")
+    }
+
+    /// The path of the request.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.text("path").unwrap_or_default()
+    }
+
+    /// `HTTP/1.1` or `HTTP/2`.
+    #[must_use]
+    pub fn protocol(&self) -> &str {
+        self.text("protocol").unwrap_or_default()
+    }
+
+    /// The value of the request header `x-test-id`, by which a test finds its own exchange.
+    #[must_use]
+    pub fn test_id(&self) -> Option<&str> {
+        self.text("test_id")
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.0[key].as_str()
+    }
+}
+
+/// The access logger that writes what [`read`] reads.
+pub(super) fn logger(path: &Path) -> Value {
+    let tollgate: Map<_, _> = TOLLGATE_KEYS
+        .iter()
+        .map(|key| {
+            let command = format!("%FILTER_STATE(wasm.tollgate.{key}:PLAIN)%");
+            ((*key).to_owned(), Value::from(command))
+        })
+        .collect();
+    json!({
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": path,
+            "log_format": { "json_format": {
+                "status": "%RESPONSE_CODE%",
+                "flags": "%RESPONSE_FLAGS%",
+                "details": "%RESPONSE_CODE_DETAILS%",
+                "method": "%REQ(:METHOD)%",
+                "path": "%REQ(:PATH)%",
+                "protocol": "%PROTOCOL%",
+                "received": "%BYTES_RECEIVED%",
+                "sent": "%BYTES_SENT%",
+                "test_id": "%REQ(X-TEST-ID)%",
+                "tollgate": tollgate,
+            } },
+        },
+    })
+}
+
+/// The complete entries of a log that Envoy may still be writing.
+pub(super) fn read(path: &Path) -> io::Result<Vec<AccessLogEntry>> {
+    let log = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        log => log?,
+    };
+    let complete = log
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1);
+    log[..complete]
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let entry = serde_json::from_slice(line)
+                .or_else(|_| serde_json::from_str(&String::from_utf8_lossy(line)))?;
+            Ok(AccessLogEntry(entry))
+        })
+        .collect()
+}

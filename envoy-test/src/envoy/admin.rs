@@ -1,0 +1,152 @@
+//! Envoy's admin interface.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use reqwest::Client;
+use serde_json::Value;
+
+/// The memory of an Envoy, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// What its allocator has given out. The memory of a VM is not part of it.
+    pub allocated: u64,
+    /// What the process holds of the machine's memory.
+    pub resident: u64,
+}
+
+/// How many listeners Envoy has taken and refused so far, and whether it is still at it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ListenerState {
+    accepted: u64,
+    rejected: u64,
+    working: bool,
+}
+
+impl ListenerState {
+    /// Whether the first listener was taken; none while that is open.
+    pub fn settled(&self) -> Option<bool> {
+        let start = Self {
+            accepted: 0,
+            rejected: 0,
+            working: false,
+        };
+        self.settled_since(&start)
+    }
+
+    /// Whether a listener written after `before` was taken; none while that is open.
+    pub fn settled_since(&self, before: &Self) -> Option<bool> {
+        if self.rejected > before.rejected {
+            Some(false)
+        } else {
+            (self.accepted > before.accepted && !self.working).then_some(true)
+        }
+    }
+}
+
+/// A client of the admin interface.
+#[derive(Debug)]
+pub(super) struct Admin {
+    address: SocketAddr,
+    client: Client,
+}
+
+impl Admin {
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            client: Client::new(),
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    async fn text(&self, path: &str) -> reqwest::Result<String> {
+        let url = format!("http://{}{path}", self.address);
+        self.client
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .text()
+            .await
+    }
+
+    pub async fn json(&self, path: &str) -> reqwest::Result<Value> {
+        let url = format!("http://{}{path}", self.address);
+        self.client
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await
+    }
+
+    pub async fn stats(&self, prefix: &str) -> reqwest::Result<BTreeMap<String, u64>> {
+        // Histograms and texts have values that are no integers, and are left out.
+        let stats = self.text("/stats").await?;
+        Ok(stats
+            .lines()
+            .filter(|line| line.starts_with(prefix))
+            .filter_map(|line| {
+                let (name, value) = line.rsplit_once(": ")?;
+                Some((name.to_owned(), value.parse().ok()?))
+            })
+            .collect())
+    }
+
+    pub async fn stat(&self, name: &str) -> reqwest::Result<u64> {
+        Ok(self.stats(name).await?.get(name).copied().unwrap_or(0))
+    }
+
+    pub async fn listener_state(&self) -> reqwest::Result<ListenerState> {
+        let stats = self.stats("listener_manager.").await?;
+        let stat = |name: &str| {
+            let name = format!("listener_manager.{name}");
+            stats.get(&name).copied().unwrap_or(0)
+        };
+        Ok(ListenerState {
+            accepted: stat("lds.update_success"),
+            // A listener that Envoy cannot even parse is a failure.
+            rejected: stat("lds.update_rejected") + stat("lds.update_failure"),
+            working: stat("workers_started") == 0 || stat("total_listeners_warming") > 0,
+        })
+    }
+
+    /// Where the listener is bound, once it is.
+    pub async fn listener_address(&self) -> reqwest::Result<Option<SocketAddr>> {
+        let listeners = self.json("/listeners?format=json").await?;
+        let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
+        let port = address["port_value"]
+            .as_u64()
+            .and_then(|port| u16::try_from(port).ok());
+        let ip: Option<IpAddr> = address["address"].as_str().and_then(|ip| ip.parse().ok());
+        Ok(ip
+            .zip(port)
+            .filter(|(_, port)| *port != 0)
+            .map(SocketAddr::from))
+    }
+
+    /// Why the last listener was refused, if Envoy could tell whose refusal it is. Else its log tells.
+    pub async fn rejection(&self) -> reqwest::Result<String> {
+        let dump = self.json("/config_dump?resource=dynamic_listeners").await?;
+        let details = &dump["configs"][0]["error_state"]["details"];
+        Ok(details.as_str().unwrap_or("not understood").to_owned())
+    }
+
+    pub async fn memory(&self, resident: u64) -> reqwest::Result<Memory> {
+        let memory = self.json("/memory").await?;
+        let allocated = memory["allocated"]
+            .as_str()
+            .and_then(|bytes| bytes.parse().ok());
+        Ok(Memory {
+            allocated: allocated.unwrap_or(0),
+            resident,
+        })
+    }
+}

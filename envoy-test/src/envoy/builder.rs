@@ -1,0 +1,328 @@
+//! The configuration of an Envoy, in code.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Envoy, Error, access_log,
+    process::{Files, Options},
+};
+use crate::filters::{self, Tollgate, socket_address};
+
+/// The cluster of the provider.
+pub const UPSTREAM: &str = "llm";
+/// The cluster of the authorisation service.
+pub const AUTHORINO: &str = "authorino";
+/// The cluster of the rate limit service.
+pub const RATE_LIMIT: &str = "ratelimit";
+
+type Edit = Arc<dyn Fn(&mut Value) + Send + Sync>;
+
+/// Everything an [`Envoy`] may have; by default one worker that answers 200 to everything.
+///
+/// The filters stand in this order: authorisation, those given by [`filter`](Self::filter), Envoy's rate
+/// limit, tollgate, router.
+#[derive(Clone)]
+pub struct Builder {
+    upstream: Option<SocketAddr>,
+    upstream_http2: bool,
+    authorisation: Option<SocketAddr>,
+    rate_limit: Option<(SocketAddr, String, Value)>,
+    filters: Vec<Value>,
+    clusters: Vec<Value>,
+    routes: Vec<Value>,
+    route_metadata: Map<String, Value>,
+    tollgate: Option<Tollgate>,
+    access_log: bool,
+    edit_listener: Option<Edit>,
+    edit_bootstrap: Option<Edit>,
+    options: Options,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            upstream: None,
+            upstream_http2: false,
+            authorisation: None,
+            rate_limit: None,
+            filters: Vec::new(),
+            clusters: Vec::new(),
+            routes: Vec::new(),
+            route_metadata: Map::new(),
+            tollgate: None,
+            access_log: true,
+            edit_listener: None,
+            edit_bootstrap: None,
+            options: Options {
+                concurrency: 1,
+                core: None,
+                wasm_log_level: "info".to_owned(),
+                arguments: Vec::new(),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Builder")
+            .field("upstream", &self.upstream)
+            .field("filters", &self.http_filters())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Routes everything to the provider at this address, the cluster [`UPSTREAM`].
+    #[must_use]
+    pub fn upstream(mut self, address: SocketAddr) -> Self {
+        self.upstream = Some(address);
+        self
+    }
+
+    /// Speaks HTTP/2 to the provider, instead of HTTP/1.1.
+    #[must_use]
+    pub fn upstream_http2(mut self) -> Self {
+        self.upstream_http2 = true;
+        self
+    }
+
+    /// Asks the authorisation service at this address about every request.
+    #[must_use]
+    pub fn authorisation(mut self, address: SocketAddr) -> Self {
+        self.authorisation = Some(address);
+        self
+    }
+
+    /// Puts in Envoy's own rate limit filter, with the service at this address, a domain, and the list of
+    /// `actions` that make the descriptor. It limits only what goes upstream.
+    #[must_use]
+    pub fn rate_limit(mut self, address: SocketAddr, domain: &str, actions: Value) -> Self {
+        self.rate_limit = Some((address, domain.to_owned(), actions));
+        self
+    }
+
+    /// Adds an HTTP filter before tollgate; see [`crate::filters`].
+    #[must_use]
+    pub fn filter(mut self, filter: Value) -> Self {
+        self.filters.push(filter);
+        self
+    }
+
+    /// Adds a cluster; see [`filters::cluster`].
+    #[must_use]
+    pub fn cluster(mut self, cluster: Value) -> Self {
+        self.clusters.push(cluster);
+        self
+    }
+
+    /// Adds a route that is tried before the one that takes everything.
+    #[must_use]
+    pub fn route(mut self, route: Value) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Sets the filter metadata of a namespace on the route that takes everything.
+    #[must_use]
+    pub fn route_metadata(mut self, namespace: &str, value: Value) -> Self {
+        self.route_metadata.insert(namespace.to_owned(), value);
+        self
+    }
+
+    /// Puts in tollgate.
+    #[must_use]
+    pub fn tollgate(mut self, tollgate: Tollgate) -> Self {
+        self.tollgate = Some(tollgate);
+        self
+    }
+
+    /// Sets the number of worker threads.
+    #[must_use]
+    pub fn concurrency(mut self, workers: u32) -> Self {
+        self.options.concurrency = workers;
+        self
+    }
+
+    /// Binds all threads to one core of the machine.
+    #[must_use]
+    pub fn pinned_to(mut self, core: usize) -> Self {
+        self.options.core = Some(core);
+        self
+    }
+
+    /// Writes no access log, for measurements.
+    #[must_use]
+    pub fn without_access_log(mut self) -> Self {
+        self.access_log = false;
+        self
+    }
+
+    /// Sets from which level on plugins log: `trace`, `debug`, `info` (the default), `warning`...
+    #[must_use]
+    pub fn wasm_log_level(mut self, level: &str) -> Self {
+        level.clone_into(&mut self.options.wasm_log_level);
+        self
+    }
+
+    /// Adds command line arguments.
+    #[must_use]
+    pub fn arguments<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        self.options
+            .arguments
+            .extend(arguments.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// Changes the finished listener, for what this builder does not know.
+    #[must_use]
+    pub fn edit_listener(mut self, edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        self.edit_listener = Some(Arc::new(edit));
+        self
+    }
+
+    /// Changes the finished bootstrap, for what this builder does not know.
+    #[must_use]
+    pub fn edit_bootstrap(mut self, edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        self.edit_bootstrap = Some(Arc::new(edit));
+        self
+    }
+
+    /// Starts Envoy and waits until it serves.
+    ///
+    /// Envoy dies with the calling thread: not to be called from a thread that ends before its Envoy should.
+    ///
+    /// # Errors
+    /// When there is no Envoy, when it ends, or when it refuses the configuration.
+    pub async fn start(self) -> Result<Envoy, Error> {
+        Envoy::start(self).await
+    }
+
+    /// The bootstrap, the listener, and how to run the process.
+    pub(super) fn into_parts(self, files: &Files) -> (Value, Listener, Options) {
+        let mut bootstrap = json!({
+            "node": { "id": "envoy-test", "cluster": "envoy-test" },
+            "admin": { "address": socket_address(([127, 0, 0, 1], 0).into()) },
+            "static_resources": { "clusters": self.all_clusters() },
+            "dynamic_resources": { "lds_config": { "path_config_source": {
+                "path": files.listeners().join("listener.json"),
+                "watched_directory": { "path": files.listeners() },
+            } } },
+        });
+        if let Some(edit) = &self.edit_bootstrap {
+            edit(&mut bootstrap);
+        }
+        let options = self.options.clone();
+        let logger = self
+            .access_log
+            .then(|| access_log::logger(&files.access_log()));
+        let listener = Listener {
+            builder: self,
+            logger,
+        };
+        (bootstrap, listener, options)
+    }
+
+    fn all_clusters(&self) -> Vec<Value> {
+        let http2 = self.upstream_http2;
+        let upstream = self
+            .upstream
+            .map(|address| filters::cluster(UPSTREAM, address, http2));
+        let authorisation = self
+            .authorisation
+            .map(|address| filters::cluster(AUTHORINO, address, true));
+        let rate_limit = self
+            .rate_limit
+            .as_ref()
+            .map(|(address, ..)| filters::cluster(RATE_LIMIT, *address, true));
+        [upstream, authorisation, rate_limit]
+            .into_iter()
+            .flatten()
+            .chain(self.clusters.iter().cloned())
+            .collect()
+    }
+
+    fn http_filters(&self) -> Vec<Value> {
+        let authorisation = self.authorisation.map(|_| filters::ext_authz(AUTHORINO));
+        let rate_limit = self
+            .rate_limit
+            .as_ref()
+            .map(|(_, domain, _)| filters::rate_limit(RATE_LIMIT, domain));
+        authorisation
+            .into_iter()
+            .chain(self.filters.iter().cloned())
+            .chain(rate_limit)
+            .chain(self.tollgate.iter().map(Tollgate::filter))
+            .chain([filters::router()])
+            .collect()
+    }
+
+    fn virtual_host(&self) -> Value {
+        let mut everything = json!({
+            "name": "everything",
+            "match": { "prefix": "/" },
+            "metadata": { "filter_metadata": self.route_metadata },
+        });
+        if self.upstream.is_some() {
+            everything["route"] = json!({ "cluster": UPSTREAM, "timeout": "0s" });
+        } else {
+            everything["direct_response"] = json!({ "status": 200 });
+        }
+        let mut host = json!({
+            "name": "all",
+            "domains": ["*"],
+            "routes": self.routes.iter().cloned().chain([everything]).collect::<Vec<_>>(),
+        });
+        if let Some((.., actions)) = &self.rate_limit {
+            host["rate_limits"] = json!([{ "actions": actions }]);
+        }
+        host
+    }
+}
+
+/// The listener of a running Envoy.
+#[derive(Debug, Clone)]
+pub(super) struct Listener {
+    builder: Builder,
+    logger: Option<Value>,
+}
+
+impl Listener {
+    pub fn with_tollgate(&self, tollgate: Tollgate) -> Self {
+        Self {
+            builder: self.builder.clone().tollgate(tollgate),
+            logger: self.logger.clone(),
+        }
+    }
+
+    /// The listener as the content of a file of the listener discovery service.
+    pub fn resource(&self) -> Value {
+        let mut listener = json!({
+            "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+            "name": "ingress",
+            "address": socket_address(([127, 0, 0, 1], 0).into()),
+            "filter_chains": [{ "filters": [{
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                    "stat_prefix": "ingress",
+                    "codec_type": "AUTO",
+                    // Room for the large headers that tests send.
+                    "max_request_headers_kb": 512,
+                    "upgrade_configs": [{ "upgrade_type": "websocket" }],
+                    "access_log": self.logger.iter().collect::<Vec<_>>(),
+                    "route_config": { "virtual_hosts": [self.builder.virtual_host()] },
+                    "http_filters": self.builder.http_filters(),
+                },
+            }] }],
+        });
+        if let Some(edit) = &self.builder.edit_listener {
+            edit(&mut listener);
+        }
+        json!({ "resources": [listener] })
+    }
+}

@@ -1,0 +1,348 @@
+//! A mock of the LLM APIs: OpenAI's chat and text completions, as JSON and as server-sent events.
+//!
+//! Without further instruction it behaves like a model simulator: a completion has as many tokens as the
+//! request allows, less five, and a prompt as many as it has words, plus two. [`instructions`] lists the
+//! request headers by which a test decides otherwise, and [`Llm::script`] lets it give the very bytes.
+
+mod completion;
+mod delivery;
+pub mod instructions;
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::State,
+    http::{
+        HeaderMap, Method, Request, Response, StatusCode,
+        header::{CONNECTION, CONTENT_TYPE, ETAG, UPGRADE},
+    },
+    routing::{any, get, post},
+};
+use bytes::Bytes;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use self::{
+    completion::{Api, Completion},
+    delivery::Delivery,
+    instructions::Instructions,
+};
+use crate::wait::{self, TimedOut};
+
+/// The model that the mock serves, that of Kuadrant's tutorial.
+pub const MODEL: &str = "meta-llama/Llama-3.1-8B-Instruct";
+
+/// A running mock; ended when dropped.
+#[derive(Debug)]
+pub struct Llm {
+    address: SocketAddr,
+    provider: Arc<Provider>,
+    task: JoinHandle<()>,
+}
+
+/// A request as it reached the provider.
+#[derive(Debug, Clone)]
+pub struct ReceivedRequest {
+    /// Its method.
+    pub method: Method,
+    /// Its path with the query.
+    pub path: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// An answer that a test gives byte by byte.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// The status.
+    pub status: u16,
+    /// The headers; `content-length` only where they say so.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+#[derive(Debug, Default)]
+struct Provider {
+    requests: AtomicU64,
+    input_tokens: AtomicU64,
+    output_tokens: AtomicU64,
+    parts_sent: Arc<AtomicU64>,
+    last_request: Mutex<Option<ReceivedRequest>>,
+    scripts: Mutex<HashMap<String, Script>>,
+}
+
+impl Llm {
+    /// Starts the mock on a free port, for HTTP/1.1 and for HTTP/2 with prior knowledge.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start() -> io::Result<Self> {
+        let provider = Arc::<Provider>::default();
+        let routes = Router::new()
+            .route("/v1/chat/completions", post(chat_completions))
+            .route("/v1/completions", post(completions))
+            .route("/v1/models", get(models))
+            .route("/upgrade", get(upgrade))
+            .route("/not-modified", get(not_modified))
+            .route("/echo", any(echo))
+            .fallback(any(scripted))
+            .with_state(Arc::clone(&provider));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, routes).await {
+                eprintln!("mock of the LLM APIs: {error}");
+            }
+        });
+        Ok(Self {
+            address,
+            provider,
+            task,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many requests have arrived, whole, at any path.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.provider.requests.load(Ordering::SeqCst)
+    }
+
+    /// The input tokens of all completions so far, whether or not they were reported or delivered.
+    #[must_use]
+    pub fn input_tokens(&self) -> u64 {
+        self.provider.input_tokens.load(Ordering::SeqCst)
+    }
+
+    /// The output tokens of all completions so far, whether or not they were reported or delivered.
+    #[must_use]
+    pub fn output_tokens(&self) -> u64 {
+        self.provider.output_tokens.load(Ordering::SeqCst)
+    }
+
+    /// How many parts of bodies (an event, or a piece of a split body) have been handed to the network.
+    #[must_use]
+    pub fn parts_sent(&self) -> u64 {
+        self.provider.parts_sent.load(Ordering::SeqCst)
+    }
+
+    /// Waits until `count` requests have arrived.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub async fn wait_for_requests(&self, count: u64) -> Result<(), TimedOut> {
+        wait::until(format!("{count} requests at the provider"), async || {
+            (self.requests() >= count).then_some(())
+        })
+        .await
+    }
+
+    /// The request that arrived last.
+    #[must_use]
+    pub fn last_request(&self) -> Option<ReceivedRequest> {
+        lock(&self.provider.last_request).clone()
+    }
+
+    /// Keeps an answer ready for requests, of any path and method, whose header `x-mock-script` has this name.
+    pub fn script(&self, name: impl Into<String>, script: Script) {
+        lock(&self.provider.scripts).insert(name.into(), script);
+    }
+}
+
+impl Drop for Llm {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+type Answer = Result<Response<Body>, StatusCode>;
+
+impl Provider {
+    /// Reads the request to its end and takes note of it.
+    async fn receive(&self, request: Request<Body>) -> Result<ReceivedRequest, StatusCode> {
+        let (head, body) = request.into_parts();
+        let body = to_bytes(body, usize::MAX)
+            .await
+            .map_err(|_| StatusCode::BAD_REQUEST)?;
+        let received = ReceivedRequest {
+            method: head.method,
+            path: head
+                .uri
+                .path_and_query()
+                .map_or_else(String::new, ToString::to_string),
+            headers: head.headers,
+            body,
+        };
+        *lock(&self.last_request) = Some(received.clone());
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        Ok(received)
+    }
+
+    /// The answer that was kept for this request, if it asks for one.
+    fn scripted(&self, received: &ReceivedRequest) -> Option<Answer> {
+        let name = received.headers.get("x-mock-script")?.to_str().ok()?;
+        let script = lock(&self.scripts).get(name).cloned();
+        let instructions = Instructions::of(&received.headers);
+        Some(script.ok_or(StatusCode::NOT_FOUND).and_then(|script| {
+            let mut response = Response::builder().status(script.status);
+            for (name, value) in &script.headers {
+                response = response.header(name, value);
+            }
+            let parts = Box::new(std::iter::once(script.body));
+            self.deliver(&instructions, parts, response)
+        }))
+    }
+
+    fn deliver(
+        &self,
+        instructions: &Instructions,
+        parts: Box<dyn Iterator<Item = Bytes> + Send>,
+        response: axum::http::response::Builder,
+    ) -> Answer {
+        let delivery = Delivery::new(instructions, parts, Arc::clone(&self.parts_sent));
+        response
+            .body(delivery.into_body())
+            .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    async fn complete(&self, api: Api, request: Request<Body>) -> Answer {
+        let received = self.receive(request).await?;
+        let instructions = Instructions::of(&received.headers);
+        if instructions.silent {
+            pending::<()>().await;
+        }
+        tokio::time::sleep(instructions.delay).await;
+        if let Some(answer) = self.scripted(&received) {
+            return answer;
+        }
+        let Ok(body) = serde_json::from_slice::<Value>(&received.body) else {
+            return Ok(error(StatusCode::BAD_REQUEST, "the body is not JSON"));
+        };
+        if let Some(status) = instructions.status.filter(|status| !status.is_success()) {
+            return Ok(error(status, "as instructed"));
+        }
+        let completion = Completion::of(api, &body, &instructions);
+        self.input_tokens
+            .fetch_add(completion.input_tokens(), Ordering::SeqCst);
+        self.output_tokens
+            .fetch_add(completion.output_tokens(), Ordering::SeqCst);
+        let mut response =
+            Response::builder().status(instructions.status.unwrap_or(StatusCode::OK));
+        let content_type = completion.content_type();
+        if !content_type.is_empty() {
+            response = response.header(CONTENT_TYPE, content_type);
+        }
+        self.deliver(&instructions, completion.into_parts(), response)
+    }
+}
+
+/// An error as OpenAI's API reports it.
+fn error(status: StatusCode, message: &str) -> Response<Body> {
+    let error = json!({ "error": {
+        "message": message, "type": "invalid_request_error", "param": null, "code": null,
+    } });
+    let mut response = Response::new(Body::from(error.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        "application/json".parse().expect("a header value"),
+    );
+    response
+}
+
+async fn chat_completions(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+    provider.complete(Api::Chat, request).await
+}
+
+async fn completions(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+    provider.complete(Api::Text, request).await
+}
+
+async fn models(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+    provider.receive(request).await?;
+    let models = json!({ "object": "list", "data": [
+        { "id": MODEL, "object": "model", "created": completion::CREATED, "owned_by": "tollgate" },
+    ] });
+    Response::builder()
+        .header(CONTENT_TYPE, "application/json")
+        .body(models.to_string().into())
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Sends the request's body back, with its content type, as instructed.
+async fn echo(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+    let received = provider.receive(request).await?;
+    let instructions = Instructions::of(&received.headers);
+    let mut response = Response::builder().status(instructions.status.unwrap_or(StatusCode::OK));
+    if let Some(content_type) = received.headers.get(CONTENT_TYPE) {
+        response = response.header(CONTENT_TYPE, content_type);
+    }
+    provider.deliver(
+        &instructions,
+        Box::new(std::iter::once(received.body)),
+        response,
+    )
+}
+
+async fn scripted(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+    let received = provider.receive(request).await?;
+    provider
+        .scripted(&received)
+        .unwrap_or_else(|| Ok(error(StatusCode::NOT_FOUND, "no such path")))
+}
+
+async fn not_modified(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+    provider.receive(request).await?;
+    Response::builder()
+        .status(StatusCode::NOT_MODIFIED)
+        .header(ETAG, "\"1\"")
+        .body(Body::empty())
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Switches to another protocol, in which every byte is sent back.
+async fn upgrade(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+    provider.requests.fetch_add(1, Ordering::SeqCst);
+    let protocol = request
+        .headers()
+        .get(UPGRADE)
+        .cloned()
+        .ok_or(StatusCode::UPGRADE_REQUIRED)?;
+    tokio::spawn(async move {
+        if let Ok(upgraded) = hyper::upgrade::on(request).await {
+            let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
+            // Ends, well or badly, with the client.
+            let _ = tokio::io::copy(&mut reader, &mut writer).await;
+        }
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(CONNECTION, "upgrade")
+        .header(UPGRADE, protocol)
+        .body(Body::empty())
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}

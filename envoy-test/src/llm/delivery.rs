@@ -1,0 +1,90 @@
+//! How a body reaches the client: in which parts, how fast, and how far.
+
+use std::{
+    future::pending,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+
+use super::instructions::Instructions;
+
+/// A body on its way.
+pub(super) struct Delivery {
+    parts: Box<dyn Iterator<Item = Bytes> + Send>,
+    /// What is left of a part that is being split.
+    rest: Bytes,
+    split: Option<usize>,
+    delay: Duration,
+    abort_after: Option<u64>,
+    hold_after: Option<u64>,
+    sent: u64,
+    all_sent: Arc<AtomicU64>,
+}
+
+impl Delivery {
+    /// Delivers `parts` as instructed, and counts them in `all_sent`.
+    pub fn new(
+        instructions: &Instructions,
+        parts: Box<dyn Iterator<Item = Bytes> + Send>,
+        all_sent: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            parts,
+            rest: Bytes::new(),
+            split: instructions.split,
+            delay: instructions.part_delay,
+            abort_after: instructions.abort_after,
+            hold_after: instructions.hold_after,
+            sent: 0,
+            all_sent,
+        }
+    }
+
+    pub fn into_body(self) -> Body {
+        Body::from_stream(stream::unfold(self, |mut delivery| async {
+            let part = delivery.send().await?;
+            Some((part, delivery))
+        }))
+    }
+
+    async fn send(&mut self) -> Option<io::Result<Bytes>> {
+        if self.sent > 0 {
+            // Lets the server flush what it has, so that each part is a write of its own.
+            tokio::task::yield_now().await;
+            // Even a sleep of no time is one of a millisecond.
+            if !self.delay.is_zero() {
+                tokio::time::sleep(self.delay).await;
+            }
+        }
+        if self.hold_after == Some(self.sent) {
+            pending::<()>().await;
+        }
+        if self.abort_after == Some(self.sent) {
+            return Some(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let part = self.next()?;
+        self.sent += 1;
+        self.all_sent.fetch_add(1, Ordering::SeqCst);
+        Some(Ok(part))
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let Some(length) = self.split else {
+            return self.parts.next();
+        };
+        while self.rest.len() < length {
+            let Some(part) = self.parts.next() else { break };
+            self.rest = [&self.rest[..], &part[..]].concat().into();
+        }
+        let length = length.min(self.rest.len());
+        (length > 0).then(|| self.rest.split_to(length))
+    }
+}

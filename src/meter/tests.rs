@@ -1,0 +1,268 @@
+mod corpus;
+mod hostile;
+mod splits;
+
+use super::{Meter, ResponseHead, Usage};
+
+/// The head of a successful response with this content type.
+fn head(content_type: &str) -> ResponseHead<'_> {
+    ResponseHead {
+        status: 200,
+        content_type: Some(content_type.as_bytes()),
+        content_encoding: None,
+        path: b"/v1/chat/completions",
+    }
+}
+
+/// Reads a whole body in one piece.
+fn read(content_type: &str, body: &[u8]) -> Meter {
+    let mut meter = Meter::new(&head(content_type));
+    meter.push(body);
+    meter.finish();
+    meter
+}
+
+/// Input, output and total.
+fn tokens(meter: &Meter) -> Option<(u64, u64, u64)> {
+    meter
+        .usage()
+        .map(|usage| (usage.input_tokens, usage.output_tokens, usage.total_tokens))
+}
+
+const JSON: &str = "application/json";
+const SSE: &str = "text/event-stream; charset=utf-8";
+
+#[test]
+fn a_chat_completion() {
+    let body = br#"{
+      "id": "chatcmpl-1", "object": "chat.completion", "model": "gpt-4o-2024-08-06",
+      "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi \"you\""}}],
+      "usage": {
+        "prompt_tokens": 20, "completion_tokens": 12, "total_tokens": 32,
+        "prompt_tokens_details": {"cached_tokens": 8},
+        "completion_tokens_details": {"reasoning_tokens": 5}
+      }
+    }"#;
+    let meter = read(JSON, body);
+    assert_eq!(
+        meter.usage(),
+        Some(Usage {
+            input_tokens: 20,
+            output_tokens: 12,
+            total_tokens: 32,
+            cached_tokens: 8,
+            cache_creation_tokens: 0,
+            reasoning_tokens: 5,
+        })
+    );
+    assert_eq!(meter.model(), Some("gpt-4o-2024-08-06"));
+    assert!(meter.is_completion() && meter.is_final());
+    assert_eq!(meter.output_bytes(), 8);
+    let raw = meter.raw_usage().unwrap();
+    assert!(raw.starts_with(b"{\n        \"prompt_tokens\": 20") && raw.ends_with(b"}"));
+}
+
+#[test]
+fn usage_before_the_choices() {
+    let meter = read(
+        JSON,
+        br#"{"usage":{"total_tokens":5,"prompt_tokens":2,"completion_tokens":3},"choices":[]}"#,
+    );
+    assert_eq!(tokens(&meter), Some((2, 3, 5)));
+}
+
+#[test]
+fn embeddings_have_input_only() {
+    let meter = read(
+        JSON,
+        br#"{"object":"list","data":[{"embedding":[0.1,-2e-3]}],"usage":{"prompt_tokens":2,"total_tokens":2}}"#,
+    );
+    assert_eq!(tokens(&meter), Some((2, 0, 2)));
+    assert!(meter.is_completion());
+}
+
+#[test]
+fn usage_elsewhere_is_not_the_response_s() {
+    let body = br#"{"object":"chat.completion","choices":[
+        {"message":{"content":"{\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}} usage",
+         "usage":{"prompt_tokens":7,"total_tokens":9},
+         "tool_calls":[{"function":{"arguments":{"usage":{"total_tokens":4}}}}]}}],
+        "metadata":{"usage":{"prompt_tokens":7}},
+        "usages":{"prompt_tokens":7}}"#;
+    let meter = read(JSON, body);
+    assert_eq!(meter.usage(), None);
+    assert_eq!(meter.raw_usage(), None);
+    assert!(meter.is_completion());
+}
+
+#[test]
+fn keys_may_be_spelled_with_escapes() {
+    let meter = read(
+        JSON,
+        br#"{"us\u0061ge":{"prompt\u005Ftokens":3,"completion_tokens":4},"\u0063hoices":[]}"#,
+    );
+    assert_eq!(tokens(&meter), Some((3, 4, 7)));
+    assert!(meter.is_completion());
+}
+
+#[test]
+fn the_last_of_duplicate_keys_wins() {
+    let twice = br#"{"usage":{"prompt_tokens":1,"completion_tokens":5},"usage":{"prompt_tokens":2,"prompt_tokens":3}}"#;
+    assert_eq!(tokens(&read(JSON, twice)), Some((3, 0, 3)));
+    let null = br#"{"usage":{"prompt_tokens":1},"usage":null}"#;
+    assert_eq!(tokens(&read(JSON, null)), None);
+}
+
+#[test]
+fn a_stream_with_usage_in_an_extra_chunk() {
+    let body: String = ["usage", " of", " words"]
+        .map(|word| {
+            format!(
+                r#"data: {{"object":"chat.completion.chunk","model":"m","choices":[{{"delta":{{"content":"{word}"}}}}],"usage":null}}"#
+            ) + "\n\n"
+        })
+        .concat();
+    let mut meter = Meter::new(&head(SSE));
+    meter.push(body.as_bytes());
+    assert_eq!((meter.usage(), meter.is_final()), (None, false));
+    assert!(meter.is_completion());
+    assert_eq!(meter.output_bytes(), 14);
+    meter.push(b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}\n\n");
+    assert!(meter.is_final());
+    meter.push(b"data: [DONE]\n\n");
+    meter.finish();
+    assert_eq!(tokens(&meter), Some((3, 4, 7)));
+    assert_eq!(meter.model(), Some("m"));
+}
+
+#[test]
+fn framings_of_an_event_stream() {
+    let report = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    let (head, tail) = report.split_once(",\"usage").unwrap();
+    for body in [
+        format!("data: {report}\n\n"),
+        format!("data:{report}\n\n"),
+        format!("data: {report}\r\n\r\n"),
+        format!("data: {report}\r\r"),
+        format!("data: {report}"),
+        format!("data: {report}\n"),
+        format!("\u{feff}data: {report}\n\n"),
+        format!(": ping\n\n: ping\r\n\r\nid: 4\nretry: 5\ndata: {report}\n\n"),
+        format!("event: message\ndata: {head}\ndata: ,\"usage{tail}\nid: 1\n\n"),
+        format!("data\ndata: {report}\ndata:\n\n"),
+        format!("\n\n\r\rdata: {report}\n\ndata: [DONE]"),
+        format!("data:  {report}\n\ndata: {{\"choices\":[{{}}],\"usage\":null}}\n\n"),
+    ] {
+        let meter = read(SSE, body.as_bytes());
+        assert_eq!(tokens(&meter), Some((3, 4, 7)), "{body:?}");
+    }
+    for body in [
+        format!("dat: {report}\n\n"),
+        format!("datas: {report}\n\n"),
+        format!(":data: {report}\n\n"),
+        format!(" data: {report}\n\n"),
+        format!("event: data: {report}\n\n"),
+        format!("data: x\u{feff}\n\n\u{feff}data: {report}\n\n"),
+    ] {
+        let meter = read(SSE, body.as_bytes());
+        assert_eq!(tokens(&meter), None, "{body:?}");
+    }
+}
+
+#[test]
+fn usage_in_every_chunk_counts_once() {
+    let body = (1..=30)
+        .map(|n| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"x\"}}}}],\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":{n}}}}}\n\n"))
+        .collect::<Vec<_>>()
+        .concat();
+    let meter = read(SSE, body.as_bytes());
+    assert_eq!(tokens(&meter), Some((3, 30, 33)));
+    assert_eq!(meter.output_bytes(), 30);
+}
+
+#[test]
+fn done_ends_a_stream() {
+    let mut meter = Meter::new(&head(SSE));
+    meter.push(b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\ndata: [DON");
+    assert!(!meter.is_final());
+    meter.push(b"E]\n\n");
+    assert!(meter.is_final() && meter.is_completion());
+    assert_eq!(meter.usage(), None);
+    for body in [
+        "data: [DONE]x\n\n",
+        "data: [DONE\n\n",
+        "data: [DO\ndata: NE]\n\n",
+    ] {
+        let mut meter = Meter::new(&head(SSE));
+        meter.push(body.as_bytes());
+        assert!(!meter.is_final(), "{body:?}");
+    }
+}
+
+#[test]
+fn an_error_in_mid_stream_ends_with_what_was_reported() {
+    let mut meter = Meter::new(&head(SSE));
+    meter.push(b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1}}\n\n");
+    assert!(!meter.is_final());
+    meter.push(b"data: {\"error\":{\"message\":\"overloaded\"}}\n\n");
+    assert!(meter.is_final() && meter.is_completion());
+    assert_eq!(tokens(&meter), Some((9, 1, 10)));
+}
+
+#[test]
+fn what_is_no_completion_costs_nothing() {
+    for body in [
+        r#"{"object":"list","data":[{"id":"gpt-4o","object":"model"}]}"#,
+        r#"{"error":{"message":"no","type":"invalid_request_error"}}"#,
+        r#"{"input_tokens":13}"#,
+        r#"{"object":"batch","usage":{"input_tokens":4,"output_tokens":5}}"#,
+        r#"{"usage":{"seconds":6,"type":"duration"},"text":"hello"}"#,
+        "<html></html>",
+        "[]",
+        "null",
+    ] {
+        let meter = read(JSON, body.as_bytes());
+        assert_eq!(meter.usage(), None, "{body}");
+        assert!(!meter.is_completion(), "{body}");
+    }
+    let mut refused = Meter::new(&ResponseHead {
+        status: 429,
+        ..head(JSON)
+    });
+    refused.push(br#"{"choices":[],"usage":{"prompt_tokens":3}}"#);
+    refused.finish();
+    assert_eq!((refused.usage(), refused.is_completion()), (None, false));
+}
+
+#[test]
+fn a_body_that_breaks_off_is_a_completion_as_soon_as_it_may_be_one() {
+    let mut meter = Meter::new(&head(JSON));
+    meter.push(br#"{"id":"chatcmpl-1","obj"#);
+    meter.finish();
+    assert!(meter.is_completion() && !meter.is_final());
+    let mut meter = Meter::new(&ResponseHead {
+        path: b"/v1/other",
+        ..head(JSON)
+    });
+    meter.push(br#"{"id":"chatcmpl-1","obj"#);
+    assert!(!meter.is_completion());
+    meter.push(br#"ect":"chat.completion","choices":[{"message":{"content":"abc"#);
+    assert!(meter.is_completion());
+    assert_eq!(meter.output_bytes(), 3);
+    meter.push(br#""}}],"usage":{"prompt_tokens":11,"completion_tok"#);
+    meter.finish();
+    meter.finish();
+    assert_eq!(tokens(&meter), Some((11, 0, 11)));
+    assert!(!meter.is_final());
+}
+
+#[test]
+fn a_wrong_content_type_is_looked_through() {
+    let json = br#" {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+    for content_type in [SSE, "text/plain", ""] {
+        assert_eq!(tokens(&read(content_type, json)), Some((1, 2, 3)));
+    }
+    let mut events = b"data: ".to_vec();
+    events.extend_from_slice(json);
+    assert_eq!(tokens(&read(JSON, &events)), Some((1, 2, 3)));
+}

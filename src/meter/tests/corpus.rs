@@ -1,0 +1,171 @@
+//! Recorded responses of real services, where the corpus is at hand.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::meter::{Meter, ResponseHead};
+
+/// Where the corpus is: `TOLLGATE_CORPUS`, else next to the repository.
+fn corpus() -> Option<PathBuf> {
+    let path = std::env::var_os("TOLLGATE_CORPUS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"),
+        PathBuf::from,
+    );
+    path.join("cases").is_dir().then_some(path)
+}
+
+/// One recorded response.
+struct Case {
+    id: String,
+    status: u16,
+    headers: Vec<(String, String)>,
+    path: String,
+    body: Vec<u8>,
+    expected: Value,
+}
+
+impl Case {
+    fn read(directory: &Path) -> Self {
+        let read = |name| fs::read_to_string(directory.join(name)).unwrap();
+        let headers: Vec<(String, String)> = read("response.headers")
+            .lines()
+            .filter_map(|line| line.rsplit_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let expected: Value = serde_json::from_str(&read("expected.json")).unwrap();
+        let url = fs::read(directory.join("request.json"))
+            .ok()
+            .and_then(|request| serde_json::from_slice::<Value>(&request).ok())
+            .and_then(|request| Some(request["url"].as_str()?.to_owned()))
+            .unwrap_or_default();
+        let path = url
+            .split_once("://")
+            .and_then(|(_, rest)| Some(format!("/{}", rest.split_once('/')?.1)))
+            .unwrap_or_default();
+        Self {
+            id: expected["id"].as_str().unwrap().to_owned(),
+            status: expected["status"].as_u64().unwrap().try_into().unwrap(),
+            headers,
+            path,
+            body: fs::read(directory.join("response.body")).unwrap(),
+            expected,
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_bytes())
+    }
+
+    fn meter(&self) -> Meter {
+        Meter::new(&ResponseHead {
+            status: self.status,
+            content_type: self.header("content-type"),
+            content_encoding: self.header("content-encoding"),
+            path: self.path.as_bytes(),
+        })
+    }
+
+    /// Input, output, total and cached tokens; `None` if there is nothing to charge.
+    fn expectation(&self) -> Option<[u64; 4]> {
+        let normalized = &self.expected["normalized"];
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        self.expected["usage_present"].as_bool().unwrap().then(|| {
+            [
+                number(&normalized["input_tokens"]),
+                number(&normalized["output_tokens"]),
+                number(&normalized["total_tokens"]),
+                number(&self.expected["cached_tokens"]),
+            ]
+        })
+    }
+
+    /// What is wrong with the result of a split, if anything.
+    fn fault(&self, split: &str, meter: &Meter) -> Option<String> {
+        let found = meter.usage().map(|usage| {
+            [
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.total_tokens,
+                usage.cached_tokens,
+            ]
+        });
+        let expected = self.expectation();
+        (found != expected).then(|| format!("{} ({split}): {found:?} for {expected:?}", self.id))
+    }
+}
+
+/// The schemas that the dialects cover.
+const SCHEMAS: &[&str] = &["chat", "none", "media"];
+
+#[test]
+fn recorded_responses_are_counted_exactly() {
+    let Some(corpus) = corpus() else {
+        println!("recorded_responses_are_counted_exactly: skipped, there is no corpus");
+        return;
+    };
+    let mut faults = Vec::new();
+    let mut read = 0;
+    // A fixed sequence, so that a failure can be met again.
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for directory in fs::read_dir(corpus.join("cases")).unwrap() {
+        let case = Case::read(&directory.unwrap().path());
+        let schema = case.expected["schema"].as_str().unwrap();
+        if case.expected["ambiguous"] == true
+            || !SCHEMAS.contains(&schema)
+            || case.header("content-encoding").is_some()
+        {
+            continue;
+        }
+        read += 1;
+        let mut meter = case.meter();
+        meter.push(&case.body);
+        // Whoever is final may not change its mind.
+        let early = meter.is_final().then(|| meter.usage());
+        meter.finish();
+        if early.is_some_and(|early| early != meter.usage()) {
+            faults.push(format!("{}: final too early", case.id));
+        }
+        faults.extend(case.fault("whole", &meter));
+
+        let mut meter = case.meter();
+        for byte in &case.body {
+            let before = meter.is_final().then(|| meter.usage());
+            meter.push(&[*byte]);
+            if before.is_some_and(|before| before != meter.usage()) {
+                faults.push(format!("{}: changed after it was final", case.id));
+            }
+        }
+        meter.finish();
+        faults.extend(case.fault("byte by byte", &meter));
+
+        for longest in [7, 100, 1_400, 16_384] {
+            let mut meter = case.meter();
+            let mut rest = case.body.as_slice();
+            while !rest.is_empty() {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let length = usize::try_from(random % longest).unwrap() + 1;
+                let (piece, tail) = rest.split_at(length.min(rest.len()));
+                meter.push(piece);
+                rest = tail;
+            }
+            meter.finish();
+            faults.extend(case.fault("random", &meter));
+        }
+    }
+    println!("{read} cases");
+    assert!(
+        faults.is_empty(),
+        "{} faults:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
+}
