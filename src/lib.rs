@@ -2,7 +2,7 @@
 //!
 //! The way of a request is the layout of the source: [`admit`] decides, [`meter`] reads the
 //! response, [`settle`] charges it, against counters kept by [`storage`]. [`stream`] is the state
-//! machine of one exchange; [`host`] is all that is asked of Envoy.
+//! machine of one exchange, [`plugin`] what outlives it; [`host`] is all that is asked of Envoy.
 #![cfg_attr(
     not(test),
     deny(
@@ -14,6 +14,14 @@
     )
 )]
 
+pub mod admit;
+pub mod attributes;
+#[cfg(target_arch = "wasm32")]
+mod entry;
 pub mod host;
 pub mod meter;
+pub mod plugin;
+pub mod reply;
+pub mod settle;
 pub mod storage;
+pub mod stream;

@@ -1,0 +1,92 @@
+//! Evaluates expressions against the attributes of an exchange.
+
+use super::EvaluationError;
+use crate::attributes::Attributes;
+use crate::plugin::{KeyHasher, Plugin};
+use cel::common::types::{CelBool, CelDouble, CelInt, CelString, CelUInt};
+use cel::common::value::CowVal;
+use cel::{Context, ExecutionError};
+use filter_config::Expression;
+
+/// The value of a predicate.
+///
+/// # Errors
+/// [`EvaluationError`] when there is none, or it is not a boolean.
+pub(super) fn predicate(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    expression: &Expression,
+) -> Result<bool, EvaluationError> {
+    evaluate(plugin, attributes, expression, |value| {
+        match value.downcast_ref::<CelBool>() {
+            Some(bool) => Ok(*bool.inner()),
+            None => Err(unexpected("a boolean", value)),
+        }
+    })
+}
+
+/// Adds the value of a counter to the key that it is part of. Numbers and booleans count as their
+/// text, as they would in the descriptor of a rate limit service.
+///
+/// # Errors
+/// [`EvaluationError`] when there is none, or it has no text.
+pub(super) fn counter(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    expression: &Expression,
+    key: &mut KeyHasher,
+) -> Result<(), EvaluationError> {
+    evaluate(plugin, attributes, expression, |value| {
+        if let Some(string) = value.downcast_ref::<CelString>() {
+            key.value(string.inner().as_bytes());
+        } else if let Some(int) = value.downcast_ref::<CelInt>() {
+            key.value(int.inner().to_string().as_bytes());
+        } else if let Some(uint) = value.downcast_ref::<CelUInt>() {
+            key.value(uint.inner().to_string().as_bytes());
+        } else if let Some(double) = value.downcast_ref::<CelDouble>() {
+            key.value(double.inner().to_string().as_bytes());
+        } else if let Some(bool) = value.downcast_ref::<CelBool>() {
+            key.value(bool.inner().to_string().as_bytes());
+        } else {
+            return Err(unexpected("a string, number or boolean", value));
+        }
+        Ok(())
+    })
+}
+
+fn evaluate<T>(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    expression: &Expression,
+    read: impl FnOnce(&CowVal<'_, '_>) -> Result<T, EvaluationError>,
+) -> Result<T, EvaluationError> {
+    attributes.resolve(
+        &*plugin.host,
+        &plugin.configuration.auth,
+        expression.uses(),
+    )?;
+    let mut context = Context::with_env(filter_config::environment());
+    context.set_variable_resolver(attributes);
+    let value = cel::Value::resolve_val(expression.program().expression(), &context);
+    read(&value.map_err(|error| execution(&error))?)
+}
+
+fn execution(error: &ExecutionError) -> EvaluationError {
+    if filter_config::missing(error) {
+        EvaluationError::Missing(error.to_string())
+    } else {
+        EvaluationError::Execution(error.to_string())
+    }
+}
+
+/// A value of the wrong type; a null is a missing one.
+fn unexpected(expected: &'static str, value: &CowVal<'_, '_>) -> EvaluationError {
+    let found = value.get_type().name();
+    if found == "null_type" {
+        return EvaluationError::Missing("null".to_owned());
+    }
+    EvaluationError::Type {
+        expected,
+        found: found.to_owned(),
+    }
+}

@@ -1,0 +1,202 @@
+//! What outlives a stream: the policies in force, their counters, and what is told of them.
+
+mod announced;
+mod metrics;
+#[cfg(test)]
+mod tests;
+
+use crate::host::{CREATE, Host, HostError};
+use crate::storage::{self, Algorithm, Claim, Local};
+use announced::Announced;
+use filter_config::{Configuration, Faults, Limit, Policy, Storage};
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::cell::RefCell;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::rc::Rc;
+
+pub use metrics::{Count, Decision, Metrics};
+
+/// Where the workers find the secret that counter keys are hashed with.
+const SECRET: &[u8] = b"tollgate/1/secret";
+
+/// The plugin as it is configured. Exchanges that began under one configuration end under it.
+pub struct Plugin {
+    /// Envoy.
+    pub host: Rc<dyn Host>,
+    /// What the plugin was configured with.
+    pub configuration: Configuration,
+    /// Every rate of every limit of every policy, in the order of the configuration.
+    pub rates: Vec<Rate>,
+    /// The counters.
+    pub storage: Local,
+    /// What Envoy counts for us.
+    pub metrics: Metrics,
+    /// Who was told of already.
+    pub announced: RefCell<Announced>,
+    secret: [u8; 16],
+}
+
+/// A rate in force.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Index of the policy in the configuration.
+    pub policy: usize,
+    /// Index of the limit in the policy.
+    pub limit: usize,
+    /// Index of the rate in the limit.
+    pub rate: usize,
+    /// The most that a window holds, in what the limit counts: tokens.
+    pub max: u64,
+    /// How its counters are kept.
+    pub counted: storage::Rate,
+}
+
+/// One counter that an exchange is charged to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Index of the rate in [`Plugin::rates`].
+    pub rate: usize,
+    /// Hash of the values that the limit counts by.
+    pub key: u128,
+}
+
+/// Why a plugin could not be configured.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigureError {
+    /// The configuration has faults.
+    #[error("{0}")]
+    Faults(Faults),
+    /// Envoy failed.
+    #[error("{0}: {1}")]
+    Host(&'static str, HostError),
+}
+
+// === impl Plugin ===
+
+impl Plugin {
+    /// Reads a configuration and makes everything ready for exchanges.
+    ///
+    /// # Errors
+    /// [`ConfigureError`]; nothing of what was in force before is touched.
+    pub fn configure(host: Rc<dyn Host>, json: &[u8]) -> Result<Self, ConfigureError> {
+        let configuration = filter_config::parse(json).map_err(ConfigureError::Faults)?;
+        let failed = |what| move |error| ConfigureError::Host(what, error);
+        let secret = secret(host.as_ref()).map_err(failed("shared data"))?;
+        let metrics =
+            Metrics::define(host.as_ref(), &configuration).map_err(failed("metrics"))?;
+        let Storage::Local { max_counters } = configuration.storage else {
+            return Err(ConfigureError::Host("storage", HostError::BadArgument));
+        };
+        Ok(Self {
+            rates: rates(&configuration),
+            storage: Local::new(max_counters),
+            announced: RefCell::default(),
+            metrics,
+            secret,
+            configuration,
+            host,
+        })
+    }
+
+    /// The policy and the limit of a rate.
+    #[must_use]
+    pub fn limit_of(&self, rate: &Rate) -> Option<(&Policy, &Limit)> {
+        let policy = self.configuration.policies.get(rate.policy)?;
+        Some((policy, policy.limits.get(rate.limit)?))
+    }
+
+    /// What the charges of an exchange claim of the storage.
+    pub fn claims(&self, charges: &[Charge]) -> Vec<Claim<'_>> {
+        charges
+            .iter()
+            .filter_map(|charge| {
+                let rate = self.rates.get(charge.rate)?;
+                Some(Claim {
+                    rate: &rate.counted,
+                    key: charge.key,
+                    limit: rate.max,
+                    hold: 0,
+                })
+            })
+            .collect()
+    }
+
+    /// A hasher for the values that a limit counts by. Its secret is the same in all workers and
+    /// known to nobody else: no caller can choose values that fall on another's counter.
+    #[must_use]
+    pub fn hasher(&self) -> KeyHasher {
+        KeyHasher(SipHasher13::new_with_key(&self.secret))
+    }
+}
+
+/// Hashes values, each apart from the next.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyHasher(SipHasher13);
+
+impl KeyHasher {
+    /// Adds a value.
+    pub fn value(&mut self, value: &[u8]) {
+        self.0.write_usize(value.len());
+        self.0.write(value);
+    }
+
+    /// The hash of all values.
+    #[must_use]
+    pub fn finish(&self) -> u128 {
+        self.0.finish128().as_u128()
+    }
+}
+
+/// The rates of a configuration, flat.
+fn rates(configuration: &Configuration) -> Vec<Rate> {
+    let mut rates = Vec::new();
+    for (policy_index, policy) in configuration.policies.iter().enumerate() {
+        for (limit_index, limit) in policy.limits.iter().enumerate() {
+            for (rate_index, rate) in limit.rates.iter().enumerate() {
+                let window = storage::Window {
+                    algorithm: Algorithm::Fixed,
+                    length: rate.window.as_nanos(),
+                };
+                rates.push(Rate {
+                    policy: policy_index,
+                    limit: limit_index,
+                    rate: rate_index,
+                    max: rate.limit,
+                    counted: storage::Rate::new(identity(policy, limit, window.length), window),
+                });
+            }
+        }
+    }
+    rates
+}
+
+/// What a counter is a counter of: with another policy, limit, counter expression or window it
+/// starts anew; with another limit's value, or another `when`, it goes on.
+fn identity(policy: &Policy, limit: &Limit, window: u64) -> u128 {
+    let mut hasher = KeyHasher(SipHasher13::new());
+    hasher.value(policy.name.as_bytes());
+    hasher.value(limit.name.as_bytes());
+    for counter in &limit.counters {
+        hasher.value(counter.source().as_bytes());
+    }
+    hasher.value(b"fixed");
+    hasher.value(&window.to_le_bytes());
+    hasher.finish()
+}
+
+/// The secret of this VM's counters: whichever worker comes first makes it.
+fn secret(host: &dyn Host) -> Result<[u8; 16], HostError> {
+    let random = RandomState::new();
+    let mut secret = [0; 16];
+    for (half, number) in secret.chunks_mut(8).zip(0_u64..) {
+        half.copy_from_slice(&random.hash_one(number).to_le_bytes());
+    }
+    match host.set_shared_data(SECRET, &secret, CREATE) {
+        Ok(()) => return Ok(secret),
+        Err(HostError::CasMismatch) => {}
+        Err(error) => return Err(error),
+    }
+    let known = host.shared_data(SECRET)?.and_then(|(known, _)| known.try_into().ok());
+    known.ok_or(HostError::SerializationFailure)
+}

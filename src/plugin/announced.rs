@@ -1,0 +1,31 @@
+//! Who was told of already, so that the log has one line for a counter and window.
+
+use crate::plugin::Charge;
+use std::collections::HashMap;
+
+/// How many refusals are remembered; past that, lines are held back rather than repeated.
+const MOST: usize = 1024;
+
+/// The counters whose refusal was logged, each until its window ends.
+#[derive(Debug, Default)]
+pub struct Announced(HashMap<(usize, u128), u64>);
+
+impl Announced {
+    /// Whether this is the first refusal of a counter in the window that ends at `until`
+    /// (nanoseconds since the epoch), which is remembered.
+    pub fn first(&mut self, charge: Charge, now: u64, until: u64) -> bool {
+        if let Some(end) = self.0.get(&(charge.rate, charge.key))
+            && *end > now
+        {
+            return false;
+        }
+        if self.0.len() >= MOST {
+            self.0.retain(|_, end| *end > now);
+        }
+        if self.0.len() >= MOST {
+            return false;
+        }
+        self.0.insert((charge.rate, charge.key), until);
+        true
+    }
+}

@@ -1,0 +1,211 @@
+//! What Envoy counts for us: `wasmcustom.tollgate.*`.
+//!
+//! Names carry their tags as `.key=value` parts, which the `stats_tags` of the manifests turn into
+//! labels. No tag ever holds a caller's identity, and every metric is defined at configuration,
+//! save one set for each model, of which there are at most [`MOST_MODELS`].
+
+use crate::host::{Host, MetricId, MetricKind, Result};
+use crate::meter::Usage;
+use filter_config::Configuration;
+use std::cell::RefCell;
+
+/// How many models have metrics of their own; the rest is counted as `other`.
+pub const MOST_MODELS: usize = 64;
+
+/// What became of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// No limit applies to it.
+    Unmatched,
+    /// Every limit that applies has room.
+    Admitted,
+    /// A limit refused it.
+    Denied,
+    /// Its policy could not be evaluated, and it was refused for that.
+    Failed,
+    /// Its policy could not be evaluated, and it was let go all the same.
+    FailedOpen,
+}
+
+impl Decision {
+    const ALL: [Self; 5] = [
+        Self::Unmatched,
+        Self::Admitted,
+        Self::Denied,
+        Self::Failed,
+        Self::FailedOpen,
+    ];
+
+    /// The name, as filter state and metrics have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unmatched => "unmatched",
+            Self::Admitted => "admitted",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+            Self::FailedOpen => "failed_open",
+        }
+    }
+}
+
+/// Events that are counted without tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// A completion ended without a usage report.
+    MissingUsage,
+    /// An exchange was charged an estimate.
+    Estimated,
+    /// A `when` met a value that was absent or null, and did not hold.
+    MissingValues,
+    /// An expression could not be evaluated.
+    EvaluationErrors,
+    /// The storage failed: an admission that could not be decided, or usage that was not counted.
+    StorageErrors,
+}
+
+impl Count {
+    const ALL: [Self; 5] = [
+        Self::MissingUsage,
+        Self::Estimated,
+        Self::MissingValues,
+        Self::EvaluationErrors,
+        Self::StorageErrors,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::MissingUsage => "tollgate.missing_usage",
+            Self::Estimated => "tollgate.estimated",
+            Self::MissingValues => "tollgate.missing_values",
+            Self::EvaluationErrors => "tollgate.evaluation_errors",
+            Self::StorageErrors => "tollgate.storage_errors",
+        }
+    }
+}
+
+/// The kinds of tokens that are counted.
+const TOKENS: [&str; 5] = ["input", "output", "cached", "cache_creation", "reasoning"];
+
+/// The metrics, each defined once.
+#[derive(Debug)]
+pub struct Metrics {
+    decisions: [MetricId; Decision::ALL.len()],
+    /// Refusals by limit, in the order of the configuration.
+    denied: Vec<Vec<MetricId>>,
+    counts: [MetricId; Count::ALL.len()],
+    models: RefCell<Vec<(String, [MetricId; TOKENS.len()])>>,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Defines the metrics of a configuration.
+    ///
+    /// # Errors
+    /// Whatever Envoy answers; none is expected.
+    pub fn define(host: &dyn Host, configuration: &Configuration) -> Result<Self> {
+        let counter = |name: &str| host.define_metric(MetricKind::Counter, name);
+        let mut decisions = [MetricId(0); Decision::ALL.len()];
+        for (id, decision) in decisions.iter_mut().zip(Decision::ALL) {
+            if decision != Decision::Denied {
+                *id = counter(&format!("tollgate.requests.decision={}", decision.name()))?;
+            }
+        }
+        let mut denied = Vec::new();
+        for policy in &configuration.policies {
+            let mut limits = Vec::new();
+            for limit in &policy.limits {
+                limits.push(counter(&format!(
+                    "tollgate.requests.decision=denied.policy={}.limit={}",
+                    tag(&policy.name),
+                    tag(&limit.name)
+                ))?);
+            }
+            denied.push(limits);
+        }
+        let mut counts = [MetricId(0); Count::ALL.len()];
+        for (id, count) in counts.iter_mut().zip(Count::ALL) {
+            *id = counter(count.name())?;
+        }
+        Ok(Self {
+            decisions,
+            denied,
+            counts,
+            models: RefCell::default(),
+        })
+    }
+
+    /// Counts an exchange. `limit` is the policy and the limit that refused it, by their indices.
+    pub fn decided(&self, host: &dyn Host, decision: Decision, limit: Option<(usize, usize)>) {
+        let id = match limit {
+            Some((policy, limit)) if decision == Decision::Denied => {
+                self.denied.get(policy).and_then(|limits| limits.get(limit))
+            }
+            _ => self.decisions.get(decision as usize),
+        };
+        add(host, id, 1);
+    }
+
+    /// Counts an event.
+    pub fn count(&self, host: &dyn Host, count: Count) {
+        add(host, self.counts.get(count as usize), 1);
+    }
+
+    /// Counts the tokens of an exchange.
+    pub fn tokens(&self, host: &dyn Host, model: Option<&str>, usage: &Usage) {
+        let amounts = [
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cached_tokens,
+            usage.cache_creation_tokens,
+            usage.reasoning_tokens,
+        ];
+        if let Some(ids) = self.model(host, model.unwrap_or("unknown")) {
+            for (id, amount) in ids.iter().zip(amounts) {
+                if amount > 0 {
+                    add(host, Some(id), i64::try_from(amount).unwrap_or(i64::MAX));
+                }
+            }
+        }
+    }
+
+    /// The metrics of a model, defined when it is first seen.
+    fn model(&self, host: &dyn Host, model: &str) -> Option<[MetricId; TOKENS.len()]> {
+        let mut models = self.models.borrow_mut();
+        if let Some((_, ids)) = models.iter().find(|(known, _)| known == model) {
+            return Some(*ids);
+        }
+        let name = if models.len() < MOST_MODELS {
+            model
+        } else {
+            "other"
+        };
+        if let Some((_, ids)) = models.iter().find(|(known, _)| known == name) {
+            return Some(*ids);
+        }
+        let mut ids = [MetricId(0); TOKENS.len()];
+        for (id, kind) in ids.iter_mut().zip(TOKENS) {
+            let name = format!("tollgate.tokens.kind={kind}.model={}", tag(name));
+            *id = host.define_metric(MetricKind::Counter, &name).ok()?;
+        }
+        models.push((name.to_owned(), ids));
+        Some(ids)
+    }
+}
+
+fn add(host: &dyn Host, id: Option<&MetricId>, amount: i64) {
+    if let Some(id) = id {
+        // A metric that cannot be written has nowhere to be reported.
+        let _ = host.add_to_metric(*id, amount);
+    }
+}
+
+/// A name as the value of a tag: what has a meaning in a metric's name is replaced.
+fn tag(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/');
+    name.chars()
+        .take(128)
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect()
+}

@@ -1,0 +1,72 @@
+//! What is told of an exchange: filter state for access logs, metrics, lines in the log.
+
+use super::Stream;
+use crate::admit::Denial;
+use crate::host::{Host, LogLevel};
+use crate::plugin::{Decision, Plugin};
+
+/// Tells what became of an exchange, once, at its end.
+pub(super) fn observe(stream: &Stream) {
+    let plugin = &*stream.plugin;
+    let host = &*plugin.host;
+    let Some(decision) = stream.decision else {
+        return;
+    };
+    plugin.metrics.decided(host, decision, stream.decided_by);
+    set(host, "tollgate.decision", decision.name().as_bytes());
+    if decision == Decision::Unmatched {
+        return;
+    }
+    let limit = stream.decided_by.and_then(|(policy, limit)| {
+        let policy = plugin.configuration.policies.get(policy)?;
+        policy.limits.get(limit)
+    });
+    if let Some(limit) = limit {
+        set(host, "tollgate.limit", limit.name.as_bytes());
+    }
+    if let Some(reading) = &stream.reading {
+        let usage = &reading.usage;
+        let mut number = itoa::Buffer::new();
+        for (key, tokens) in [
+            ("tollgate.input_tokens", usage.input_tokens),
+            ("tollgate.output_tokens", usage.output_tokens),
+            ("tollgate.total_tokens", usage.total_tokens),
+            ("tollgate.cached_tokens", usage.cached_tokens),
+        ] {
+            set(host, key, number.format(tokens).as_bytes());
+        }
+        let estimated = if reading.estimated { "true" } else { "false" };
+        set(host, "tollgate.estimated", estimated.as_bytes());
+    }
+    if let Some(model) = &stream.model {
+        set(host, "tollgate.model", model.as_bytes());
+    }
+}
+
+fn set(host: &dyn Host, key: &str, value: &[u8]) {
+    // What cannot be written is missing from the access log, where it is seen to be.
+    let _ = host.set_filter_state(key, value);
+}
+
+/// Logs a refusal: which limit, never whom, the first time in a counter's window.
+pub(super) fn log_denial(plugin: &Plugin, denial: &Denial) {
+    let until = denial.standing.resets_at;
+    let mut announced = plugin.announced.borrow_mut();
+    if !announced.first(denial.charge, denial.now, until) {
+        return;
+    }
+    let limit = plugin.rates.get(denial.charge.rate);
+    let Some((policy, limit)) = limit.and_then(|rate| plugin.limit_of(rate)) else {
+        return;
+    };
+    let message = format!(
+        "policy {}: limit {} refuses counter {:016x}: {} of {} tokens used, {} held",
+        policy.name,
+        limit.name,
+        denial.charge.key >> 64,
+        denial.standing.used,
+        denial.standing.limit,
+        denial.standing.held,
+    );
+    plugin.host.log(LogLevel::Info, &message);
+}

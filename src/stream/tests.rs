@@ -1,0 +1,417 @@
+//! The state machine against a double of Envoy: what it must do, and never do, at every turn.
+
+use super::{Next, Stream};
+use crate::host::double::{Call, Double};
+use crate::host::{Buffer, Direction, HeaderMap, HostError};
+use crate::plugin::Plugin;
+use std::rc::Rc;
+
+/// A minute in nanoseconds.
+const MINUTE: u64 = 60_000_000_000;
+
+/// A policy of 50 tokens a minute for each `x-user`, with whatever else is given.
+fn configuration(spec: &str, rest: &str) -> String {
+    format!(
+        r#"{{
+          "policies": [{{
+            "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
+            "metadata": {{ "name": "llm", "namespace": "test" }},
+            "spec": {{
+              "targetRef": {{ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" }},
+              "limits": {{ "free": {{
+                "rates": [{{ "limit": 50, "window": "1m" }}],
+                "counters": [{{ "expression": "auth.user" }}]
+                {spec}
+              }} }}
+            }}
+          }}],
+          "auth": [{{ "header": {{ "user": "x-user" }} }}]
+          {rest}
+        }}"#
+    )
+}
+
+struct Envoy {
+    host: Rc<Double>,
+    plugin: Rc<Plugin>,
+}
+
+impl Envoy {
+    fn with(configuration: &str) -> Self {
+        let host = Rc::new(Double::default());
+        host.clock.set(1_000 * MINUTE);
+        let plugin = Plugin::configure(host.clone(), configuration.as_bytes()).unwrap();
+        Self {
+            host,
+            plugin: Rc::new(plugin),
+        }
+    }
+
+    fn new() -> Self {
+        Self::with(&configuration("", ""))
+    }
+
+    fn stream(&self) -> Stream {
+        self.host.filter_state.borrow_mut().clear();
+        self.host.set_headers(HeaderMap::Request, &request("alice"));
+        self.host.set_headers(
+            HeaderMap::Response,
+            &[(":status", "200"), ("content-type", "application/json")],
+        );
+        Stream::new(Rc::clone(&self.plugin))
+    }
+
+    fn body(&self, stream: &mut Stream, body: &str, end: bool) -> Next {
+        self.host.set_buffer(Buffer::ResponseBody, body.as_bytes());
+        stream.on_response_body(body.len(), end)
+    }
+
+    /// A whole exchange of so many tokens; whether it was let go.
+    fn exchange(&self, tokens: u64) -> bool {
+        let mut stream = self.stream();
+        let let_go = stream.on_request_headers(false) == Next::Continue;
+        if let_go {
+            stream.on_request_body(100, true);
+            stream.on_response_headers(false);
+            self.body(&mut stream, &completion(tokens), true);
+        } else {
+            stream.on_response_headers(false);
+            stream.on_response_body(10, true);
+        }
+        stream.on_log();
+        let_go
+    }
+
+    fn state(&self, key: &str) -> Option<String> {
+        self.host.filter_state.borrow().get(key).cloned()
+    }
+}
+
+fn request(user: &str) -> [(&'static str, &str); 4] {
+    [
+        (":method", "POST"),
+        (":path", "/v1/chat/completions"),
+        (":authority", "llm"),
+        ("x-user", user),
+    ]
+}
+
+fn completion(tokens: u64) -> String {
+    format!(
+        r#"{{"id":"1","object":"chat.completion","model":"m","choices":[{{"message":{{"content":"hi"}}}}],
+        "usage":{{"prompt_tokens":0,"completion_tokens":{tokens},"total_tokens":{tokens}}}}}"#
+    )
+}
+
+#[test]
+fn a_limit_admits_until_it_is_spent_and_again_after_its_window() {
+    let envoy = Envoy::new();
+    assert!(envoy.exchange(100), "while a token is left");
+    assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("admitted"));
+    assert_eq!(envoy.state("tollgate.total_tokens").as_deref(), Some("100"));
+    assert!(!envoy.exchange(100));
+    assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("denied"));
+    assert_eq!(envoy.state("tollgate.limit").as_deref(), Some("free"));
+    let replies = envoy.host.replies.borrow();
+    let [reply] = replies.as_slice() else {
+        panic!("one reply, not {replies:?}");
+    };
+    assert_eq!(reply.status, 429);
+    assert_eq!(reply.header("retry-after"), Some("60"));
+    assert_eq!(
+        reply.header("x-ratelimit-limit"),
+        Some("50, 50;w=60;name=\"free\"")
+    );
+    assert_eq!(reply.header("x-ratelimit-remaining"), Some("0"));
+    assert_eq!(reply.header("x-ratelimit-reset"), Some("60"));
+    let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    assert_eq!(body["error"]["code"], "rate_limit_exceeded");
+    assert!(body["error"]["message"].as_str().unwrap().contains("free"));
+
+    envoy.host.clock.set(1_001 * MINUTE);
+    assert!(envoy.exchange(1), "a new window");
+}
+
+#[test]
+fn usage_is_charged_before_its_bytes_go_on() {
+    let envoy = Envoy::new();
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    stream.on_request_body(100, true);
+    stream.on_response_headers(false);
+    envoy.body(&mut stream, &completion(60), false);
+    assert!(!envoy.exchange(1), "charged though the body has not ended");
+    stream.on_log();
+}
+
+#[test]
+fn an_exchange_is_charged_once_however_often_it_ends() {
+    let envoy = Envoy::new();
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    stream.on_response_headers(false);
+    envoy.body(&mut stream, &completion(30), true);
+    envoy.body(&mut stream, &completion(30), true);
+    stream.on_response_trailers();
+    stream.on_log();
+    assert!(envoy.exchange(0), "30 of 50 are used");
+    assert_eq!(envoy.host.metric("tollgate.tokens.kind=output.model=m"), 30);
+}
+
+#[test]
+fn a_client_that_leaves_in_mid_answer_is_charged_an_estimate() {
+    let envoy = Envoy::new();
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    stream.on_request_body(400, true);
+    stream.on_response_headers(false);
+    let body = r#"{"object":"chat.completion","choices":[{"message":{"content":"0123456789"#;
+    envoy.body(&mut stream, body, false);
+    stream.on_log();
+    assert_eq!(envoy.state("tollgate.estimated").as_deref(), Some("true"));
+    assert!(!envoy.exchange(1), "400 bytes of request are more than 50 tokens");
+}
+
+#[test]
+fn a_client_that_leaves_before_the_answer_is_charged_for_what_he_sent() {
+    let envoy = Envoy::new();
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    stream.on_request_body(400, true);
+    let details = b"downstream_remote_disconnect";
+    envoy.host.set_property(&["response", "code_details"], details);
+    stream.on_log();
+    assert_eq!(envoy.state("tollgate.input_tokens").as_deref(), Some("100"));
+    assert!(!envoy.exchange(1));
+}
+
+#[test]
+fn an_upstream_that_fails_costs_nothing() {
+    let envoy = Envoy::new();
+    for (status, end) in [("503", false), ("404", true), ("204", true), ("304", true)] {
+        let mut stream = envoy.stream();
+        stream.on_request_headers(false);
+        stream.on_request_body(1_000, true);
+        let headers = [(":status", status), ("content-type", "application/json")];
+        envoy.host.set_headers(HeaderMap::Response, &headers);
+        stream.on_response_headers(end);
+        if !end {
+            envoy.body(&mut stream, r#"{"error":{"message":"no"}}"#, true);
+        }
+        stream.on_log();
+    }
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    stream.on_request_body(1_000, true);
+    stream.on_log();
+    assert!(envoy.exchange(1), "nothing is used yet");
+}
+
+#[test]
+fn other_protocols_pass() {
+    let envoy = Envoy::new();
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    envoy.host.set_headers(HeaderMap::Response, &[(":status", "101")]);
+    stream.on_response_headers(false);
+    for _ in 0..3 {
+        assert_eq!(envoy.body(&mut stream, &completion(1_000), false), Next::Continue);
+        assert_eq!(stream.on_request_body(1_000, false), Next::Continue);
+    }
+    stream.on_log();
+    assert!(envoy.exchange(1));
+}
+
+const BODY_WHEN: &str = r#", "when": [{ "predicate": "requestBodyJSON('/model') == 'big'" }]"#;
+
+#[test]
+fn a_predicate_on_the_body_waits_for_the_body() {
+    let envoy = Envoy::with(&configuration(BODY_WHEN, ""));
+    for (model, decision) in [("big", "admitted"), ("big", "denied"), ("small", "unmatched")] {
+        let mut stream = envoy.stream();
+        assert_eq!(stream.on_request_headers(false), Next::Continue);
+        let body = format!(r#"{{"model":"{model}"}}"#);
+        envoy.host.set_buffer(Buffer::RequestBody, body.as_bytes());
+        assert_eq!(stream.on_request_body(5, false), Next::Pause);
+        let next = stream.on_request_body(body.len(), true);
+        if decision == "denied" {
+            assert_eq!(next, Next::Pause);
+        } else {
+            assert_eq!(next, Next::Continue);
+            stream.on_response_headers(false);
+            envoy.body(&mut stream, &completion(60), true);
+        }
+        stream.on_log();
+        assert_eq!(envoy.state("tollgate.decision").as_deref(), Some(decision));
+    }
+    assert!(envoy.host.resumed.borrow().is_empty(), "callbacks let go of what they kept");
+}
+
+#[test]
+fn headers_wait_too_where_they_may() {
+    let envoy = Envoy::with(&configuration(BODY_WHEN, r#", "holdHeaders": true"#));
+    let mut stream = envoy.stream();
+    assert_eq!(stream.on_request_headers(false), Next::Pause);
+    envoy.host.set_buffer(Buffer::RequestBody, b"{\"model\":\"big\"}");
+    assert_eq!(stream.on_request_body(15, false), Next::Pause);
+    assert_eq!(stream.on_request_trailers(), Next::Continue);
+    stream.on_log();
+}
+
+#[test]
+fn nobody_hides_from_a_predicate_by_a_body_that_cannot_be_read() {
+    let max = r#", "requestBody": { "maxBytes": 1024 }"#;
+    let envoy = Envoy::with(&configuration(BODY_WHEN, max));
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    assert_eq!(stream.on_request_body(2_000, false), Next::Pause);
+    assert_eq!(envoy.host.replies.borrow().last().unwrap().status, 500, "too large");
+    stream.on_log();
+
+    let mut stream = envoy.stream();
+    let mut headers = request("alice").to_vec();
+    headers.push(("content-encoding", "gzip"));
+    envoy.host.set_headers(HeaderMap::Request, &headers);
+    assert_eq!(stream.on_request_headers(false), Next::Pause);
+    assert_eq!(envoy.host.replies.borrow().len(), 2, "compressed");
+    stream.on_log();
+
+    // A POST that says it is an upgrade is read all the same.
+    let mut stream = envoy.stream();
+    let mut headers = request("alice").to_vec();
+    headers.push(("upgrade", "websocket"));
+    envoy.host.set_headers(HeaderMap::Request, &headers);
+    stream.on_request_headers(false);
+    envoy.host.set_buffer(Buffer::RequestBody, b"{\"model\":\"big\"}");
+    stream.on_request_body(15, true);
+    stream.on_log();
+    assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("admitted"));
+}
+
+#[test]
+fn an_answer_that_comes_before_the_body_is_let_through_or_replaced() {
+    let envoy = Envoy::with(&configuration(BODY_WHEN, r#", "failureMode": "allow""#));
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    assert_eq!(stream.on_request_body(5, false), Next::Pause);
+    stream.on_response_headers(false);
+    assert_eq!(*envoy.host.resumed.borrow(), [Direction::Request]);
+    stream.on_log();
+
+    let envoy = Envoy::with(&configuration(BODY_WHEN, ""));
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    stream.on_request_body(5, false);
+    envoy.host.set_headers(HeaderMap::Response, &[(":status", "401")]);
+    assert_eq!(stream.on_response_headers(false), Next::Continue);
+    stream.on_log();
+    assert!(envoy.host.replies.borrow().is_empty(), "an error is not replaced");
+    assert!(envoy.host.resumed.borrow().is_empty());
+}
+
+#[test]
+fn a_fault_refuses_or_lets_go_as_the_failure_mode_says() {
+    let fault = r#", "when": [{ "predicate": "int(auth.user) > 0" }]"#;
+    for (mode, let_go, decision) in [("deny", false, "failed"), ("allow", true, "failed_open")] {
+        let rest = format!(r#", "failureMode": "{mode}""#);
+        let envoy = Envoy::with(&configuration(fault, &rest));
+        assert_eq!(envoy.exchange(10), let_go);
+        assert_eq!(envoy.state("tollgate.decision").as_deref(), Some(decision));
+        assert_eq!(envoy.host.metric("tollgate.evaluation_errors"), 1);
+    }
+}
+
+#[test]
+fn a_missing_claim_makes_a_predicate_false_and_a_counter_a_fault() {
+    let when = r#", "when": [{ "predicate": "auth.tier == 'gold'" }]"#;
+    let envoy = Envoy::with(&configuration(when, ""));
+    assert!(envoy.exchange(10));
+    assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("unmatched"));
+    assert_eq!(envoy.host.metric("tollgate.missing_values"), 1);
+
+    let envoy = Envoy::new();
+    let mut stream = envoy.stream();
+    envoy.host.set_headers(HeaderMap::Request, &request("alice")[..3]);
+    assert_eq!(stream.on_request_headers(false), Next::Pause);
+    assert_eq!(envoy.host.replies.borrow().last().unwrap().status, 500);
+}
+
+#[test]
+fn nothing_is_resumed_or_answered_twice_whatever_fails_and_in_whatever_order() {
+    let calls = [
+        Call::Headers(HeaderMap::Request),
+        Call::Headers(HeaderMap::Response),
+        Call::Buffer(Buffer::RequestBody),
+        Call::Buffer(Buffer::ResponseBody),
+        Call::SharedData,
+        Call::SetSharedData,
+        Call::Now,
+        Call::Reply,
+        Call::Resume(Direction::Request),
+        Call::SetFilterState,
+        Call::AddToMetric,
+    ];
+    for spec in ["", BODY_WHEN] {
+        for call in calls {
+            let envoy = Envoy::with(&configuration(spec, ""));
+            for used in [60, 60] {
+                let mut stream = envoy.stream();
+                envoy.host.fail(call, 3, HostError::InternalFailure);
+                let replies = envoy.host.replies.borrow().len();
+                stream.on_request_headers(false);
+                envoy.host.set_buffer(Buffer::RequestBody, b"{\"model\":\"big\"}");
+                stream.on_request_body(15, true);
+                stream.on_request_trailers();
+                stream.on_response_headers(false);
+                envoy.body(&mut stream, &completion(used), true);
+                stream.on_response_trailers();
+                let before = envoy.host.replies.borrow().len();
+                stream.on_log();
+                assert!(before <= replies + 1, "{call:?}: one reply at most");
+                assert_eq!(envoy.host.replies.borrow().len(), before, "{call:?}: none at the end");
+            }
+            assert!(envoy.host.resumed.borrow().is_empty(), "{call:?}");
+        }
+    }
+}
+
+#[test]
+fn usage_that_could_not_be_counted_is_counted_as_lost() {
+    let envoy = Envoy::new();
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    stream.on_response_headers(false);
+    envoy.host.fail(Call::SetSharedData, 1_000, HostError::InternalFailure);
+    envoy.body(&mut stream, &completion(60), true);
+    stream.on_log();
+    assert_eq!(envoy.host.metric("tollgate.storage_errors"), 1);
+}
+
+#[test]
+fn admitted_responses_carry_quota_headers_where_they_are_asked_for() {
+    let headers = r#", "replies": { "headers": "draft-03" }"#;
+    let envoy = Envoy::with(&configuration("", headers));
+    envoy.exchange(20);
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    stream.on_response_headers(false);
+    let maps = envoy.host.headers.borrow();
+    let response = &maps[&HeaderMap::Response];
+    let value = |name| {
+        let (_, value) = response.iter().find(|(key, _)| key == name).unwrap();
+        String::from_utf8(value.clone()).unwrap()
+    };
+    assert_eq!(value("x-ratelimit-remaining"), "30");
+    assert_eq!(value("x-ratelimit-reset"), "60");
+}
+
+#[test]
+fn one_line_in_the_log_for_a_caller_and_window() {
+    let envoy = Envoy::new();
+    envoy.exchange(60);
+    for _ in 0..5 {
+        envoy.exchange(1);
+    }
+    let lines = envoy.host.log.borrow().len();
+    assert_eq!(lines, 1, "{:?}", envoy.host.log.borrow());
+}
