@@ -167,8 +167,8 @@ fn applicable(
                 fault(format!("limits.{}.when[{index}]", limit.name), error)
             });
             let applies = or_open(plugin, admission, applies)?;
-            let waits = attributes.body.is_pending()
-                && limit.counters.iter().any(Expression::needs_body);
+            let waits =
+                attributes.body.is_pending() && limit.counters.iter().any(Expression::needs_body);
             match (in_force, applies) {
                 (_, Holds::No) => continue,
                 (Holds::Yes, Holds::Yes) if !waits => {}

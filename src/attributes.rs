@@ -47,7 +47,7 @@ pub struct Attributes {
     pub body: Body,
     properties: Vec<(&'static Property, Option<Value>)>,
     filter_state: Vec<(String, Option<Value>)>,
-    auth: Option<Option<Value>>,
+    auth: auth::Auth,
     metadata: Option<Arc<metadata::Metadata>>,
 }
 
@@ -62,7 +62,7 @@ impl Attributes {
             body: Body::Pending,
             properties: Vec::new(),
             filter_state: Vec::new(),
-            auth: None,
+            auth: auth::Auth::default(),
             metadata: None,
         }
     }
@@ -84,17 +84,13 @@ impl Attributes {
         auth: &[AuthSource],
         uses: &[Attribute],
     ) -> Result<(), AttributeError> {
+        self.resolve_auth(host, auth, uses)?;
         for attribute in uses {
             match attribute {
                 Attribute::Property(property) => {
                     if !self.properties.iter().any(|(known, _)| known == property) {
                         let value = self.property(host, property)?;
                         self.properties.push((property, value));
-                    }
-                }
-                Attribute::Auth => {
-                    if self.auth.is_none() {
-                        self.auth = Some(self.resolve_auth(host, auth)?);
                     }
                 }
                 Attribute::FilterState(key) => {
@@ -105,8 +101,7 @@ impl Attributes {
                     }
                 }
                 Attribute::RequestBody => self.body.readable()?,
-                // The table of attributes and this match are one: a new kind of attribute that
-                // is not resolved is absent, and a predicate on it does not hold.
+                // `auth` is above; what a later version may add is absent here.
                 _ => {}
             }
         }
@@ -171,7 +166,7 @@ impl VariableResolver for Attributes {
             return value.as_deref().map(CowVal::Borrowed);
         }
         match name {
-            "auth" => borrowed(self.auth.as_ref()?.as_ref()),
+            "auth" => borrowed(self.auth.value()),
             REQUEST_BODY => borrowed(self.body.value()),
             "filter_state" => {
                 let present = self.filter_state.iter().filter_map(|(key, value)| {

@@ -83,8 +83,7 @@ impl Plugin {
         let configuration = filter_config::parse(json).map_err(ConfigureError::Faults)?;
         let failed = |what| move |error| ConfigureError::Host(what, error);
         let secret = secret(host.as_ref()).map_err(failed("shared data"))?;
-        let metrics =
-            Metrics::define(host.as_ref(), &configuration).map_err(failed("metrics"))?;
+        let metrics = Metrics::define(host.as_ref(), &configuration).map_err(failed("metrics"))?;
         let Storage::Local { max_counters } = configuration.storage else {
             return Err(ConfigureError::Host("storage", HostError::BadArgument));
         };
@@ -197,6 +196,8 @@ fn secret(host: &dyn Host) -> Result<[u8; 16], HostError> {
         Err(HostError::CasMismatch) => {}
         Err(error) => return Err(error),
     }
-    let known = host.shared_data(SECRET)?.and_then(|(known, _)| known.try_into().ok());
+    let known = host
+        .shared_data(SECRET)?
+        .and_then(|(known, _)| known.try_into().ok());
     known.ok_or(HostError::SerializationFailure)
 }

@@ -67,7 +67,9 @@ pub fn deny(plugin: &Plugin, denial: &Denial) -> bool {
         ),
         ("retry-after", retry_after.as_bytes()),
     ];
-    headers.extend(quota.pairs());
+    if replies.headers != Some(QuotaHeaders::None) {
+        headers.extend(quota.pairs());
+    }
     headers.retain(|(_, value)| is_header_value(value));
     let body = match &replies.body {
         Some(body) => body.clone(),
@@ -104,7 +106,7 @@ pub fn fail(host: &dyn Host) -> bool {
 /// Adds the quota headers that the configuration asks for to an admitted response: those of the
 /// limit with the least left.
 pub fn annotate(plugin: &Plugin, rates: &[usize], standings: &[Standing], now: u64) {
-    if plugin.configuration.replies.headers != QuotaHeaders::Draft03 {
+    if plugin.configuration.replies.headers != Some(QuotaHeaders::Draft03) {
         return;
     }
     let tightest = rates

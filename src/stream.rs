@@ -151,7 +151,10 @@ impl Stream {
     /// The body that was kept back is whole.
     fn on_held_body(&mut self, size: usize) -> Next {
         let max = self.plugin.configuration.request_body.max_bytes;
-        let bytes = self.plugin.host.buffer(Buffer::RequestBody, 0, size.min(max));
+        let bytes = self
+            .plugin
+            .host
+            .buffer(Buffer::RequestBody, 0, size.min(max));
         match bytes {
             Ok(bytes) => self.on_whole_body(bytes.len(), Body::read(&bytes)),
             Err(error) => {
@@ -322,12 +325,17 @@ impl Stream {
                 plugin.metrics.count(host, Count::MissingUsage);
                 plugin.metrics.count(host, Count::Estimated);
             }
-            plugin.metrics.tokens(host, self.model.as_deref(), &reading.usage);
+            plugin
+                .metrics
+                .tokens(host, self.model.as_deref(), &reading.usage);
         }
         let cost = reading.map_or(0, |reading| reading.usage.total_tokens);
         if let Err(error) = settle::settle(&plugin, &mut self.admission, cost) {
             plugin.metrics.count(&*plugin.host, Count::StorageErrors);
-            self.log(LogLevel::Error, &format!("{cost} tokens not counted: {error}"));
+            self.log(
+                LogLevel::Error,
+                &format!("{cost} tokens not counted: {error}"),
+            );
         }
         self.reading = reading;
     }
@@ -341,8 +349,8 @@ impl Stream {
                 // answer has had the upstream work for him all the same.
                 self.state = State::Done;
                 let sent = self.request_ended && self.request_bytes > 0;
-                let reading = (sent && self.client_left())
-                    .then(|| settle::estimate(self.request_bytes, 0));
+                let reading =
+                    (sent && self.client_left()).then(|| settle::estimate(self.request_bytes, 0));
                 self.charge(reading);
             }
             State::New | State::Reading(_) | State::Done => self.state = State::Done,

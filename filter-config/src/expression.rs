@@ -13,6 +13,7 @@ mod fault;
 mod functions;
 mod missing;
 mod nesting;
+mod pattern;
 mod pointer;
 
 use cel::Program;

@@ -15,15 +15,15 @@ pub struct Replies {
     pub content_type: Option<String>,
     /// The body of a refusal, instead of the default one.
     pub body: Option<String>,
-    /// The quota headers of refusals and of admitted responses.
-    pub headers: QuotaHeaders,
+    /// The quota headers of refusals and of admitted responses. Where none are given, refusals
+    /// have those of the third draft, and admitted responses none.
+    pub headers: Option<QuotaHeaders>,
 }
 
 /// A style of quota headers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaHeaders {
     /// No quota headers.
-    #[default]
     None,
     /// `x-ratelimit-limit`, `x-ratelimit-remaining` and `x-ratelimit-reset` of the third draft of
     /// "`RateLimit` header fields for HTTP".
@@ -44,7 +44,7 @@ impl Default for Replies {
             status: 429,
             content_type: None,
             body: None,
-            headers: QuotaHeaders::None,
+            headers: None,
         }
     }
 }
@@ -94,7 +94,8 @@ fn body(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Option<Stri
     fields::at_most(body.len(), "bytes", most, path, faults).then(|| Some(body.clone()))
 }
 
-fn headers(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<QuotaHeaders> {
+#[allow(clippy::option_option)]
+fn headers(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Option<QuotaHeaders>> {
     if matches!(json, Json::Object(_)) {
         faults.push(path, FaultKind::NotSupported);
         return None;
@@ -103,5 +104,5 @@ fn headers(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<QuotaHea
         ("none", QuotaHeaders::None),
         ("draft-03", QuotaHeaders::Draft03),
     ];
-    fields::choice(json, &choices, &["ietf", "openai"], path, faults)
+    fields::choice(json, &choices, &["ietf", "openai"], path, faults).map(Some)
 }

@@ -60,11 +60,7 @@ fn evaluate<T>(
     expression: &Expression,
     read: impl FnOnce(&CowVal<'_, '_>) -> Result<T, EvaluationError>,
 ) -> Result<T, EvaluationError> {
-    attributes.resolve(
-        &*plugin.host,
-        &plugin.configuration.auth,
-        expression.uses(),
-    )?;
+    attributes.resolve(&*plugin.host, &plugin.configuration.auth, expression.uses())?;
     let mut context = Context::with_env(filter_config::environment());
     context.set_variable_resolver(attributes);
     let value = cel::Value::resolve_val(expression.program().expression(), &context);

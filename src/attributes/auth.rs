@@ -1,32 +1,90 @@
 //! Where `auth` comes from: the first of the configured sources that has a value.
 
-use super::{AttributeError, Attributes, Value, body, string};
+use super::{AttributeError, Attributes, Value, body, string, text};
 use crate::host::{Headers, Host};
 use cel::common::types::{CelMap, CelMapKey};
-use filter_config::AuthSource;
+use filter_config::{Attribute, AuthSource};
 use std::collections::HashMap;
 
+/// What is known of `auth`.
+#[derive(Debug, Default)]
+pub(super) struct Auth {
+    /// Whether the value is all there is, rather than the leaves that were asked for.
+    whole: bool,
+    value: Option<Value>,
+    /// The paths that were looked up, where a source has leaves only, and what is there.
+    leaves: Vec<(String, Option<Value>)>,
+}
+
+impl Auth {
+    pub(super) fn value(&self) -> Option<&Value> {
+        self.value.as_ref()
+    }
+}
+
 impl Attributes {
-    /// The value of `auth`.
+    /// Takes from the first source that has a value what an expression reads of `auth`.
     pub(super) fn resolve_auth(
         &mut self,
         host: &dyn Host,
         sources: &[AuthSource],
-    ) -> Result<Option<Value>, AttributeError> {
+        uses: &[Attribute],
+    ) -> Result<(), AttributeError> {
+        let paths = uses.iter().filter_map(|attribute| match attribute {
+            Attribute::Auth(path) => Some(path.as_str()),
+            _ => None,
+        });
+        let leaves = &self.auth.leaves;
+        let is_known = |path: &str| match path {
+            "" => !leaves.is_empty(),
+            path => leaves.iter().any(|(known, _)| known == path),
+        };
+        if self.auth.whole || paths.clone().all(is_known) {
+            return Ok(());
+        }
         for source in sources {
             let value = match source {
                 AuthSource::Metadata(namespace) => self.metadata(host)?.namespace(namespace)?,
-                AuthSource::FilterState(key) => filter_state(host, key)?.and_then(|bytes| {
-                    let json: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-                    json.is_object().then(|| body::value(json))
-                }),
                 AuthSource::Header(paths) => from_headers(self.headers(), paths),
+                AuthSource::FilterState(key) => {
+                    let whole = filter_state(host, key)?.map(|bytes| leaf(&bytes));
+                    if whole.is_none() && self.add_leaves(host, key, paths.clone())? {
+                        return Ok(());
+                    }
+                    whole
+                }
             };
             if value.is_some() {
-                return Ok(value);
+                self.auth.whole = true;
+                self.auth.value = value;
+                return Ok(());
             }
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// Takes from filter state that has leaves only those that an expression reads, and makes
+    /// `auth` of all that are known. Returns whether there are any.
+    fn add_leaves<'a>(
+        &mut self,
+        host: &dyn Host,
+        key: &str,
+        paths: impl Iterator<Item = &'a str>,
+    ) -> Result<bool, AttributeError> {
+        for path in paths.filter(|path| !path.is_empty()) {
+            let leaf = filter_state(host, &format!("{key}.{path}"))?.map(|bytes| leaf(&bytes));
+            self.auth.leaves.push((path.to_owned(), leaf));
+        }
+        let mut root = Node::default();
+        for (path, leaf) in &self.auth.leaves {
+            if let Some(leaf) = leaf {
+                let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+                root.insert(&path, leaf.clone());
+            }
+        }
+        let found = !root.children.is_empty();
+        self.auth.value = found.then(|| root.into_value());
+        Ok(found)
     }
 }
 
@@ -80,4 +138,9 @@ impl Node {
             .map(|(name, child)| (CelMapKey::from(name), child.into_value()));
         Box::new(CelMap::from(HashMap::from_iter(entries)))
     }
+}
+
+/// The value of a leaf of filter state: JSON where it is, as other filters write it, else a string.
+fn leaf(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).map_or_else(|_| string(text(bytes)), body::value)
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) struct Metadata {
     /// The namespaces: serialised `google.protobuf.Struct`s.
     #[prost(btree_map = "string, bytes", tag = "1")]
-    filter_metadata: BTreeMap<String, Vec<u8>>,
+    pub(super) filter_metadata: BTreeMap<String, Vec<u8>>,
 }
 
 impl Metadata {

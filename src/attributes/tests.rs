@@ -1,1 +1,256 @@
-//! Tests.
+//! What expressions see of requests that are as they should be, and of those that are not.
+
+use super::{Attributes, Body};
+use crate::host::Headers;
+use crate::host::double::Double;
+use cel::Context;
+use filter_config::{AuthSource, Expression};
+use prost::Message;
+use prost_types::{ListValue, Struct, Value, value::Kind};
+use std::collections::BTreeMap;
+
+fn expression(source: &str) -> Expression {
+    let policy = serde_json::json!({
+        "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
+        "metadata": { "name": "p" },
+        "spec": {
+            "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" },
+            "limits": { "l": {
+                "rates": [{ "limit": 1, "window": "1m" }],
+                "counters": [{ "expression": source }]
+            } }
+        }
+    });
+    let mut configuration = filter_config::parse(policy.to_string().as_bytes()).unwrap();
+    configuration
+        .policies
+        .remove(0)
+        .limits
+        .remove(0)
+        .counters
+        .remove(0)
+}
+
+/// The value of an expression, as text, or why there is none.
+fn evaluate(
+    attributes: &mut Attributes,
+    host: &Double,
+    sources: &[AuthSource],
+    source: &str,
+) -> String {
+    let expression = expression(source);
+    attributes
+        .resolve(host, sources, expression.uses())
+        .unwrap();
+    let mut context = Context::with_env(filter_config::environment());
+    context.set_variable_resolver(attributes);
+    match expression.program().execute(&context) {
+        Ok(value) => format!("{value:?}"),
+        Err(error) if filter_config::missing(&error) => "missing".to_owned(),
+        Err(error) => format!("error: {error}"),
+    }
+}
+
+fn value(kind: Kind) -> Value {
+    Value { kind: Some(kind) }
+}
+
+fn text(text: &str) -> Value {
+    value(Kind::StringValue(text.to_owned()))
+}
+
+fn fields(fields: &[(&str, Value)]) -> Struct {
+    let fields = fields
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()));
+    Struct {
+        fields: fields.collect(),
+    }
+}
+
+/// The property `metadata` with one namespace.
+fn metadata(namespace: &str, fields: &Struct) -> Vec<u8> {
+    let filter_metadata = BTreeMap::from([(namespace.to_owned(), fields.encode_to_vec())]);
+    super::metadata::Metadata { filter_metadata }.encode_to_vec()
+}
+
+const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
+
+fn ext_authz() -> Vec<AuthSource> {
+    vec![AuthSource::Metadata(EXT_AUTHZ.to_owned())]
+}
+
+#[test]
+fn metadata_keeps_its_types_and_nulls() {
+    let host = Double::default();
+    let list = ListValue {
+        values: vec![text("free"), text("beta")],
+    };
+    let identity = fields(&[
+        ("userid", text("alice")),
+        ("eight", text("8 bytes!")),
+        ("age", value(Kind::NumberValue(42.0))),
+        ("admin", value(Kind::BoolValue(true))),
+        ("nothing", value(Kind::NullValue(0))),
+        ("groups", value(Kind::ListValue(list))),
+    ]);
+    let auth = fields(&[("identity", value(Kind::StructValue(identity)))]);
+    host.set_property(&["metadata"], &metadata(EXT_AUTHZ, &auth));
+    let mut attributes = Attributes::new(Headers::default());
+    let mut see = |source: &str| evaluate(&mut attributes, &host, &ext_authz(), source);
+    assert_eq!(see("auth.identity.userid"), "String(\"alice\")");
+    assert_eq!(see("auth.identity.eight"), "String(\"8 bytes!\")");
+    assert_eq!(see("auth.identity.age == 42"), "Bool(true)");
+    assert_eq!(see("auth.identity.admin"), "Bool(true)");
+    assert_eq!(see("auth.identity.nothing == null"), "Bool(true)");
+    assert_eq!(see("auth.identity.nothing.split(',')"), "missing");
+    assert_eq!(
+        see("auth.identity.groups.exists(g, g == 'free')"),
+        "Bool(true)"
+    );
+    assert_eq!(see("auth.identity.nobody"), "missing");
+    assert_eq!(see("has(auth.identity.nobody)"), "Bool(false)");
+    assert_eq!(
+        see("metadata.filter_metadata['envoy.filters.http.ext_authz'].identity.userid"),
+        "String(\"alice\")"
+    );
+    assert_eq!(
+        host.count(crate::host::double::Call::Property),
+        1,
+        "one read"
+    );
+}
+
+#[test]
+fn the_first_source_that_has_a_value_wins() {
+    let host = Double::default();
+    let sources = [
+        AuthSource::Metadata(EXT_AUTHZ.to_owned()),
+        AuthSource::FilterState("kuadrant.auth".to_owned()),
+        AuthSource::Header(vec![(
+            vec!["identity".to_owned(), "userid".to_owned()],
+            "x-user".to_owned(),
+        )]),
+    ];
+    let headers = || Attributes::new(Headers::from_pairs([("x-user", b"carol".as_slice())]));
+    let userid = "auth.identity.userid";
+    assert_eq!(
+        evaluate(&mut headers(), &host, &sources, userid),
+        "String(\"carol\")"
+    );
+    let none = &mut Attributes::new(Headers::default());
+    assert_eq!(evaluate(none, &host, &sources, userid), "missing");
+    // Leaf by leaf, each in JSON, as a filter that calls Authorino itself leaves them.
+    let leaf = ["filter_state", "wasm.kuadrant.auth.identity.userid"];
+    host.set_property(&leaf, b"\"bob\"");
+    let mut attributes = headers();
+    assert_eq!(
+        evaluate(&mut attributes, &host, &sources, userid),
+        "String(\"bob\")"
+    );
+    host.set_property(&["filter_state", "wasm.kuadrant.auth.identity.age"], b"7");
+    assert_eq!(
+        evaluate(&mut attributes, &host, &sources, "auth.identity.age + 1"),
+        "Int(8)"
+    );
+    // Whole, as JSON.
+    host.set_property(
+        &["filter_state", "kuadrant.auth"],
+        b"{\"identity\":{\"userid\":\"dave\"}}",
+    );
+    assert_eq!(
+        evaluate(&mut headers(), &host, &sources, userid),
+        "String(\"dave\")"
+    );
+    let auth = fields(&[(
+        "identity",
+        value(Kind::StructValue(fields(&[("userid", text("eve"))]))),
+    )]);
+    host.set_property(&["metadata"], &metadata(EXT_AUTHZ, &auth));
+    assert_eq!(
+        evaluate(&mut headers(), &host, &sources, userid),
+        "String(\"eve\")"
+    );
+}
+
+#[test]
+fn the_request_is_read_from_its_headers() {
+    let host = Double::default();
+    host.set_property(
+        &["request", "time"],
+        &1_700_000_000_000_000_000_i64.to_le_bytes(),
+    );
+    host.set_property(&["source", "port"], &443_i64.to_le_bytes());
+    host.set_property(&["connection", "mtls"], &[1]);
+    let mut attributes = Attributes::new(Headers::from_pairs([
+        (":method", b"POST".as_slice()),
+        (":path", b"/v1/chat/completions?a=b"),
+        (":authority", b"llm.example"),
+        ("x-tier", b"gold"),
+        ("x-tier", b"beta"),
+        ("x-bytes", b"\xe9\xff"),
+    ]));
+    let mut see = |source: &str| evaluate(&mut attributes, &host, &[], source);
+    assert_eq!(see("request.method"), "String(\"POST\")");
+    assert_eq!(see("request.path"), "String(\"/v1/chat/completions?a=b\")");
+    assert_eq!(see("request.url_path"), "String(\"/v1/chat/completions\")");
+    assert_eq!(see("request.query"), "String(\"a=b\")");
+    assert_eq!(see("request.host"), "String(\"llm.example\")");
+    assert_eq!(see("request.headers['x-tier']"), "String(\"gold,beta\")");
+    assert_eq!(see("request.headers['X-Tier']"), "String(\"gold,beta\")");
+    assert_eq!(
+        see("request.headers['x-bytes']"),
+        "String(\"\u{fffd}\u{fffd}\")"
+    );
+    assert_eq!(see("request.headers['x-none']"), "missing");
+    assert_eq!(see("'x-tier' in request.headers"), "Bool(true)");
+    assert_eq!(
+        see("request.headers.exists(h, h == 'x-tier')"),
+        "Bool(true)"
+    );
+    assert_eq!(see("size(request.headers)"), "Int(5)");
+    assert_eq!(see("has(request.useragent)"), "Bool(false)");
+    assert_eq!(see("has(request.path)"), "Bool(true)");
+    assert_eq!(see("request.time.getFullYear()"), "Int(2023)");
+    assert_eq!(see("source.port == 443 && connection.mtls"), "Bool(true)");
+    assert_eq!(see("has(source.address)"), "Bool(false)");
+    assert_eq!(see("source.address"), "missing");
+}
+
+#[test]
+fn the_body_is_read_by_pointers() {
+    let host = Double::default();
+    let mut attributes = Attributes::new(Headers::default());
+    attributes.body =
+        Body::read(b"\xef\xbb\xbf{\"model\":\"m\",\"n\":[1,2.5,null],\"a/b\":{\"~\":true}}");
+    let mut see = |source: &str| evaluate(&mut attributes, &host, &[], source);
+    assert_eq!(see("requestBodyJSON('/model')"), "String(\"m\")");
+    assert_eq!(see("requestBodyJSON('/n/0')"), "Int(1)");
+    assert_eq!(see("requestBodyJSON('/n/1')"), "Float(2.5)");
+    assert_eq!(see("requestBodyJSON('/a~1b/~0')"), "Bool(true)");
+    assert_eq!(see("requestBodyJSON('/none')"), "missing");
+    for opaque in [
+        b"".as_slice(),
+        b"not json",
+        b"{",
+        b"[[[[",
+        &[b'['; 100_000],
+        b"{}x",
+    ] {
+        let mut attributes = Attributes::new(Headers::default());
+        attributes.body = Body::read(opaque);
+        let seen = evaluate(&mut attributes, &host, &[], "requestBodyJSON('/model')");
+        assert_eq!(seen, "missing", "{opaque:?}");
+    }
+}
+
+#[test]
+fn what_is_no_metadata_is_an_error_and_not_an_absence() {
+    let host = Double::default();
+    host.set_property(&["metadata"], b"\xff\xff\xff");
+    let uses = expression("auth.user");
+    let mut attributes = Attributes::new(Headers::default());
+    attributes
+        .resolve(&host, &ext_authz(), uses.uses())
+        .unwrap_err();
+}

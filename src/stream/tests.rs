@@ -107,7 +107,10 @@ fn completion(tokens: u64) -> String {
 fn a_limit_admits_until_it_is_spent_and_again_after_its_window() {
     let envoy = Envoy::new();
     assert!(envoy.exchange(100), "while a token is left");
-    assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("admitted"));
+    assert_eq!(
+        envoy.state("tollgate.decision").as_deref(),
+        Some("admitted")
+    );
     assert_eq!(envoy.state("tollgate.total_tokens").as_deref(), Some("100"));
     assert!(!envoy.exchange(100));
     assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("denied"));
@@ -169,7 +172,10 @@ fn a_client_that_leaves_in_mid_answer_is_charged_an_estimate() {
     envoy.body(&mut stream, body, false);
     stream.on_log();
     assert_eq!(envoy.state("tollgate.estimated").as_deref(), Some("true"));
-    assert!(!envoy.exchange(1), "400 bytes of request are more than 50 tokens");
+    assert!(
+        !envoy.exchange(1),
+        "400 bytes of request are more than 50 tokens"
+    );
 }
 
 #[test]
@@ -179,7 +185,9 @@ fn a_client_that_leaves_before_the_answer_is_charged_for_what_he_sent() {
     stream.on_request_headers(false);
     stream.on_request_body(400, true);
     let details = b"downstream_remote_disconnect";
-    envoy.host.set_property(&["response", "code_details"], details);
+    envoy
+        .host
+        .set_property(&["response", "code_details"], details);
     stream.on_log();
     assert_eq!(envoy.state("tollgate.input_tokens").as_deref(), Some("100"));
     assert!(!envoy.exchange(1));
@@ -212,10 +220,15 @@ fn other_protocols_pass() {
     let envoy = Envoy::new();
     let mut stream = envoy.stream();
     stream.on_request_headers(false);
-    envoy.host.set_headers(HeaderMap::Response, &[(":status", "101")]);
+    envoy
+        .host
+        .set_headers(HeaderMap::Response, &[(":status", "101")]);
     stream.on_response_headers(false);
     for _ in 0..3 {
-        assert_eq!(envoy.body(&mut stream, &completion(1_000), false), Next::Continue);
+        assert_eq!(
+            envoy.body(&mut stream, &completion(1_000), false),
+            Next::Continue
+        );
         assert_eq!(stream.on_request_body(1_000, false), Next::Continue);
     }
     stream.on_log();
@@ -227,7 +240,11 @@ const BODY_WHEN: &str = r#", "when": [{ "predicate": "requestBodyJSON('/model') 
 #[test]
 fn a_predicate_on_the_body_waits_for_the_body() {
     let envoy = Envoy::with(&configuration(BODY_WHEN, ""));
-    for (model, decision) in [("big", "admitted"), ("big", "denied"), ("small", "unmatched")] {
+    for (model, decision) in [
+        ("big", "admitted"),
+        ("big", "denied"),
+        ("small", "unmatched"),
+    ] {
         let mut stream = envoy.stream();
         assert_eq!(stream.on_request_headers(false), Next::Continue);
         let body = format!(r#"{{"model":"{model}"}}"#);
@@ -244,7 +261,10 @@ fn a_predicate_on_the_body_waits_for_the_body() {
         stream.on_log();
         assert_eq!(envoy.state("tollgate.decision").as_deref(), Some(decision));
     }
-    assert!(envoy.host.resumed.borrow().is_empty(), "callbacks let go of what they kept");
+    assert!(
+        envoy.host.resumed.borrow().is_empty(),
+        "callbacks let go of what they kept"
+    );
 }
 
 #[test]
@@ -252,7 +272,9 @@ fn headers_wait_too_where_they_may() {
     let envoy = Envoy::with(&configuration(BODY_WHEN, r#", "holdHeaders": true"#));
     let mut stream = envoy.stream();
     assert_eq!(stream.on_request_headers(false), Next::Pause);
-    envoy.host.set_buffer(Buffer::RequestBody, b"{\"model\":\"big\"}");
+    envoy
+        .host
+        .set_buffer(Buffer::RequestBody, b"{\"model\":\"big\"}");
     assert_eq!(stream.on_request_body(15, false), Next::Pause);
     assert_eq!(stream.on_request_trailers(), Next::Continue);
     stream.on_log();
@@ -265,7 +287,11 @@ fn nobody_hides_from_a_predicate_by_a_body_that_cannot_be_read() {
     let mut stream = envoy.stream();
     stream.on_request_headers(false);
     assert_eq!(stream.on_request_body(2_000, false), Next::Pause);
-    assert_eq!(envoy.host.replies.borrow().last().unwrap().status, 500, "too large");
+    assert_eq!(
+        envoy.host.replies.borrow().last().unwrap().status,
+        500,
+        "too large"
+    );
     stream.on_log();
 
     let mut stream = envoy.stream();
@@ -282,10 +308,15 @@ fn nobody_hides_from_a_predicate_by_a_body_that_cannot_be_read() {
     headers.push(("upgrade", "websocket"));
     envoy.host.set_headers(HeaderMap::Request, &headers);
     stream.on_request_headers(false);
-    envoy.host.set_buffer(Buffer::RequestBody, b"{\"model\":\"big\"}");
+    envoy
+        .host
+        .set_buffer(Buffer::RequestBody, b"{\"model\":\"big\"}");
     stream.on_request_body(15, true);
     stream.on_log();
-    assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("admitted"));
+    assert_eq!(
+        envoy.state("tollgate.decision").as_deref(),
+        Some("admitted")
+    );
 }
 
 #[test]
@@ -302,10 +333,15 @@ fn an_answer_that_comes_before_the_body_is_let_through_or_replaced() {
     let mut stream = envoy.stream();
     stream.on_request_headers(false);
     stream.on_request_body(5, false);
-    envoy.host.set_headers(HeaderMap::Response, &[(":status", "401")]);
+    envoy
+        .host
+        .set_headers(HeaderMap::Response, &[(":status", "401")]);
     assert_eq!(stream.on_response_headers(false), Next::Continue);
     stream.on_log();
-    assert!(envoy.host.replies.borrow().is_empty(), "an error is not replaced");
+    assert!(
+        envoy.host.replies.borrow().is_empty(),
+        "an error is not replaced"
+    );
     assert!(envoy.host.resumed.borrow().is_empty());
 }
 
@@ -326,12 +362,17 @@ fn a_missing_claim_makes_a_predicate_false_and_a_counter_a_fault() {
     let when = r#", "when": [{ "predicate": "auth.tier == 'gold'" }]"#;
     let envoy = Envoy::with(&configuration(when, ""));
     assert!(envoy.exchange(10));
-    assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("unmatched"));
+    assert_eq!(
+        envoy.state("tollgate.decision").as_deref(),
+        Some("unmatched")
+    );
     assert_eq!(envoy.host.metric("tollgate.missing_values"), 1);
 
     let envoy = Envoy::new();
     let mut stream = envoy.stream();
-    envoy.host.set_headers(HeaderMap::Request, &request("alice")[..3]);
+    envoy
+        .host
+        .set_headers(HeaderMap::Request, &request("alice")[..3]);
     assert_eq!(stream.on_request_headers(false), Next::Pause);
     assert_eq!(envoy.host.replies.borrow().last().unwrap().status, 500);
 }
@@ -359,7 +400,9 @@ fn nothing_is_resumed_or_answered_twice_whatever_fails_and_in_whatever_order() {
                 envoy.host.fail(call, 3, HostError::InternalFailure);
                 let replies = envoy.host.replies.borrow().len();
                 stream.on_request_headers(false);
-                envoy.host.set_buffer(Buffer::RequestBody, b"{\"model\":\"big\"}");
+                envoy
+                    .host
+                    .set_buffer(Buffer::RequestBody, b"{\"model\":\"big\"}");
                 stream.on_request_body(15, true);
                 stream.on_request_trailers();
                 stream.on_response_headers(false);
@@ -368,7 +411,11 @@ fn nothing_is_resumed_or_answered_twice_whatever_fails_and_in_whatever_order() {
                 let before = envoy.host.replies.borrow().len();
                 stream.on_log();
                 assert!(before <= replies + 1, "{call:?}: one reply at most");
-                assert_eq!(envoy.host.replies.borrow().len(), before, "{call:?}: none at the end");
+                assert_eq!(
+                    envoy.host.replies.borrow().len(),
+                    before,
+                    "{call:?}: none at the end"
+                );
             }
             assert!(envoy.host.resumed.borrow().is_empty(), "{call:?}");
         }
@@ -381,7 +428,9 @@ fn usage_that_could_not_be_counted_is_counted_as_lost() {
     let mut stream = envoy.stream();
     stream.on_request_headers(false);
     stream.on_response_headers(false);
-    envoy.host.fail(Call::SetSharedData, 1_000, HostError::InternalFailure);
+    envoy
+        .host
+        .fail(Call::SetSharedData, 1_000, HostError::InternalFailure);
     envoy.body(&mut stream, &completion(60), true);
     stream.on_log();
     assert_eq!(envoy.host.metric("tollgate.storage_errors"), 1);

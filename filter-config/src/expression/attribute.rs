@@ -6,8 +6,10 @@
 pub enum Attribute {
     /// A property of Envoy, one of [`PROPERTIES`].
     Property(&'static Property),
-    /// `auth`, from the first of the configured sources that has a value.
-    Auth,
+    /// `auth`, from the first of the configured sources that has a value, at this path: names
+    /// joined with dots, empty for `auth` itself. An expression that uses a path uses those above it
+    /// as well.
+    Auth(String),
     /// `filter_state`, at this key.
     FilterState(String),
     /// The request's body as JSON, read by `requestBodyJSON`. The variable is

@@ -12,7 +12,7 @@ use super::attribute::{self, Attribute, Kind};
 use super::environment::{JSON_POINTER, REQUEST_BODY, environment};
 use super::fault::ExpressionFault;
 use super::functions::{self, Style};
-use super::{Role, nesting, pointer};
+use super::{Role, nesting, pattern, pointer};
 use crate::suggestion;
 
 /// Faults told of in one expression.
@@ -122,8 +122,8 @@ enum Place {
     Prefix(String),
     /// A value with the one field `filter_metadata`.
     Metadata(String),
-    /// A map by names of headers.
-    Headers,
+    /// Something below `auth`, at this path.
+    Auth(String),
 }
 
 // === impl Check ===
@@ -231,8 +231,7 @@ impl<'e> Check<'e> {
             return Place::Value;
         }
         if name == attribute::AUTH {
-            self.uses.insert(Attribute::Auth);
-            return Place::Value;
+            return self.auth(String::new());
         }
         if let Some(property) = attribute::find(name) {
             return self.property(property);
@@ -259,11 +258,15 @@ impl<'e> Check<'e> {
         Place::Value
     }
 
+    fn auth(&mut self, path: String) -> Place {
+        self.uses.insert(Attribute::Auth(path.clone()));
+        Place::Auth(path)
+    }
+
     fn property(&mut self, property: &'static attribute::Property) -> Place {
         self.uses.insert(Attribute::Property(property));
         match property.kind {
             Kind::Metadata => Place::Metadata(property.name.to_owned()),
-            Kind::Headers => Place::Headers,
             _ => Place::Value,
         }
     }
@@ -272,13 +275,12 @@ impl<'e> Check<'e> {
     fn descend(&mut self, place: &Place, field: Option<&str>) -> Place {
         let variable = match place {
             Place::Prefix(variable) | Place::Metadata(variable) => variable,
-            Place::Headers => {
-                if let Some(name) =
-                    field.filter(|name| name.contains(|c: char| c.is_ascii_uppercase()))
-                {
-                    self.fault(ExpressionFault::HeaderCase(name.to_ascii_lowercase()));
-                }
-                return Place::Value;
+            Place::Auth(path) => {
+                return match field {
+                    Some(field) if path.is_empty() => self.auth(field.to_owned()),
+                    Some(field) => self.auth(format!("{path}.{field}")),
+                    None => Place::Value,
+                };
             }
             Place::Value => return Place::Value,
         };
@@ -345,6 +347,14 @@ impl<'e> Check<'e> {
             if let Some(text) = text.filter(|text| !pointer::is_pointer(text)) {
                 self.fault(ExpressionFault::Pointer(text.to_owned()));
             }
+        } else if let ("matches", Some(text)) =
+            (name, call.args.last().and_then(|text| literal(&text.expr)))
+            && let Err(message) = pattern::check(text)
+        {
+            self.fault(ExpressionFault::Pattern {
+                pattern: text.to_owned(),
+                message,
+            });
         } else if !functions::is_operator(name) {
             // `strings.quote(x)` parses as a call of `quote` on the variable `strings`.
             let namespaced = call

@@ -7,7 +7,7 @@ use cel::common::types::{DYN_TYPE, STRING_TYPE};
 use cel::parser::Macro;
 use cel::{DeclarationError, Env, extensions};
 
-use super::pointer;
+use super::{pattern, pointer};
 
 /// The variable that stands for the request's body as JSON. No expression can spell it: it comes
 /// from `requestBodyJSON` alone.
@@ -39,6 +39,15 @@ pub(super) fn declare() -> Result<Env, DeclarationError> {
         "json_pointer_dyn_string",
         vec![DYN_TYPE, STRING_TYPE],
         pointer::walk,
+    )?;
+    let strings = vec![STRING_TYPE, STRING_TYPE];
+    env.add_overload("matches", "matches", strings, pattern::matches)?;
+    env.add_member_overload(
+        "matches",
+        "matches_string",
+        STRING_TYPE,
+        vec![STRING_TYPE],
+        pattern::matches,
     )?;
     // `requestBodyJSON(pointer)` becomes `@json_pointer(@request_body, pointer)`.
     env.add_macro(Macro::global(REQUEST_BODY_JSON, 1, |helper, _, args| {

@@ -81,9 +81,6 @@ pub enum ExpressionFault {
     /// A variable that has a fixed set of fields, indexed with what is known only at a request.
     #[error("the field of \"{0}\" has to be a name or a string literal")]
     DynamicField(String),
-    /// The name of a header with capital letters, which no request has.
-    #[error("headers are known by their names in lower case, did you mean {0:?}?")]
-    HeaderCase(String),
     /// A macro within another that goes over all of a value for each item of the other's.
     #[error(
         "a macro within another has to go over a literal or a part of what the other goes over"
@@ -103,6 +100,14 @@ pub enum ExpressionFault {
     /// A literal that is no JSON pointer.
     #[error("{0:?} is not a JSON pointer, expected one such as \"/model\"")]
     Pointer(String),
+    /// A literal that is no regular expression.
+    #[error("{pattern:?} is not a regular expression: {message}")]
+    Pattern {
+        /// The literal.
+        pattern: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A predicate that can never be true or false.
     #[error("a predicate has to be true or false, this is {0}")]
     NotBoolean(&'static str),

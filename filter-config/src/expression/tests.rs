@@ -22,7 +22,8 @@ fn uses(source: &str) -> Vec<String> {
         .iter()
         .map(|attribute| match attribute {
             Attribute::Property(property) => property.name.to_owned(),
-            Attribute::Auth => "auth".to_owned(),
+            Attribute::Auth(path) if path.is_empty() => "auth".to_owned(),
+            Attribute::Auth(path) => format!("auth.{path}"),
             Attribute::FilterState(key) => format!("filter_state[{key}]"),
             Attribute::RequestBody => "body".to_owned(),
         })
@@ -97,9 +98,9 @@ fn an_expression_uses_what_it_reads_once_each() {
         ),
         (
             "auth.identity.groups.split(',').exists(g, g == 'free')",
-            vec!["auth"],
+            vec!["auth", "auth.identity", "auth.identity.groups"],
         ),
-        ("has(auth.identity)", vec!["auth"]),
+        ("has(auth.identity)", vec!["auth", "auth.identity"]),
         ("auth == {}", vec!["auth"]),
         ("metadata.filter_metadata['a.b'].c == 1", vec!["metadata"]),
         (
@@ -143,8 +144,9 @@ fn a_variable_of_a_macro_hides_the_hosts_within_the_macro_only() {
         uses("[{'path': 1}].exists(request, request.path == 1)"),
         [""; 0]
     );
-    assert_eq!(uses("[1].exists(auth, auth == 1) && auth.a"), ["auth"]);
-    assert_eq!(uses("[1].exists(auth, .auth.a == auth)"), ["auth"]);
+    let below = ["auth", "auth.a"];
+    assert_eq!(uses("[1].exists(auth, auth == 1) && auth.a"), below);
+    assert_eq!(uses("[1].exists(auth, .auth.a == auth)"), below);
     assert_eq!(
         uses("request.headers.exists(request, request == 'a')"),
         ["request.headers"]
@@ -258,7 +260,7 @@ fn any_other_fault_is_not_missing() {
         "requestBodyJSON('mod' + 'el')",
         "timestamp('x') == request.path",
         "duration('x') == request.path",
-        "'a'.matches('(')",
+        "'a'.matches('(' + '')",
         "9223372036854775807 + 1",
         "'abc'.substring(5)",
     ] {

@@ -113,7 +113,7 @@ fn every_field_of_the_long_form_is_read() {
             status: 503,
             content_type: Some("text/plain".to_owned()),
             body: Some("slow down".to_owned()),
-            headers: QuotaHeaders::Draft03,
+            headers: Some(QuotaHeaders::Draft03),
         }
     );
     let AuthSource::Header(mut claims) = configuration.auth[2].clone() else {
