@@ -24,10 +24,11 @@ pub struct Tollgate {
 /// The protobuf type in which Envoy is given the plugin configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// `google.protobuf.Struct`, as in a hand-written configuration. Its numbers are doubles.
-    Struct,
-    /// `google.protobuf.StringValue` with JSON text, as control planes send it.
+    /// `google.protobuf.StringValue` with JSON text, as control planes send it. The plugin gets the text.
     StringValue,
+    /// `google.protobuf.Struct`, the readable form in a configuration file. The plugin gets the message's
+    /// protobuf encoding, not JSON, and every number is a double.
+    Struct,
 }
 
 impl Tollgate {
@@ -36,7 +37,7 @@ impl Tollgate {
     pub fn new(configuration: Value) -> Self {
         Self {
             configuration,
-            encoding: Encoding::Struct,
+            encoding: Encoding::StringValue,
             module: workspace::module(),
             vm_id: "tollgate".to_owned(),
             holds_headers: false,

@@ -7,12 +7,11 @@ use tokio::process::Command;
 
 use crate::{Error, workload::Workload};
 
-const CONNECTIONS: &str = "4";
-
-/// Asks for the workload over and over again, for so long.
+/// Asks for the workload over and over again, for so long, on so many connections at once.
 pub(crate) async fn run(
     gateway: SocketAddr,
     workload: &Workload,
+    connections: u32,
     time: Duration,
 ) -> Result<(), Error> {
     let mut script = tempfile::Builder::new().suffix(".lua").tempfile()?;
@@ -29,7 +28,7 @@ pub(crate) async fn run(
         workload.host,
     )?;
     let output = Command::new(debian::program("wrk", "wrk")?)
-        .args(["--threads", "1", "--connections", CONNECTIONS])
+        .args(["--threads", "1", "--connections", &connections.to_string()])
         .args(["--duration", &format!("{}s", time.as_secs())])
         .arg("--script")
         .arg(script.path())

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use self::{measure::median, upstream::Upstream, workload::Workload};
 
-const USAGE: &str = "usage: bench [--rounds N] [--seconds N]";
+const USAGE: &str = "usage: bench [--rounds N] [--seconds N] [--connections N]";
 const DOMAIN: &str = "bench";
 const COUNTER: &str = "auth.identity.userid";
 /// More than any load can spend.
@@ -37,6 +37,7 @@ const LIMIT: u64 = 1_000_000_000_000;
 struct Options {
     rounds: usize,
     seconds: u64,
+    connections: u32,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,8 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Error
     let mut options = Options {
         rounds: 7,
         seconds: 2,
+        // Enough to keep Envoy's worker busy, so that its waking up is no part of the cost.
+        connections: 32,
     };
     while let Some(name) = arguments.next() {
         let value = arguments.next().and_then(|value| value.parse().ok());
@@ -98,6 +101,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Error
         match name.as_str() {
             "--rounds" => options.rounds = value as usize,
             "--seconds" => options.seconds = value.into(),
+            "--connections" => options.connections = value,
             _ => return Err(Error::Usage),
         }
     }
@@ -206,7 +210,8 @@ async fn play(
         eprint!("\rround {round} of {}", options.rounds);
         for (column, workload) in workloads.iter().enumerate() {
             for (row, contender) in contenders.iter().enumerate() {
-                let cost = measure::cost(contender, workload, Duration::from_secs(seconds)).await?;
+                let time = Duration::from_secs(seconds);
+                let cost = measure::cost(contender, workload, options.connections, time).await?;
                 if round > 0 {
                     costs.entry((column, row)).or_default().push(cost);
                 }
@@ -218,8 +223,15 @@ async fn play(
 }
 
 fn print_table(options: Options, contenders: &[Contender], workloads: &[Workload], costs: &Costs) {
-    let Options { rounds, seconds } = options;
-    println!("\nCPU microseconds of Envoy a request, medians of {rounds} rounds of {seconds} s.\n");
+    let Options {
+        rounds,
+        seconds,
+        connections,
+    } = options;
+    println!(
+        "\nCPU microseconds of Envoy a request, medians of {rounds} rounds of {seconds} s, \
+         {connections} connections.\n"
+    );
     let cells = |label: &str, cells: Vec<String>| println!("| {label} | {} |", cells.join(" | "));
     cells(
         "filter",

@@ -11,13 +11,14 @@ const GOOD: &str = "http.ingress.downstream_rq_2xx";
 pub(crate) async fn cost(
     contender: &Contender,
     workload: &Workload,
+    connections: u32,
     time: Duration,
 ) -> Result<f64, Error> {
     let envoy = &contender.envoy;
     // Asking for stats costs CPU time, too: outside of what is measured.
     let (completed, good) = (envoy.stat(COMPLETED).await?, envoy.stat(GOOD).await?);
     let used = envoy.cpu_time()?;
-    load::run(envoy.address(), workload, time).await?;
+    load::run(envoy.address(), workload, connections, time).await?;
     let used = envoy.cpu_time()?.saturating_sub(used);
     let completed = envoy.stat(COMPLETED).await? - completed;
     let good = envoy.stat(GOOD).await? - good;
