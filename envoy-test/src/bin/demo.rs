@@ -37,21 +37,21 @@ async fn run() -> Result<usize, Error> {
         envoy.version
     );
 
-    let gateway = Gateway::start(policy(), WORKERS, Protocol::Http1).await?;
     let mut faults = show(
         "The tutorial: 50 tokens a minute for free, 200 for gold",
-        &gateway,
+        &Gateway::start(policy(), WORKERS, Protocol::Http1).await?,
         steps(false),
     )
     .await?;
-
-    let streaming = Gateway::start(policy(), WORKERS, Protocol::Http2).await?;
-    faults += show("The same, streamed, over HTTP/2", &streaming, steps(true)).await?;
-
-    let short = Gateway::start(policy_with_window("2s"), WORKERS, Protocol::Http1).await?;
+    faults += show(
+        "The same, streamed, over HTTP/2",
+        &Gateway::start(policy(), WORKERS, Protocol::Http2).await?,
+        steps(true),
+    )
+    .await?;
     faults += show(
         "With a window of two seconds",
-        &short,
+        &Gateway::start(policy_with_window("2s"), WORKERS, Protocol::Http1).await?,
         steps_through_a_window(),
     )
     .await?;
@@ -59,7 +59,8 @@ async fn run() -> Result<usize, Error> {
     if std::env::var("ONCE").is_ok_and(|once| once == "1") {
         return Ok(faults);
     }
-    invite(&gateway);
+    let untouched = Gateway::start(policy(), WORKERS, Protocol::Http1).await?;
+    invite(&untouched);
     tokio::signal::ctrl_c().await?;
     Ok(faults)
 }
@@ -114,7 +115,7 @@ fn invite(gateway: &Gateway) {
             envoy_test::llm::MODEL,
         );
     };
-    println!("\nTo try (a window begins with the first request in it; end with Ctrl-C):\n");
+    println!("\nTo try, with nothing spent yet (Ctrl-C ends it):\n");
     chat("iamafreeuser", false);
     chat("iamagolduser", true);
     println!(
