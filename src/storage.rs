@@ -10,6 +10,7 @@
 //! ([`Local::settle`]).
 
 mod counter;
+mod exchange;
 mod holds;
 mod local;
 mod page;

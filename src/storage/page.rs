@@ -19,7 +19,7 @@
 use super::counter::Counter;
 use super::holds::Holds;
 use super::window::State;
-use super::{Claim, halves};
+use super::{Claim, Rate, halves};
 
 /// How many live counters of one rate a page has room for.
 pub(super) const CAPACITY: usize = 24;
@@ -137,15 +137,17 @@ impl Page {
         let stored = if self.crowd(entry.rate).count() < CAPACITY {
             Stored::Kept
         } else {
-            self.push_out(entry.rate)
+            self.push_out(claim.rate, now)
         };
         self.push(&entry);
         stored
     }
 
     /// Pushes the smallest of a rate's counters out into the floor.
-    fn push_out(&mut self, rate: u64) -> Stored {
-        let Some(smallest) = self.crowd(rate).min_by_key(|entry| entry.counter.size()) else {
+    fn push_out(&mut self, rate: &Rate, now: u64) -> Stored {
+        let Rate { tag: rate, window } = *rate;
+        let size = |entry: &Entry| entry.counter.size(window, now);
+        let Some(smallest) = self.crowd(rate).min_by_key(size) else {
             return Stored::Kept;
         };
         self.retain(|entry| entry.rate != rate || entry.key != smallest.key);
