@@ -14,11 +14,24 @@ pub(super) struct Counter {
 // === impl Counter ===
 
 impl Counter {
-    /// The counter as of `now`.
+    /// The counter as of `now`. One that nothing is used or held of is as good as new: its window
+    /// begins with the next hit.
     pub(super) fn advance(self, claim: &Claim<'_>, now: u64) -> Self {
+        let window = claim.rate.window;
+        let state = window.advance(self.state, now, claim.limit);
+        let holds = self.holds.advance(now);
+        if window.used(state, now) == 0 && holds.total() == 0 {
+            return Self::default();
+        }
+        Self { state, holds }
+    }
+
+    /// The counter of somebody who has not been seen in this window, made from one that reads at
+    /// least as high as his: what he uses counts for a whole window from now.
+    pub(super) fn renewed(self, claim: &Claim<'_>, now: u64) -> Self {
         Self {
-            state: claim.rate.window.advance(self.state, now, claim.limit),
-            holds: self.holds.advance(now),
+            state: claim.rate.window.renew(self.state, now),
+            ..self
         }
     }
 

@@ -9,9 +9,9 @@
 //! A counter that has expired makes room. If all of a rate's counters on a page are live, the
 //! smallest is pushed out into the *floor* of that rate: one more entry, which reads at least as
 //! high as everything pushed out. A counter that is not on the page begins at the floor, as it may
-//! have been pushed out. This is the space-saving rule: a counter may read too high, never too low,
-//! so nobody gets rid of what he has used by a flood of other keys; and a big counter is not pushed
-//! out by small ones.
+//! have been pushed out, and counts for a whole window from then. This is the space-saving rule: a
+//! counter may read too high, never too low, so nobody gets rid of what he has used by a flood of
+//! other keys; and a big counter is not pushed out by small ones.
 //!
 //! The bytes, integers little-endian: "tg", the version, the size of an entry in words of eight
 //! bytes; then the entries, in no order.
@@ -124,15 +124,12 @@ impl Page {
 
     /// Stores the counter of a claim.
     pub(super) fn store(&mut self, claim: &Claim<'_>, counter: Counter, now: u64) -> Stored {
-        let entry = Entry {
-            key: claim.key,
-            rate: claim.rate.tag,
-            expires: counter.expires(claim, now),
-            counter,
-        };
+        let entry = Entry::new(claim, counter, now);
         if self.replace(&entry) || entry.expires <= now {
             return Stored::Kept;
         }
+        // What is not on the page was made from the floor, if there is one.
+        let entry = Entry::new(claim, counter.renewed(claim, now), now);
         self.retain(|entry| now < entry.expires);
         let stored = if self.crowd(entry.rate).count() < CAPACITY {
             Stored::Kept
@@ -226,6 +223,15 @@ impl Page {
 // === impl Entry ===
 
 impl Entry {
+    fn new(claim: &Claim<'_>, counter: Counter, now: u64) -> Self {
+        Self {
+            key: claim.key,
+            rate: claim.rate.tag,
+            expires: counter.expires(claim, now),
+            counter,
+        }
+    }
+
     fn decode(bytes: &[u8; ENTRY]) -> Self {
         let mut words = bytes
             .as_chunks()

@@ -1,5 +1,7 @@
 //! What a caller meets: admission, holds, windows, pages, and other workers.
 
+mod model;
+
 use super::*;
 use crate::host::double::{Call, Double};
 use crate::host::{HostError, SharedData};

@@ -98,6 +98,18 @@ impl Window {
         }
     }
 
+    /// The same, but counting for as long as if it were all used now.
+    #[must_use]
+    pub fn renew(self, state: State, now: u64) -> State {
+        if state == State::default() {
+            return state;
+        }
+        State {
+            at: self.end(now),
+            ..state
+        }
+    }
+
     /// When nothing will be used any more, if nothing more is; for an unused counter, the end of a
     /// window that begins now, or `now` for a bucket.
     #[must_use]
