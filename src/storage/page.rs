@@ -168,9 +168,13 @@ impl Page {
         }
     }
 
+    fn stored(&self) -> &[[u8; ENTRY]] {
+        let entries = self.bytes.get(HEADER.len()..).unwrap_or_default();
+        entries.as_chunks().0
+    }
+
     fn entries(&self) -> impl Iterator<Item = Entry> {
-        let entries = self.bytes.strip_prefix(&HEADER).unwrap_or_default();
-        entries.as_chunks::<ENTRY>().0.iter().map(Entry::decode)
+        self.stored().iter().map(Entry::decode)
     }
 
     /// A rate's counters without its floor.
@@ -180,8 +184,10 @@ impl Page {
     }
 
     fn find(&self, rate: u64, key: u128) -> Option<Entry> {
-        self.entries()
-            .find(|entry| entry.key == key && entry.rate == rate)
+        let prefix = prefix(rate, key);
+        let mut entries = self.stored().iter();
+        let entry = entries.find(|entry| entry.starts_with(prefix.as_flattened()))?;
+        Some(Entry::decode(entry))
     }
 
     fn push(&mut self, entry: &Entry) {
@@ -193,11 +199,10 @@ impl Page {
 
     /// Overwrites the entry of the same rate and key, if there is one.
     fn replace(&mut self, entry: &Entry) -> bool {
+        let prefix = prefix(entry.rate, entry.key);
         let entries = self.bytes.get_mut(HEADER.len()..).unwrap_or_default();
-        let slot = entries.as_chunks_mut::<ENTRY>().0.iter_mut().find(|slot| {
-            let old = Entry::decode(slot);
-            old.key == entry.key && old.rate == entry.rate
-        });
+        let mut slots = entries.as_chunks_mut::<ENTRY>().0.iter_mut();
+        let slot = slots.find(|slot| slot.starts_with(prefix.as_flattened()));
         let Some(slot) = slot else {
             return false;
         };
@@ -218,6 +223,12 @@ impl Page {
             self.push(entry);
         }
     }
+}
+
+/// What the bytes of an entry begin with.
+fn prefix(rate: u64, key: u128) -> [[u8; 8]; 3] {
+    let [low, high] = halves(key);
+    [low, high, rate].map(u64::to_le_bytes)
 }
 
 // === impl Entry ===

@@ -305,19 +305,38 @@ fn a_write_that_never_succeeds_is_given_up_and_holds_nothing() {
 }
 
 #[test]
-fn a_debtor_stays_refused_in_a_flood_of_keys() {
+fn debtors_stay_refused_in_a_flood_of_a_million_keys() {
     let (shared, rate) = (Double::default(), fixed(1));
-    let mut worker = Worker::new(&shared, 12);
-    let debtor = claim(&rate, u128::MAX / 3, 1000, 0);
-    worker.spend(NOW, debtor, 1000);
-    for key in 0..5_000 {
-        let newcomer = [claim(&rate, key, 1000, 10)];
-        if worker.admit(NOW + 1, &newcomer) {
-            worker.settle(NOW + 1, &newcomer, &[7]);
-        }
-        assert!(!worker.admit(NOW + 2, &[debtor]));
+    let mut worker = Worker::new(&shared, 1024);
+    let debtors: Vec<_> = (0..8)
+        .map(|n| claim(&rate, u128::MAX / 3 + n, 1000, 0))
+        .collect();
+    for debtor in &debtors {
+        worker.spend(NOW, *debtor, 1000);
     }
-    assert!(worker.local.occupancy().pushed_out > 0);
-    assert_eq!(worker.local.occupancy().pages_full, 1);
-    assert!(worker.admit(NOW + 1 + MINUTE, &[debtor]));
+    for key in 0..1_000_000 {
+        let newcomer = [claim(&rate, key, 1000, 0)];
+        if worker.admit(NOW + 1, &newcomer) {
+            worker.settle(NOW + 1, &newcomer, &[30]);
+        }
+        if key % 1000 == 0 {
+            for debtor in &debtors {
+                assert!(!worker.admit(NOW + 2, &[*debtor]));
+            }
+        }
+    }
+    let pages = 1024_u64.div_ceil(12);
+    assert_eq!(worker.local.occupancy().pages_full, pages);
+    let bytes: usize = shared
+        .shared
+        .borrow()
+        .values()
+        .map(|(page, _)| page.len())
+        .sum();
+    assert!(bytes as u64 <= pages * (25 * 88 + 4));
+    assert!(
+        debtors
+            .iter()
+            .all(|debtor| worker.admit(NOW + 1 + MINUTE, &[*debtor]))
+    );
 }

@@ -92,8 +92,8 @@ impl Counter {
     }
 
     fn admits(&self, hold: u64) -> bool {
-        let held = self.held();
-        self.used + held < LIMIT && (held == 0 || self.used + held + hold <= LIMIT)
+        let others = self.held();
+        self.used + others < LIMIT && (others == 0 || self.used + others + hold <= LIMIT)
     }
 
     fn advance(&mut self, now: u64, window: Window, ttl: u64) {
@@ -337,7 +337,7 @@ fn steps(keys: u128, losses: u32) -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Few keys, no losses: the counters are exactly what the model says.
     #[test]
