@@ -1,29 +1,34 @@
 //! Counters in the memory that Envoy's workers share.
 //!
 //! Counters lie on pages ([`super::page`]). An update reads a page, changes it and writes it back
-//! unless another worker was there in between; then it starts over, a bounded number of times.
+//! unless another worker was there in between; then it starts over, a bounded number of times. As
+//! every such failure is another worker's success, some worker always gets on.
+//!
+//! A request whose counters lie on several pages is judged on all of them before it writes any.
+//! It then holds page after page and, if a later one has no room any more, gives back. Others may
+//! meanwhile have been refused because of what it held; nobody is admitted past a limit.
 //!
 //! # Bounds
-//! The number of pages follows from `max_counters`: one for every [`COUNTERS_A_PAGE`] of them, half
-//! of what a page has room for, so that with as many live counters fewer than one page in a
-//! thousand overflows. A counter takes 88 bytes, a page about 150 more in Envoy's map. Thus
-//! `max_counters` counters of one rate take `max_counters * 101` bytes (7 MB for 65,536), and
-//! whatever the callers do, no rate takes more than `max_counters / 12 * (25 * 88 + 150)` (13 MB).
-//! What the counters of a limit took that no longer exists is reused when they have expired.
+//! The number of pages follows from `max_counters`: one for every [`COUNTERS_A_PAGE`] of them. A
+//! page has room for 16 counters of a rate, so that with `max_counters` live ones about one page in
+//! seven thousand overflows. A counter takes 88 bytes, a page about 150 more in Envoy's map. Thus
+//! `max_counters` counters of one rate take `max_counters * 113` bytes (7.4 MB for 65,536), and
+//! whatever the callers do, no rate takes more than `max_counters / 6 * (17 * 88 + 150)` (18 MB).
+//! What the counters of a rate took that no longer exists is reused when they have expired.
 //!
 //! A change of `max_counters` moves the counters of most callers to other pages: they start anew.
 
 use super::exchange::{Admission, Settlement};
 use super::holds::Ticket;
-use super::page::{CAPACITY, Page, Stored, Unreadable, VERSION};
+use super::page::{Page, Stored, Unreadable, VERSION};
 use super::{Claim, SPREAD, Standing, Verdict, halves};
 use crate::host::{CREATE, HostError, SharedData};
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-/// How many live counters of a rate a page is meant to have; it has room for twice as many.
-#[allow(clippy::cast_possible_truncation)] // It is 12.
-const COUNTERS_A_PAGE: u32 = CAPACITY as u32 / 2;
+/// How many live counters of a rate a page is meant to have. Smaller pages are faster to read, but
+/// fill less evenly: this leaves as much room as chance needs.
+const COUNTERS_A_PAGE: u32 = 6;
 
 /// How often an update is tried while other workers are in the way.
 const ATTEMPTS: u32 = 64;
@@ -198,7 +203,9 @@ impl Local {
         }
         if admission.denied.is_some() {
             for loaded in loaded {
-                self.update(shared, loaded, |_| ControlFlow::Continue(()))?;
+                // Counters may have been brought back to the present. If that cannot be written,
+                // the refusal stands, and the next look tries again.
+                let _ = self.update(shared, loaded, |_| ControlFlow::Continue(()));
             }
             return Ok(());
         }
@@ -207,8 +214,12 @@ impl Local {
                 break;
             };
             let number = next.number;
+            // At the first attempt the page is the one that was judged.
+            let mut judged = true;
             let updated = self.update(shared, next, |page| {
-                admission.judge(self.claims_on(number, admission.claims), page);
+                if !std::mem::take(&mut judged) {
+                    admission.judge(self.claims_on(number, admission.claims), page);
+                }
                 if admission.denied.is_some() {
                     return ControlFlow::Break(());
                 }

@@ -22,7 +22,7 @@ use super::window::State;
 use super::{Claim, Rate, halves};
 
 /// How many live counters of one rate a page has room for.
-pub(super) const CAPACITY: usize = 24;
+pub(super) const CAPACITY: usize = 16;
 
 /// Changes whenever the meaning of the bytes does.
 pub(super) const VERSION: u8 = 1;
@@ -186,8 +186,7 @@ impl Page {
     fn find(&self, rate: u64, key: u128) -> Option<Entry> {
         let prefix = prefix(rate, key);
         let mut entries = self.stored().iter();
-        let entry = entries.find(|entry| entry.starts_with(prefix.as_flattened()))?;
-        Some(Entry::decode(entry))
+        entries.find(|entry| has(entry, &prefix)).map(Entry::decode)
     }
 
     fn push(&mut self, entry: &Entry) {
@@ -202,7 +201,7 @@ impl Page {
         let prefix = prefix(entry.rate, entry.key);
         let entries = self.bytes.get_mut(HEADER.len()..).unwrap_or_default();
         let mut slots = entries.as_chunks_mut::<ENTRY>().0.iter_mut();
-        let slot = slots.find(|slot| slot.starts_with(prefix.as_flattened()));
+        let slot = slots.find(|slot| has(slot, &prefix));
         let Some(slot) = slot else {
             return false;
         };
@@ -225,10 +224,16 @@ impl Page {
     }
 }
 
-/// What the bytes of an entry begin with.
-fn prefix(rate: u64, key: u128) -> [[u8; 8]; 3] {
+/// The words that an entry begins with.
+type Prefix = [[u8; 8]; 3];
+
+fn prefix(rate: u64, key: u128) -> Prefix {
     let [low, high] = halves(key);
     [low, high, rate].map(u64::to_le_bytes)
+}
+
+fn has(entry: &[u8; ENTRY], prefix: &Prefix) -> bool {
+    entry.as_chunks().0.first_chunk() == Some(prefix)
 }
 
 // === impl Entry ===
