@@ -10,6 +10,7 @@
 //! ([`Local::settle`]).
 
 mod counter;
+mod exchange;
 mod holds;
 mod local;
 mod page;
@@ -34,7 +35,9 @@ pub struct Rate {
 pub struct Claim<'a> {
     /// The rate that the counter belongs to.
     pub rate: &'a Rate,
-    /// A hash of the values that the limit counts by, well spread over all 128 bits.
+    /// A hash of the values that the limit counts by, well spread over all 128 bits, and of nothing
+    /// else: counters with the same key are read and written together, whatever their rates.
+    /// `u128::MAX` is taken.
     pub key: u128,
     /// The most that may be used in the rate's window.
     pub limit: u64,

@@ -1,7 +1,7 @@
 //! One counter: what is used, what is held, and whether there is room for a request.
 
 use super::holds::{Holds, Ticket};
-use super::window::State;
+use super::window::{State, Window};
 use super::{Claim, Standing};
 
 /// A counter. The default has nothing used and nothing held.
@@ -14,11 +14,24 @@ pub(super) struct Counter {
 // === impl Counter ===
 
 impl Counter {
-    /// The counter as of `now`.
+    /// The counter as of `now`. One that nothing is used or held of is as good as new: its window
+    /// begins with the next hit.
     pub(super) fn advance(self, claim: &Claim<'_>, now: u64) -> Self {
+        let window = claim.rate.window;
+        let state = window.advance(self.state, now, claim.limit);
+        let holds = self.holds.advance(now);
+        if window.used(state, now) == 0 && holds.total() == 0 {
+            return Self::default();
+        }
+        Self { state, holds }
+    }
+
+    /// The counter of somebody who has not been seen in this window, made from one that reads at
+    /// least as high as his: what he uses counts for a whole window from now.
+    pub(super) fn renewed(self, claim: &Claim<'_>, now: u64) -> Self {
         Self {
-            state: claim.rate.window.advance(self.state, now),
-            holds: self.holds.advance(now),
+            state: claim.rate.window.renew(self.state, now),
+            ..self
         }
     }
 
@@ -30,10 +43,10 @@ impl Counter {
     /// Whether there is room for a request that asks for `hold`. A lone request gets in while
     /// anything is left, whatever it asks for; one beside others only as far as all fit: at most
     /// one request ends past the limit.
-    pub(super) fn admits(self, claim: &Claim<'_>, hold: u64) -> bool {
+    pub(super) fn admits(self, claim: &Claim<'_>, now: u64, hold: u64) -> bool {
         let limit = u128::from(claim.limit);
         let others = u128::from(self.holds.total());
-        let taken = u128::from(claim.rate.window.used(self.state)).saturating_add(others);
+        let taken = u128::from(claim.rate.window.used(self.state, now)).saturating_add(others);
         taken < limit && (others == 0 || taken.saturating_add(hold.into()) <= limit)
     }
 
@@ -42,9 +55,9 @@ impl Counter {
         let window = claim.rate.window;
         Standing {
             limit: claim.limit,
-            used: window.used(self.state),
+            used: window.used(self.state, now),
             held: self.holds.total(),
-            resets_at: window.resets_at(self.state, now),
+            resets_at: window.resets_at(self.state, now, claim.limit),
         }
     }
 
@@ -76,17 +89,17 @@ impl Counter {
     pub(super) fn expires(self, claim: &Claim<'_>, now: u64) -> u64 {
         let window = claim.rate.window;
         let held = self.holds.forgotten_at();
-        if window.used(self.state) == 0 {
+        if window.used(self.state, now) == 0 {
             held
         } else {
-            held.max(window.resets_at(self.state, now))
+            held.max(window.resets_at(self.state, now, claim.limit))
         }
     }
 
-    /// What orders counters when one has to go.
-    pub(super) fn size(self) -> u64 {
-        let Self { state, holds } = self;
-        state.used.max(state.previous).saturating_add(holds.total())
+    /// What orders the counters of a rate when one has to go.
+    pub(super) fn size(self, window: Window, now: u64) -> u64 {
+        let used = window.used(self.state, now);
+        used.saturating_add(self.holds.total())
     }
 
     /// A counter that reads at least as high as either, for as long.

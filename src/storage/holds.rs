@@ -6,6 +6,9 @@
 //! forgotten after one to two lifetimes. Whoever releases shows a [`Ticket`], which tells the
 //! generation, so that a hold that was forgotten is not taken from what others hold.
 
+#[cfg(test)]
+mod tests;
+
 /// What must be known to release a hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ticket {

@@ -1,29 +1,34 @@
 //! Counters in the memory that Envoy's workers share.
 //!
 //! Counters lie on pages ([`super::page`]). An update reads a page, changes it and writes it back
-//! unless another worker was there in between; then it starts over, a bounded number of times.
+//! unless another worker was there in between; then it starts over, a bounded number of times. As
+//! every such failure is another worker's success, some worker always gets on.
+//!
+//! A request whose counters lie on several pages is judged on all of them before it writes any.
+//! It then holds page after page and, if a later one has no room any more, gives back. Others may
+//! meanwhile have been refused because of what it held; nobody is admitted past a limit.
 //!
 //! # Bounds
-//! The number of pages follows from `max_counters`: one for every [`COUNTERS_A_PAGE`] of them, half
-//! of what a page has room for, so that with as many live counters fewer than one page in a
-//! thousand overflows. A counter takes 88 bytes, a page about 150 more in Envoy's map. Thus
-//! `max_counters` counters of one rate take `max_counters * 101` bytes (7 MB for 65,536), and
-//! whatever the callers do, no rate takes more than `max_counters / 12 * (25 * 88 + 150)` (13 MB).
-//! What the counters of a limit took that no longer exists is reused when they have expired.
+//! The number of pages follows from `max_counters`: one for every [`COUNTERS_A_PAGE`] of them. A
+//! page has room for 16 counters of a rate, so that with `max_counters` live ones about one page in
+//! seven thousand overflows. A counter takes 88 bytes, a page about 150 more in Envoy's map. Thus
+//! `max_counters` counters of one rate take `max_counters * 113` bytes (7.4 MB for 65,536), and
+//! whatever the callers do, no rate takes more than `max_counters / 6 * (17 * 88 + 150)` (18 MB).
+//! What the counters of a rate took that no longer exists is reused when they have expired.
 //!
 //! A change of `max_counters` moves the counters of most callers to other pages: they start anew.
 
-use super::counter::Counter;
+use super::exchange::{Admission, Settlement};
 use super::holds::Ticket;
-use super::page::{CAPACITY, Page, Stored, Unreadable, VERSION};
+use super::page::{Page, Stored, Unreadable, VERSION};
 use super::{Claim, SPREAD, Standing, Verdict, halves};
 use crate::host::{CREATE, HostError, SharedData};
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-/// How many live counters of a rate a page is meant to have; it has room for twice as many.
-#[allow(clippy::cast_possible_truncation)] // It is 12.
-const COUNTERS_A_PAGE: u32 = CAPACITY as u32 / 2;
+/// How many live counters of a rate a page is meant to have. Smaller pages are faster to read, but
+/// fill less evenly: this leaves as much room as chance needs.
+const COUNTERS_A_PAGE: u32 = 6;
 
 /// How often an update is tried while other workers are in the way.
 const ATTEMPTS: u32 = 64;
@@ -198,7 +203,9 @@ impl Local {
         }
         if admission.denied.is_some() {
             for loaded in loaded {
-                self.update(shared, loaded, |_| ControlFlow::Continue(()))?;
+                // Counters may have been brought back to the present. If that cannot be written,
+                // the refusal stands, and the next look tries again.
+                let _ = self.update(shared, loaded, |_| ControlFlow::Continue(()));
             }
             return Ok(());
         }
@@ -207,8 +214,12 @@ impl Local {
                 break;
             };
             let number = next.number;
+            // At the first attempt the page is the one that was judged.
+            let mut judged = true;
             let updated = self.update(shared, next, |page| {
-                admission.judge(self.claims_on(number, admission.claims), page);
+                if !std::mem::take(&mut judged) {
+                    admission.judge(self.claims_on(number, admission.claims), page);
+                }
                 if admission.denied.is_some() {
                     return ControlFlow::Break(());
                 }
@@ -335,111 +346,4 @@ fn page_key(number: u64) -> [u8; 16] {
     let prefix = u64::from_be_bytes(*b"tollgate");
     let number = u64::from(VERSION) << 56 | number;
     (u128::from(prefix) << 64 | u128::from(number)).to_be_bytes()
-}
-
-/// A request that is being admitted.
-struct Admission<'a> {
-    now: u64,
-    lifetime: u64,
-    claims: &'a [Claim<'a>],
-    tickets: &'a mut [Ticket],
-    standings: &'a mut [Standing],
-    /// The claim that was refused; of several, the one that waits longest.
-    denied: Option<usize>,
-}
-
-/// A request that is being settled.
-struct Settlement<'a> {
-    now: u64,
-    claims: &'a [Claim<'a>],
-    tickets: &'a [Ticket],
-    costs: &'a [u64],
-}
-
-// === impl Admission ===
-
-impl Admission<'_> {
-    /// Finds how the claims on a page stand, and whether one is refused.
-    fn judge<'b>(&mut self, claims: impl Iterator<Item = (usize, &'b Claim<'b>)>, page: &mut Page) {
-        for (position, claim) in claims {
-            let counter = page.counter(claim, self.now);
-            let admitted = counter.admits(claim, self.hold_up_to(position, claim));
-            let standing = if admitted {
-                counter.standing(claim, self.now)
-            } else {
-                counter.refusal(claim, self.now)
-            };
-            if !admitted && self.waits_longest(standing) {
-                self.denied = Some(position);
-            }
-            if let Some(slot) = self.standings.get_mut(position) {
-                *slot = standing;
-            }
-        }
-    }
-
-    /// What is asked of a claim's counter by that claim and those before it.
-    fn hold_up_to(&self, position: usize, claim: &Claim<'_>) -> u64 {
-        let mut hold = claim.hold;
-        for other in self.claims.iter().take(position) {
-            if other.same_counter(claim) {
-                hold = hold.saturating_add(other.hold);
-            }
-        }
-        hold
-    }
-
-    fn waits_longest(&self, standing: Standing) -> bool {
-        let denied = self.denied.and_then(|denied| self.standings.get(denied));
-        denied.is_none_or(|denied| denied.resets_at < standing.resets_at)
-    }
-
-    fn hold(&mut self, position: usize, claim: &Claim<'_>, page: &mut Page) -> Stored {
-        if claim.hold == 0 {
-            return Stored::Kept;
-        }
-        let mut counter = page.counter(claim, self.now);
-        let ticket = counter.hold(claim, self.now, self.lifetime);
-        if let Some(slot) = self.tickets.get_mut(position) {
-            *slot = ticket;
-        }
-        page.store(claim, counter, self.now)
-    }
-
-    /// The settlement that undoes the admission.
-    fn given_back(&self) -> Settlement<'_> {
-        Settlement {
-            now: self.now,
-            claims: self.claims,
-            tickets: self.tickets,
-            costs: &[],
-        }
-    }
-
-    fn verdict(&self) -> Verdict {
-        match self.denied {
-            None => Verdict::Admitted,
-            Some(claim) => Verdict::Denied {
-                claim,
-                standing: self.standings.get(claim).copied().unwrap_or_default(),
-            },
-        }
-    }
-}
-
-// === impl Settlement ===
-
-impl Settlement<'_> {
-    /// Settles a claim on its page, and gives its counter after that.
-    fn settle(&self, position: usize, claim: &Claim<'_>, page: &mut Page) -> (Counter, Stored) {
-        let ticket = self.tickets.get(position).copied().unwrap_or_default();
-        let cost = self.costs.get(position).copied().unwrap_or_default();
-        let mut counter = page.counter(claim, self.now);
-        if cost == 0 && claim.hold == 0 {
-            return (counter, Stored::Kept);
-        }
-        counter.settle(claim, self.now, ticket, cost);
-        let stored = page.store(claim, counter, self.now);
-        (counter, stored)
-    }
 }

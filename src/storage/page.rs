@@ -9,9 +9,9 @@
 //! A counter that has expired makes room. If all of a rate's counters on a page are live, the
 //! smallest is pushed out into the *floor* of that rate: one more entry, which reads at least as
 //! high as everything pushed out. A counter that is not on the page begins at the floor, as it may
-//! have been pushed out. This is the space-saving rule: a counter may read too high, never too low,
-//! so nobody gets rid of what he has used by a flood of other keys; and a big counter is not pushed
-//! out by small ones.
+//! have been pushed out, and counts for a whole window from then. This is the space-saving rule: a
+//! counter may read too high, never too low, so nobody gets rid of what he has used by a flood of
+//! other keys; and a big counter is not pushed out by small ones.
 //!
 //! The bytes, integers little-endian: "tg", the version, the size of an entry in words of eight
 //! bytes; then the entries, in no order.
@@ -19,10 +19,10 @@
 use super::counter::Counter;
 use super::holds::Holds;
 use super::window::State;
-use super::{Claim, halves};
+use super::{Claim, Rate, halves};
 
 /// How many live counters of one rate a page has room for.
-pub(super) const CAPACITY: usize = 24;
+pub(super) const CAPACITY: usize = 16;
 
 /// Changes whenever the meaning of the bytes does.
 pub(super) const VERSION: u8 = 1;
@@ -124,28 +124,27 @@ impl Page {
 
     /// Stores the counter of a claim.
     pub(super) fn store(&mut self, claim: &Claim<'_>, counter: Counter, now: u64) -> Stored {
-        let entry = Entry {
-            key: claim.key,
-            rate: claim.rate.tag,
-            expires: counter.expires(claim, now),
-            counter,
-        };
+        let entry = Entry::new(claim, counter, now);
         if self.replace(&entry) || entry.expires <= now {
             return Stored::Kept;
         }
+        // What is not on the page was made from the floor, if there is one.
+        let entry = Entry::new(claim, counter.renewed(claim, now), now);
         self.retain(|entry| now < entry.expires);
         let stored = if self.crowd(entry.rate).count() < CAPACITY {
             Stored::Kept
         } else {
-            self.push_out(entry.rate)
+            self.push_out(claim.rate, now)
         };
         self.push(&entry);
         stored
     }
 
     /// Pushes the smallest of a rate's counters out into the floor.
-    fn push_out(&mut self, rate: u64) -> Stored {
-        let Some(smallest) = self.crowd(rate).min_by_key(|entry| entry.counter.size()) else {
+    fn push_out(&mut self, rate: &Rate, now: u64) -> Stored {
+        let Rate { tag: rate, window } = *rate;
+        let size = |entry: &Entry| entry.counter.size(window, now);
+        let Some(smallest) = self.crowd(rate).min_by_key(size) else {
             return Stored::Kept;
         };
         self.retain(|entry| entry.rate != rate || entry.key != smallest.key);
@@ -169,9 +168,13 @@ impl Page {
         }
     }
 
+    fn stored(&self) -> &[[u8; ENTRY]] {
+        let entries = self.bytes.get(HEADER.len()..).unwrap_or_default();
+        entries.as_chunks().0
+    }
+
     fn entries(&self) -> impl Iterator<Item = Entry> {
-        let entries = self.bytes.strip_prefix(&HEADER).unwrap_or_default();
-        entries.as_chunks::<ENTRY>().0.iter().map(Entry::decode)
+        self.stored().iter().map(Entry::decode)
     }
 
     /// A rate's counters without its floor.
@@ -181,8 +184,9 @@ impl Page {
     }
 
     fn find(&self, rate: u64, key: u128) -> Option<Entry> {
-        self.entries()
-            .find(|entry| entry.key == key && entry.rate == rate)
+        let prefix = prefix(rate, key);
+        let mut entries = self.stored().iter();
+        entries.find(|entry| has(entry, &prefix)).map(Entry::decode)
     }
 
     fn push(&mut self, entry: &Entry) {
@@ -194,11 +198,10 @@ impl Page {
 
     /// Overwrites the entry of the same rate and key, if there is one.
     fn replace(&mut self, entry: &Entry) -> bool {
+        let prefix = prefix(entry.rate, entry.key);
         let entries = self.bytes.get_mut(HEADER.len()..).unwrap_or_default();
-        let slot = entries.as_chunks_mut::<ENTRY>().0.iter_mut().find(|slot| {
-            let old = Entry::decode(slot);
-            old.key == entry.key && old.rate == entry.rate
-        });
+        let mut slots = entries.as_chunks_mut::<ENTRY>().0.iter_mut();
+        let slot = slots.find(|slot| has(slot, &prefix));
         let Some(slot) = slot else {
             return false;
         };
@@ -221,9 +224,30 @@ impl Page {
     }
 }
 
+/// The words that an entry begins with.
+type Prefix = [[u8; 8]; 3];
+
+fn prefix(rate: u64, key: u128) -> Prefix {
+    let [low, high] = halves(key);
+    [low, high, rate].map(u64::to_le_bytes)
+}
+
+fn has(entry: &[u8; ENTRY], prefix: &Prefix) -> bool {
+    entry.as_chunks().0.first_chunk() == Some(prefix)
+}
+
 // === impl Entry ===
 
 impl Entry {
+    fn new(claim: &Claim<'_>, counter: Counter, now: u64) -> Self {
+        Self {
+            key: claim.key,
+            rate: claim.rate.tag,
+            expires: counter.expires(claim, now),
+            counter,
+        }
+    }
+
     fn decode(bytes: &[u8; ENTRY]) -> Self {
         let mut words = bytes
             .as_chunks()
