@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod header_map;
 mod metadata;
+mod object;
 #[cfg(test)]
 mod tests;
 
@@ -164,6 +165,9 @@ impl VariableResolver for Attributes {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
         if let Some((_, value)) = self.properties.iter().find(|(p, _)| p.name == name) {
             return value.as_deref().map(CowVal::Borrowed);
+        }
+        if let Some(path) = name.strip_prefix("auth.") {
+            return borrowed(object::at(self.auth.value()?, path));
         }
         match name {
             "auth" => borrowed(self.auth.value()),

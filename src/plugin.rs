@@ -2,6 +2,7 @@
 
 mod announced;
 mod metrics;
+mod structure;
 #[cfg(test)]
 mod tests;
 
@@ -75,12 +76,13 @@ pub enum ConfigureError {
 // === impl Plugin ===
 
 impl Plugin {
-    /// Reads a configuration and makes everything ready for exchanges.
+    /// Reads a configuration, JSON or a serialised Struct, and makes everything ready for exchanges.
     ///
     /// # Errors
     /// [`ConfigureError`]; nothing of what was in force before is touched.
-    pub fn configure(host: Rc<dyn Host>, json: &[u8]) -> Result<Self, ConfigureError> {
-        let configuration = filter_config::parse(json).map_err(ConfigureError::Faults)?;
+    pub fn configure(host: Rc<dyn Host>, bytes: &[u8]) -> Result<Self, ConfigureError> {
+        let configuration =
+            filter_config::parse(&structure::json(bytes)).map_err(ConfigureError::Faults)?;
         let failed = |what| move |error| ConfigureError::Host(what, error);
         let secret = secret(host.as_ref()).map_err(failed("shared data"))?;
         let metrics = Metrics::define(host.as_ref(), &configuration).map_err(failed("metrics"))?;

@@ -1,10 +1,9 @@
 //! Where `auth` comes from: the first of the configured sources that has a value.
 
+use super::object::Object;
 use super::{AttributeError, Attributes, Value, body, string, text};
 use crate::host::{Headers, Host};
-use cel::common::types::{CelMap, CelMapKey};
 use filter_config::{Attribute, AuthSource};
-use std::collections::HashMap;
 
 /// What is known of `auth`.
 #[derive(Debug, Default)]
@@ -78,8 +77,7 @@ impl Attributes {
         let mut root = Node::default();
         for (path, leaf) in &self.auth.leaves {
             if let Some(leaf) = leaf {
-                let path: Vec<String> = path.split('.').map(str::to_owned).collect();
-                root.insert(&path, leaf.clone());
+                root.insert(&mut path.split('.'), leaf.clone());
             }
         }
         let found = !root.children.is_empty();
@@ -104,7 +102,7 @@ fn from_headers(headers: &Headers, paths: &[(Vec<String>, String)]) -> Option<Va
     let mut root = Node::default();
     for (path, header) in paths {
         if let Some(value) = headers.text(header) {
-            root.insert(path, string(value));
+            root.insert(&mut path.iter().map(String::as_str), string(value));
         }
     }
     (!root.children.is_empty()).then(|| root.into_value())
@@ -114,29 +112,30 @@ fn from_headers(headers: &Headers, paths: &[(Vec<String>, String)]) -> Option<Va
 #[derive(Default)]
 struct Node {
     leaf: Option<Value>,
-    children: HashMap<String, Node>,
+    children: Vec<(String, Node)>,
 }
 
 impl Node {
-    fn insert(&mut self, path: &[String], leaf: Value) {
-        match path.split_first() {
-            None => self.leaf = Some(leaf),
-            Some((first, rest)) => {
-                let child = self.children.entry(first.clone()).or_default();
-                child.insert(rest, leaf);
-            }
+    fn insert<'a>(&mut self, path: &mut dyn Iterator<Item = &'a str>, leaf: Value) {
+        let Some(first) = path.next() else {
+            self.leaf = Some(leaf);
+            return;
+        };
+        let known = self.children.iter_mut().find(|(name, _)| name == first);
+        if let Some((_, child)) = known {
+            child.insert(path, leaf);
+        } else {
+            let mut child = Self::default();
+            child.insert(path, leaf);
+            self.children.push((first.to_owned(), child));
         }
     }
 
     fn into_value(self) -> Value {
-        if let Some(leaf) = self.leaf {
-            return leaf;
-        }
-        let entries = self
-            .children
-            .into_iter()
-            .map(|(name, child)| (CelMapKey::from(name), child.into_value()));
-        Box::new(CelMap::from(HashMap::from_iter(entries)))
+        self.leaf.unwrap_or_else(|| {
+            let children = self.children.into_iter();
+            Object::value(children.map(|(name, child)| (name, child.into_value())))
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Envoy also gives single leaves, but with their types lost (a string of eight bytes looks like a
 //! number, a list like a map), and no namespace that holds a null. The whole message keeps them.
 
+use super::object::Object;
 use super::{AttributeError, Value};
 use cel::common::types::{CelBool, CelDouble, CelList, CelMap, CelMapKey, CelNull, CelString};
 use prost::Message;
@@ -61,10 +62,8 @@ fn decode_struct(bytes: &[u8]) -> Result<Struct, AttributeError> {
 }
 
 fn map(fields: BTreeMap<String, prost_types::Value>) -> Value {
-    let entries = fields
-        .into_iter()
-        .map(|(name, field)| (CelMapKey::from(name), value(field)));
-    Box::new(CelMap::from(HashMap::from_iter(entries)))
+    let fields = fields.into_iter();
+    Object::value(fields.map(|(name, field)| (name, value(field))))
 }
 
 fn value(value: prost_types::Value) -> Value {

@@ -1,1 +1,138 @@
-//! Tests.
+//! Configuration: what is read, what it counts in, and what two workers share.
+
+use super::{Plugin, structure};
+use crate::host::HostError;
+use crate::host::double::{Call, Double};
+use prost::Message;
+use prost_types::{ListValue, Struct, Value, value::Kind};
+use std::rc::Rc;
+
+fn policy(limit: u64, window: &str, counter: &str) -> String {
+    serde_json::json!({
+        "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
+        "metadata": { "name": "llm", "namespace": "test" },
+        "spec": {
+            "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" },
+            "limits": { "free": {
+                "rates": [{ "limit": limit, "window": window }],
+                "counters": [{ "expression": counter }]
+            } }
+        }
+    })
+    .to_string()
+}
+
+fn structure_of(json: &serde_json::Value) -> Value {
+    let kind = match json {
+        serde_json::Value::Null => Kind::NullValue(0),
+        serde_json::Value::Bool(bool) => Kind::BoolValue(*bool),
+        serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
+        serde_json::Value::String(string) => Kind::StringValue(string.clone()),
+        serde_json::Value::Array(items) => Kind::ListValue(ListValue {
+            values: items.iter().map(structure_of).collect(),
+        }),
+        serde_json::Value::Object(fields) => Kind::StructValue(Struct {
+            fields: fields
+                .iter()
+                .map(|(k, v)| (k.clone(), structure_of(v)))
+                .collect(),
+        }),
+    };
+    Value { kind: Some(kind) }
+}
+
+#[test]
+fn a_configuration_is_json_or_a_struct() {
+    let json = policy(50, "1m", "auth.user");
+    let Some(Kind::StructValue(structure)) =
+        structure_of(&serde_json::from_str(&json).unwrap()).kind
+    else {
+        panic!("an object");
+    };
+    for bytes in [
+        json.clone().into_bytes(),
+        format!("\n{{\n{}", &json[1..]).into_bytes(),
+        structure.encode_to_vec(),
+    ] {
+        let plugin = Plugin::configure(Rc::new(Double::default()), &bytes).unwrap();
+        assert_eq!(plugin.rates.len(), 1);
+        assert_eq!(plugin.rates[0].max, 50);
+    }
+    assert_eq!(*structure::json(b"\nnot a struct"), *b"\nnot a struct");
+}
+
+#[test]
+fn faults_are_told_with_their_paths() {
+    let json = policy(50, "1x", "atuh.user");
+    let refused = Plugin::configure(Rc::new(Double::default()), json.as_bytes());
+    let report = refused.err().unwrap().to_string();
+    assert!(
+        report.contains("spec.limits.free.rates[0].window: "),
+        "{report}"
+    );
+    assert!(
+        report.contains("spec.limits.free.counters[0].expression: "),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_counter_is_one_of_a_policy_limit_expression_and_window() {
+    let host = Rc::new(Double::default());
+    let rate = |json: String| {
+        Plugin::configure(host.clone(), json.as_bytes())
+            .unwrap()
+            .rates[0]
+            .counted
+    };
+    let first = rate(policy(50, "1m", "auth.user"));
+    assert_eq!(
+        first,
+        rate(policy(70, "60s", "auth.user")),
+        "its value is no part of it"
+    );
+    assert_ne!(first, rate(policy(50, "2m", "auth.user")));
+    assert_ne!(first, rate(policy(50, "1m", "auth.other")));
+}
+
+#[test]
+fn all_workers_hash_alike_and_no_two_envoys_do() {
+    let key = |host: &Rc<Double>| {
+        let json = policy(50, "1m", "auth.user");
+        let plugin = Plugin::configure(host.clone(), json.as_bytes()).unwrap();
+        let mut hasher = plugin.hasher();
+        hasher.value(b"alice");
+        hasher.finish()
+    };
+    let host = Rc::new(Double::default());
+    assert_eq!(key(&host), key(&host));
+    assert_ne!(key(&host), key(&Rc::new(Double::default())));
+}
+
+#[test]
+fn values_are_hashed_apart() {
+    let json = policy(50, "1m", "auth.user");
+    let plugin = Plugin::configure(Rc::new(Double::default()), json.as_bytes()).unwrap();
+    let hash = |values: &[&str]| {
+        let mut hasher = plugin.hasher();
+        values
+            .iter()
+            .for_each(|value| hasher.value(value.as_bytes()));
+        hasher.finish()
+    };
+    assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
+    assert_ne!(hash(&["a", ""]), hash(&["a"]));
+}
+
+#[test]
+fn an_envoy_that_fails_refuses_the_configuration() {
+    for call in [Call::SetSharedData, Call::DefineMetric] {
+        let host = Rc::new(Double::default());
+        host.fail(call, 1, HostError::InternalFailure);
+        let json = policy(50, "1m", "auth.user");
+        assert!(
+            Plugin::configure(host, json.as_bytes()).is_err(),
+            "{call:?}"
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! What an exchange costs natively, part by part, against the double of Envoy: where to look when
+//! `make bench` says that a request has become dearer. Not a test: it prints, and asserts nothing.
+
+use std::hint::black_box;
+use std::rc::Rc;
+use std::time::Instant;
+use tollgate::host::double::Double;
+use tollgate::host::{Buffer, HeaderMap};
+use tollgate::plugin::Plugin;
+use tollgate::stream::Stream;
+
+const POLICY: &str = r#"{
+  "policies": [{
+    "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
+    "metadata": { "name": "llm", "namespace": "test" },
+    "spec": {
+      "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" },
+      "limits": {
+        "free": {
+          "rates": [{ "limit": 1000000000000, "window": "1m" }],
+          "when": [
+            { "predicate": "request.path == \"/v1/chat/completions\"" },
+            { "predicate": "auth.identity.groups.split(\",\").exists(g, g == \"free\")" }
+          ],
+          "counters": [{ "expression": "auth.identity.userid" }]
+        }
+      }
+    }
+  }],
+  "auth": [{ "header": { "identity.userid": "x-user-id", "identity.groups": "x-groups" } }]
+}"#;
+
+fn main() {
+    let host = Rc::new(Double::default());
+    host.clock.set(1_700_000_000_000_000_000);
+    let plugin = Plugin::configure(host.clone(), POLICY.as_bytes()).unwrap();
+    let plugin = Rc::new(plugin);
+    let body = format!(
+        r#"{{"id":"1","object":"chat.completion","model":"m","choices":[{{"message":{{"role":"assistant","content":"{}"}}}}],"usage":{{"prompt_tokens":5,"completion_tokens":95,"total_tokens":100}}}}"#,
+        "word ".repeat(360)
+    );
+    host.set_headers(
+        HeaderMap::Response,
+        &[
+            (":status", "200"),
+            ("content-type", "application/json"),
+            ("server", "x"),
+            ("date", "y"),
+        ],
+    );
+    host.set_headers(
+        HeaderMap::Request,
+        &[
+            (":method", "POST"),
+            (":path", "/v1/chat/completions"),
+            (":authority", "llm"),
+            ("content-type", "application/json"),
+            ("accept", "*/*"),
+            ("user-agent", "bench"),
+            ("x-user-id", "alice"),
+            ("x-groups", "free"),
+        ],
+    );
+    host.set_buffer(Buffer::ResponseBody, body.as_bytes());
+    let rounds: u128 = std::env::args()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(50_000);
+    let mut spent = [0u128; 4];
+    for _ in 0..rounds {
+        let start = Instant::now();
+        let mut stream = Stream::new(Rc::clone(&plugin));
+        black_box(stream.on_request_headers(false));
+        let admitted = Instant::now();
+        stream.on_request_body(200, true);
+        black_box(stream.on_response_headers(false));
+        let headers = Instant::now();
+        black_box(stream.on_response_body(body.len(), true));
+        let settled = Instant::now();
+        stream.on_log();
+        let logged = Instant::now();
+        for (spent, (from, to)) in spent.iter_mut().zip([
+            (start, admitted),
+            (admitted, headers),
+            (headers, settled),
+            (settled, logged),
+        ]) {
+            *spent += (to - from).as_nanos();
+        }
+        host.calls.borrow_mut().clear();
+    }
+    for (part, spent) in ["admit", "response headers", "meter and settle", "log"]
+        .iter()
+        .zip(spent)
+    {
+        println!("{part:>18} {:>6} ns", spent / rounds);
+    }
+}

@@ -1,0 +1,43 @@
+//! A configuration that Envoy was given as a `google.protobuf.Struct`.
+//!
+//! Envoy hands a `StringValue` to the module as its text, and of any other message the serialised
+//! bytes: a Struct has to be decoded here.
+
+use prost::Message;
+use prost_types::{Struct, Value, value::Kind};
+use serde_json::{Map, Number};
+use std::borrow::Cow;
+
+/// The first byte of a serialised Struct that has fields: field 1, of type message. It is also a
+/// line feed, with which JSON may begin; but JSON that happened to decode as a Struct to its last
+/// byte would have control characters for lengths.
+const FIELD: u8 = 0x0a;
+
+/// A configuration as JSON, whichever of the two it came as.
+pub(super) fn json(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if bytes.first() != Some(&FIELD) {
+        return Cow::Borrowed(bytes);
+    }
+    match Struct::decode(bytes) {
+        Ok(structure) => Cow::Owned(object(structure).to_string().into_bytes()),
+        Err(_) => Cow::Borrowed(bytes),
+    }
+}
+
+fn object(structure: Struct) -> serde_json::Value {
+    let fields = structure.fields.into_iter();
+    let fields: Map<_, _> = fields.map(|(name, field)| (name, value(field))).collect();
+    fields.into()
+}
+
+/// A Struct's numbers are doubles; one that is no JSON becomes null, and is refused where it stands.
+fn value(value: Value) -> serde_json::Value {
+    match value.kind {
+        None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
+        Some(Kind::BoolValue(bool)) => bool.into(),
+        Some(Kind::NumberValue(number)) => Number::from_f64(number).into(),
+        Some(Kind::StringValue(string)) => string.into(),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(self::value).collect(),
+        Some(Kind::StructValue(structure)) => object(structure),
+    }
+}
