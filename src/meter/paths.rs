@@ -73,16 +73,16 @@ impl<F: Copy> Paths<F> {
         }
     }
 
-    /// Adds the paths of `below` under each of the paths `places`, whose own field is `field`.
-    pub fn insert_under(&mut self, places: &[&str], field: F, below: &[(&str, F)]) {
+    /// Adds the paths of `below` under each of the paths `places`.
+    pub fn insert_under(&mut self, places: &[(&str, F)], below: &[(&str, F)]) {
         let Some(shared) = self.node() else { return };
         for &(path, field) in below {
             if let Some(wanted) = self.edge(shared, path) {
                 wanted.field = Some(field);
             }
         }
-        for place in places {
-            if let Some(wanted) = self.edge(Node::ROOT, place) {
+        for &(path, field) in places {
+            if let Some(wanted) = self.edge(Node::ROOT, path) {
                 wanted.field = Some(field);
                 wanted.object = Some(shared);
             }

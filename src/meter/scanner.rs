@@ -35,9 +35,9 @@ pub trait Visitor<F> {
     fn close(&mut self, field: F, empty: bool);
     /// A scalar is the value of `field`. What is longer than [`LONGEST`] is cut off there.
     fn scalar(&mut self, field: F, value: Scalar<'_>);
-    /// Whether the bytes of the object or array that `field` begins are wanted too.
+    /// Whether the bytes of the value of `field` are wanted as they pass, if it is an object, array or string.
     fn wants_bytes(&self, field: F) -> bool;
-    /// Bytes of such an object or array.
+    /// Bytes of such a value; of a string what is between the quotes, its escapes as they are.
     fn bytes(&mut self, bytes: &[u8]);
     /// Generated text passed: `bytes` of a string whose key is one under which APIs put it.
     fn content(&mut self, key: ContentKey, bytes: u64);
@@ -101,8 +101,8 @@ enum Role<F> {
     Key,
     /// Kept: it is the value of a field.
     Value(F),
-    /// Counted.
-    Content(ContentKey),
+    /// Kept and passed on: likewise.
+    Recorded(F),
     /// Skipped.
     Other,
 }
@@ -246,7 +246,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
     fn between<'a>(&mut self, byte: u8, tail: &'a [u8], visitor: &mut impl Visitor<F>) -> &'a [u8] {
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => {}
-            b'"' => self.open_string(),
+            b'"' => self.open_string(visitor),
             b':' => self.after_colon = true,
             b',' => {
                 self.after_colon = false;
@@ -271,19 +271,19 @@ impl<F: Copy + PartialEq> Scanner<F> {
         tail
     }
 
-    fn open_string(&mut self) {
+    fn open_string(&mut self, visitor: &impl Visitor<F>) {
         if let Some(top) = self.top() {
             top.empty = false;
         }
         self.state = State::String;
-        self.role = if self.generated_below.is_some() {
-            Role::Content(ContentKey::Other)
-        } else if !self.after_colon {
+        self.role = if !self.after_colon {
             Role::Key
         } else if let Some(field) = self.wanted.field {
-            Role::Value(field)
-        } else if let Some(key) = self.content {
-            Role::Content(key)
+            if visitor.wants_bytes(field) {
+                Role::Recorded(field)
+            } else {
+                Role::Value(field)
+            }
         } else {
             Role::Other
         };
@@ -297,8 +297,14 @@ impl<F: Copy + PartialEq> Scanner<F> {
             .unwrap_or((bytes, &[]));
         match self.role {
             Role::Key | Role::Value(_) => self.text.push(run),
-            Role::Content(key) => visitor.content(key, run.len() as u64),
+            Role::Recorded(_) => {
+                self.text.push(run);
+                visitor.bytes(run);
+            }
             Role::Other => {}
+        }
+        if let Some(key) = self.counted() {
+            visitor.content(key, run.len() as u64);
         }
         let Some((&byte, tail)) = rest.split_first() else {
             return rest;
@@ -311,21 +317,40 @@ impl<F: Copy + PartialEq> Scanner<F> {
         self.state = State::Between;
         match self.role {
             Role::Key => self.key(),
-            Role::Value(field) => {
+            Role::Value(field) | Role::Recorded(field) => {
                 visitor.scalar(field, Scalar::Text(self.text.decoded()));
                 self.forget();
             }
-            Role::Content(_) | Role::Other => {}
+            Role::Other => self.forget(),
         }
         tail
+    }
+
+    /// Whether the string at hand is generated text, and under which key.
+    fn counted(&self) -> Option<ContentKey> {
+        if self.generated_below.is_some() {
+            Some(ContentKey::Other)
+        } else if self.after_colon {
+            self.content
+        } else {
+            None
+        }
     }
 
     fn escape(&mut self, byte: u8, visitor: &mut impl Visitor<F>) {
         match self.role {
             Role::Key | Role::Value(_) => self.text.push_escape(&[byte]),
-            // The four digits that follow a `u` count as text: about the character's size.
-            Role::Content(key) if byte != b'u' => visitor.content(key, 1),
-            Role::Content(_) | Role::Other => {}
+            Role::Recorded(_) => {
+                self.text.push_escape(&[byte]);
+                visitor.bytes(&[b'\\', byte]);
+            }
+            Role::Other => {}
+        }
+        // The four digits that follow a `u` count as text: about the character's size.
+        if byte != b'u'
+            && let Some(key) = self.counted()
+        {
+            visitor.content(key, 1);
         }
     }
 
