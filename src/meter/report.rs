@@ -10,7 +10,7 @@ use super::{
 /// How many bytes of a provider's usage object are kept for `usage.raw`.
 pub const LARGEST_RAW: usize = 64 * 1024;
 
-/// The reports of a document or of a response, by rank.
+/// The reports of a response, by rank.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reports([Counts; Rank::COUNT]);
 
@@ -19,20 +19,14 @@ impl Reports {
         self.0.get(rank as usize).copied().unwrap_or_default()
     }
 
-    fn get_mut(&mut self, rank: Rank) -> Option<&mut Counts> {
-        self.0.get_mut(rank as usize)
-    }
-
-    fn set(&mut self, rank: Rank, counts: Counts) {
-        if let Some(slot) = self.get_mut(rank) {
-            *slot = counts;
-        }
-    }
-
-    /// Takes what a later document reports. Bare numbers are of everything so far, or 0.
-    fn overlay(&mut self, later: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(&later.0) {
-            mine.overlay(theirs);
+    /// Takes what a later document reports.
+    fn add(&mut self, rank: Rank, counts: &Counts) {
+        if let Some(slot) = self.0.get_mut(rank as usize) {
+            match rank {
+                // Of everything so far, or 0.
+                Rank::Bare => slot.raise(counts),
+                _ => slot.overlay(counts),
+            }
         }
     }
 }
@@ -43,7 +37,9 @@ impl Reports {
 struct Document {
     /// The report being read, and its rank.
     reading: Option<(Rank, Counts)>,
-    reports: Reports,
+    /// Those that have been read, at most one of each rank.
+    reports: Vec<(Rank, Counts)>,
+    bare: Counts,
     has_choices: bool,
     no_choices: bool,
     completion: bool,
@@ -96,8 +92,17 @@ impl Document {
         if counts.is_empty() {
             return None;
         }
-        self.reports.set(rank, counts);
+        self.forget_report(rank);
+        self.reports.push((rank, counts));
         Some(())
+    }
+
+    fn forget_report(&mut self, rank: Rank) {
+        self.reports.retain(|(other, _)| *other != rank);
+    }
+
+    fn has_report(&self, rank: Rank) -> bool {
+        self.reports.iter().any(|(other, _)| *other == rank)
     }
 }
 
@@ -132,7 +137,7 @@ impl Report {
     #[must_use]
     pub fn with_headers(counts: Counts) -> Self {
         let mut report = Self::default();
-        report.reports.set(Rank::Headers, counts);
+        report.reports.add(Rank::Headers, &counts);
         report
     }
 
@@ -239,24 +244,18 @@ impl Report {
     }
 
     fn add(&mut self, document: &Document, whole: bool) {
-        let mut reports = document.reports;
         // A report that breaks off is a floor for what was used.
-        if let Some((rank, counts)) = document.reading
-            && reports.get(rank).is_empty()
-        {
-            reports.set(rank, counts);
-        }
-        if document.has_choices {
+        let broken_off = document
+            .reading
+            .iter()
+            .filter(|(rank, _)| !document.has_report(*rank));
+        let bare = (Rank::Bare, document.bare);
+        let bare = (!document.not_bare).then_some(&bare);
+        for (rank, counts) in document.reports.iter().chain(broken_off).chain(bare) {
             // `metadata` of an OpenAI completion is its caller's, who is not to say what it cost.
-            reports.set(Rank::Passing, Counts::default());
-        }
-        let mut bare = self.reports.get(Rank::Bare);
-        if !document.not_bare {
-            bare.raise(&reports.get(Rank::Bare));
-        }
-        reports.set(Rank::Bare, bare);
-        if !document.foreign {
-            self.reports.overlay(&reports);
+            if !document.foreign && !(*rank == Rank::Passing && document.has_choices) {
+                self.reports.add(*rank, counts);
+            }
         }
         self.completion |= document.is_completion();
         self.skippable = document.known && document.is_completion();
@@ -265,8 +264,11 @@ impl Report {
         self.with_output = self.with_output.saturating_add(u64::from(output > 0));
         self.failed |= document.error;
         self.last |= document.last
-            || !reports.get(Rank::Platform).is_empty()
-            || (document.no_choices && reports.get(Rank::Own).get(Count::Output).is_some());
+            || document.has_report(Rank::Platform)
+            || (document.no_choices
+                && document.reports.iter().any(|(rank, counts)| {
+                    *rank == Rank::Own && counts.get(Count::Output).is_some()
+                }));
         self.unfinished = document.unfinished;
         self.documents = self.documents.saturating_add(u64::from(whole));
     }
@@ -328,14 +330,10 @@ impl Visitor<Field> for Report {
                     counts.set(count, number::tokens(text));
                 }
             }
-            Field::Bare(count) => {
-                if let Some(counts) = document.reports.get_mut(Rank::Bare) {
-                    counts.add(count, number::tokens(text));
-                }
-            }
+            Field::Bare(count) => document.bare.add(count, number::tokens(text)),
             Field::NotBare => document.not_bare = true,
             // `"usage": null` after a report: the last of duplicate keys wins.
-            Field::Report(rank) => document.reports.set(rank, Counts::default()),
+            Field::Report(rank) => document.forget_report(rank),
             Field::Model => {
                 if let Scalar::Text(text) = value
                     && !text.is_empty()
@@ -372,7 +370,7 @@ impl Visitor<Field> for Report {
     fn content(&mut self, key: ContentKey, bytes: u64) {
         let counter = match key {
             ContentKey::Delta => &mut self.document.deltas,
-            ContentKey::Other => &mut self.document.content,
+            ContentKey::Arguments | ContentKey::Other => &mut self.document.content,
         };
         *counter = counter.saturating_add(bytes);
     }
