@@ -1,13 +1,15 @@
 //! Reads the tokens that a response used, as its bytes pass.
 //!
 //! ```text
-//! bytes ──► framing ──► scanner ──► report ──► usage
-//!           (sse)       (paths)     (dialect)
+//! bytes ──► framing ────────► scanner ──► report ──► usage
+//!           (sse,             (paths)     (dialect)
+//!            event_stream)
 //! ```
 //!
-//! * The **framing** splits the body into documents: an event stream has one an event ([`sse`]); anything
-//!   else that begins like JSON is a sequence of values, and of an array at the root each object is one.
-//!   The first bytes decide rather than the content type, which is often wrong.
+//! * The **framing** splits the body into documents: server-sent events have one an event ([`sse`]), AWS
+//!   event streams one a message ([`event_stream`]); anything else that begins like JSON is a sequence of
+//!   values (JSON, NDJSON), and of an array at the root each object is one. The first byte decides rather
+//!   than the content type, which is often wrong.
 //! * The **[`scanner`]** finds the values on a few [`paths`] and skips the rest. Nothing is buffered: not
 //!   a body, nor an event, nor a line. What it keeps is bounded by [`report::LARGEST_RAW`].
 //! * The **[`dialect`]** table says which paths, and what is there; a **[`report`]** adds up what the
@@ -20,6 +22,7 @@
 #![allow(clippy::doc_markdown)]
 
 pub mod dialect;
+pub mod event_stream;
 pub mod number;
 pub mod paths;
 pub mod report;
@@ -32,9 +35,11 @@ mod tests;
 
 pub use usage::Usage;
 
+use event_stream::Messages;
 use report::Report;
 use scanner::Scanner;
 use sse::Events;
+use usage::{Count, Counts};
 
 /// What is known of a response before its body.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,19 +53,89 @@ pub struct ResponseHead<'a> {
     /// The path of the request. It only tells whether a body that breaks off before it says anything is
     /// a completion.
     pub path: &'a [u8],
+    /// The numbers that Bedrock gives in headers.
+    pub bedrock_counts: BedrockCounts<'a>,
+}
+
+/// The values of Bedrock's headers `x-amzn-bedrock-*-token-count`. They count where the body has no report.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BedrockCounts<'a> {
+    /// `x-amzn-bedrock-input-token-count`
+    pub input: Option<&'a [u8]>,
+    /// `x-amzn-bedrock-output-token-count`
+    pub output: Option<&'a [u8]>,
+    /// `x-amzn-bedrock-cache-read-input-token-count`
+    pub cache_read_input: Option<&'a [u8]>,
+    /// `x-amzn-bedrock-cache-write-input-token-count`
+    pub cache_write_input: Option<&'a [u8]>,
+}
+
+impl BedrockCounts<'_> {
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for (count, value) in [
+            (Count::Input, self.input),
+            (Count::Output, self.output),
+            (Count::CacheRead, self.cache_read_input),
+            (Count::CacheWrite, self.cache_write_input),
+        ] {
+            counts.set(count, value.and_then(number::tokens));
+        }
+        counts
+    }
 }
 
 /// How the body is framed.
 #[derive(Debug)]
 enum Framing {
     /// Not known before the first byte that is no white space.
-    Unknown { event_stream: bool },
-    /// JSON values.
-    Json(Box<Scanner<dialect::Field>>),
+    Unknown {
+        declared: Declared,
+        /// The last byte of white space.
+        space: Option<u8>,
+    },
+    /// JSON values; several of them if they are a `sequence`.
+    Json {
+        scanner: Box<Scanner<dialect::Field>>,
+        sequence: bool,
+    },
     /// Server-sent events.
     Events(Box<Events>),
+    /// An AWS event stream.
+    Messages(Box<Messages>),
     /// Something that has no usage in it.
     Opaque,
+}
+
+/// What the content type says, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Declared {
+    Events,
+    Sequence,
+    Other,
+}
+
+impl Declared {
+    fn of(content_type: &[u8]) -> Self {
+        let media_type = content_type
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii()
+            .to_ascii_lowercase();
+        match media_type.as_slice() {
+            b"text/event-stream" => Self::Events,
+            b"application/x-ndjson"
+            | b"application/ndjson"
+            | b"application/jsonl"
+            | b"application/x-jsonl"
+            | b"application/jsonlines"
+            | b"application/json-lines"
+            | b"application/json-seq"
+            | b"application/stream+json" => Self::Sequence,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Reads the usage of one response.
@@ -78,21 +153,26 @@ impl Meter {
     #[must_use]
     pub fn new(response: &ResponseHead<'_>) -> Self {
         let success = (200..300).contains(&response.status);
-        let media_type = response.content_type.unwrap_or_default();
         let coded = response
             .content_encoding
             .is_some_and(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity"));
         let framing = if success && !coded {
             Framing::Unknown {
-                event_stream: is_media_type(media_type, b"text/event-stream"),
+                declared: Declared::of(response.content_type.unwrap_or_default()),
+                space: None,
             }
         } else {
             Framing::Opaque
         };
+        let report = if success {
+            Report::with_headers(response.bedrock_counts.counts())
+        } else {
+            Report::default()
+        };
         Self {
             completion_path: dialect::is_completion_path(response.path),
             framing,
-            report: Report::default(),
+            report,
             finished: false,
             broken_off: false,
         }
@@ -100,15 +180,22 @@ impl Meter {
 
     /// Takes the next bytes of the body.
     pub fn push(&mut self, bytes: &[u8]) {
-        if let Framing::Unknown { event_stream } = self.framing {
-            let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) else {
+        if let Framing::Unknown { declared, space } = &mut self.framing {
+            let found = bytes.iter().position(|byte| !byte.is_ascii_whitespace());
+            let Some(first) = found.and_then(|at| bytes.get(at)) else {
+                *space = bytes.last().copied().or(*space);
                 return;
             };
-            self.framing = framing(*first, event_stream);
+            let space = *space;
+            self.framing = framing(*first, *declared);
+            if let (Framing::Events(events), Some(space)) = (&mut self.framing, space) {
+                events.push(&[space], &mut self.report);
+            }
         }
         match &mut self.framing {
-            Framing::Json(scanner) => scanner.push(bytes, &mut self.report),
+            Framing::Json { scanner, .. } => scanner.push(bytes, &mut self.report),
             Framing::Events(events) => events.push(bytes, &mut self.report),
+            Framing::Messages(messages) => messages.push(bytes, &mut self.report),
             Framing::Unknown { .. } | Framing::Opaque => {}
         }
     }
@@ -119,11 +206,12 @@ impl Meter {
             return;
         }
         match &mut self.framing {
-            Framing::Json(scanner) => {
+            Framing::Json { scanner, .. } => {
                 self.broken_off = !scanner.is_at_root();
                 scanner.finish(&mut self.report);
             }
             Framing::Events(events) => events.finish(&mut self.report),
+            Framing::Messages(messages) => messages.finish(&mut self.report),
             Framing::Unknown { .. } | Framing::Opaque => {}
         }
     }
@@ -132,13 +220,18 @@ impl Meter {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match &self.framing {
-            Framing::Json(scanner) => {
+            Framing::Json {
+                scanner,
+                sequence: false,
+            } => {
                 self.report.is_last()
                     || (scanner.is_at_root()
                         && self.report.documents() > 0
                         && !self.report.is_unfinished())
             }
-            Framing::Events(_) => self.report.is_last() || self.report.has_failed(),
+            Framing::Json { .. } | Framing::Events(_) | Framing::Messages(_) => {
+                self.report.is_last() || self.report.has_failed()
+            }
             Framing::Unknown { .. } | Framing::Opaque => false,
         }
     }
@@ -160,8 +253,8 @@ impl Meter {
     #[must_use]
     pub fn is_completion(&self) -> bool {
         let undecided = match &self.framing {
-            Framing::Json(scanner) => self.broken_off || !scanner.is_at_root(),
-            Framing::Events(_) => true,
+            Framing::Json { scanner, .. } => self.broken_off || !scanner.is_at_root(),
+            Framing::Events(_) | Framing::Messages(_) => true,
             Framing::Unknown { .. } | Framing::Opaque => false,
         };
         self.report.is_completion()
@@ -191,23 +284,19 @@ impl Meter {
 }
 
 /// The framing of a body by its first byte that is no white space.
-fn framing(first: u8, event_stream: bool) -> Framing {
-    let scanner = || Scanner::new(dialect::paths());
+fn framing(first: u8, declared: Declared) -> Framing {
+    let scanner = Scanner::new(dialect::paths());
     match first {
-        b'{' | b'[' => Framing::Json(Box::new(scanner())),
+        // An object or array, or a record of a JSON text sequence.
+        b'{' | b'[' | 0x1e => Framing::Json {
+            scanner: Box::new(scanner),
+            sequence: declared == Declared::Sequence || first == 0x1e,
+        },
         // `data`, `event`, `id`, `retry`, a comment, a byte order mark.
-        b'd' | b'e' | b'i' | b'r' | b':' | 0xef => {
-            Framing::Events(Box::new(Events::new(scanner())))
-        }
-        _ if event_stream => Framing::Events(Box::new(Events::new(scanner()))),
+        b'd' | b'e' | b'i' | b'r' | b':' | 0xef => Framing::Events(Box::new(Events::new(scanner))),
+        _ if declared == Declared::Events => Framing::Events(Box::new(Events::new(scanner))),
+        // The length of a message of less than 16 MiB, which is the most that AWS sends.
+        0 => Framing::Messages(Box::new(Messages::new(scanner))),
         _ => Framing::Opaque,
     }
-}
-
-/// Whether a content type is of this media type, whatever its parameters.
-fn is_media_type(content_type: &[u8], media_type: &[u8]) -> bool {
-    content_type
-        .split(|byte| *byte == b';')
-        .next()
-        .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(media_type))
 }

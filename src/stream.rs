@@ -11,7 +11,7 @@ mod tests;
 use crate::admit::{self, Admission, Denial, Fault, Outcome};
 use crate::attributes::{Attributes, Body, BodyError};
 use crate::host::{Buffer, Direction, HeaderMap, Headers, LogLevel};
-use crate::meter::{Meter, ResponseHead};
+use crate::meter::{BedrockCounts, Meter, ResponseHead};
 use crate::plugin::{Count, Decision, Plugin};
 use crate::reply;
 use crate::settle::{self, Reading};
@@ -253,6 +253,12 @@ impl Stream {
             content_type: headers.get("content-type"),
             content_encoding: headers.get("content-encoding"),
             path: &self.path,
+            bedrock_counts: BedrockCounts {
+                input: headers.get("x-amzn-bedrock-input-token-count"),
+                output: headers.get("x-amzn-bedrock-output-token-count"),
+                cache_read_input: headers.get("x-amzn-bedrock-cache-read-input-token-count"),
+                cache_write_input: headers.get("x-amzn-bedrock-cache-write-input-token-count"),
+            },
         })));
         if end_of_stream {
             self.on_response_end();

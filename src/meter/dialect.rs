@@ -11,13 +11,13 @@ use super::{paths::Paths, usage::Count};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// An object that reports usage; the counts are in it.
-    Report,
-    /// The same, where another report in the body comes first.
-    SecondReport,
+    Report(Rank),
     /// A number in a report.
     Count(Count),
-    /// A number at the root of a body that has no object for its report.
+    /// A number of a report that is no object of its own; those of several documents do not add up.
     Bare(Count),
+    /// A number that tells that the bare ones of its document are no report.
+    NotBare,
     /// The model.
     Model,
     /// What kind of document this is, by its `type`, `object` or `event_type`.
@@ -32,22 +32,56 @@ pub enum Field {
     Completion,
 }
 
+/// Which report counts where a body has several, first to last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// The API's own.
+    Own,
+    /// Numbers outside an object: [`Field::Bare`].
+    Bare,
+    /// In passing, or where others keep what their caller chose.
+    Passing,
+    /// Of the platform that the model runs on.
+    Platform,
+    /// In the headers.
+    Headers,
+}
+
+impl Rank {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+}
+
 /// Where usage is reported as an object.
-const REPORTS: &[&str] = &[
-    // OpenAI chat, completions, embeddings, Responses, images, audio, and who speaks like them;
-    // Anthropic messages; Bedrock Converse; Cohere v2.
-    "usage",
+const REPORTS: &[(&str, Rank)] = &[
+    // OpenAI chat, completions, embeddings, Responses, images, audio, assistants, and who speaks like
+    // them; Anthropic messages; Bedrock Converse; Cohere v2; Gemini interactions.
+    ("usage", Rank::Own),
     // Groq, streaming.
-    "x_groq.usage",
+    ("x_groq.usage", Rank::Own),
     // OpenAI Responses, streaming.
-    "response.usage",
+    ("response.usage", Rank::Own),
     // Anthropic, `message_start`.
-    "message.usage",
+    ("message.usage", Rank::Own),
+    // Cohere v2, `message-end`.
+    ("delta.usage", Rank::Own),
+    // Cohere v1; `stream-end`.
+    ("meta", Rank::Own),
+    ("response.meta", Rank::Own),
+    // Gemini and Vertex; wrapped by Code Assist.
+    ("usageMetadata", Rank::Own),
+    ("response.usageMetadata", Rank::Own),
+    // Gemini interactions, `interaction.completed`; events before it.
+    ("interaction.usage", Rank::Own),
+    // The same in passing; Nova on Bedrock, in a stream.
+    ("metadata.usage", Rank::Passing),
+    // Any model on Bedrock, in a stream.
+    ("amazon-bedrock-invocationMetrics", Rank::Platform),
 ];
 
 /// Numbers in such an object.
 const COUNTS: &[(&str, Count)] = &[
-    // OpenAI chat, completions, embeddings.
+    // OpenAI chat, completions, embeddings, assistants.
     ("prompt_tokens", Count::Prompt),
     ("completion_tokens", Count::Output),
     ("total_tokens", Count::Total),
@@ -60,10 +94,10 @@ const COUNTS: &[(&str, Count)] = &[
         Count::Reasoning,
     ),
     ("reasoning_tokens", Count::Reasoning),
-    // DeepSeek; SGLang and others.
+    // DeepSeek; SGLang, Cohere and others.
     ("prompt_cache_hit_tokens", Count::Cached),
     ("cached_tokens", Count::Cached),
-    // OpenAI Responses, Anthropic.
+    // OpenAI Responses, images, audio; Anthropic.
     ("input_tokens", Count::Input),
     ("output_tokens", Count::Output),
     ("input_tokens_details.cached_tokens", Count::Cached),
@@ -72,21 +106,106 @@ const COUNTS: &[(&str, Count)] = &[
     ("output_tokens_details.thinking_tokens", Count::Reasoning),
     ("cache_read_input_tokens", Count::CacheRead),
     ("cache_creation_input_tokens", Count::CacheWrite),
+    // Gemini and Vertex.
+    ("promptTokenCount", Count::Prompt),
+    ("candidatesTokenCount", Count::Output),
+    ("totalTokenCount", Count::Total),
+    ("cachedContentTokenCount", Count::Cached),
+    ("toolUsePromptTokenCount", Count::ToolPrompt),
+    ("thoughtsTokenCount", Count::Thoughts),
+    // Gemini interactions.
+    ("total_input_tokens", Count::Prompt),
+    ("total_output_tokens", Count::Output),
+    ("total_cached_tokens", Count::Cached),
+    ("total_tool_use_tokens", Count::ToolPrompt),
+    ("total_thought_tokens", Count::Thoughts),
+    // Bedrock Converse; Nova.
+    ("inputTokens", Count::Input),
+    ("outputTokens", Count::Output),
+    ("totalTokens", Count::Total),
+    ("cacheReadInputTokens", Count::CacheRead),
+    ("cacheWriteInputTokens", Count::CacheWrite),
+    ("cacheReadInputTokenCount", Count::CacheRead),
+    ("cacheWriteInputTokenCount", Count::CacheWrite),
+    // Bedrock's own metrics.
+    ("inputTokenCount", Count::Input),
+    ("outputTokenCount", Count::Output),
+    // Cohere.
+    ("tokens.input_tokens", Count::Prompt),
+    ("tokens.output_tokens", Count::Output),
+    ("billed_units.input_tokens", Count::BilledInput),
+    ("billed_units.output_tokens", Count::BilledOutput),
 ];
 
 /// Everything else.
 const FIELDS: &[(&str, Field)] = &[
+    // Ollama.
+    ("prompt_eval_count", Field::Bare(Count::Prompt)),
+    ("eval_count", Field::Bare(Count::Output)),
+    // Llama on Bedrock.
+    ("prompt_token_count", Field::Bare(Count::Prompt)),
+    ("generation_token_count", Field::Bare(Count::Output)),
+    // Titan on Bedrock; its streams report as Bedrock does.
+    ("inputTextTokenCount", Field::Bare(Count::Prompt)),
+    ("results[].tokenCount", Field::Bare(Count::Output)),
+    ("totalOutputTextTokenCount", Field::NotBare),
+    // watsonx.
+    ("results[].input_token_count", Field::Bare(Count::Prompt)),
+    (
+        "results[].generated_token_count",
+        Field::Bare(Count::Output),
+    ),
+    // Aleph Alpha.
+    ("num_tokens_prompt_total", Field::Bare(Count::Prompt)),
+    ("num_tokens_generated", Field::Bare(Count::Output)),
+    // Text Generation Inference; llama.cpp.
+    ("details.input_length", Field::Bare(Count::Prompt)),
+    ("details.generated_tokens", Field::Bare(Count::Output)),
+    ("tokens_evaluated", Field::Bare(Count::Prompt)),
+    ("tokens_predicted", Field::Bare(Count::Output)),
+    // Embeddings on Vertex.
+    (
+        "predictions[].embeddings.statistics.token_count",
+        Field::Bare(Count::Prompt),
+    ),
     ("model", Field::Model),
+    ("modelVersion", Field::Model),
+    ("model_id", Field::Model),
     ("response.model", Field::Model),
+    ("response.modelVersion", Field::Model),
     ("message.model", Field::Model),
+    ("interaction.model", Field::Model),
     ("type", Field::Kind),
     ("object", Field::Kind),
     ("event_type", Field::Kind),
     ("choices", Field::Choices),
     ("done", Field::Done),
+    ("is_finished", Field::Done),
     ("error", Field::Error),
+    // Embeddings: OpenAI, Cohere and Gemini, Titan, Vertex.
     ("data[].embedding", Field::Completion),
+    ("embeddings", Field::Completion),
+    ("embedding", Field::Completion),
+    ("predictions[].embeddings", Field::Completion),
+    // Gemini.
+    ("candidates", Field::Completion),
+    ("response.candidates", Field::Completion),
+    // Bedrock: Converse and Nova, Anthropic, Llama, Titan, AI21, Mistral.
+    ("output.message", Field::Completion),
+    ("stopReason", Field::Completion),
+    ("stop_reason", Field::Completion),
     ("completion", Field::Completion),
+    ("generation", Field::Completion),
+    ("outputText", Field::Completion),
+    ("results[].outputText", Field::Completion),
+    ("completions", Field::Completion),
+    ("outputs[].stop_reason", Field::Completion),
+    // Cohere; watsonx; Text Generation Inference.
+    ("finish_reason", Field::Completion),
+    ("generation_id", Field::Completion),
+    ("generations", Field::Completion),
+    ("results[].generated_text", Field::Completion),
+    ("generated_text", Field::Completion),
 ];
 
 /// All paths that matter in a document.
@@ -94,11 +213,15 @@ const FIELDS: &[(&str, Field)] = &[
 pub fn paths() -> Arc<Paths<Field>> {
     static PATHS: LazyLock<Arc<Paths<Field>>> = LazyLock::new(|| {
         let mut paths = Paths::new();
+        let reports: Vec<_> = REPORTS
+            .iter()
+            .map(|&(path, rank)| (path, Field::Report(rank)))
+            .collect();
         let counts: Vec<_> = COUNTS
             .iter()
             .map(|&(path, count)| (path, Field::Count(count)))
             .collect();
-        paths.insert_under(REPORTS, Field::Report, &counts);
+        paths.insert_under(&reports, &counts);
         for &(path, field) in FIELDS {
             paths.insert(path, field);
         }
@@ -129,7 +252,7 @@ impl Kind {
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
         match name {
-            // Anthropic; OpenAI Responses; Cohere.
+            // Anthropic; OpenAI Responses; Cohere v2, v1; Gemini interactions.
             b"message_stop"
             | b"response.completed"
             | b"response.incomplete"
@@ -139,15 +262,24 @@ impl Kind {
             | b"interaction.completed" => Self::Last,
             b"error" => Self::Error,
             b"batch" | b"message_batch" => Self::Foreign,
-            b"message"
+            // OpenAI; Anthropic; Cohere v2; Gemini interactions.
+            b"chat.completion"
+            | b"chat.completion.chunk"
+            | b"text_completion"
+            | b"response"
+            | b"thread.message.delta"
+            | b"completion"
+            | b"message"
             | b"message_start"
             | b"content_block_start"
             | b"content_block_delta"
-            | b"completion"
-            | b"response"
-            | b"chat.completion"
-            | b"chat.completion.chunk"
-            | b"text_completion" => Self::Completion,
+            | b"message-start"
+            | b"content-delta"
+            | b"tool-plan-delta"
+            | b"tool-call-delta"
+            | b"interaction"
+            | b"step.delta"
+            | b"content.delta" => Self::Completion,
             _ if name.starts_with(b"response.") => Self::Event,
             _ => Self::Unknown,
         }
@@ -155,7 +287,34 @@ impl Kind {
 }
 
 /// Ends of the paths at which completions are asked for, without a query.
-const COMPLETION_PATHS: &[&str] = &["/completions", "/responses", "/embeddings", "/messages"];
+const COMPLETION_PATHS: &[&str] = &[
+    // OpenAI and Azure.
+    "/completions",
+    "/responses",
+    "/embeddings",
+    // Anthropic; on Vertex.
+    "/messages",
+    "/complete",
+    ":rawPredict",
+    ":streamRawPredict",
+    // Gemini and Vertex.
+    ":generateContent",
+    ":streamGenerateContent",
+    ":embedContent",
+    ":batchEmbedContents",
+    "/interactions",
+    // Bedrock.
+    "/converse",
+    "/converse-stream",
+    "/invoke",
+    "/invoke-with-response-stream",
+    // Cohere; Ollama.
+    "/v1/chat",
+    "/v2/chat",
+    "/api/chat",
+    "/api/generate",
+    "/api/embed",
+];
 
 /// Whether a request to `path` asks for a completion.
 #[must_use]

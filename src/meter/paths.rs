@@ -41,7 +41,31 @@ impl<F> Default for Wanted<F> {
 /// A path is keys joined by dots; a key followed by `[]` is an array, whose objects the path goes on in.
 #[derive(Clone, Debug)]
 pub struct Paths<F> {
-    nodes: Vec<Vec<Edge<F>>>,
+    nodes: Vec<Edges<F>>,
+}
+
+/// The keys of an object, by their length: few of them have the same.
+#[derive(Clone, Debug)]
+struct Edges<F>([Vec<Edge<F>>; LENGTHS]);
+
+/// Lengths are told apart up to this many.
+const LENGTHS: usize = 16;
+
+impl<F> Edges<F> {
+    fn new() -> Self {
+        Self(std::array::from_fn(|_| Vec::new()))
+    }
+
+    fn of_length(&self, length: usize) -> &[Edge<F>] {
+        self.0
+            .get(length % LENGTHS)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    }
+
+    fn of_length_mut(&mut self, length: usize) -> Option<&mut Vec<Edge<F>>> {
+        self.0.get_mut(length % LENGTHS)
+    }
 }
 
 /// A key of an object, and what is wanted there.
@@ -62,7 +86,7 @@ impl<F: Copy> Paths<F> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            nodes: vec![Vec::new(), Vec::new()],
+            nodes: vec![Edges::new(), Edges::new()],
         }
     }
 
@@ -73,16 +97,16 @@ impl<F: Copy> Paths<F> {
         }
     }
 
-    /// Adds the paths of `below` under each of the paths `places`, whose own field is `field`.
-    pub fn insert_under(&mut self, places: &[&str], field: F, below: &[(&str, F)]) {
+    /// Adds the paths of `below` under each of the paths `places`.
+    pub fn insert_under(&mut self, places: &[(&str, F)], below: &[(&str, F)]) {
         let Some(shared) = self.node() else { return };
         for &(path, field) in below {
             if let Some(wanted) = self.edge(shared, path) {
                 wanted.field = Some(field);
             }
         }
-        for place in places {
-            if let Some(wanted) = self.edge(Node::ROOT, place) {
+        for &(path, field) in places {
+            if let Some(wanted) = self.edge(Node::ROOT, path) {
                 wanted.field = Some(field);
                 wanted.object = Some(shared);
             }
@@ -94,7 +118,10 @@ impl<F: Copy> Paths<F> {
     pub fn find(&self, node: Node, key: &[u8]) -> Wanted<F> {
         self.nodes
             .get(usize::from(node.0))
-            .and_then(|edges| edges.iter().find(|edge| *edge.key == *key))
+            .map(|edges| edges.of_length(key.len()))
+            .unwrap_or_default()
+            .iter()
+            .find(|edge| *edge.key == *key)
             .map_or_else(Wanted::default, |edge| edge.wanted)
     }
 
@@ -107,18 +134,18 @@ impl<F: Copy> Paths<F> {
                 Some(key) => (key, true),
                 None => (key, false),
             };
-            let at = self.key(node, key.as_bytes())?;
+            let key = key.as_bytes();
             if keys.peek().is_none() {
-                return self.wanted(node, at);
+                return self.wanted(node, key);
             }
-            let wanted = self.wanted(node, at)?;
+            let wanted = self.wanted(node, key)?;
             let known = if array {
                 wanted.elements
             } else {
                 wanted.object
             };
             let next = known.or_else(|| self.node())?;
-            let wanted = self.wanted(node, at)?;
+            let wanted = self.wanted(node, key)?;
             if array {
                 wanted.elements = Some(next);
             } else {
@@ -129,27 +156,24 @@ impl<F: Copy> Paths<F> {
         None
     }
 
-    /// The place of a key in a node.
-    fn key(&mut self, node: Node, key: &[u8]) -> Option<usize> {
+    /// What is wanted of a key, added where it is missing.
+    fn wanted(&mut self, node: Node, key: &[u8]) -> Option<&mut Wanted<F>> {
         let edges = self.nodes.get_mut(usize::from(node.0))?;
+        let edges = edges.of_length_mut(key.len())?;
         let known = edges.iter().position(|edge| *edge.key == *key);
-        Some(known.unwrap_or_else(|| {
+        let at = known.unwrap_or_else(|| {
             edges.push(Edge {
                 key: key.into(),
                 wanted: Wanted::NOTHING,
             });
             edges.len().saturating_sub(1)
-        }))
-    }
-
-    fn wanted(&mut self, node: Node, at: usize) -> Option<&mut Wanted<F>> {
-        let edge = self.nodes.get_mut(usize::from(node.0))?.get_mut(at)?;
-        Some(&mut edge.wanted)
+        });
+        edges.get_mut(at).map(|edge| &mut edge.wanted)
     }
 
     fn node(&mut self) -> Option<Node> {
         let next = u16::try_from(self.nodes.len()).ok()?;
-        self.nodes.push(Vec::new());
+        self.nodes.push(Edges::new());
         Some(Node(next))
     }
 }

@@ -35,9 +35,9 @@ pub trait Visitor<F> {
     fn close(&mut self, field: F, empty: bool);
     /// A scalar is the value of `field`. What is longer than [`LONGEST`] is cut off there.
     fn scalar(&mut self, field: F, value: Scalar<'_>);
-    /// Whether the bytes of the object or array that `field` begins are wanted too.
+    /// Whether the bytes of the value of `field` are wanted as they pass, if it is an object, array or string.
     fn wants_bytes(&self, field: F) -> bool;
-    /// Bytes of such an object or array.
+    /// Bytes of such a value; of a string what is between the quotes, its escapes as they are.
     fn bytes(&mut self, bytes: &[u8]);
     /// Generated text passed: `bytes` of a string whose key is one under which APIs put it.
     fn content(&mut self, key: ContentKey, bytes: u64);
@@ -59,6 +59,8 @@ pub enum Scalar<'a> {
 pub enum ContentKey {
     /// `delta`, of an event that brings the next piece of text as a string.
     Delta,
+    /// The arguments of a tool call, which may be an object.
+    Arguments,
     /// Any other.
     Other,
 }
@@ -67,17 +69,12 @@ impl ContentKey {
     fn of(key: &[u8]) -> Option<Self> {
         Some(match key {
             b"delta" => Self::Delta,
+            b"arguments" | b"args" | b"input" | b"parameters" => Self::Arguments,
             b"content" | b"text" | b"reasoning_content" | b"reasoning" | b"thinking"
-            | b"arguments" | b"partial_json" | b"refusal" | b"response" | b"completion"
-            | b"generation" | b"outputText" | b"generated_text" | b"args" | b"input"
-            | b"parameters" | b"transcript" | b"tool_plan" => Self::Other,
+            | b"partial_json" | b"refusal" | b"response" | b"completion" | b"generation"
+            | b"outputText" | b"generated_text" | b"transcript" | b"tool_plan" => Self::Other,
             _ => return None,
         })
-    }
-
-    /// Whether an object under this key is generated as a whole: the arguments of a tool call.
-    fn generates_objects(key: &[u8]) -> bool {
-        matches!(key, b"arguments" | b"args" | b"input" | b"parameters")
     }
 }
 
@@ -101,8 +98,8 @@ enum Role<F> {
     Key,
     /// Kept: it is the value of a field.
     Value(F),
-    /// Counted.
-    Content(ContentKey),
+    /// Kept and passed on: likewise.
+    Recorded(F),
     /// Skipped.
     Other,
 }
@@ -137,8 +134,6 @@ pub struct Scanner<F> {
     wanted: Wanted<F>,
     /// The same, if it is generated text.
     content: Option<ContentKey>,
-    /// Whether it is generated as a whole if it is an object.
-    content_object: bool,
     /// Below which nesting everything is generated: that of the last level, or some below it.
     generated_below: Option<u64>,
     /// The level whose bytes are wanted.
@@ -160,7 +155,6 @@ impl<F: Copy + PartialEq> Scanner<F> {
             after_colon: false,
             wanted: Wanted::default(),
             content: None,
-            content_object: false,
             generated_below: None,
             recorded: None,
             text: Text::new(),
@@ -233,7 +227,6 @@ impl<F: Copy + PartialEq> Scanner<F> {
     fn forget(&mut self) {
         self.wanted = Wanted::default();
         self.content = None;
-        self.content_object = false;
     }
 
     fn top(&mut self) -> Option<&mut Level<F>> {
@@ -246,7 +239,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
     fn between<'a>(&mut self, byte: u8, tail: &'a [u8], visitor: &mut impl Visitor<F>) -> &'a [u8] {
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => {}
-            b'"' => self.open_string(),
+            b'"' => self.open_string(visitor),
             b':' => self.after_colon = true,
             b',' => {
                 self.after_colon = false;
@@ -255,6 +248,11 @@ impl<F: Copy + PartialEq> Scanner<F> {
             b'{' => self.open(true, visitor),
             b'[' => self.open(false, visitor),
             b'}' | b']' => self.close(visitor),
+            _ if self.skipped > 0 => {
+                // Literals and what is between them, such as the numbers of an array.
+                self.after_colon = false;
+                return skip(tail, ENDS_LITERALS);
+            }
             _ => {
                 if let Some(top) = self.top() {
                     top.empty = false;
@@ -265,25 +263,25 @@ impl<F: Copy + PartialEq> Scanner<F> {
                         return tail;
                     }
                 }
-                return skip_literal(tail);
+                return skip(tail, ENDS_LITERAL);
             }
         }
         tail
     }
 
-    fn open_string(&mut self) {
+    fn open_string(&mut self, visitor: &impl Visitor<F>) {
         if let Some(top) = self.top() {
             top.empty = false;
         }
         self.state = State::String;
-        self.role = if self.generated_below.is_some() {
-            Role::Content(ContentKey::Other)
-        } else if !self.after_colon {
+        self.role = if !self.after_colon {
             Role::Key
         } else if let Some(field) = self.wanted.field {
-            Role::Value(field)
-        } else if let Some(key) = self.content {
-            Role::Content(key)
+            if visitor.wants_bytes(field) {
+                Role::Recorded(field)
+            } else {
+                Role::Value(field)
+            }
         } else {
             Role::Other
         };
@@ -291,14 +289,20 @@ impl<F: Copy + PartialEq> Scanner<F> {
     }
 
     fn string<'a>(&mut self, bytes: &'a [u8], visitor: &mut impl Visitor<F>) -> &'a [u8] {
-        let end = memchr2(b'"', b'\\', bytes);
+        let end = quote_or_backslash(bytes);
         let (run, rest) = bytes
             .split_at_checked(end.unwrap_or(bytes.len()))
             .unwrap_or((bytes, &[]));
         match self.role {
             Role::Key | Role::Value(_) => self.text.push(run),
-            Role::Content(key) => visitor.content(key, run.len() as u64),
+            Role::Recorded(_) => {
+                self.text.push(run);
+                visitor.bytes(run);
+            }
             Role::Other => {}
+        }
+        if let Some(key) = self.counted() {
+            visitor.content(key, run.len() as u64);
         }
         let Some((&byte, tail)) = rest.split_first() else {
             return rest;
@@ -311,21 +315,40 @@ impl<F: Copy + PartialEq> Scanner<F> {
         self.state = State::Between;
         match self.role {
             Role::Key => self.key(),
-            Role::Value(field) => {
+            Role::Value(field) | Role::Recorded(field) => {
                 visitor.scalar(field, Scalar::Text(self.text.decoded()));
                 self.forget();
             }
-            Role::Content(_) | Role::Other => {}
+            Role::Other => self.forget(),
         }
         tail
+    }
+
+    /// Whether the string at hand is generated text, and under which key.
+    fn counted(&self) -> Option<ContentKey> {
+        if self.generated_below.is_some() {
+            Some(ContentKey::Other)
+        } else if self.after_colon {
+            self.content
+        } else {
+            None
+        }
     }
 
     fn escape(&mut self, byte: u8, visitor: &mut impl Visitor<F>) {
         match self.role {
             Role::Key | Role::Value(_) => self.text.push_escape(&[byte]),
-            // The four digits that follow a `u` count as text: about the character's size.
-            Role::Content(key) if byte != b'u' => visitor.content(key, 1),
-            Role::Content(_) | Role::Other => {}
+            Role::Recorded(_) => {
+                self.text.push_escape(&[byte]);
+                visitor.bytes(&[b'\\', byte]);
+            }
+            Role::Other => {}
+        }
+        // The four digits that follow a `u` count as text: about the character's size.
+        if byte != b'u'
+            && let Some(key) = self.counted()
+        {
+            visitor.content(key, 1);
         }
     }
 
@@ -335,11 +358,10 @@ impl<F: Copy + PartialEq> Scanner<F> {
         let key = self.text.decoded();
         self.wanted = node.map_or_else(Wanted::default, |node| self.paths.find(node, &key));
         self.content = ContentKey::of(&key);
-        self.content_object = ContentKey::generates_objects(&key);
     }
 
     fn literal<'a>(&mut self, bytes: &'a [u8], visitor: &mut impl Visitor<F>) -> &'a [u8] {
-        let rest = skip_literal(bytes);
+        let rest = skip(bytes, ENDS_LITERAL);
         let run = bytes
             .get(..bytes.len().saturating_sub(rest.len()))
             .unwrap_or_default();
@@ -356,7 +378,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
 
     fn open(&mut self, object: bool, visitor: &mut impl Visitor<F>) {
         let wanted = self.wanted;
-        let generated = self.content_object && self.after_colon && object;
+        let generated = object && self.after_colon && self.content == Some(ContentKey::Arguments);
         self.forget();
         self.after_colon = false;
         if self.skipped == 0 {
@@ -458,13 +480,45 @@ impl<F: Copy + PartialEq> Scanner<F> {
     }
 }
 
-/// What follows the number or literal that `bytes` begins with.
-fn skip_literal(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().position(|byte| {
-        matches!(
-            byte,
-            b'"' | b',' | b':' | b'{' | b'}' | b'[' | b']' | b' ' | b'\t' | b'\r' | b'\n'
-        )
-    });
+/// A table of what each byte does.
+type Bytes = [bool; 256];
+
+/// Bytes that end a number or literal.
+const ENDS_LITERAL: &Bytes = &bytes(b"\"{}[]:, \t\r\n");
+/// Bytes that end a run of them.
+const ENDS_LITERALS: &Bytes = &bytes(b"\"{}[]:");
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler"
+)]
+const fn bytes(of: &[u8]) -> Bytes {
+    let mut bytes = [false; 256];
+    let mut at = 0;
+    while at < of.len() {
+        bytes[of[at] as usize] = true;
+        at += 1;
+    }
+    bytes
+}
+
+/// What is left from the first of the bytes that `ends` names.
+fn skip<'a>(bytes: &'a [u8], ends: &Bytes) -> &'a [u8] {
+    let end = bytes
+        .iter()
+        .position(|byte| ends.get(usize::from(*byte)).is_some_and(|ends| *ends));
     end.and_then(|end| bytes.get(end..)).unwrap_or_default()
+}
+
+/// Where the next quote or backslash is. Most strings are short, so the first bytes are looked at one by
+/// one before a search that pays for longer ones.
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    const NEAR: usize = 16;
+    let near = bytes.get(..NEAR).unwrap_or(bytes);
+    let found = near.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    found.or_else(|| {
+        let far = memchr2(b'"', b'\\', bytes.get(NEAR..)?)?;
+        Some(far.saturating_add(NEAR))
+    })
 }

@@ -19,8 +19,8 @@ use super::{dialect::Field, report::Report, scanner::Scanner};
 /// What every event contains that reports usage under the names that [`Report::is_skippable`] streams use.
 const NEEDLE: &[u8] = b"usage";
 
-/// How many events are read from the start of a stream before any is skipped.
-const READ_FIRST: u64 = 4;
+/// How many events with generated text are read before any event is skipped.
+const READ_FIRST: u64 = 8;
 
 /// The data of the event that OpenAI ends a stream with.
 const DONE: &[u8] = b"[DONE]";
@@ -56,8 +56,11 @@ pub struct Events {
     is_between: bool,
     /// How many events have ended.
     ended: u64,
-    /// How many bytes were scanned, and how many were not.
-    scanned: u64,
+    /// The length of the event at hand.
+    length: u64,
+    documents_with_output: u64,
+    /// The length of all events that had generated text, and of those that were skipped.
+    with_output: u64,
     skipped: u64,
 }
 
@@ -74,7 +77,9 @@ impl Events {
             done: Some(0),
             is_between: true,
             ended: 0,
-            scanned: 0,
+            length: 0,
+            documents_with_output: 0,
+            with_output: 0,
             skipped: 0,
         }
     }
@@ -82,7 +87,7 @@ impl Events {
     /// Takes the next bytes, and skips the events among them that cannot matter.
     pub fn push(&mut self, bytes: &[u8], report: &mut Report) {
         let mut rest = bytes;
-        while !rest.is_empty() && (!self.is_between || !self.may_skip(report)) {
+        while !rest.is_empty() && (!self.is_between || !may_skip(report)) {
             rest = self.scan_event(rest, report);
         }
         let Some((whole, tail)) = last_event(rest) else {
@@ -109,19 +114,11 @@ impl Events {
     /// the events that were skipped.
     #[must_use]
     pub fn output_bytes(&self, counted: u64) -> u64 {
-        if self.skipped == 0 || self.scanned == 0 {
-            return counted;
-        }
         let skipped = u128::from(counted)
             .saturating_mul(u128::from(self.skipped))
-            .checked_div(u128::from(self.scanned))
+            .checked_div(u128::from(self.with_output))
             .unwrap_or(0);
         counted.saturating_add(u64::try_from(skipped).unwrap_or(u64::MAX))
-    }
-
-    /// Whether events may be skipped now.
-    fn may_skip(&self, report: &Report) -> bool {
-        self.ended >= READ_FIRST && report.is_skippable()
     }
 
     /// Takes whole events; scans those that may report usage.
@@ -199,7 +196,15 @@ impl Events {
             };
         }
         let read = bytes.len().saturating_sub(rest.len());
-        self.scanned = self.scanned.saturating_add(read as u64);
+        self.length = self.length.saturating_add(read as u64);
+        if ended != self.ended {
+            let documents = report.documents_with_output();
+            if documents != self.documents_with_output {
+                self.with_output = self.with_output.saturating_add(self.length);
+            }
+            self.documents_with_output = documents;
+            self.length = 0;
+        }
         // The LF of a CRLF that ended the event is no part of the next.
         match rest.split_first() {
             Some((b'\n', tail)) if self.after_return && ended != self.ended => {
@@ -271,6 +276,11 @@ impl Events {
         self.is_between = true;
         self.ended = self.ended.saturating_add(1);
     }
+}
+
+/// Whether events may be skipped from now on.
+fn may_skip(report: &Report) -> bool {
+    report.documents_with_output() >= READ_FIRST && report.is_skippable()
 }
 
 /// Whether `null` is the value of the key that ended before `bytes`.

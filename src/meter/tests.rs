@@ -1,4 +1,5 @@
 mod corpus;
+mod dialects;
 mod hostile;
 mod splits;
 
@@ -9,8 +10,8 @@ fn head(content_type: &str) -> ResponseHead<'_> {
     ResponseHead {
         status: 200,
         content_type: Some(content_type.as_bytes()),
-        content_encoding: None,
         path: b"/v1/chat/completions",
+        ..ResponseHead::default()
     }
 }
 

@@ -58,50 +58,61 @@ const KINDS: usize = 14;
 
 /// A provider's report as far as it has been read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts([Option<u64>; KINDS]);
+pub struct Counts {
+    tokens: [u64; KINDS],
+    /// A bit for each quantity that the report gives; the others are 0.
+    given: u16,
+}
 
 impl Counts {
     /// Whether nothing was counted.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+    pub const fn is_empty(&self) -> bool {
+        self.given == 0
     }
 
     /// The quantity, if the report gives it.
     #[must_use]
     pub fn get(&self, count: Count) -> Option<u64> {
-        self.0.get(count as usize).copied().flatten()
+        let tokens = self.tokens.get(count as usize)?;
+        (self.given & bit(count) != 0).then_some(*tokens)
     }
 
     /// Sets a quantity; the last one read counts.
     pub fn set(&mut self, count: Count, tokens: Option<u64>) {
-        if let Some(slot) = self.0.get_mut(count as usize) {
-            *slot = tokens;
+        if let Some(slot) = self.tokens.get_mut(count as usize) {
+            *slot = tokens.unwrap_or(0);
+            self.given &= !bit(count);
+            if tokens.is_some() {
+                self.given |= bit(count);
+            }
         }
     }
 
     /// Adds to a quantity that a report gives in parts.
     pub fn add(&mut self, count: Count, tokens: Option<u64>) {
         if let Some(tokens) = tokens {
-            self.set(
-                count,
-                Some(self.get(count).unwrap_or(0).saturating_add(tokens)),
-            );
+            let known = self.get(count).unwrap_or(0);
+            self.set(count, Some(known.saturating_add(tokens)));
         }
     }
 
     /// Takes every quantity that a later report of the same exchange gives.
     pub fn overlay(&mut self, later: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(later.0) {
-            *mine = theirs.or(*mine);
+        for (place, (mine, theirs)) in self.tokens.iter_mut().zip(later.tokens).enumerate() {
+            if later.given & (1 << place) != 0 {
+                *mine = theirs;
+            }
         }
+        self.given |= later.given;
     }
 
     /// Takes every quantity that is larger in another report of the same exchange.
     pub fn raise(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+        for (mine, theirs) in self.tokens.iter_mut().zip(other.tokens) {
             *mine = theirs.max(*mine);
         }
+        self.given |= other.given;
     }
 
     /// The report on the footing of [`Usage`].
@@ -144,4 +155,8 @@ impl Counts {
             reasoning_tokens: count(Count::Reasoning).max(count(Count::Thoughts)),
         }
     }
+}
+
+const fn bit(count: Count) -> u16 {
+    1 << count as u16
 }
