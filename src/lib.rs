@@ -22,6 +22,7 @@ pub mod host;
 pub mod meter;
 pub mod plugin;
 pub mod reply;
+pub mod request;
 pub mod settle;
 pub mod storage;
 pub mod stream;

@@ -29,6 +29,7 @@ pub mod report;
 pub mod scanner;
 pub mod sse;
 pub mod usage;
+pub mod withhold;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,133 @@
+//! Takes the usage report that the filter asked for out of a stream, so that the client sees what
+//! he asked for himself.
+//!
+//! The report is a server-sent event of its own: a chunk with `usage` and no `choices`. Whole events
+//! pass at once; of one that breaks off at the end of the bytes at hand, the beginning waits for the
+//! rest. An event longer than [`LONGEST`] is no such report and does not wait.
+
+use memchr::memchr2;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// The longest report that is taken out, in bytes of the event.
+pub const LONGEST: usize = 16 * 1024;
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub struct Withhold {
+    /// The beginning of an event whose end has not come.
+    begun: Vec<u8>,
+    /// Whether the event at hand is too long to be a report, and passes.
+    passing: bool,
+}
+
+/// What a chunk of a stream has.
+#[derive(Deserialize)]
+struct Chunk {
+    choices: Vec<IgnoredAny>,
+    usage: IgnoredUsage,
+}
+
+/// An object; anything else is no report.
+struct IgnoredUsage;
+
+impl<'de> Deserialize<'de> for IgnoredUsage {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::collections::HashMap::<String, IgnoredAny>::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+// === impl Withhold ===
+
+impl Withhold {
+    /// Takes the next bytes of the stream. Returns those that go on in their place, or `None` if
+    /// they go on as they are.
+    pub fn push(&mut self, bytes: &[u8], end: bool) -> Option<Vec<u8>> {
+        let waited = std::mem::take(&mut self.begun);
+        let joined;
+        let (input, mut changed) = if waited.is_empty() {
+            (bytes, false)
+        } else {
+            joined = [&waited, bytes].concat();
+            (joined.as_slice(), true)
+        };
+        let mut passed = Vec::new();
+        // The part of the input that passes and is not in `passed` yet is `from..at`.
+        let (mut from, mut at) = (0_usize, 0_usize);
+        while let Some(length) = event(input.get(at..).unwrap_or_default(), end) {
+            let next = at.saturating_add(length);
+            let taken_out = !self.passing && is_report(input.get(at..next).unwrap_or_default());
+            self.passing = false;
+            if taken_out {
+                passed.extend_from_slice(input.get(from..at).unwrap_or_default());
+                from = next;
+                changed = true;
+            }
+            at = next;
+        }
+        let rest = input.get(at..).unwrap_or_default();
+        if end || self.passing || rest.len() > LONGEST {
+            self.passing = !rest.is_empty();
+            if end && !rest.is_empty() && is_report(rest) {
+                changed = true;
+            } else {
+                at = input.len();
+            }
+        } else if !rest.is_empty() {
+            self.begun = rest.to_vec();
+            changed = true;
+        }
+        passed.extend_from_slice(input.get(from..at).unwrap_or_default());
+        changed.then_some(passed)
+    }
+}
+
+/// The length of the first event, the blank line that ends it included; `None` if there is no such
+/// line. A carriage return at the very end may be half of a line's end, unless the stream ends.
+fn event(bytes: &[u8], end: bool) -> Option<usize> {
+    let mut line = 0_usize;
+    loop {
+        let length = memchr2(b'\n', b'\r', bytes.get(line..)?)?;
+        let terminator = line.checked_add(length)?;
+        let next = terminator.checked_add(1)?;
+        let next = match (bytes.get(terminator)?, bytes.get(next)) {
+            (b'\r', Some(b'\n')) => next.checked_add(1)?,
+            (b'\r', None) if !end => return None,
+            _ => next,
+        };
+        if length == 0 {
+            return Some(next);
+        }
+        line = next;
+    }
+}
+
+/// Whether an event is a report of usage and nothing else.
+fn is_report(event: &[u8]) -> bool {
+    // Most chunks have choices: nothing but white space between the brackets is rare.
+    let mut closes = memchr::memchr_iter(b']', event);
+    let is_empty = |close| {
+        let before = event.get(..close).unwrap_or_default();
+        before.trim_ascii_end().ends_with(b"[")
+    };
+    if !closes.any(is_empty) {
+        return false;
+    }
+    let mut data = Vec::new();
+    for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        if let Some(value) = line.strip_prefix(b"data:") {
+            data.extend_from_slice(value);
+            data.push(b'\n');
+        }
+    }
+    serde_json::from_slice::<Chunk>(&data).is_ok_and(|chunk| {
+        let Chunk {
+            choices,
+            usage: IgnoredUsage,
+        } = chunk;
+        choices.is_empty()
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! What is read of requests, and what is spliced into them.
+
+use super::include_usage::splice;
+use super::path::target;
+use super::{Ask, StreamOptions};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+#[test]
+fn a_body_tells_what_it_asks_for() {
+    let ask = Ask::read(
+        br#"{"messages":[{"content":"\"stream\": true, \"max_tokens\": 9"}],"model":"gpt-4o",
+        "stream":true,"max_tokens":100,"n":3,"stream_options":{"include_usage":true}}"#,
+    );
+    assert_eq!(ask.model.as_deref(), Some("gpt-4o"));
+    assert_eq!(ask.stream, Some(true));
+    assert_eq!(ask.max_output_tokens, Some(300));
+    assert_eq!(ask.stream_options, StreamOptions::WithUsage);
+    let gemini = Ask::read(br#"{"generationConfig":{"maxOutputTokens":64,"candidateCount":2}}"#);
+    assert_eq!(gemini.max_output_tokens, Some(128));
+    let bounds = Ask::read(br#"{"max_tokens":10,"max_completion_tokens":20}"#);
+    assert_eq!(bounds.max_output_tokens, Some(20));
+    for nothing in [
+        "",
+        "[]",
+        "not json",
+        "{\"model\":1}",
+        "{\"max_tokens\":\"many\"}",
+    ] {
+        assert_eq!(Ask::read(nothing.as_bytes()), Ask::default(), "{nothing}");
+    }
+    let huge = Ask::read(br#"{"max_tokens":99999999999999999999,"n":99999999999}"#);
+    assert_eq!(huge.max_output_tokens, Some(u64::MAX));
+}
+
+#[test]
+fn a_path_tells_the_api() {
+    for (path, provider, api, model) in [
+        (
+            "/v1/chat/completions?x=1",
+            "openai",
+            "chat_completions",
+            None,
+        ),
+        ("/openai/v1/responses/", "openai", "responses", None),
+        (
+            "/openai/deployments/gpt-4o/chat/completions?api-version=1",
+            "azure",
+            "chat_completions",
+            Some("gpt-4o"),
+        ),
+        ("/v1/messages", "anthropic", "messages", None),
+        (
+            "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse",
+            "gemini",
+            "generate_content",
+            Some("gemini-2.5-pro"),
+        ),
+        (
+            "/v1/projects/p/locations/l/publishers/anthropic/models/claude:rawPredict",
+            "vertex",
+            "raw_predict",
+            Some("claude"),
+        ),
+        (
+            "/model/anthropic.claude-v2%3A1/converse-stream",
+            "bedrock",
+            "converse",
+            Some("anthropic.claude-v2%3A1"),
+        ),
+        ("/api/chat", "ollama", "chat", None),
+        ("/v2/chat", "cohere", "chat", None),
+    ] {
+        let found = target(path).unwrap();
+        assert_eq!(
+            (found.provider, found.api, found.model),
+            (provider, api, model),
+            "{path}"
+        );
+    }
+    for path in [
+        "",
+        "/",
+        "/v1/models",
+        "/v1/files",
+        "/models/x:unknown",
+        "/model/x",
+    ] {
+        assert_eq!(target(path), None, "{path}");
+    }
+}
+
+fn spliced(body: &str) -> Option<String> {
+    splice(body.as_bytes()).map(|bytes| String::from_utf8(bytes).unwrap())
+}
+
+#[test]
+fn usage_is_asked_for_and_nothing_else_changes() {
+    for (body, expected) in [
+        (
+            r#" {"model" : "m", "x":1.0e3}"#,
+            r#" {"stream_options":{"include_usage":true},"model" : "m", "x":1.0e3}"#,
+        ),
+        ("{}", r#"{"stream_options":{"include_usage":true}}"#),
+        (
+            r#"{"stream_options": null}"#,
+            r#"{"stream_options": {"include_usage":true}}"#,
+        ),
+        (
+            r#"{"stream_options":{},"a":"{"}"#,
+            r#"{"stream_options":{"include_usage":true},"a":"{"}"#,
+        ),
+        (
+            r#"{"a":1,"stream_options":{ "include_usage" : false, "b":2}}"#,
+            r#"{"a":1,"stream_options":{ "include_usage" : true, "b":2}}"#,
+        ),
+        (
+            r#"{"stream_options":{"include_usage":null}}"#,
+            r#"{"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"stream_options":{"b":2}}"#,
+            r#"{"stream_options":{"include_usage":true,"b":2}}"#,
+        ),
+        (
+            r#"{"stream_options":7}"#,
+            r#"{"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            "\u{feff}{\"a\":1}",
+            "\u{feff}{\"stream_options\":{\"include_usage\":true},\"a\":1}",
+        ),
+    ] {
+        assert_eq!(spliced(body).as_deref(), Some(expected));
+    }
+    for body in [
+        "",
+        "[]",
+        "1",
+        "{",
+        r#"{"stream_options":{},"stream_options":{}}"#,
+        r#"{"a":1} trailing"#,
+    ] {
+        assert_eq!(spliced(body), None, "{body}");
+    }
+    assert_eq!(splice(b"{\"a\":\"\xff\"}"), None);
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(
+                prop_oneof![
+                    "[a-z\"{}]{0,4}",
+                    Just("stream_options".to_owned()),
+                    Just("include_usage".to_owned())
+                ],
+                inner,
+                0..4
+            )
+            .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_object_asks_for_usage_afterwards_and_is_else_as_it_was(body in value()) {
+        let text = body.to_string();
+        match (splice(text.as_bytes()), body) {
+            (Some(spliced), Value::Object(mut body)) => {
+                let ask = Ask::read(&spliced);
+                prop_assert_eq!(ask.stream_options, StreamOptions::WithUsage);
+                let after: Value = serde_json::from_slice(&spliced).unwrap();
+                let options = body.entry("stream_options").or_insert_with(|| json!({}));
+                if !options.is_object() {
+                    *options = json!({});
+                }
+                options["include_usage"] = json!(true);
+                prop_assert_eq!(after, Value::Object(body));
+            }
+            (None, Value::Object(_)) => prop_assert!(false, "an object is spliced"),
+            (spliced, _) => prop_assert!(spliced.is_none()),
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_or_the_splicer_fail(body: Vec<u8>, path in ".{0,40}") {
+        let _ = (Ask::read(&body), splice(&body), target(&path));
+    }
+}
