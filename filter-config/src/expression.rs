@@ -22,6 +22,7 @@ pub use attribute::{Attribute, Kind, PROPERTIES, Property};
 pub use environment::{REQUEST_BODY, environment};
 pub use fault::ExpressionFault;
 pub use missing::missing;
+pub(crate) use pointer::is_pointer;
 
 /// A compiled CEL expression.
 #[derive(Debug)]

@@ -31,12 +31,11 @@ mod path;
 mod policy;
 mod replies;
 mod suggestion;
+mod usage;
 mod window;
 
 pub use auth::AuthSource;
-pub use configuration::{
-    Configuration, FailureMode, OnMissing, RequestBody, Storage, UsageSettings,
-};
+pub use configuration::{Configuration, FailureMode, RequestBody, Storage};
 pub use expression::{
     Attribute, Expression, ExpressionFault, Kind, PROPERTIES, Property, REQUEST_BODY, environment,
     missing,
@@ -44,6 +43,7 @@ pub use expression::{
 pub use fault::{Fault, FaultKind, Faults};
 pub use policy::{Limit, Policy, Rate, TargetRef};
 pub use replies::{QuotaHeaders, Replies};
+pub use usage::{IncludeUsage, OnMissing, UsageSettings};
 pub use window::{Window, WindowError};
 
 /// Reads a plugin configuration: JSON, either a `TokenRateLimitPolicy` itself or the long form.
