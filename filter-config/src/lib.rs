@@ -27,8 +27,10 @@ mod expression;
 mod fault;
 mod fields;
 mod json;
+mod limit;
 mod path;
 mod policy;
+mod rate;
 mod replies;
 mod suggestion;
 mod usage;
@@ -41,7 +43,9 @@ pub use expression::{
     missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
-pub use policy::{Limit, Policy, Rate, TargetRef};
+pub use limit::Limit;
+pub use policy::{Policy, TargetRef};
+pub use rate::Rate;
 pub use replies::{QuotaHeaders, Replies};
 pub use usage::{IncludeUsage, OnMissing, UsageSettings};
 pub use window::{Window, WindowError};

@@ -165,6 +165,28 @@ fn a_policy_alone_has_the_same_limits_bare_as_defaults_or_as_overrides() {
 }
 
 #[test]
+fn where_the_total_of_tokens_is_stands_beside_the_limits() {
+    let paths = ["/usage/total_tokens", "/usageMetadata/totalTokenCount"];
+    let extraction = json!({ "response": { "totalTokens": paths } });
+    let mut document = tutorial();
+    assert_eq!(read(&document).policies[0].total_tokens, [""; 0]);
+    set(&mut document, "/spec/dataExtraction", Some(json!({})));
+    assert_eq!(read(&document).policies[0].total_tokens, [""; 0]);
+    set(&mut document, "/spec/dataExtraction", Some(extraction));
+    assert_eq!(read(&document).policies[0].total_tokens, paths);
+    for section in ["defaults", "overrides"] {
+        let mut document = document.clone();
+        let mut rules = document["spec"].clone();
+        set(&mut rules, "/targetRef", None);
+        for field in ["limits", "dataExtraction"] {
+            set(&mut document, &format!("/spec/{field}"), None);
+        }
+        set(&mut document, &format!("/spec/{section}"), Some(rules));
+        assert_eq!(read(&document).policies[0].total_tokens, paths);
+    }
+}
+
+#[test]
 fn what_kubernetes_adds_to_a_policy_is_passed_over() {
     let mut document = tutorial();
     for (pointer, value) in [
