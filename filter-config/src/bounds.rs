@@ -30,6 +30,12 @@ pub const AUTH_PATH_SEGMENTS: usize = 16;
 pub const MAX_COUNTERS: RangeInclusive<u64> = 64..=16_777_216;
 /// `requestBody.maxBytes`: well below Envoy's own buffer of 1 MiB, since one chunk more may overshoot.
 pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=786_432;
+/// JSON pointers in `usage.paths`.
+pub const USAGE_PATHS: RangeInclusive<usize> = 0..=8;
+/// JSON pointers in `dataExtraction.response.totalTokens`, as Kuadrant bounds them.
+pub const TOTAL_TOKENS: RangeInclusive<usize> = 1..=8;
+/// Bytes of a JSON pointer to a number of tokens.
+pub const POINTER_BYTES: usize = 256;
 /// `replies.status`: a refusal is an error to whoever receives it.
 pub const REPLY_STATUS: RangeInclusive<u64> = 400..=599;
 /// Bytes of `replies.contentType`.

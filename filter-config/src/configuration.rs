@@ -8,6 +8,7 @@ use crate::json::Json;
 use crate::path::Path;
 use crate::policy::{self, Policy};
 use crate::replies::{self, Replies};
+use crate::usage::{self, UsageSettings};
 
 /// A plugin configuration, every value of it within its bounds.
 #[derive(Debug)]
@@ -59,23 +60,6 @@ pub struct RequestBody {
     pub max_bytes: usize,
 }
 
-/// How usage is found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UsageSettings {
-    /// What is charged for a completion without a usage report.
-    pub on_missing: OnMissing,
-}
-
-/// What is charged for a completion without a usage report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnMissing {
-    /// An estimate from what has passed.
-    #[default]
-    Estimate,
-    /// Nothing.
-    Ignore,
-}
-
 const LONG_FORM: Schema = Schema {
     known: &[
         "policies",
@@ -101,12 +85,6 @@ const REQUEST_BODY: Schema = Schema {
     known: &["maxBytes"],
     ignored: &[],
     planned: &[],
-};
-
-const USAGE: Schema = Schema {
-    known: &["onMissing"],
-    ignored: &[],
-    planned: &["includeUsage", "paths"],
 };
 
 const DEFAULT_MAX_COUNTERS: u32 = 65_536;
@@ -175,7 +153,7 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
         RequestBody::default,
         request_body,
     );
-    let usage = fields.read_or("usage", path, faults, UsageSettings::default, usage);
+    let usage = fields.read_or("usage", path, faults, UsageSettings::default, usage::read);
     let replies = fields.read_or("replies", path, faults, Replies::default, replies::read);
     Some(Configuration {
         policies: policies?,
@@ -252,24 +230,4 @@ fn request_body(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Req
     let max_bytes = fields::whole(json, &bounds::REQUEST_BODY_BYTES, &path, faults)?;
     let max_bytes = usize::try_from(max_bytes).ok()?;
     Some(RequestBody { max_bytes })
-}
-
-fn usage(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<UsageSettings> {
-    let fields = Fields::read(json, path, &USAGE, faults)?;
-    let on_missing = fields.read_or(
-        "onMissing",
-        path,
-        faults,
-        OnMissing::default,
-        |json, path, faults| {
-            let choices = [
-                ("estimate", OnMissing::Estimate),
-                ("ignore", OnMissing::Ignore),
-            ];
-            fields::choice(json, &choices, &[], path, faults)
-        },
-    );
-    Some(UsageSettings {
-        on_missing: on_missing?,
-    })
 }

@@ -18,10 +18,11 @@ mod pointer;
 
 use cel::Program;
 
-pub use attribute::{Attribute, Kind, PROPERTIES, Property};
+pub use attribute::{Attribute, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property};
 pub use environment::{REQUEST_BODY, environment};
 pub use fault::ExpressionFault;
 pub use missing::missing;
+pub(crate) use pointer::is_pointer;
 
 /// A compiled CEL expression.
 #[derive(Debug)]
@@ -76,10 +77,11 @@ impl Expression {
         &self.uses
     }
 
-    /// Whether the expression reads the request's body, so that it cannot be evaluated before it.
+    /// Whether the expression reads the request's body, or what of `llm` is known from it, so that it
+    /// cannot be evaluated before it. What `provider` and `api` are, the headers tell.
     #[must_use]
     pub fn needs_body(&self) -> bool {
-        self.uses.contains(&Attribute::RequestBody)
+        self.uses.iter().any(Attribute::needs_body)
     }
 }
 

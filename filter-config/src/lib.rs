@@ -27,23 +27,27 @@ mod expression;
 mod fault;
 mod fields;
 mod json;
+mod limit;
 mod path;
 mod policy;
+mod rate;
 mod replies;
 mod suggestion;
+mod usage;
 mod window;
 
 pub use auth::AuthSource;
-pub use configuration::{
-    Configuration, FailureMode, OnMissing, RequestBody, Storage, UsageSettings,
-};
+pub use configuration::{Configuration, FailureMode, RequestBody, Storage};
 pub use expression::{
-    Attribute, Expression, ExpressionFault, Kind, PROPERTIES, Property, REQUEST_BODY, environment,
-    missing,
+    Attribute, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property,
+    REQUEST_BODY, environment, missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
-pub use policy::{Limit, Policy, Rate, TargetRef};
+pub use limit::Limit;
+pub use policy::{Policy, TargetRef};
+pub use rate::Rate;
 pub use replies::{QuotaHeaders, Replies};
+pub use usage::{IncludeUsage, OnMissing, UsageSettings};
 pub use window::{Window, WindowError};
 
 /// Reads a plugin configuration: JSON, either a `TokenRateLimitPolicy` itself or the long form.

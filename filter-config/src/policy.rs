@@ -1,14 +1,13 @@
 //! A `TokenRateLimitPolicy`, as Kuadrant defines it.
 
-use std::str::FromStr as _;
-
 use crate::bounds;
-use crate::expression::{Expression, Role};
+use crate::expression::Expression;
 use crate::fault::{FaultKind, Faults};
 use crate::fields::{self, Fields, Schema};
 use crate::json::Json;
+use crate::limit::{self, Limit};
 use crate::path::Path;
-use crate::window::Window;
+use crate::usage;
 
 /// A policy: limits under a common condition.
 #[derive(Debug)]
@@ -22,6 +21,9 @@ pub struct Policy {
     pub when: Vec<Expression>,
     /// The limits, at least one, in the order in which they are written.
     pub limits: Vec<Limit>,
+    /// JSON pointers (RFC 6901) to the total of tokens in a response, in the order in which they are
+    /// tried; empty where the policy leaves that to the dialects. At most [`bounds::TOTAL_TOKENS`].
+    pub total_tokens: Vec<String>,
 }
 
 /// What a policy is attached to: a resource of the Gateway API.
@@ -33,28 +35,6 @@ pub struct TargetRef {
     pub name: String,
     /// The section of the resource: a listener or a rule.
     pub section_name: Option<String>,
-}
-
-/// A limit: rates for each combination of values of its counters.
-#[derive(Debug)]
-pub struct Limit {
-    /// The name, unique in its policy.
-    pub name: String,
-    /// The predicates that all have to hold for the limit to apply.
-    pub when: Vec<Expression>,
-    /// The expressions whose values together are the key that is counted under.
-    pub counters: Vec<Expression>,
-    /// The rates, at least one, no two with the same window.
-    pub rates: Vec<Rate>,
-}
-
-/// A number of tokens in a window of time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Tokens in a window. Zero admits nobody.
-    pub limit: u64,
-    /// The window, which begins with the first request that is counted in it.
-    pub window: Window,
 }
 
 const POLICY: Schema = Schema {
@@ -85,9 +65,16 @@ const METADATA: Schema = Schema {
 };
 
 const SPEC: Schema = Schema {
-    known: &["targetRef", "limits", "when", "defaults", "overrides"],
+    known: &[
+        "targetRef",
+        "limits",
+        "when",
+        "dataExtraction",
+        "defaults",
+        "overrides",
+    ],
     ignored: &[],
-    planned: &["dataExtraction"],
+    planned: &[],
 };
 
 const TARGET: Schema = Schema {
@@ -97,47 +84,29 @@ const TARGET: Schema = Schema {
 };
 
 const RULES: Schema = Schema {
-    known: &["strategy", "limits", "when"],
-    ignored: &[],
-    planned: &["dataExtraction"],
-};
-
-const LIMIT: Schema = Schema {
-    known: &["rates", "when", "counters"],
-    ignored: &[],
-    planned: &[
-        "cost",
-        "budgets",
-        "requests",
-        "concurrency",
-        "alertAt",
-        "shadow",
-        "onExceeded",
-        "reservation",
-        "dataExtraction",
-    ],
-};
-
-const RATE: Schema = Schema {
-    known: &["limit", "window", "algorithm"],
+    known: &["strategy", "limits", "when", "dataExtraction"],
     ignored: &[],
     planned: &[],
 };
 
-const PREDICATE: Schema = Schema {
-    known: &["predicate"],
+const DATA_EXTRACTION: Schema = Schema {
+    known: &["response"],
     ignored: &[],
     planned: &[],
 };
 
-const COUNTER: Schema = Schema {
-    known: &["expression"],
+const RESPONSE: Schema = Schema {
+    known: &["totalTokens"],
     ignored: &[],
     planned: &[],
 };
 
-/// The predicates and the limits of a policy.
-type Rules = (Vec<Expression>, Vec<Limit>);
+/// What stands in a spec, or in its `defaults` or `overrides`.
+struct Rules {
+    when: Vec<Expression>,
+    limits: Vec<Limit>,
+    total_tokens: Vec<String>,
+}
 
 /// Reads a policy.
 pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Policy> {
@@ -150,12 +119,13 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
     let spec = fields
         .require("spec", path, faults)
         .and_then(|json| spec(json, &path.field("spec"), faults));
-    let (target, (when, limits)) = spec?;
+    let (target, rules) = spec?;
     Some(Policy {
         name: name?,
         target,
-        when,
-        limits,
+        when: rules.when,
+        limits: rules.limits,
+        total_tokens: rules.total_tokens,
     })
 }
 
@@ -194,8 +164,10 @@ fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<(TargetRef,
     for (name, other) in [
         ("limits", "defaults"),
         ("when", "defaults"),
+        ("dataExtraction", "defaults"),
         ("limits", "overrides"),
         ("when", "overrides"),
+        ("dataExtraction", "overrides"),
         ("defaults", "overrides"),
     ] {
         if fields.get(name).is_some() && fields.get(other).is_some() {
@@ -248,164 +220,26 @@ fn target(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<TargetRef
 }
 
 fn rules(fields: Fields<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Rules> {
-    let when = fields.read_or("when", path, faults, Vec::new, when);
+    let when = fields.read_or("when", path, faults, Vec::new, limit::when);
+    let total_tokens = fields.read_or("dataExtraction", path, faults, Vec::new, data_extraction);
     let limits = fields
         .require("limits", path, faults)
-        .and_then(|json| limits(json, &path.field("limits"), faults));
-    Some((when?, limits?))
-}
-
-fn limits(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Limit>> {
-    let entries = fields::entries(json, path, faults)?;
-    if entries.is_empty() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
-    }
-    if !fields::at_most(entries.len(), "limits", bounds::LIMITS, path, faults) {
-        return None;
-    }
-    let mut limits = Vec::with_capacity(entries.len());
-    for (name, json) in entries {
-        let path = path.field(name);
-        if name.is_empty() {
-            faults.push(&path, FaultKind::Malformed("a limit must have a name"));
-        } else if fields::at_most(name.len(), "bytes", bounds::NAME_BYTES, &path, faults) {
-            fields::is_name(name, &path, faults);
-        }
-        limits.extend(limit(name, json, &path, faults));
-    }
-    Some(limits)
-}
-
-fn limit(name: &str, json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Limit> {
-    let fields = Fields::read(json, path, &LIMIT, faults)?;
-    let rates = fields
-        .require("rates", path, faults)
-        .and_then(|json| rates(json, &path.field("rates"), faults));
-    let when = fields.read_or("when", path, faults, Vec::new, when);
-    let counters = fields.read_or("counters", path, faults, Vec::new, counters);
-    Some(Limit {
-        name: name.to_owned(),
+        .and_then(|json| limit::read(json, &path.field("limits"), faults));
+    Some(Rules {
         when: when?,
-        counters: counters?,
-        rates: rates?,
+        limits: limits?,
+        total_tokens: total_tokens?,
     })
 }
 
-fn rates(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Rate>> {
-    let items = fields::list(json, "rates", bounds::RATES, path, faults)?;
-    if items.is_empty() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
-    }
-    let mut rates: Vec<(usize, Rate)> = Vec::with_capacity(items.len());
-    for (position, item) in items.iter().enumerate() {
-        let item_path = path.item(position);
-        let Some(rate) = rate(item, &item_path, faults) else {
-            continue;
+/// Reads `dataExtraction`: where the total of tokens is in a response.
+fn data_extraction(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<String>> {
+    let fields = Fields::read(json, path, &DATA_EXTRACTION, faults)?;
+    fields.read_or("response", path, faults, Vec::new, |json, path, faults| {
+        let fields = Fields::read(json, path, &RESPONSE, faults)?;
+        let total_tokens = |json: &Json, path: &Path<'_>, faults: &mut Faults| {
+            usage::pointers(json, &bounds::TOTAL_TOKENS, path, faults)
         };
-        let same = |(_, known): &&(usize, Rate)| known.window.as_nanos() == rate.window.as_nanos();
-        if let Some((first, _)) = rates.iter().find(same) {
-            let kind = FaultKind::Repeated {
-                value: format!("the window {}", rate.window),
-                first: path.item(*first).to_string(),
-            };
-            faults.push(&item_path.field("window"), kind);
-        }
-        rates.push((position, rate));
-    }
-    Some(rates.into_iter().map(|(_, rate)| rate).collect())
-}
-
-fn rate(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Rate> {
-    let fields = Fields::read(json, path, &RATE, faults)?;
-    let limit = fields
-        .require("limit", path, faults)
-        .and_then(|json| tokens(json, &path.field("limit"), faults));
-    let window = fields
-        .require("window", path, faults)
-        .and_then(|json| window(json, &path.field("window"), faults));
-    let algorithm = fields.read_or(
-        "algorithm",
-        path,
-        faults,
-        || (),
-        |json, path, faults| {
-            let planned = ["calendar", "sliding", "bucket"];
-            fields::choice(json, &[("fixed", ())], &planned, path, faults)
-        },
-    );
-    algorithm?;
-    Some(Rate {
-        limit: limit?,
-        window: window?,
+        fields.read_or("totalTokens", path, faults, Vec::new, total_tokens)
     })
-}
-
-fn tokens(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<u64> {
-    if matches!(json, Json::String(_)) {
-        // The model has room for an expression here.
-        faults.push(path, FaultKind::NotSupported);
-        return None;
-    }
-    fields::whole(json, &bounds::LIMIT, path, faults)
-}
-
-fn window(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Window> {
-    let Json::String(text) = json else {
-        fields::expected(json, "a duration such as \"1m\"", path, faults);
-        return None;
-    };
-    Window::from_str(text)
-        .map_err(|error| faults.push(path, error))
-        .ok()
-}
-
-fn when(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Expression>> {
-    let items = fields::list(json, "predicates", bounds::PREDICATES, path, faults)?;
-    Some(expressions(
-        items,
-        "predicate",
-        &PREDICATE,
-        Role::Predicate,
-        path,
-        faults,
-    ))
-}
-
-fn counters(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Expression>> {
-    let items = fields::list(json, "counters", bounds::COUNTERS, path, faults)?;
-    Some(expressions(
-        items,
-        "expression",
-        &COUNTER,
-        Role::Counter,
-        path,
-        faults,
-    ))
-}
-
-/// Reads a list of objects that hold one expression each.
-fn expressions(
-    items: &[Json],
-    field: &str,
-    schema: &Schema,
-    role: Role,
-    path: &Path<'_>,
-    faults: &mut Faults,
-) -> Vec<Expression> {
-    let mut expressions = Vec::with_capacity(items.len());
-    for (position, item) in items.iter().enumerate() {
-        let item_path = path.item(position);
-        let path = item_path.field(field);
-        let source = Fields::read(item, &item_path, schema, faults)
-            .and_then(|fields| fields.require(field, &item_path, faults))
-            .and_then(|json| fields::text(json, bounds::EXPRESSION_BYTES, &path, faults));
-        match source.map(|source| Expression::compile(source, role)) {
-            Some(Ok(expression)) => expressions.push(expression),
-            Some(Err(errors)) => errors
-                .into_iter()
-                .for_each(|error| faults.push(&path, error)),
-            None => {}
-        }
-    }
-    expressions
 }

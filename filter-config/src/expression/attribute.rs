@@ -12,6 +12,8 @@ pub enum Attribute {
     Auth(String),
     /// `filter_state`, at this key.
     FilterState(String),
+    /// A field of `llm`: what a request asks of which model.
+    Llm(LlmField),
     /// The request's body as JSON, read by `requestBodyJSON`. The variable is
     /// [`REQUEST_BODY`](crate::REQUEST_BODY).
     RequestBody,
@@ -45,6 +47,24 @@ pub enum Kind {
     /// `map` with the one field `filter_metadata`, by namespace: a protobuf
     /// `envoy.config.core.v3.Metadata`.
     Metadata,
+}
+
+/// A field of `llm`: what the path, the headers and the body of a request say of the model that it
+/// asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LlmField {
+    /// Whose dialect the request speaks, such as `openai`.
+    Provider,
+    /// What is asked for, such as `chat`.
+    Api,
+    /// The model's name.
+    Model,
+    /// Whether the response is to be a stream.
+    Stream,
+    /// The most tokens that the request allows its response.
+    MaxOutputTokens,
+    /// The tokens of the request's own text, as far as its size tells.
+    EstimatedInputTokens,
 }
 
 const fn property(name: &'static str, path: &'static [&'static str], kind: Kind) -> Property {
@@ -204,6 +224,24 @@ pub static PROPERTIES: [Property; 49] = [
     property("metadata", &["metadata"], Kind::Metadata),
 ];
 
+/// Every field of `llm` with its name in CEL and what it is, as for [`PROPERTIES`].
+pub static LLM_FIELDS: [(&str, LlmField, Kind); 6] = [
+    ("llm.provider", LlmField::Provider, Kind::String),
+    ("llm.api", LlmField::Api, Kind::String),
+    ("llm.model", LlmField::Model, Kind::String),
+    ("llm.stream", LlmField::Stream, Kind::Bool),
+    (
+        "llm.max_output_tokens",
+        LlmField::MaxOutputTokens,
+        Kind::Int,
+    ),
+    (
+        "llm.estimated_input_tokens",
+        LlmField::EstimatedInputTokens,
+        Kind::Int,
+    ),
+];
+
 /// The root under which filter state is.
 pub(super) const FILTER_STATE: &str = "filter_state";
 
@@ -218,18 +256,43 @@ pub(super) fn find(name: &str) -> Option<&'static Property> {
     PROPERTIES.iter().find(|property| property.name == name)
 }
 
+/// The field of `llm` of this name.
+pub(super) fn find_llm(name: &str) -> Option<LlmField> {
+    LLM_FIELDS
+        .iter()
+        .find(|(known, ..)| *known == name)
+        .map(|(_, field, _)| *field)
+}
+
 /// The names that can follow `prefix`, which is a root or a beginning of names; none if it is neither.
 pub(super) fn fields_of(prefix: &str) -> impl Iterator<Item = &'static str> {
-    PROPERTIES.iter().filter_map(move |property| {
-        let rest = property.name.strip_prefix(prefix)?.strip_prefix('.')?;
+    names().filter_map(move |name| {
+        let rest = name.strip_prefix(prefix)?.strip_prefix('.')?;
         rest.split('.').next()
     })
 }
 
 /// The variables that stand alone or begin a name, repeated ones included.
 pub(super) fn roots() -> impl Iterator<Item = &'static str> {
-    PROPERTIES
-        .iter()
-        .filter_map(|property| property.name.split('.').next())
+    names()
+        .filter_map(|name| name.split('.').next())
         .chain([AUTH, FILTER_STATE])
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    let properties = PROPERTIES.iter().map(|property| property.name);
+    properties.chain(LLM_FIELDS.iter().map(|(name, ..)| *name))
+}
+
+// === impl Attribute ===
+
+impl Attribute {
+    /// Whether it is known only when the request's body is there.
+    pub(super) fn needs_body(&self) -> bool {
+        match self {
+            Attribute::RequestBody => true,
+            Attribute::Llm(field) => !matches!(field, LlmField::Provider | LlmField::Api),
+            Attribute::Property(_) | Attribute::Auth(_) | Attribute::FilterState(_) => false,
+        }
+    }
 }

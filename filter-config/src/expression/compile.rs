@@ -244,7 +244,6 @@ impl<'e> Check<'e> {
         }
         match name {
             "usage" | "response" => self.after_response(name),
-            "llm" => self.fault(ExpressionFault::NotSupported(name.to_owned())),
             _ => {
                 let mut known: Vec<&str> = attribute::roots().collect();
                 known.extend(&self.scope);
@@ -301,6 +300,10 @@ impl<'e> Check<'e> {
         let name = format!("{variable}.{field}");
         if let Some(property) = attribute::find(&name) {
             return self.property(property);
+        }
+        if let Some(field) = attribute::find_llm(&name) {
+            self.uses.insert(Attribute::Llm(field));
+            return Place::Value;
         }
         if attribute::fields_of(&name).next().is_some() {
             return Place::Prefix(name);

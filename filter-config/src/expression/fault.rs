@@ -94,9 +94,6 @@ pub enum ExpressionFault {
         /// What the expression is for.
         role: &'static str,
     },
-    /// A variable of the model that this version does not have yet.
-    #[error("`{0}` is not supported by this version of tollgate")]
-    NotSupported(String),
     /// A literal that is no JSON pointer.
     #[error("{0:?} is not a JSON pointer, expected one such as \"/model\"")]
     Pointer(String),

@@ -6,7 +6,7 @@ use cel::common::value::{CowVal, Val};
 
 /// Whether a text is a JSON pointer: empty, or segments that each start with `/`, in which `~`
 /// stands only before `0` or `1`.
-pub(super) fn is_pointer(text: &str) -> bool {
+pub(crate) fn is_pointer(text: &str) -> bool {
     (text.is_empty() || text.starts_with('/'))
         && text
             .split('~')

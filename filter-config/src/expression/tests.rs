@@ -7,7 +7,8 @@ use cel::context::VariableResolver;
 use cel::{Context, ExecutionError, Value};
 
 use super::{
-    Attribute, Expression, ExpressionFault, PROPERTIES, REQUEST_BODY, Role, environment, missing,
+    Attribute, Expression, ExpressionFault, LLM_FIELDS, PROPERTIES, REQUEST_BODY, Role,
+    environment, missing,
 };
 
 fn predicate(source: &str) -> Expression {
@@ -25,6 +26,11 @@ fn uses(source: &str) -> Vec<String> {
             Attribute::Auth(path) if path.is_empty() => "auth".to_owned(),
             Attribute::Auth(path) => format!("auth.{path}"),
             Attribute::FilterState(key) => format!("filter_state[{key}]"),
+            Attribute::Llm(field) => LLM_FIELDS
+                .iter()
+                .find(|(_, known, _)| known == field)
+                .map(|(name, ..)| (*name).to_owned())
+                .unwrap(),
             Attribute::RequestBody => "body".to_owned(),
         })
         .collect()
@@ -49,6 +55,8 @@ impl VariableResolver for Caller {
                 "identity": { "userid": "alice", "groups": null, "roles": ["a", "b"] }
             }),
             "request" => serde_json::json!({ "headers": { "x-tier": "gold" }, "path": "/v1" }),
+            "llm.model" => serde_json::json!("gpt-4o"),
+            "llm" => serde_json::json!({ "model": "gpt-4o", "stream": true }),
             REQUEST_BODY => serde_json::json!({
                 "model": "m", "stream": null, "a/b": 1, "m~n": 2,
                 "messages": [{ "role": "user" }]
@@ -78,6 +86,9 @@ fn the_environment_can_be_declared() {
 fn every_property_can_be_read_by_its_name() {
     for property in &PROPERTIES {
         assert_eq!(uses(&format!("{} != null", property.name)), [property.name]);
+    }
+    for (name, ..) in LLM_FIELDS {
+        assert_eq!(uses(&format!("{name} != null")), [name]);
     }
 }
 
@@ -116,6 +127,10 @@ fn an_expression_uses_what_it_reads_once_each() {
             vec!["filter_state[b]", "filter_state[wasm.a]"],
         ),
         ("requestBodyJSON('/model') == 'm'", vec!["body"]),
+        (
+            "has(llm.model) && llm['stream'] && llm.?api.orValue('') == 'chat'",
+            vec!["llm.api", "llm.model", "llm.stream"],
+        ),
         (
             "requestBodyJSON(request.query) == 'm'",
             vec!["request.query", "body"],
@@ -179,6 +194,11 @@ fn a_macro_within_another_goes_over_a_part_of_what_the_other_goes_over() {
 fn only_an_expression_that_reads_the_body_needs_it() {
     assert!(predicate("requestBodyJSON('/stream') == true").needs_body());
     assert!(!predicate("request.path == '/stream'").needs_body());
+    for (name, ..) in LLM_FIELDS {
+        let at_the_headers = ["llm.provider", "llm.api"].contains(&name);
+        let source = format!("has({name})");
+        assert_eq!(predicate(&source).needs_body(), !at_the_headers, "{name}");
+    }
 }
 
 #[test]
@@ -235,6 +255,8 @@ fn a_value_that_is_absent_or_null_is_missing() {
         "request.referer",
         "metadata.filter_metadata.a",
         "filter_state['a']",
+        "llm.max_output_tokens > 1",
+        "llm['api']",
         "requestBodyJSON('/none')",
         "requestBodyJSON('/model/deeper')",
         "requestBodyJSON('/messages/1')",
@@ -279,6 +301,10 @@ fn has_tells_whether_a_value_is_there() {
         ("has(request.headers.cookie)", false),
         ("has(request.path)", true),
         ("has(request.referer)", false),
+        ("has(llm.model)", true),
+        ("has(llm.max_output_tokens)", false),
+        ("llm.model.startsWith('gpt-') && llm.stream", true),
+        ("llm.?max_output_tokens.orValue(256) == 256", true),
         ("auth.?org.?name.orValue('none') == 'none'", true),
     ] {
         assert_eq!(evaluate(source), Ok(Value::from(expected)), "{source}");

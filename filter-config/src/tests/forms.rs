@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{long_form, set, tutorial};
 use crate::{
-    AuthSource, Configuration, Expression, FailureMode, OnMissing, QuotaHeaders, Replies, Storage,
-    parse,
+    AuthSource, Configuration, Expression, FailureMode, IncludeUsage, OnMissing, QuotaHeaders,
+    Replies, Storage, UsageSettings, parse,
 };
 
 fn read(document: &Value) -> Configuration {
@@ -72,7 +72,14 @@ fn every_field_of_the_long_form_has_a_default() {
         );
         assert_eq!(configuration.failure_mode, FailureMode::Deny);
         assert_eq!(configuration.request_body.max_bytes, 262_144);
-        assert_eq!(configuration.usage.on_missing, OnMissing::Estimate);
+        assert_eq!(
+            configuration.usage,
+            UsageSettings {
+                on_missing: OnMissing::Estimate,
+                include_usage: IncludeUsage::Auto,
+                paths: Vec::new(),
+            }
+        );
         assert_eq!(configuration.replies, Replies::default());
         assert!(!configuration.hold_headers);
         assert_eq!(
@@ -99,14 +106,21 @@ fn every_field_of_the_long_form_is_read() {
         ],
         "holdHeaders": true,
         "requestBody": { "maxBytes": 1000 },
-        "usage": { "onMissing": "ignore" },
+        "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0"] },
         "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "headers": "draft-03" }
     }));
     assert_eq!(configuration.storage, Storage::Local { max_counters: 1024 });
     assert_eq!(configuration.failure_mode, FailureMode::Allow);
     assert!(configuration.hold_headers);
     assert_eq!(configuration.request_body.max_bytes, 1000);
-    assert_eq!(configuration.usage.on_missing, OnMissing::Ignore);
+    assert_eq!(
+        configuration.usage,
+        UsageSettings {
+            on_missing: OnMissing::Ignore,
+            include_usage: IncludeUsage::Never,
+            paths: vec!["/meter/tokens".to_owned(), "/a~1b/0".to_owned()],
+        }
+    );
     assert_eq!(
         configuration.replies,
         Replies {
@@ -147,6 +161,28 @@ fn a_policy_alone_has_the_same_limits_bare_as_defaults_or_as_overrides() {
             set(&mut document, &format!("/spec/{section}"), Some(body));
             assert_eq!(limits(&read(&document)), expected);
         }
+    }
+}
+
+#[test]
+fn where_the_total_of_tokens_is_stands_beside_the_limits() {
+    let paths = ["/usage/total_tokens", "/usageMetadata/totalTokenCount"];
+    let extraction = json!({ "response": { "totalTokens": paths } });
+    let mut document = tutorial();
+    assert_eq!(read(&document).policies[0].total_tokens, [""; 0]);
+    set(&mut document, "/spec/dataExtraction", Some(json!({})));
+    assert_eq!(read(&document).policies[0].total_tokens, [""; 0]);
+    set(&mut document, "/spec/dataExtraction", Some(extraction));
+    assert_eq!(read(&document).policies[0].total_tokens, paths);
+    for section in ["defaults", "overrides"] {
+        let mut document = document.clone();
+        let mut rules = document["spec"].clone();
+        set(&mut rules, "/targetRef", None);
+        for field in ["limits", "dataExtraction"] {
+            set(&mut document, &format!("/spec/{field}"), None);
+        }
+        set(&mut document, &format!("/spec/{section}"), Some(rules));
+        assert_eq!(read(&document).policies[0].total_tokens, paths);
     }
 }
 

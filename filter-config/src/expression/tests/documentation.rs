@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::expression::PROPERTIES;
 use crate::expression::attribute::Kind;
 use crate::expression::functions::{FUNCTIONS, Style};
+use crate::expression::{LLM_FIELDS, PROPERTIES};
 
 const REFERENCE: &str = include_str!("../../../../docs/configuration.md");
 
@@ -22,18 +22,36 @@ fn part(name: &str) -> &'static str {
 fn the_reference_has_every_variable() {
     let mut table = "| variable | type | property of Envoy |\n|---|---|---|\n".to_owned();
     for property in &PROPERTIES {
-        let kind = match property.kind {
-            Kind::String => "string",
-            Kind::Int => "int",
-            Kind::Bool => "bool",
-            Kind::Timestamp => "timestamp",
-            Kind::Headers => "map(string, string)",
-            Kind::Metadata => "map, with the one field `filter_metadata`",
-        };
         let path = property.path.join(".");
+        let kind = words(property.kind);
         writeln!(table, "| `{}` | {kind} | `{path}` |", property.name).unwrap();
     }
     assert_eq!(part("variables"), table, "the table should be\n{table}");
+}
+
+#[test]
+fn the_reference_has_every_field_of_llm() {
+    let rows: Vec<String> = part("llm")
+        .lines()
+        .skip(2)
+        .filter_map(|row| row.rsplit_once(" | ").map(|(cells, _)| cells.to_owned()))
+        .collect();
+    let expected: Vec<String> = LLM_FIELDS
+        .iter()
+        .map(|(name, _, kind)| format!("| `{name}` | {}", words(*kind)))
+        .collect();
+    assert_eq!(rows, expected);
+}
+
+fn words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::String => "string",
+        Kind::Int => "int",
+        Kind::Bool => "bool",
+        Kind::Timestamp => "timestamp",
+        Kind::Headers => "map(string, string)",
+        Kind::Metadata => "map, with the one field `filter_metadata`",
+    }
 }
 
 #[test]

@@ -64,8 +64,24 @@ fn expressions_that_cannot_be_used() {
             "`responseBodyJSON` is known only after the response; a predicate sees only the request",
         ),
         (
-            "llm.model == ''",
-            "`llm` is not supported by this version of tollgate",
+            "llm.modle == ''",
+            "unknown field \"modle\" of \"llm\", did you mean \"model\"?",
+        ),
+        (
+            "has(llm.max_tokens)",
+            "unknown field \"max_tokens\" of \"llm\"",
+        ),
+        (
+            "llm == {}",
+            "\"llm\" cannot be used as a whole, only its fields can, such as \"llm.provider\"",
+        ),
+        (
+            "llm[request.path] == ''",
+            "the field of \"llm\" has to be a name or a string literal",
+        ),
+        (
+            "lm.model == ''",
+            "unknown variable \"lm\", did you mean \"llm\"?",
         ),
         (
             "request.path.splt('/') == []",

@@ -134,13 +134,36 @@ fn long_forms_that_are_wrong() {
             ),
             (
                 "/usage",
-                Some(json!({ "includeUsage": "auto" })),
-                "usage.includeUsage: not supported by this version of tollgate",
+                Some(json!({ "includeUsage": "always" })),
+                "usage.includeUsage: expected \"auto\" or \"never\", found \"always\"",
             ),
             (
                 "/usage",
-                Some(json!({ "paths": ["/usage/total_tokens"] })),
-                "usage.paths: not supported by this version of tollgate",
+                Some(json!({ "includeusage": "auto" })),
+                "usage.includeusage: unknown field, did you mean \"includeUsage\"?",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": "/usage/total_tokens" })),
+                "usage.paths: expected a list, found \"/usage/total_tokens\"",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": ["usage.total_tokens", 7, "", "/a~b", "/a~1b~0"] })),
+                "usage.paths[0]: expected a JSON pointer such as \"/usage/total_tokens\", found \"usage.total_tokens\"\n\
+                 usage.paths[1]: expected a string, found 7\n\
+                 usage.paths[2]: must not be empty\n\
+                 usage.paths[3]: expected a JSON pointer such as \"/usage/total_tokens\", found \"/a~b\"",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": vec!["/n"; 9] })),
+                "usage.paths: too many JSON pointers: 9, at most 8",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": [format!("/{}", "n".repeat(256))] })),
+                "usage.paths[0]: too many bytes: 257, at most 256",
             ),
             (
                 "/replies",

@@ -118,8 +118,38 @@ fn policies_that_are_wrong() {
             ),
             (
                 "/spec/dataExtraction",
-                Some(json!({ "response": { "totalTokens": ["/usage/total_tokens"] } })),
-                "spec.dataExtraction: not supported by this version of tollgate",
+                Some(json!({ "request": {} })),
+                "spec.dataExtraction.request: unknown field",
+            ),
+            (
+                "/spec/dataExtraction",
+                Some(json!({ "response": { "totaltokens": [] } })),
+                "spec.dataExtraction.response.totaltokens: unknown field, did you mean \"totalTokens\"?",
+            ),
+            (
+                "/spec/dataExtraction",
+                Some(json!({ "response": { "totalTokens": [] } })),
+                "spec.dataExtraction.response.totalTokens: must not be empty",
+            ),
+            (
+                "/spec/dataExtraction",
+                Some(json!({ "response": { "totalTokens": "/n" } })),
+                "spec.dataExtraction.response.totalTokens: expected a list, found \"/n\"",
+            ),
+            (
+                "/spec/dataExtraction",
+                Some(json!({ "response": { "totalTokens": ["/n", "n"] } })),
+                "spec.dataExtraction.response.totalTokens[1]: expected a JSON pointer such as \"/usage/total_tokens\", found \"n\"",
+            ),
+            (
+                "/spec/dataExtraction",
+                Some(json!({ "response": { "totalTokens": vec!["/n"; 9] } })),
+                "spec.dataExtraction.response.totalTokens: too many JSON pointers: 9, at most 8",
+            ),
+            (
+                &format!("{limit}/dataExtraction"),
+                Some(json!({})),
+                "spec.limits.free.dataExtraction: unknown field",
             ),
             (
                 "/spec/limits/",
@@ -364,6 +394,14 @@ fn sources_of_limits_that_exclude_each_other() {
         (
             json!({ "overrides": limits, "when": [] }),
             "spec.when: cannot be given together with \"overrides\"",
+        ),
+        (
+            json!({ "defaults": limits, "dataExtraction": {} }),
+            "spec.dataExtraction: cannot be given together with \"defaults\"",
+        ),
+        (
+            json!({ "overrides": limits, "dataExtraction": {} }),
+            "spec.dataExtraction: cannot be given together with \"overrides\"",
         ),
         (
             json!({ "defaults": {} }),
