@@ -90,20 +90,38 @@ pub enum EvaluationError {
     },
 }
 
+/// Which look at a request this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// By its headers, while a body that says more is still to come: whoever has nothing left is
+    /// refused, and nobody is admitted yet to whom a limit applies.
+    First,
+    /// By all that will be known of it.
+    Last {
+        /// What it is expected to use, in tokens.
+        expected: u64,
+    },
+}
+
 /// Decides on a request by what is known of it: its headers, and its body when `attributes` has it.
 ///
 /// # Errors
 /// [`Fault`], where the failure mode is to deny; where it is to allow, the limit at fault is left
 /// out.
-pub fn admit(plugin: &Plugin, attributes: &mut Attributes) -> Result<Outcome, Fault> {
+pub fn admit(plugin: &Plugin, attributes: &mut Attributes, look: Look) -> Result<Outcome, Fault> {
     let mut admission = Admission::default();
-    let undecided = applicable(plugin, attributes, &mut admission)?;
+    let waits = applicable(plugin, attributes, &mut admission)?;
     if admission.charges.is_empty() {
-        return Ok(if undecided {
+        return Ok(if waits {
             Outcome::NeedsBody
         } else {
             Outcome::Admitted(admission)
         });
+    }
+    if let Look::Last { expected } = look {
+        for charge in &mut admission.charges {
+            charge.hold = expected;
+        }
     }
     let now = plugin.host.now()?;
     let claims = plugin.claims(&admission.charges);
@@ -135,7 +153,7 @@ pub fn admit(plugin: &Plugin, attributes: &mut Attributes) -> Result<Outcome, Fa
             })),
             None => Ok(Outcome::Admitted(admission)),
         },
-        Verdict::Admitted if undecided => Ok(Outcome::NeedsBody),
+        Verdict::Admitted if waits || look == Look::First => Ok(Outcome::NeedsBody),
         Verdict::Admitted => Ok(Outcome::Admitted(admission)),
     }
 }
@@ -181,9 +199,11 @@ fn applicable(
                 fault(format!("limits.{}.counters[{index}]", limit.name), error)
             });
             match or_open(plugin, admission, key.map(Some))? {
-                Some(key) => admission
-                    .charges
-                    .extend(rates.clone().map(|rate| Charge { rate, key })),
+                Some(key) => admission.charges.extend(rates.clone().map(|rate| Charge {
+                    rate,
+                    key,
+                    hold: 0,
+                })),
                 None => continue,
             }
         }

@@ -7,6 +7,7 @@
 mod auth;
 mod body;
 mod header_map;
+mod llm;
 mod metadata;
 mod object;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use body::{Body, BodyError};
+pub use llm::Llm;
 
 /// A CEL value that owns all it is made of.
 pub type Value = Box<dyn Val>;
@@ -46,6 +48,9 @@ pub struct Attributes {
     headers: Arc<Headers>,
     /// Whether the request's body is known, and what it is.
     pub body: Body,
+    /// What the request says of the model that it asks. Not to be changed once it is resolved.
+    pub llm: Llm,
+    llm_fields: Vec<(&'static str, Option<Value>)>,
     properties: Vec<(&'static Property, Option<Value>)>,
     filter_state: Vec<(String, Option<Value>)>,
     auth: auth::Auth,
@@ -61,6 +66,8 @@ impl Attributes {
         Self {
             headers: Arc::new(headers),
             body: Body::Pending,
+            llm: Llm::default(),
+            llm_fields: Vec::new(),
             properties: Vec::new(),
             filter_state: Vec::new(),
             auth: auth::Auth::default(),
@@ -102,6 +109,7 @@ impl Attributes {
                     }
                 }
                 Attribute::RequestBody => self.body.readable()?,
+                Attribute::Llm(field) => self.resolve_llm(*field)?,
                 // `auth` is above; what a later version may add is absent here.
                 _ => {}
             }
@@ -166,6 +174,9 @@ impl VariableResolver for Attributes {
         if let Some((_, value)) = self.properties.iter().find(|(p, _)| p.name == name) {
             return value.as_deref().map(CowVal::Borrowed);
         }
+        if let Some((_, value)) = self.llm_fields.iter().find(|(known, _)| *known == name) {
+            return borrowed(value.as_ref());
+        }
         if let Some(path) = name.strip_prefix("auth.") {
             return borrowed(object::at(self.auth.value()?, path));
         }
@@ -189,8 +200,11 @@ impl Attributes {
     fn group<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
         let mut known = false;
         let mut fields: HashMap<CelMapKey<'b>, Box<dyn Val + 'b>> = HashMap::new();
-        for (property, value) in &self.properties {
-            let rest = property.name.strip_prefix(name);
+        let properties = self.properties.iter();
+        let properties = properties.map(|(property, value)| (property.name, value));
+        let llm = self.llm_fields.iter().map(|(name, value)| (*name, value));
+        for (known_name, value) in properties.chain(llm) {
+            let rest = known_name.strip_prefix(name);
             let Some(rest) = rest.and_then(|rest| rest.strip_prefix('.')) else {
                 continue;
             };

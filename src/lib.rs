@@ -18,6 +18,7 @@ pub mod admit;
 pub mod attributes;
 #[cfg(target_arch = "wasm32")]
 mod entry;
+pub mod estimate;
 pub mod host;
 pub mod meter;
 pub mod plugin;

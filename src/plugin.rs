@@ -6,10 +6,11 @@ mod structure;
 #[cfg(test)]
 mod tests;
 
+use crate::estimate::Estimates;
 use crate::host::{CREATE, Host, HostError};
 use crate::storage::{self, Algorithm, Claim, Local};
 use announced::Announced;
-use filter_config::{Configuration, Faults, Limit, Policy, Storage};
+use filter_config::{Attribute, Configuration, Faults, Limit, Policy, Storage};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
@@ -31,6 +32,10 @@ pub struct Plugin {
     pub rates: Vec<Rate>,
     /// The counters.
     pub storage: Local,
+    /// What is learnt of the models.
+    pub estimates: Estimates,
+    /// Whether an expression reads the request's body as JSON.
+    pub reads_body: bool,
     /// What Envoy counts for us.
     pub metrics: Metrics,
     /// Who was told of already.
@@ -60,6 +65,8 @@ pub struct Charge {
     pub rate: usize,
     /// Hash of the values that the limit counts by.
     pub key: u128,
+    /// What is held for the exchange until it is settled, in what the limit counts.
+    pub hold: u64,
 }
 
 /// Why a plugin could not be configured.
@@ -92,6 +99,8 @@ impl Plugin {
         Ok(Self {
             rates: rates(&configuration),
             storage: Local::new(max_counters),
+            estimates: Estimates::default(),
+            reads_body: reads_body(&configuration),
             announced: RefCell::default(),
             metrics,
             secret,
@@ -107,7 +116,7 @@ impl Plugin {
         Some((policy, policy.limits.get(rate.limit)?))
     }
 
-    /// What the charges of an exchange claim of the storage.
+    /// What the charges of an exchange claim of the storage, each with what it holds.
     pub fn claims(&self, charges: &[Charge]) -> Vec<Claim<'_>> {
         charges
             .iter()
@@ -117,7 +126,7 @@ impl Plugin {
                     rate: &rate.counted,
                     key: charge.key,
                     limit: rate.max,
-                    hold: 0,
+                    hold: charge.hold,
                 })
             })
             .collect()
@@ -147,6 +156,18 @@ impl KeyHasher {
     pub fn finish(&self) -> u128 {
         self.0.finish128().as_u128()
     }
+}
+
+/// Whether an expression of a configuration reads the request's body as JSON.
+fn reads_body(configuration: &Configuration) -> bool {
+    configuration.policies.iter().any(|policy| {
+        let limits = policy.limits.iter();
+        policy
+            .when
+            .iter()
+            .chain(limits.flat_map(|limit| limit.when.iter().chain(&limit.counters)))
+            .any(|expression| expression.uses().contains(&Attribute::RequestBody))
+    })
 }
 
 /// The rates of a configuration, flat.

@@ -9,10 +9,6 @@ use crate::plugin::Plugin;
 use crate::storage::StorageError;
 use filter_config::OnMissing;
 
-/// Bytes of text that make a token, where nothing better is known: the average of English prose
-/// over the tokenizers of the large providers.
-const BYTES_PER_TOKEN: u64 = 4;
-
 /// What an exchange used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -22,33 +18,59 @@ pub struct Reading {
     pub estimated: bool,
 }
 
+/// What is known of an exchange besides its response.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The model, for what was learnt of it.
+    pub model: Option<&'a str>,
+    /// Bytes of request body that went to the upstream.
+    pub bytes: u64,
+    /// Whether the response came to its end.
+    pub is_complete: bool,
+}
+
 /// What the response that a meter read used; `None` when it is nothing that costs.
 ///
 /// A completion that reported nothing, because nobody asked or somebody hung up, is estimated from
-/// what passed: `request_bytes` of request and the content of the response.
+/// what passed. What it had reported until it broke off is the least that it costs.
 #[must_use]
-pub fn reading(meter: &Meter, request_bytes: u64, on_missing: OnMissing) -> Option<Reading> {
+pub fn reading(plugin: &Plugin, meter: &Meter, request: &Request<'_>) -> Option<Reading> {
     let reported = meter.usage();
-    if meter.is_final() || !meter.is_completion() || on_missing == OnMissing::Ignore {
+    let is_whole = meter.is_final() || (request.is_complete && reported.is_some());
+    let estimates = plugin.configuration.usage.on_missing == OnMissing::Estimate;
+    if is_whole || !meter.is_completion() || !estimates {
         return reported.map(|usage| Reading {
             usage,
             estimated: false,
         });
     }
-    match reported {
-        Some(usage) => Some(Reading {
-            usage,
-            estimated: false,
-        }),
-        None => Some(estimate(request_bytes, meter.output_bytes())),
-    }
+    let floor = reported.unwrap_or_default();
+    let estimate = estimate(plugin, request, meter.output_bytes()).usage;
+    let input_tokens = match floor.input_tokens {
+        0 => estimate.input_tokens,
+        reported => reported,
+    };
+    let output_tokens = floor.output_tokens.max(estimate.output_tokens);
+    let usage = Usage {
+        input_tokens,
+        output_tokens,
+        total_tokens: floor
+            .total_tokens
+            .max(input_tokens.saturating_add(output_tokens)),
+        ..floor
+    };
+    Some(Reading {
+        usage,
+        estimated: true,
+    })
 }
 
 /// An estimate from the sizes of a request and of the content that came back.
 #[must_use]
-pub fn estimate(request_bytes: u64, output_bytes: u64) -> Reading {
-    let input_tokens = request_bytes.div_ceil(BYTES_PER_TOKEN);
-    let output_tokens = output_bytes.div_ceil(BYTES_PER_TOKEN);
+pub fn estimate(plugin: &Plugin, request: &Request<'_>, output_bytes: u64) -> Reading {
+    let estimates = &plugin.estimates;
+    let input_tokens = estimates.input_tokens(request.model, request.bytes);
+    let output_tokens = estimates.output_tokens(request.model, output_bytes);
     Reading {
         usage: Usage {
             input_tokens,

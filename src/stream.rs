@@ -8,13 +8,16 @@ mod observe;
 #[cfg(test)]
 mod tests;
 
-use crate::admit::{self, Admission, Denial, Fault, Outcome};
-use crate::attributes::{Attributes, Body, BodyError};
+use crate::admit::{self, Admission, Denial, Fault, Look, Outcome};
+use crate::attributes::{Attributes, Body, BodyError, Llm};
 use crate::host::{Buffer, Direction, HeaderMap, Headers, LogLevel};
+use crate::meter::withhold::Withhold;
 use crate::meter::{BedrockCounts, Meter, ResponseHead};
 use crate::plugin::{Count, Decision, Plugin};
 use crate::reply;
-use crate::settle::{self, Reading};
+use crate::request::{Ask, StreamOptions, include_usage, path};
+use crate::settle::{self, Reading, Request};
+use filter_config::IncludeUsage;
 use std::mem;
 use std::rc::Rc;
 
@@ -32,12 +35,14 @@ pub enum Next {
 enum State {
     /// The request has not begun.
     New,
-    /// The request waits for its body, which the policy needs.
+    /// The request waits for its body, which decides on it.
     Reading(Box<Attributes>),
     /// The request was let go; there is no response yet.
     Admitted,
     /// The response is read as it passes.
     Metering(Box<Meter>),
+    /// The response switched to another protocol: nothing is read, and what is held stays held.
+    Upgraded,
     /// There is nothing more to do than to say what was done.
     Done,
 }
@@ -52,13 +57,18 @@ pub struct Stream {
     request_bytes: u64,
     /// Whether the whole request was seen.
     request_ended: bool,
-    /// The request's path, for the meter.
-    path: Vec<u8>,
+    /// The request's path.
+    path: String,
+    /// What the request's body asks for.
+    ask: Ask,
+    /// What keeps from the client the usage report that was asked for in his place.
+    withhold: Option<Withhold>,
     admission: Admission,
     decision: Option<Decision>,
     /// The policy and limit that decided, by their indices.
     decided_by: Option<(usize, usize)>,
     reading: Option<Reading>,
+    /// The model that the response names.
     model: Option<String>,
 }
 
@@ -74,7 +84,9 @@ impl Stream {
             request_paused: false,
             request_bytes: 0,
             request_ended: false,
-            path: Vec::new(),
+            path: String::new(),
+            ask: Ask::default(),
+            withhold: None,
             admission: Admission::default(),
             decision: None,
             decided_by: None,
@@ -95,48 +107,65 @@ impl Stream {
             self.log(LogLevel::Error, &format!("request headers: {error}"));
             Headers::default()
         });
-        if let Some(path) = headers.get(":path") {
-            self.path = path.to_vec();
+        if let Some(path) = headers.text(":path") {
+            self.path = path.into_owned();
         }
         let mut attributes = Box::new(Attributes::new(headers));
-        if end_of_stream || is_upgrade(attributes.headers()) {
+        let has_body = !end_of_stream && !is_upgrade(attributes.headers());
+        if !has_body {
             attributes.body = Body::Opaque;
-        } else if attributes
-            .headers()
-            .get("content-encoding")
-            .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-        {
+        } else if is_encoded(attributes.headers()) {
             attributes.body = Body::Unreadable(BodyError::Encoded);
         }
-        match self.admit(&mut attributes) {
-            Some(next) => next,
-            None => {
-                self.state = State::Reading(attributes);
-                if self.plugin.configuration.hold_headers {
-                    Next::Pause
-                } else {
-                    Next::Continue
-                }
+        attributes.llm = self.llm(None);
+        let reads = attributes.body.is_pending() && is_json(attributes.headers());
+        let look = if reads {
+            Look::First
+        } else {
+            self.last_look(content_length(attributes.headers()))
+        };
+        if let Some(next) = self.admit(&mut attributes, look) {
+            return next;
+        }
+        let holds_headers = self.plugin.configuration.hold_headers;
+        if !holds_headers && self.may_ask_for_usage(attributes.headers()) {
+            // The headers leave before it is known whether the body will grow.
+            let removed = self
+                .plugin
+                .host
+                .remove_header(HeaderMap::Request, "content-length");
+            if let Err(error) = removed {
+                self.log(LogLevel::Error, &format!("content-length: {error}"));
             }
+        }
+        self.state = State::Reading(attributes);
+        if holds_headers {
+            Next::Pause
+        } else {
+            Next::Continue
         }
     }
 
     /// `size` bytes of the request's body are here: what was kept back and what is new.
     pub fn on_request_body(&mut self, size: usize, end_of_stream: bool) -> Next {
         self.request_ended |= end_of_stream;
-        if !matches!(self.state, State::Reading(_)) {
+        let State::Reading(attributes) = &self.state else {
             self.request_bytes = self.request_bytes.saturating_add(size as u64);
             return Next::Continue;
-        }
+        };
         let max = self.plugin.configuration.request_body.max_bytes;
         if size > max {
-            return self.on_whole_body(size, Body::Unreadable(BodyError::TooLarge(max)));
+            return self.on_whole_body(size, None, BodyError::TooLarge(max));
         }
-        if !end_of_stream {
-            self.request_paused = true;
-            return Next::Pause;
+        if end_of_stream {
+            return self.on_held_body(size);
         }
-        self.on_held_body(size)
+        if is_grpc(attributes.headers()) && self.begins_like_grpc() {
+            // Whoever streams both ways may wait for an answer to the first message.
+            return self.on_whole_body(size, Some(&[]), BodyError::Unfinished);
+        }
+        self.request_paused = true;
+        Next::Pause
     }
 
     /// The request ends with trailers.
@@ -156,28 +185,84 @@ impl Stream {
             .host
             .buffer(Buffer::RequestBody, 0, size.min(max));
         match bytes {
-            Ok(bytes) => self.on_whole_body(bytes.len(), Body::read(&bytes)),
+            Ok(bytes) => self.on_whole_body(bytes.len(), Some(&bytes), BodyError::Unfinished),
             Err(error) => {
                 self.log(LogLevel::Error, &format!("request body: {error}"));
-                self.on_whole_body(size, Body::Unreadable(BodyError::Unfinished))
+                self.on_whole_body(size, None, BodyError::Unfinished)
             }
         }
     }
 
-    /// Decides on a request whose body is known, as far as it ever will be.
-    fn on_whole_body(&mut self, size: usize, body: Body) -> Next {
-        self.request_bytes = self.request_bytes.saturating_add(size as u64);
+    /// Decides on a request whose body is known, as far as it ever will be: `size` bytes, these if
+    /// they can be read, else for the reason `unread`.
+    fn on_whole_body(&mut self, size: usize, bytes: Option<&[u8]>, unread: BodyError) -> Next {
         self.request_paused = false;
         let State::Reading(mut attributes) = mem::replace(&mut self.state, State::Done) else {
             return Next::Continue;
         };
-        attributes.body = body;
-        self.admit(&mut attributes).unwrap_or(Next::Continue)
+        let length = content_length(attributes.headers()).max(Some(size as u64));
+        self.request_bytes = self.request_bytes.saturating_add(size as u64);
+        if attributes.body.is_pending() {
+            attributes.body = match bytes {
+                Some(bytes) if self.plugin.reads_body => Body::read(bytes),
+                Some(_) => Body::Opaque,
+                None => Body::Unreadable(unread),
+            };
+        }
+        if let Some(bytes) = bytes {
+            self.ask = Ask::read(bytes);
+            attributes.llm = self.llm(Some(size as u64));
+        }
+        let look = self.last_look(length);
+        let next = self.admit(&mut attributes, look).unwrap_or(Next::Continue);
+        if next == Next::Continue
+            && let Some(bytes) = bytes
+        {
+            self.ask_for_usage(&attributes, bytes);
+        }
+        next
+    }
+
+    /// Whether the body at hand begins with the frame of a gRPC message, as no JSON does.
+    fn begins_like_grpc(&self) -> bool {
+        let first = self.plugin.host.buffer(Buffer::RequestBody, 0, 1);
+        first.is_ok_and(|first| matches!(first.first(), Some(0 | 1)))
+    }
+
+    /// What the request says of the model that it asks: its path and, when it is known, its body
+    /// of so many bytes.
+    fn llm(&self, body_bytes: Option<u64>) -> Llm {
+        let target = path::target(&self.path);
+        let model = self.ask.model.as_deref();
+        let model = model.or_else(|| target?.model);
+        let estimates = &self.plugin.estimates;
+        Llm {
+            provider: target.map(|target| target.provider),
+            api: target.map(|target| target.api),
+            model: model.map(str::to_owned),
+            stream: self.ask.stream.or_else(|| target?.stream),
+            max_output_tokens: self.ask.max_output_tokens,
+            estimated_input_tokens: body_bytes.map(|bytes| estimates.input_tokens(model, bytes)),
+        }
+    }
+
+    /// The look by all that will be known of a request whose body has so many bytes.
+    fn last_look(&self, body_bytes: Option<u64>) -> Look {
+        let estimates = &self.plugin.estimates;
+        let model = self.ask.model.as_deref();
+        let input = estimates.input_tokens(model, body_bytes.unwrap_or_default());
+        let output = match self.ask.max_output_tokens {
+            Some(tokens) => tokens,
+            None => estimates.mean_output(model),
+        };
+        Look::Last {
+            expected: input.saturating_add(output),
+        }
     }
 
     /// Decides on the request, by what is known of it; `None` when that takes its body.
-    fn admit(&mut self, attributes: &mut Attributes) -> Option<Next> {
-        match admit::admit(&self.plugin, attributes) {
+    fn admit(&mut self, attributes: &mut Attributes, look: Look) -> Option<Next> {
+        match admit::admit(&self.plugin, attributes, look) {
             Ok(Outcome::NeedsBody) => None,
             Ok(Outcome::Admitted(admission)) => {
                 self.decision = Some(match &admission {
@@ -195,6 +280,46 @@ impl Stream {
             }
             Ok(Outcome::Denied(denial)) => Some(self.deny(&denial)),
             Err(fault) => Some(self.fail(&fault)),
+        }
+    }
+
+    /// Whether this may be a request in whose body the filter asks for usage.
+    fn may_ask_for_usage(&self, headers: &Headers) -> bool {
+        let max = self.plugin.configuration.request_body.max_bytes as u64;
+        self.plugin.configuration.usage.include_usage == IncludeUsage::Auto
+            && path::target(&self.path).is_some_and(|target| target.has_stream_options())
+            && content_length(headers).is_none_or(|length| length <= max)
+    }
+
+    /// Asks for a usage report, if a limit applies to a stream whose client did not.
+    fn ask_for_usage(&mut self, attributes: &Attributes, body: &[u8]) {
+        if !matches!(self.state, State::Admitted)
+            || self.ask.stream != Some(true)
+            || self.ask.stream_options == StreamOptions::WithUsage
+            || !self.may_ask_for_usage(attributes.headers())
+        {
+            return;
+        }
+        let Some(spliced) = include_usage::splice(body) else {
+            return;
+        };
+        let host = &self.plugin.host;
+        if self.plugin.configuration.hold_headers {
+            // The length first: a body that does not fit its length is worse than none asked for.
+            let length = spliced.len().to_string();
+            let has_length = attributes.headers().get("content-length").is_some();
+            if has_length
+                && let Err(error) =
+                    host.set_header(HeaderMap::Request, "content-length", length.as_bytes())
+            {
+                return self.log(LogLevel::Error, &format!("content-length: {error}"));
+            }
+            // A report in a compressed stream could not be taken out again.
+            let _ = host.remove_header(HeaderMap::Request, "accept-encoding");
+        }
+        match host.replace_buffer(Buffer::RequestBody, &spliced) {
+            Ok(()) => self.withhold = Some(Withhold::default()),
+            Err(error) => self.log(LogLevel::Error, &format!("request body: {error}")),
         }
     }
 
@@ -243,16 +368,15 @@ impl Stream {
         let now = self.plugin.host.now().unwrap_or_default();
         reply::annotate(&self.plugin, &rates, &self.admission.standings, now);
         if status == 101 {
-            // What follows are the frames of another protocol, in both directions.
-            self.state = State::Done;
-            self.charge(None);
+            self.state = State::Upgraded;
             return Next::Continue;
         }
+        self.prepare_to_withhold(&headers);
         self.state = State::Metering(Box::new(Meter::new(&ResponseHead {
             status,
             content_type: headers.get("content-type"),
             content_encoding: headers.get("content-encoding"),
-            path: &self.path,
+            path: self.path.as_bytes(),
             bedrock_counts: BedrockCounts {
                 input: headers.get("x-amzn-bedrock-input-token-count"),
                 output: headers.get("x-amzn-bedrock-output-token-count"),
@@ -261,7 +385,7 @@ impl Stream {
             },
         })));
         if end_of_stream {
-            self.on_response_end();
+            self.on_response_end(true);
         }
         Next::Continue
     }
@@ -277,48 +401,116 @@ impl Stream {
             return false;
         }
         let paused = self.request_paused;
-        let body = Body::Unreadable(BodyError::Unfinished);
-        if self.on_whole_body(0, body) == Next::Continue && paused {
-            if let Err(error) = self.plugin.host.resume(Direction::Request) {
-                self.log(LogLevel::Error, &format!("resume: {error}"));
-            }
+        if self.on_whole_body(0, None, BodyError::Unfinished) == Next::Continue
+            && paused
+            && let Err(error) = self.plugin.host.resume(Direction::Request)
+        {
+            self.log(LogLevel::Error, &format!("resume: {error}"));
         }
         true
     }
 
-    /// `size` bytes of the response's body are here, and go on to the client afterwards.
-    pub fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> Next {
-        if let State::Metering(meter) = &mut self.state {
-            if size > 0 {
-                match self.plugin.host.buffer(Buffer::ResponseBody, 0, size) {
-                    Ok(bytes) => meter.push(&bytes),
-                    Err(error) => {
-                        let message = format!("response body: {error}");
-                        self.plugin.host.log(LogLevel::Error, &message);
-                    }
-                }
-            }
-            if end_of_stream || meter.is_final() {
-                self.on_response_end();
+    /// Makes ready to take a usage report out of the response, if the filter asked for it and the
+    /// response can be read.
+    fn prepare_to_withhold(&mut self, headers: &Headers) {
+        if self.withhold.is_none() {
+            return;
+        }
+        let is_stream = headers
+            .get("content-type")
+            .is_some_and(|kind| kind.to_ascii_lowercase().starts_with(b"text/event-stream"));
+        if !is_stream || is_encoded(headers) {
+            self.withhold = None;
+            return;
+        }
+        if headers.get("content-length").is_some() {
+            let host = &self.plugin.host;
+            if let Err(error) = host.remove_header(HeaderMap::Response, "content-length") {
+                self.log(LogLevel::Error, &format!("content-length: {error}"));
+                self.withhold = None;
             }
         }
+    }
+
+    /// `size` bytes of the response's body are here, and go on to the client afterwards.
+    pub fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> Next {
+        let is_metering = matches!(self.state, State::Metering(_));
+        if !is_metering && self.withhold.is_none() {
+            return Next::Continue;
+        }
+        let bytes = match size {
+            0 => Ok(Vec::new()),
+            size => self.plugin.host.buffer(Buffer::ResponseBody, 0, size),
+        };
+        let bytes = bytes.unwrap_or_else(|error| {
+            self.log(LogLevel::Error, &format!("response body: {error}"));
+            Vec::new()
+        });
+        if let State::Metering(meter) = &mut self.state {
+            meter.push(&bytes);
+            if end_of_stream || meter.is_final() {
+                self.on_response_end(end_of_stream);
+            }
+        }
+        self.withhold(&bytes, end_of_stream);
         Next::Continue
     }
 
     /// The response ends with trailers.
     pub fn on_response_trailers(&mut self) -> Next {
-        self.on_response_end();
+        self.on_response_end(true);
+        self.withhold(&[], true);
         Next::Continue
     }
 
+    /// Takes out of the bytes at hand the usage report that the client did not ask for.
+    fn withhold(&mut self, bytes: &[u8], end_of_stream: bool) {
+        let Some(withhold) = &mut self.withhold else {
+            return;
+        };
+        if let Some(passed) = withhold.push(bytes, end_of_stream)
+            && let Err(error) = self
+                .plugin
+                .host
+                .replace_buffer(Buffer::ResponseBody, &passed)
+        {
+            self.log(LogLevel::Error, &format!("response body: {error}"));
+        }
+    }
+
     /// Nothing more that matters will come: the exchange is charged.
-    fn on_response_end(&mut self) {
+    fn on_response_end(&mut self, is_complete: bool) {
         if let State::Metering(mut meter) = mem::replace(&mut self.state, State::Done) {
             meter.finish();
             self.model = meter.model().map(str::to_owned);
-            let usage = &self.plugin.configuration.usage;
-            let reading = settle::reading(&meter, self.request_bytes, usage.on_missing);
+            let reading = settle::reading(&self.plugin, &meter, &self.request(is_complete));
+            if let Some(Reading {
+                usage,
+                estimated: false,
+            }) = &reading
+            {
+                let model = self.asked_model();
+                let estimates = &self.plugin.estimates;
+                estimates.learn(model, self.request_bytes, meter.output_bytes(), usage);
+            }
             self.charge(reading);
+        }
+    }
+
+    /// The model that was asked for, else the one that answered.
+    fn asked_model(&self) -> Option<&str> {
+        let asked = self.ask.model.as_deref();
+        asked
+            .or_else(|| path::target(&self.path)?.model)
+            .or(self.model.as_deref())
+    }
+
+    /// What is known of the exchange besides its response.
+    fn request(&self, is_complete: bool) -> Request<'_> {
+        Request {
+            model: self.asked_model(),
+            bytes: self.request_bytes,
+            is_complete,
         }
     }
 
@@ -328,20 +520,16 @@ impl Stream {
         if let Some(reading) = &reading {
             let host = &*plugin.host;
             if reading.estimated {
-                plugin.metrics.count(host, Count::MissingUsage);
                 plugin.metrics.count(host, Count::Estimated);
             }
-            plugin
-                .metrics
-                .tokens(host, self.model.as_deref(), &reading.usage);
+            let model = self.model.as_deref().or(self.ask.model.as_deref());
+            plugin.metrics.tokens(host, model, &reading.usage);
         }
         let cost = reading.map_or(0, |reading| reading.usage.total_tokens);
         if let Err(error) = settle::settle(&plugin, &mut self.admission, cost) {
             plugin.metrics.count(&*plugin.host, Count::StorageErrors);
-            self.log(
-                LogLevel::Error,
-                &format!("{cost} tokens not counted: {error}"),
-            );
+            let message = format!("{cost} tokens not counted: {error}");
+            self.log(LogLevel::Error, &message);
         }
         self.reading = reading;
     }
@@ -349,15 +537,19 @@ impl Stream {
     /// The exchange is over, however it ended.
     pub fn on_log(&mut self) {
         match &self.state {
-            State::Metering(_) => self.on_response_end(),
+            State::Metering(_) => self.on_response_end(false),
             State::Admitted => {
                 // No response was seen. A caller who sends a whole request and hangs up before the
                 // answer has had the upstream work for him all the same.
                 self.state = State::Done;
                 let sent = self.request_ended && self.request_bytes > 0;
-                let reading =
-                    (sent && self.client_left()).then(|| settle::estimate(self.request_bytes, 0));
+                let reading = (sent && self.client_left())
+                    .then(|| settle::estimate(&self.plugin, &self.request(false), 0));
                 self.charge(reading);
+            }
+            State::Upgraded => {
+                self.state = State::Done;
+                self.charge(None);
             }
             State::New | State::Reading(_) | State::Done => self.state = State::Done,
         }
@@ -381,6 +573,34 @@ fn status(headers: &Headers) -> u16 {
         .get(":status")
         .and_then(|status| str::from_utf8(status).ok()?.parse().ok())
         .unwrap_or_default()
+}
+
+/// The length of a body, where its headers say it.
+fn content_length(headers: &Headers) -> Option<u64> {
+    let length = headers.get("content-length")?;
+    str::from_utf8(length).ok()?.trim().parse().ok()
+}
+
+/// Whether a body is compressed or otherwise encoded.
+fn is_encoded(headers: &Headers) -> bool {
+    headers
+        .get("content-encoding")
+        .is_some_and(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether a body is JSON, or may be, for all that its headers say.
+fn is_json(headers: &Headers) -> bool {
+    headers.get("content-type").is_none_or(|kind| {
+        let kind = kind.to_ascii_lowercase();
+        memchr::memmem::find(&kind, b"json").is_some()
+    })
+}
+
+/// Whether a request says that it is a call of gRPC.
+fn is_grpc(headers: &Headers) -> bool {
+    headers
+        .get("content-type")
+        .is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
 /// Whether a request asks for another protocol, so that its body is none: a WebSocket, by HTTP/1.1

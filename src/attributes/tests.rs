@@ -254,3 +254,31 @@ fn what_is_no_metadata_is_an_error_and_not_an_absence() {
         .resolve(&host, &ext_authz(), uses.uses())
         .unwrap_err();
 }
+
+#[test]
+fn llm_is_what_the_request_says() {
+    let host = Double::default();
+    let mut attributes = Attributes::new(Headers::default());
+    attributes.body = Body::Opaque;
+    attributes.llm = super::Llm {
+        provider: Some("openai"),
+        model: Some("gpt-4o".to_owned()),
+        stream: Some(true),
+        max_output_tokens: Some(u64::MAX),
+        ..super::Llm::default()
+    };
+    let mut see = |source: &str| evaluate(&mut attributes, &host, &[], source);
+    assert_eq!(see("llm.model.startsWith('gpt-4')"), "Bool(true)");
+    assert_eq!(
+        see("llm.stream && llm.max_output_tokens > 1000"),
+        "Bool(true)"
+    );
+    assert_eq!(see("llm.provider"), "String(\"openai\")");
+    assert_eq!(see("has(llm.api)"), "Bool(false)");
+    assert_eq!(see("llm.estimated_input_tokens"), "missing");
+
+    let mut attributes = Attributes::new(Headers::default());
+    attributes.body = Body::Unreadable(super::BodyError::Encoded);
+    let uses = expression("llm.model");
+    assert!(attributes.resolve(&host, &[], uses.uses()).is_err());
+}

@@ -52,9 +52,7 @@ impl Decision {
 /// Events that are counted without tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
-    /// A completion ended without a usage report.
-    MissingUsage,
-    /// An exchange was charged an estimate.
+    /// An exchange was charged an estimate, as its completion ended without a usage report.
     Estimated,
     /// A `when` met a value that was absent or null, and did not hold.
     MissingValues,
@@ -65,8 +63,7 @@ pub enum Count {
 }
 
 impl Count {
-    const ALL: [Self; 5] = [
-        Self::MissingUsage,
+    const ALL: [Self; 4] = [
         Self::Estimated,
         Self::MissingValues,
         Self::EvaluationErrors,
@@ -75,7 +72,6 @@ impl Count {
 
     const fn name(self) -> &'static str {
         match self {
-            Self::MissingUsage => "tollgate.missing_usage",
             Self::Estimated => "tollgate.estimated",
             Self::MissingValues => "tollgate.missing_values",
             Self::EvaluationErrors => "tollgate.evaluation_errors",

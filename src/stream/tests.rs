@@ -71,6 +71,7 @@ impl Envoy {
         let mut stream = self.stream();
         let let_go = stream.on_request_headers(false) == Next::Continue;
         if let_go {
+            self.host.set_buffer(Buffer::RequestBody, &[b' '; 100]);
             stream.on_request_body(100, true);
             stream.on_response_headers(false);
             self.body(&mut stream, &completion(tokens), true);
@@ -189,7 +190,7 @@ fn a_client_that_leaves_before_the_answer_is_charged_for_what_he_sent() {
         .host
         .set_property(&["response", "code_details"], details);
     stream.on_log();
-    assert_eq!(envoy.state("tollgate.input_tokens").as_deref(), Some("100"));
+    assert_eq!(envoy.state("tollgate.input_tokens").as_deref(), Some("89"));
     assert!(!envoy.exchange(1));
 }
 
@@ -463,4 +464,162 @@ fn one_line_in_the_log_for_a_caller_and_window() {
     }
     let lines = envoy.host.log.borrow().len();
     assert_eq!(lines, 1, "{:?}", envoy.host.log.borrow());
+}
+
+/// Sends a request with this body; what Envoy is to do with it.
+fn send(envoy: &Envoy, stream: &mut Stream, body: &str) -> Next {
+    let length = body.len().to_string();
+    let mut headers = request("alice").to_vec();
+    headers.push(("content-type", "application/json"));
+    headers.push(("content-length", &length));
+    headers.push(("accept-encoding", "gzip"));
+    envoy.host.set_headers(HeaderMap::Request, &headers);
+    stream.on_request_headers(false);
+    envoy.host.set_buffer(Buffer::RequestBody, body.as_bytes());
+    stream.on_request_body(body.len(), true)
+}
+
+fn header(envoy: &Envoy, map: HeaderMap, name: &str) -> Option<String> {
+    let maps = envoy.host.headers.borrow();
+    let (_, value) = maps[&map].iter().find(|(key, _)| key == name)?;
+    Some(String::from_utf8(value.clone()).unwrap())
+}
+
+#[test]
+fn requests_at_once_are_admitted_as_far_as_they_fit() {
+    let envoy = Envoy::new();
+    let ask = |max: u64| format!("{{\"max_tokens\":{max}}}");
+    let mut first = envoy.stream();
+    assert_eq!(send(&envoy, &mut first, &ask(30)), Next::Continue);
+    let mut second = envoy.stream();
+    assert_eq!(send(&envoy, &mut second, &ask(30)), Next::Pause, "60 of 50");
+    let reply = envoy.host.replies.borrow().last().unwrap().clone();
+    assert_eq!(
+        reply.header("retry-after"),
+        Some("1"),
+        "as soon as the other is done"
+    );
+    second.on_log();
+    let mut third = envoy.stream();
+    assert_eq!(
+        send(&envoy, &mut third, &ask(5)),
+        Next::Continue,
+        "some 40 of 50"
+    );
+    third.on_log();
+
+    first.on_response_headers(false);
+    envoy.body(&mut first, &completion(10), true);
+    first.on_log();
+    let mut fourth = envoy.stream();
+    assert_eq!(
+        send(&envoy, &mut fourth, &ask(1_000)),
+        Next::Continue,
+        "alone, with 40 left"
+    );
+    fourth.on_log();
+    assert!(envoy.exchange(1), "nothing is held any more");
+}
+
+#[test]
+fn usage_is_asked_for_in_a_stream_and_kept_from_a_client_who_did_not() {
+    let chunk = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
+    let report = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":59,\"total_tokens\":60}}\n\n";
+    for (holds, asked) in [(false, false), (true, false), (false, true), (true, true)] {
+        let rest = format!(r#", "holdHeaders": {holds}"#);
+        let envoy = Envoy::with(&configuration("", &rest));
+        let mut stream = envoy.stream();
+        let options = if asked {
+            r#","stream_options":{"include_usage":true}"#
+        } else {
+            ""
+        };
+        let body = format!("{{\"stream\":true{options}}}");
+        assert_eq!(send(&envoy, &mut stream, &body), Next::Continue);
+        let sent = envoy.host.buffers.borrow()[&Buffer::RequestBody].clone();
+        let sent = String::from_utf8(sent).unwrap();
+        let length = header(&envoy, HeaderMap::Request, "content-length");
+        if asked {
+            assert_eq!(sent, body);
+        } else {
+            assert_eq!(
+                sent,
+                r#"{"stream_options":{"include_usage":true},"stream":true}"#
+            );
+        }
+        match (holds, asked) {
+            (false, _) => assert_eq!(length, None, "it left before the body was known"),
+            (true, false) => assert_eq!(length, Some(sent.len().to_string())),
+            (true, true) => assert_eq!(length, Some(body.len().to_string())),
+        }
+        envoy.host.set_headers(
+            HeaderMap::Response,
+            &[
+                (":status", "200"),
+                ("content-type", "text/event-stream"),
+                ("content-length", "1000"),
+            ],
+        );
+        stream.on_response_headers(false);
+        let kept = header(&envoy, HeaderMap::Response, "content-length").is_some();
+        assert_eq!(kept, asked);
+        let mut seen = String::new();
+        for (piece, end) in [
+            (chunk, false),
+            (&report[..20], false),
+            (&report[20..], false),
+            ("data: [DONE]\n\n", false),
+            ("", true),
+        ] {
+            envoy.body(&mut stream, piece, end);
+            seen += str::from_utf8(&envoy.host.buffers.borrow()[&Buffer::ResponseBody]).unwrap();
+        }
+        stream.on_log();
+        let all = format!("{chunk}{report}data: [DONE]\n\n");
+        let without = format!("{chunk}data: [DONE]\n\n");
+        assert_eq!(seen, if asked { all } else { without }, "{holds} {asked}");
+        assert_eq!(envoy.state("tollgate.total_tokens").as_deref(), Some("60"));
+        assert_eq!(envoy.state("tollgate.estimated").as_deref(), Some("false"));
+    }
+}
+
+#[test]
+fn nobody_is_asked_for_usage_to_whom_no_limit_applies() {
+    let none = r#", "when": [{ "predicate": "llm.model == 'other'" }]"#;
+    let envoy = Envoy::with(&configuration(none, ""));
+    let mut stream = envoy.stream();
+    send(&envoy, &mut stream, r#"{"model":"m","stream":true}"#);
+    assert_eq!(
+        envoy.host.count(Call::ReplaceBuffer(Buffer::RequestBody)),
+        0
+    );
+    stream.on_log();
+    assert_eq!(
+        envoy.state("tollgate.decision").as_deref(),
+        Some("unmatched")
+    );
+}
+
+#[test]
+fn a_stream_that_breaks_off_costs_at_least_what_it_reported() {
+    let envoy = Envoy::new();
+    let mut stream = envoy.stream();
+    send(&envoy, &mut stream, r#"{"stream":true}"#);
+    let headers = [(":status", "200"), ("content-type", "text/event-stream")];
+    envoy.host.set_headers(HeaderMap::Response, &headers);
+    stream.on_response_headers(false);
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":45,\"output_tokens\":1}}}\n\n";
+    envoy.body(&mut stream, start, false);
+    let text = "x".repeat(430);
+    let delta = format!(
+        "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n"
+    );
+    envoy.body(&mut stream, &delta, false);
+    stream.on_log();
+    assert_eq!(envoy.state("tollgate.input_tokens").as_deref(), Some("45"));
+    assert_eq!(
+        envoy.state("tollgate.output_tokens").as_deref(),
+        Some("100")
+    );
+    assert_eq!(envoy.state("tollgate.estimated").as_deref(), Some("true"));
 }
