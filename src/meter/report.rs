@@ -253,7 +253,8 @@ impl Report {
         let bare = (!document.not_bare).then_some(&bare);
         for (rank, counts) in document.reports.iter().chain(broken_off).chain(bare) {
             // `metadata` of an OpenAI completion is its caller's, who is not to say what it cost.
-            if !document.foreign && !(*rank == Rank::Passing && document.has_choices) {
+            let foreign = *rank == Rank::Passing && document.has_choices;
+            if !document.foreign && !foreign {
                 self.reports.add(*rank, counts);
             }
         }
