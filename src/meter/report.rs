@@ -254,7 +254,7 @@ impl Report {
         for (rank, counts) in document.reports.iter().chain(broken_off).chain(bare) {
             // `metadata` of an OpenAI completion is its caller's, who is not to say what it cost.
             let foreign = *rank == Rank::Passing && document.has_choices;
-            if !document.foreign && !foreign {
+            if !counts.is_empty() && !document.foreign && !foreign {
                 self.reports.add(*rank, counts);
             }
         }
@@ -336,8 +336,10 @@ impl Visitor<Field> for Report {
             // `"usage": null` after a report: the last of duplicate keys wins.
             Field::Report(rank) => document.forget_report(rank),
             Field::Model => {
+                let known = self.model.as_deref().map(str::as_bytes);
                 if let Scalar::Text(text) = value
                     && !text.is_empty()
+                    && known != Some(&text)
                 {
                     self.model = Some(String::from_utf8_lossy(&text).into_owned());
                 }

@@ -173,6 +173,14 @@ impl Events {
                 self.mark = &[];
             }
             self.is_between = false;
+            // How nearly all lines that matter begin.
+            if self.line == Line::Start
+                && let Some(value) = rest.strip_prefix(b"data: ")
+            {
+                self.begin_data(report);
+                rest = value;
+                continue;
+            }
             rest = match (self.line, byte) {
                 (Line::Data | Line::Other, _) => self.run(rest, report),
                 (_, b'\r' | b'\n') => {
