@@ -247,23 +247,25 @@ impl<F: Copy + PartialEq> Scanner<F> {
             b'{' => self.open(true, visitor),
             b'[' => self.open(false, visitor),
             b'}' | b']' => self.close(visitor),
-            _ if self.skipped > 0 => {
-                // Literals and what is between them, such as the numbers of an array.
-                self.after_colon = false;
-                let end = words::structure(tail);
-                return end.and_then(|end| tail.get(end..)).unwrap_or_default();
-            }
             _ => {
+                let wanted = self.after_colon && self.wanted.field.is_some();
                 if let Some(top) = self.top() {
                     top.empty = false;
-                    if self.after_colon && self.wanted.field.is_some() {
+                    if wanted {
                         self.text.clear();
                         self.text.push(&[byte]);
                         self.state = State::Literal;
                         return tail;
                     }
+                    if top.node != Node::NOTHING {
+                        return skip_literal(tail);
+                    }
                 }
-                return skip_literal(tail);
+                // Nothing is wanted here: skips literals and what is between them, such as the numbers of an
+                // array.
+                self.after_colon = false;
+                let end = words::structure(tail);
+                return end.and_then(|end| tail.get(end..)).unwrap_or_default();
             }
         }
         tail
