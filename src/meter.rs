@@ -35,6 +35,7 @@ pub mod usage;
 #[cfg(test)]
 mod tests;
 
+pub use dialect::{UsagePathError, UsagePaths};
 pub use usage::Usage;
 
 use coding::{DecodeError, Decoder};
@@ -96,6 +97,7 @@ enum Framing {
         declared: Declared,
         /// The last byte of white space.
         space: Option<u8>,
+        paths: UsagePaths,
     },
     /// JSON values; several of them if they are a `sequence`.
     Json {
@@ -158,11 +160,18 @@ impl Meter {
     /// A meter for the body that follows these headers.
     #[must_use]
     pub fn new(response: &ResponseHead<'_>) -> Self {
+        Self::with_paths(response, &UsagePaths::default())
+    }
+
+    /// The same, which also looks for the total where a policy says.
+    #[must_use]
+    pub fn with_paths(response: &ResponseHead<'_>, paths: &UsagePaths) -> Self {
         let success = (200..300).contains(&response.status);
         let framing = if success {
             Framing::Unknown {
                 declared: Declared::of(response.content_type.unwrap_or_default()),
                 space: None,
+                paths: paths.clone(),
             }
         } else {
             Framing::Opaque
@@ -299,14 +308,19 @@ impl Meter {
 impl Framing {
     /// Takes the next bytes of the body, decoded.
     fn push(&mut self, bytes: &[u8], report: &mut Report) {
-        if let Self::Unknown { declared, space } = self {
+        if let Self::Unknown {
+            declared,
+            space,
+            paths,
+        } = self
+        {
             let found = bytes.iter().position(|byte| !byte.is_ascii_whitespace());
             let Some(first) = found.and_then(|at| bytes.get(at)) else {
                 *space = bytes.last().copied().or(*space);
                 return;
             };
             let space = *space;
-            *self = framing(*first, *declared);
+            *self = framing(*first, *declared, paths);
             if let (Self::Events(events), Some(space)) = (&mut *self, space) {
                 events.push(&[space], report);
             }
@@ -321,8 +335,9 @@ impl Framing {
 }
 
 /// The framing of a body by its first byte that is no white space.
-fn framing(first: u8, declared: Declared) -> Framing {
-    let scanner = Scanner::new(dialect::paths());
+fn framing(first: u8, declared: Declared, paths: &UsagePaths) -> Framing {
+    let scanner = Scanner::new(paths.paths());
+    let below_usage = paths.are_below_usage();
     match first {
         // An object or array, or a record of a JSON text sequence.
         b'{' | b'[' | 0x1e => Framing::Json {
@@ -330,8 +345,12 @@ fn framing(first: u8, declared: Declared) -> Framing {
             sequence: declared == Declared::Sequence || first == 0x1e,
         },
         // `data`, `event`, `id`, `retry`, a comment, a byte order mark.
-        b'd' | b'e' | b'i' | b'r' | b':' | 0xef => Framing::Events(Box::new(Events::new(scanner))),
-        _ if declared == Declared::Events => Framing::Events(Box::new(Events::new(scanner))),
+        b'd' | b'e' | b'i' | b'r' | b':' | 0xef => {
+            Framing::Events(Box::new(Events::new(scanner, below_usage)))
+        }
+        _ if declared == Declared::Events => {
+            Framing::Events(Box::new(Events::new(scanner, below_usage)))
+        }
         // The length of a message of less than 16 MiB, which is the most that AWS sends.
         0 => Framing::Messages(Box::new(Messages::new(scanner))),
         _ => Framing::Opaque,

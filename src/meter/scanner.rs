@@ -33,7 +33,7 @@ pub trait Visitor<F> {
     /// It ends; `empty` if there was nothing in it.
     fn close(&mut self, field: F, empty: bool);
     /// A scalar is the value of `field`. What is longer than [`LONGEST`] is cut off there.
-    fn scalar(&mut self, field: F, value: Scalar<'_>);
+    fn scalar(&mut self, field: F, value: &Scalar<'_>);
     /// Whether the bytes of the value of `field` are wanted as they pass, if it is an object, array or string.
     fn wants_bytes(&self, field: F) -> bool;
     /// Bytes of such a value; of a string what is between the quotes, its escapes as they are.
@@ -92,13 +92,13 @@ enum State {
 
 /// What is done with the string at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role<F> {
+enum Role {
     /// Kept: it may turn out to be a key.
     Key,
     /// Kept: it is the value of a field.
-    Value(F),
+    Value,
     /// Kept and passed on: likewise.
-    Recorded(F),
+    Recorded,
     /// Skipped.
     Other,
 }
@@ -121,7 +121,7 @@ struct Level<F> {
 pub struct Scanner<F> {
     paths: Arc<Paths<F>>,
     state: State,
-    role: Role<F>,
+    role: Role,
     levels: [Option<Level<F>>; DEEPEST],
     /// How many of `levels` are in use.
     depth: usize,
@@ -248,7 +248,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
             b'[' => self.open(false, visitor),
             b'}' | b']' => self.close(visitor),
             _ => {
-                let wanted = self.after_colon && self.wanted.field.is_some();
+                let wanted = self.after_colon && self.wanted.is_scalar();
                 if let Some(top) = self.top() {
                     top.empty = false;
                     if wanted {
@@ -278,11 +278,10 @@ impl<F: Copy + PartialEq> Scanner<F> {
         self.state = State::String;
         self.role = if !self.after_colon {
             Role::Key
-        } else if let Some(field) = self.wanted.field {
-            if visitor.wants_bytes(field) {
-                Role::Recorded(field)
-            } else {
-                Role::Value(field)
+        } else if self.wanted.is_scalar() {
+            match self.wanted.field {
+                Some(field) if visitor.wants_bytes(field) => Role::Recorded,
+                _ => Role::Value,
             }
         } else {
             Role::Other
@@ -300,7 +299,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
             if let Some(key) = self.counted() {
                 visitor.content(key, run.len() as u64);
             }
-            if let Role::Recorded(_) = self.role {
+            if let Role::Recorded = self.role {
                 visitor.bytes(run);
             }
             if let [b'"', tail @ ..] = rest {
@@ -342,8 +341,8 @@ impl<F: Copy + PartialEq> Scanner<F> {
                 self.content = ContentKey::of(&text);
                 self.wanted = wanted.unwrap_or_default();
             }
-            Role::Value(field) | Role::Recorded(field) => {
-                visitor.scalar(field, Scalar::Text(text));
+            Role::Value | Role::Recorded => {
+                self.wanted.tell(&Scalar::Text(text), visitor);
                 self.forget();
             }
             Role::Other => self.forget(),
@@ -366,7 +365,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
         if self.role != Role::Other {
             self.text.push_escape(byte);
         }
-        if let Role::Recorded(_) = self.role {
+        if let Role::Recorded = self.role {
             visitor.bytes(&[b'\\', byte]);
         }
         // The four digits that follow a `u` count as text: about the character's size.
@@ -385,9 +384,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
         self.text.push(run);
         if !rest.is_empty() {
             self.state = State::Between;
-            if let Some(field) = self.wanted.field {
-                visitor.scalar(field, Scalar::Literal(self.text.raw()));
-            }
+            self.wanted.tell(&Scalar::Literal(self.text.raw()), visitor);
             self.forget();
         }
         rest
@@ -493,6 +490,19 @@ impl<F: Copy + PartialEq> Scanner<F> {
         }
         if level.document {
             visitor.end(true);
+        }
+    }
+}
+
+impl<F: Copy> Wanted<F> {
+    /// Whether it has a meaning as a scalar.
+    fn is_scalar(&self) -> bool {
+        self.field.is_some() || self.also.is_some()
+    }
+
+    fn tell(&self, value: &Scalar<'_>, visitor: &mut impl Visitor<F>) {
+        for field in [self.field, self.also].into_iter().flatten() {
+            visitor.scalar(field, value);
         }
     }
 }

@@ -47,9 +47,9 @@ impl Visitor<usize> for Finds {
     fn close(&mut self, field: usize, empty: bool) {
         self.found.push((field, format!("container {empty}")));
     }
-    fn scalar(&mut self, field: usize, value: Scalar<'_>) {
+    fn scalar(&mut self, field: usize, value: &Scalar<'_>) {
         let text = match value {
-            Scalar::Text(text) => format!("{:?}", String::from_utf8_lossy(&text)),
+            Scalar::Text(text) => format!("{:?}", String::from_utf8_lossy(text)),
             Scalar::Literal(text) => String::from_utf8_lossy(text).into_owned(),
         };
         self.found.push((field, text));
