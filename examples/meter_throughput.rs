@@ -7,7 +7,7 @@
 use std::{hint::black_box, time::Instant};
 
 use tollgate::meter::{
-    Meter, ResponseHead, dialect, report::Report, scanner::Scanner, sse::Events,
+    Meter, ResponseHead, UsagePaths, report::Report, scanner::Scanner, sse::Events,
 };
 
 /// The length of the pieces that a response comes in.
@@ -69,7 +69,7 @@ fn meter(content_type: &str, body: &[u8]) -> Option<u64> {
 }
 
 fn scan(body: &[u8]) -> Option<u64> {
-    let mut events = Events::new(Scanner::new(dialect::paths()));
+    let mut events = Events::new(Scanner::new(UsagePaths::default().paths()), true);
     let mut report = Report::default();
     for piece in body.chunks(PIECE) {
         events.scan(piece, &mut report);

@@ -1,11 +1,12 @@
 //! Reads the tokens that a response used, as its bytes pass.
 //!
 //! ```text
-//! bytes ──► framing ────────► scanner ──► report ──► usage
-//!           (sse,             (paths)     (dialect)
-//!            event_stream)
+//! bytes ──► coding ──► framing ────────► scanner ──► report ──► usage
+//!                      (sse,             (paths)     (dialect)
+//!                       event_stream)
 //! ```
 //!
+//! * The **[`coding`]** is undone beside the response, which goes on as it came.
 //! * The **framing** splits the body into documents: server-sent events have one an event ([`sse`]), AWS
 //!   event streams one a message ([`event_stream`]); anything else that begins like JSON is a sequence of
 //!   values (JSON, NDJSON), and of an array at the root each object is one. The first byte decides rather
@@ -21,6 +22,7 @@
 // The names of providers are no code.
 #![allow(clippy::doc_markdown)]
 
+pub mod coding;
 pub mod dialect;
 pub mod event_stream;
 pub mod number;
@@ -34,8 +36,10 @@ pub mod withhold;
 #[cfg(test)]
 mod tests;
 
+pub use dialect::{UsagePathError, UsagePaths};
 pub use usage::Usage;
 
+use coding::{DecodeError, Decoder};
 use event_stream::Messages;
 use report::Report;
 use scanner::Scanner;
@@ -94,6 +98,7 @@ enum Framing {
         declared: Declared,
         /// The last byte of white space.
         space: Option<u8>,
+        paths: UsagePaths,
     },
     /// JSON values; several of them if they are a `sequence`.
     Json {
@@ -143,8 +148,11 @@ impl Declared {
 #[derive(Debug)]
 pub struct Meter {
     completion_path: bool,
+    decoder: Option<Decoder>,
     framing: Framing,
     report: Report,
+    /// How many bytes came that could not be decoded.
+    undecoded: u64,
     finished: bool,
     broken_off: bool,
 }
@@ -153,14 +161,18 @@ impl Meter {
     /// A meter for the body that follows these headers.
     #[must_use]
     pub fn new(response: &ResponseHead<'_>) -> Self {
+        Self::with_paths(response, &UsagePaths::default())
+    }
+
+    /// The same, which also looks for the total where a policy says.
+    #[must_use]
+    pub fn with_paths(response: &ResponseHead<'_>, paths: &UsagePaths) -> Self {
         let success = (200..300).contains(&response.status);
-        let coded = response
-            .content_encoding
-            .is_some_and(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity"));
-        let framing = if success && !coded {
+        let framing = if success {
             Framing::Unknown {
                 declared: Declared::of(response.content_type.unwrap_or_default()),
                 space: None,
+                paths: paths.clone(),
             }
         } else {
             Framing::Opaque
@@ -172,8 +184,13 @@ impl Meter {
         };
         Self {
             completion_path: dialect::is_completion_path(response.path),
+            decoder: response
+                .content_encoding
+                .filter(|_| success)
+                .and_then(Decoder::new),
             framing,
             report,
+            undecoded: 0,
             finished: false,
             broken_off: false,
         }
@@ -181,24 +198,27 @@ impl Meter {
 
     /// Takes the next bytes of the body.
     pub fn push(&mut self, bytes: &[u8]) {
-        if let Framing::Unknown { declared, space } = &mut self.framing {
-            let found = bytes.iter().position(|byte| !byte.is_ascii_whitespace());
-            let Some(first) = found.and_then(|at| bytes.get(at)) else {
-                *space = bytes.last().copied().or(*space);
-                return;
-            };
-            let space = *space;
-            self.framing = framing(*first, *declared);
-            if let (Framing::Events(events), Some(space)) = (&mut self.framing, space) {
-                events.push(&[space], &mut self.report);
-            }
+        let Self {
+            decoder,
+            framing,
+            report,
+            ..
+        } = self;
+        let result = if let Some(decoder) = decoder {
+            decoder.push(bytes, &mut |decoded| framing.push(decoded, report))
+        } else {
+            framing.push(bytes, report);
+            Ok(())
+        };
+        if result.is_err() {
+            self.undecoded = self.undecoded.saturating_add(bytes.len() as u64);
         }
-        match &mut self.framing {
-            Framing::Json { scanner, .. } => scanner.push(bytes, &mut self.report),
-            Framing::Events(events) => events.push(bytes, &mut self.report),
-            Framing::Messages(messages) => messages.push(bytes, &mut self.report),
-            Framing::Unknown { .. } | Framing::Opaque => {}
-        }
+    }
+
+    /// Why the body cannot be read any further, if it is in a coding. What came before counts.
+    #[must_use]
+    pub fn decoding_error(&self) -> Option<DecodeError> {
+        self.decoder.as_ref()?.error()
     }
 
     /// Ends the body. What was cut off counts as far as it was read.
@@ -256,7 +276,8 @@ impl Meter {
         let undecided = match &self.framing {
             Framing::Json { scanner, .. } => self.broken_off || !scanner.is_at_root(),
             Framing::Events(_) | Framing::Messages(_) => true,
-            Framing::Unknown { .. } | Framing::Opaque => false,
+            Framing::Unknown { .. } => self.undecoded > 0,
+            Framing::Opaque => false,
         };
         self.report.is_completion()
             || (self.completion_path
@@ -266,14 +287,15 @@ impl Meter {
     }
 
     /// Bytes of generated text that passed: content, reasoning and arguments of tool calls. Of what was
-    /// skipped it is extrapolated.
+    /// skipped it is extrapolated; of what could not be decoded it is the length.
     #[must_use]
     pub fn output_bytes(&self) -> u64 {
         let counted = self.report.output_bytes();
-        match &self.framing {
+        let passed = match &self.framing {
             Framing::Events(events) => events.output_bytes(counted),
             _ => counted,
-        }
+        };
+        passed.saturating_add(self.undecoded)
     }
 
     /// The provider's own usage object, the last one, as it was written. `None` also where it is larger
@@ -284,9 +306,39 @@ impl Meter {
     }
 }
 
+impl Framing {
+    /// Takes the next bytes of the body, decoded.
+    fn push(&mut self, bytes: &[u8], report: &mut Report) {
+        if let Self::Unknown {
+            declared,
+            space,
+            paths,
+        } = self
+        {
+            let found = bytes.iter().position(|byte| !byte.is_ascii_whitespace());
+            let Some(first) = found.and_then(|at| bytes.get(at)) else {
+                *space = bytes.last().copied().or(*space);
+                return;
+            };
+            let space = *space;
+            *self = framing(*first, *declared, paths);
+            if let (Self::Events(events), Some(space)) = (&mut *self, space) {
+                events.push(&[space], report);
+            }
+        }
+        match self {
+            Self::Json { scanner, .. } => scanner.push(bytes, report),
+            Self::Events(events) => events.push(bytes, report),
+            Self::Messages(messages) => messages.push(bytes, report),
+            Self::Unknown { .. } | Self::Opaque => {}
+        }
+    }
+}
+
 /// The framing of a body by its first byte that is no white space.
-fn framing(first: u8, declared: Declared) -> Framing {
-    let scanner = Scanner::new(dialect::paths());
+fn framing(first: u8, declared: Declared, paths: &UsagePaths) -> Framing {
+    let scanner = Scanner::new(paths.paths());
+    let below_usage = paths.are_below_usage();
     match first {
         // An object or array, or a record of a JSON text sequence.
         b'{' | b'[' | 0x1e => Framing::Json {
@@ -294,8 +346,12 @@ fn framing(first: u8, declared: Declared) -> Framing {
             sequence: declared == Declared::Sequence || first == 0x1e,
         },
         // `data`, `event`, `id`, `retry`, a comment, a byte order mark.
-        b'd' | b'e' | b'i' | b'r' | b':' | 0xef => Framing::Events(Box::new(Events::new(scanner))),
-        _ if declared == Declared::Events => Framing::Events(Box::new(Events::new(scanner))),
+        b'd' | b'e' | b'i' | b'r' | b':' | 0xef => {
+            Framing::Events(Box::new(Events::new(scanner, below_usage)))
+        }
+        _ if declared == Declared::Events => {
+            Framing::Events(Box::new(Events::new(scanner, below_usage)))
+        }
         // The length of a message of less than 16 MiB, which is the most that AWS sends.
         0 => Framing::Messages(Box::new(Messages::new(scanner))),
         _ => Framing::Opaque,

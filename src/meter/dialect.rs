@@ -1,6 +1,6 @@
 //! What the APIs of the providers say where: the one table of all dialects.
 //!
-//! No dialect is chosen beforehand. Their paths do not collide, so one tree of paths ([`paths`]) finds
+//! No dialect is chosen beforehand. Their paths do not collide, so one tree of paths ([`UsagePaths`]) finds
 //! whatever report a body has, and the names inside it tell what a number includes ([`Count`]).
 
 use std::sync::{Arc, LazyLock};
@@ -30,6 +30,8 @@ pub enum Field {
     Error,
     /// A value that only a completion has.
     Completion,
+    /// The total where the policy says that it is, by the place of its pointer among them.
+    Total(u8),
 }
 
 /// Which report counts where a body has several, first to last.
@@ -208,26 +210,92 @@ const FIELDS: &[(&str, Field)] = &[
     ("generated_text", Field::Completion),
 ];
 
-/// All paths that matter in a document.
-#[must_use]
-pub fn paths() -> Arc<Paths<Field>> {
-    static PATHS: LazyLock<Arc<Paths<Field>>> = LazyLock::new(|| {
-        let mut paths = Paths::new();
-        let reports: Vec<_> = REPORTS
-            .iter()
-            .map(|&(path, rank)| (path, Field::Report(rank)))
-            .collect();
-        let counts: Vec<_> = COUNTS
-            .iter()
-            .map(|&(path, count)| (path, Field::Count(count)))
-            .collect();
-        paths.insert_under(&reports, &counts);
-        for &(path, field) in FIELDS {
-            paths.insert(path, field);
+/// The most pointers that a policy may have.
+pub const MOST_POINTERS: usize = 8;
+
+/// All paths that matter in a document: those of the dialects, and those of a policy.
+#[derive(Clone, Debug)]
+pub struct UsagePaths {
+    paths: Arc<Paths<Field>>,
+    below_usage: bool,
+}
+
+/// Why pointers to the total cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UsagePathError {
+    /// It is not a JSON pointer to a value in an object, or goes too deep.
+    #[error("not a JSON pointer to a member of an object: {0:?}")]
+    Invalid(String),
+    /// There are more than [`MOST_POINTERS`].
+    #[error("more than {MOST_POINTERS} pointers")]
+    TooMany,
+}
+
+impl Default for UsagePaths {
+    /// Those of the dialects.
+    fn default() -> Self {
+        static PATHS: LazyLock<Arc<Paths<Field>>> = LazyLock::new(|| Arc::new(dialects()));
+        Self {
+            paths: Arc::clone(&PATHS),
+            below_usage: true,
         }
-        Arc::new(paths)
-    });
-    Arc::clone(&PATHS)
+    }
+}
+
+impl UsagePaths {
+    /// Those of the dialects, and JSON pointers to the total; the first of them that is there gives it.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many pointers, or one is none.
+    pub fn new<'a>(pointers: impl IntoIterator<Item = &'a str>) -> Result<Self, UsagePathError> {
+        let mut paths = dialects();
+        let mut below_usage = true;
+        for (place, pointer) in pointers.into_iter().enumerate() {
+            let place = u8::try_from(place).map_err(|_| UsagePathError::TooMany)?;
+            if usize::from(place) >= MOST_POINTERS {
+                return Err(UsagePathError::TooMany);
+            }
+            if !paths.insert_pointer(pointer, Field::Total(place)) {
+                return Err(UsagePathError::Invalid(pointer.to_owned()));
+            }
+            below_usage &= pointer.contains("usage");
+        }
+        Ok(Self {
+            paths: Arc::new(paths),
+            below_usage,
+        })
+    }
+
+    /// The tree that a scanner needs.
+    #[must_use]
+    pub fn paths(&self) -> Arc<Paths<Field>> {
+        Arc::clone(&self.paths)
+    }
+
+    /// Whether all usage is below keys that contain `usage`.
+    #[must_use]
+    pub fn are_below_usage(&self) -> bool {
+        self.below_usage
+    }
+}
+
+/// The tree of the tables.
+fn dialects() -> Paths<Field> {
+    let mut paths = Paths::new();
+    let reports: Vec<_> = REPORTS
+        .iter()
+        .map(|&(path, rank)| (path, Field::Report(rank)))
+        .collect();
+    let counts: Vec<_> = COUNTS
+        .iter()
+        .map(|&(path, count)| (path, Field::Count(count)))
+        .collect();
+    paths.insert_under(&reports, &counts);
+    for &(path, field) in FIELDS {
+        paths.insert(path, field);
+    }
+    paths
 }
 
 /// What a document is, by what it calls itself.

@@ -319,7 +319,7 @@ impl Visitor<()> for Unwrap<'_> {
     fn begin(&mut self) {}
     fn open(&mut self, (): ()) {}
     fn close(&mut self, (): (), _: bool) {}
-    fn scalar(&mut self, (): (), _: Scalar<'_>) {}
+    fn scalar(&mut self, (): (), _: &Scalar<'_>) {}
     fn content(&mut self, _: ContentKey, _: u64) {}
     fn end(&mut self, _: bool) {}
 

@@ -16,6 +16,8 @@ impl Node {
 pub struct Wanted<F> {
     /// What the value itself means, if anything.
     pub field: Option<F>,
+    /// What else it means, if it is a scalar.
+    pub also: Option<F>,
     /// Where to go on if it is an object.
     pub object: Option<Node>,
     /// Where to go on in the objects of it, if it is an array.
@@ -25,6 +27,7 @@ pub struct Wanted<F> {
 impl<F> Wanted<F> {
     const NOTHING: Self = Self {
         field: None,
+        also: None,
         object: None,
         elements: None,
     };
@@ -47,6 +50,9 @@ pub struct Paths<F> {
 /// The keys of an object, by their length: few of them have the same.
 #[derive(Clone, Debug)]
 struct Edges<F>([Vec<Edge<F>>; LENGTHS]);
+
+/// The most keys that a JSON pointer may have, without indexes.
+const DEEPEST_POINTER: usize = 5;
 
 /// Lengths are told apart up to this many.
 const LENGTHS: usize = 16;
@@ -92,24 +98,56 @@ impl<F: Copy> Paths<F> {
 
     /// Adds a path from the root.
     pub fn insert(&mut self, path: &str, field: F) {
-        if let Some(wanted) = self.edge(Node::ROOT, path) {
+        let keys = path.split('.').map(|key| match key.strip_suffix("[]") {
+            Some(key) => (key.as_bytes(), true),
+            None => (key.as_bytes(), false),
+        });
+        if let Some(wanted) = self.edge(keys) {
             wanted.field = Some(field);
         }
     }
 
     /// Adds the paths of `below` under each of the paths `places`.
     pub fn insert_under(&mut self, places: &[(&str, F)], below: &[(&str, F)]) {
-        let Some(shared) = self.node() else { return };
-        for &(path, field) in below {
-            if let Some(wanted) = self.edge(shared, path) {
-                wanted.field = Some(field);
+        for &(place, field) in places {
+            self.insert(place, field);
+            for &(path, field) in below {
+                self.insert(&format!("{place}.{path}"), field);
             }
         }
-        for &(path, field) in places {
-            if let Some(wanted) = self.edge(Node::ROOT, path) {
-                wanted.field = Some(field);
-                wanted.object = Some(shared);
+    }
+
+    /// Adds the path of a JSON pointer (RFC 6901) to a scalar, which may have another meaning too. An index
+    /// stands for every object of its array.
+    ///
+    /// `false` if it is none, or goes to the document itself, to an element of an array, or too deep.
+    #[must_use]
+    pub fn insert_pointer(&mut self, pointer: &str, field: F) -> bool {
+        let Some(keys) = pointer.strip_prefix('/') else {
+            return false;
+        };
+        let mut path: Vec<(Vec<u8>, bool)> = Vec::new();
+        for key in keys.split('/') {
+            let index = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit());
+            match path.last_mut() {
+                Some((_, array)) if index && !*array => *array = true,
+                _ => path.push((
+                    key.replace("~1", "/").replace("~0", "~").into_bytes(),
+                    false,
+                )),
             }
+        }
+        let to_element = path.last().is_none_or(|(_, array)| *array);
+        if to_element || path.len() > DEEPEST_POINTER {
+            return false;
+        }
+        let keys = path.iter().map(|(key, array)| (key.as_slice(), *array));
+        match self.edge(keys) {
+            Some(wanted) => {
+                wanted.also = Some(field);
+                true
+            }
+            None => false,
         }
     }
 
@@ -125,16 +163,12 @@ impl<F: Copy> Paths<F> {
             .map_or_else(Wanted::default, |edge| edge.wanted)
     }
 
-    /// What is wanted at the end of a path, made where it is missing; `None` if the tree is full.
-    fn edge(&mut self, from: Node, path: &str) -> Option<&mut Wanted<F>> {
-        let mut node = from;
-        let mut keys = path.split('.').peekable();
-        while let Some(key) = keys.next() {
-            let (key, array) = match key.strip_suffix("[]") {
-                Some(key) => (key, true),
-                None => (key, false),
-            };
-            let key = key.as_bytes();
+    /// What is wanted at the end of a path of keys, of which some are arrays; made where it is missing.
+    /// `None` if the tree is full.
+    fn edge<'a>(&mut self, keys: impl Iterator<Item = (&'a [u8], bool)>) -> Option<&mut Wanted<F>> {
+        let mut node = Node::ROOT;
+        let mut keys = keys.peekable();
+        while let Some((key, array)) = keys.next() {
             if keys.peek().is_none() {
                 return self.wanted(node, key);
             }

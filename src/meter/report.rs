@@ -1,7 +1,7 @@
 //! What the documents of one response add up to.
 
 use super::{
-    dialect::{Field, Kind, Rank},
+    dialect::{Field, Kind, MOST_POINTERS, Rank},
     number,
     scanner::{ContentKey, Scalar, Visitor},
     usage::{Count, Counts, Usage},
@@ -115,6 +115,8 @@ pub struct Report {
     withheld: Option<(Document, bool)>,
     withholds: bool,
     reports: Reports,
+    /// The totals that a policy's pointers found.
+    totals: [Option<u64>; MOST_POINTERS],
     raw: Vec<u8>,
     raw_rank: Option<Rank>,
     /// The object being recorded; it becomes `raw` once it counts something.
@@ -144,11 +146,15 @@ impl Report {
     /// The usage reported so far.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.reports
-            .0
-            .iter()
-            .find(|counts| !counts.is_empty())
-            .map(Counts::usage)
+        let reported = self.reports.0.iter().find(|counts| !counts.is_empty());
+        let usage = reported.map(Counts::usage);
+        let Some(total_tokens) = self.totals.iter().find_map(|total| *total) else {
+            return usage;
+        };
+        Some(Usage {
+            total_tokens,
+            ..usage.unwrap_or_default()
+        })
     }
 
     /// The model that the response names.
@@ -253,7 +259,8 @@ impl Report {
         let bare = (!document.not_bare).then_some(&bare);
         for (rank, counts) in document.reports.iter().chain(broken_off).chain(bare) {
             // `metadata` of an OpenAI completion is its caller's, who is not to say what it cost.
-            if !document.foreign && !(*rank == Rank::Passing && document.has_choices) {
+            let foreign = *rank == Rank::Passing && document.has_choices;
+            if !counts.is_empty() && !document.foreign && !foreign {
                 self.reports.add(*rank, counts);
             }
         }
@@ -299,7 +306,8 @@ impl Visitor<Field> for Report {
             | Field::NotBare
             | Field::Model
             | Field::Kind
-            | Field::Done => {}
+            | Field::Done
+            | Field::Total(_) => {}
         }
     }
 
@@ -317,12 +325,12 @@ impl Visitor<Field> for Report {
         }
     }
 
-    fn scalar(&mut self, field: Field, value: Scalar<'_>) {
-        let text = match &value {
+    fn scalar(&mut self, field: Field, value: &Scalar<'_>) {
+        let text = match value {
             Scalar::Text(text) => text.as_ref(),
             Scalar::Literal(literal) => literal,
         };
-        let null = value == Scalar::Literal(b"null");
+        let null = *value == Scalar::Literal(b"null");
         let document = &mut self.document;
         match field {
             Field::Count(count) => {
@@ -335,10 +343,12 @@ impl Visitor<Field> for Report {
             // `"usage": null` after a report: the last of duplicate keys wins.
             Field::Report(rank) => document.forget_report(rank),
             Field::Model => {
+                let known = self.model.as_deref().map(str::as_bytes);
                 if let Scalar::Text(text) = value
                     && !text.is_empty()
+                    && known != Some(text)
                 {
-                    self.model = Some(String::from_utf8_lossy(&text).into_owned());
+                    self.model = Some(String::from_utf8_lossy(text).into_owned());
                 }
             }
             Field::Kind => document.kind(text),
@@ -350,6 +360,12 @@ impl Visitor<Field> for Report {
             Field::Error => document.error |= !null && text != b"false",
             Field::Completion => document.completion |= !null,
             Field::Choices => {}
+            Field::Total(place) => {
+                let found = number::tokens(text);
+                if let Some(total) = self.totals.get_mut(usize::from(place)) {
+                    *total = found.or(*total);
+                }
+            }
         }
     }
 

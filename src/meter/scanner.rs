@@ -10,11 +10,10 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use memchr::memchr2;
-
 use super::paths::{Node, Paths, Wanted};
 
 mod text;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +33,7 @@ pub trait Visitor<F> {
     /// It ends; `empty` if there was nothing in it.
     fn close(&mut self, field: F, empty: bool);
     /// A scalar is the value of `field`. What is longer than [`LONGEST`] is cut off there.
-    fn scalar(&mut self, field: F, value: Scalar<'_>);
+    fn scalar(&mut self, field: F, value: &Scalar<'_>);
     /// Whether the bytes of the value of `field` are wanted as they pass, if it is an object, array or string.
     fn wants_bytes(&self, field: F) -> bool;
     /// Bytes of such a value; of a string what is between the quotes, its escapes as they are.
@@ -93,13 +92,13 @@ enum State {
 
 /// What is done with the string at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role<F> {
+enum Role {
     /// Kept: it may turn out to be a key.
     Key,
     /// Kept: it is the value of a field.
-    Value(F),
+    Value,
     /// Kept and passed on: likewise.
-    Recorded(F),
+    Recorded,
     /// Skipped.
     Other,
 }
@@ -122,7 +121,7 @@ struct Level<F> {
 pub struct Scanner<F> {
     paths: Arc<Paths<F>>,
     state: State,
-    role: Role<F>,
+    role: Role,
     levels: [Option<Level<F>>; DEEPEST],
     /// How many of `levels` are in use.
     depth: usize,
@@ -248,22 +247,25 @@ impl<F: Copy + PartialEq> Scanner<F> {
             b'{' => self.open(true, visitor),
             b'[' => self.open(false, visitor),
             b'}' | b']' => self.close(visitor),
-            _ if self.skipped > 0 => {
-                // Literals and what is between them, such as the numbers of an array.
-                self.after_colon = false;
-                return skip(tail, ENDS_LITERALS);
-            }
             _ => {
+                let wanted = self.after_colon && self.wanted.is_scalar();
                 if let Some(top) = self.top() {
                     top.empty = false;
-                    if self.after_colon && self.wanted.field.is_some() {
+                    if wanted {
                         self.text.clear();
                         self.text.push(&[byte]);
                         self.state = State::Literal;
                         return tail;
                     }
+                    if top.node != Node::NOTHING {
+                        return skip_literal(tail);
+                    }
                 }
-                return skip(tail, ENDS_LITERAL);
+                // Nothing is wanted here: skips literals and what is between them, such as the numbers of an
+                // array.
+                self.after_colon = false;
+                let end = words::structure(tail);
+                return end.and_then(|end| tail.get(end..)).unwrap_or_default();
             }
         }
         tail
@@ -276,11 +278,10 @@ impl<F: Copy + PartialEq> Scanner<F> {
         self.state = State::String;
         self.role = if !self.after_colon {
             Role::Key
-        } else if let Some(field) = self.wanted.field {
-            if visitor.wants_bytes(field) {
-                Role::Recorded(field)
-            } else {
-                Role::Value(field)
+        } else if self.wanted.is_scalar() {
+            match self.wanted.field {
+                Some(field) if visitor.wants_bytes(field) => Role::Recorded,
+                _ => Role::Value,
             }
         } else {
             Role::Other
@@ -289,39 +290,63 @@ impl<F: Copy + PartialEq> Scanner<F> {
     }
 
     fn string<'a>(&mut self, bytes: &'a [u8], visitor: &mut impl Visitor<F>) -> &'a [u8] {
-        let end = quote_or_backslash(bytes);
-        let (run, rest) = bytes
-            .split_at_checked(end.unwrap_or(bytes.len()))
-            .unwrap_or((bytes, &[]));
-        match self.role {
-            Role::Key | Role::Value(_) => self.text.push(run),
-            Role::Recorded(_) => {
-                self.text.push(run);
+        let mut bytes = bytes;
+        loop {
+            let end = words::quote_or_backslash(bytes);
+            let (run, rest) = bytes
+                .split_at_checked(end.unwrap_or(bytes.len()))
+                .unwrap_or((bytes, &[]));
+            if let Some(key) = self.counted() {
+                visitor.content(key, run.len() as u64);
+            }
+            if let Role::Recorded = self.role {
                 visitor.bytes(run);
             }
-            Role::Other => {}
+            if let [b'"', tail @ ..] = rest {
+                self.end_string(run, visitor);
+                return tail;
+            }
+            if self.role != Role::Other {
+                self.text.push(run);
+            }
+            let [b'\\', tail @ ..] = rest else {
+                return rest;
+            };
+            let Some((&escaped, tail)) = tail.split_first() else {
+                self.state = State::Escape;
+                return tail;
+            };
+            self.escape(escaped, visitor);
+            bytes = tail;
         }
-        if let Some(key) = self.counted() {
-            visitor.content(key, run.len() as u64);
-        }
-        let Some((&byte, tail)) = rest.split_first() else {
-            return rest;
-        };
-        if byte == b'\\' {
-            self.text.push_escape(b"\\");
-            self.state = State::Escape;
-            return tail;
-        }
+    }
+
+    /// Ends the string at hand, of which `run` is all or the end.
+    fn end_string(&mut self, run: &[u8], visitor: &mut impl Visitor<F>) {
         self.state = State::Between;
+        let text = if self.text.is_empty() {
+            // It need not be kept first.
+            Cow::Borrowed(run.get(..LONGEST).unwrap_or(run))
+        } else {
+            self.text.push(run);
+            self.text.decoded()
+        };
         match self.role {
-            Role::Key => self.key(),
-            Role::Value(field) | Role::Recorded(field) => {
-                visitor.scalar(field, Scalar::Text(self.text.decoded()));
+            Role::Key => {
+                let node = match self.depth.checked_sub(1) {
+                    Some(at) if self.skipped == 0 => self.levels.get(at).copied().flatten(),
+                    _ => None,
+                };
+                let wanted = node.map(|level| self.paths.find(level.node, &text));
+                self.content = ContentKey::of(&text);
+                self.wanted = wanted.unwrap_or_default();
+            }
+            Role::Value | Role::Recorded => {
+                self.wanted.tell(&Scalar::Text(text), visitor);
                 self.forget();
             }
             Role::Other => self.forget(),
         }
-        tail
     }
 
     /// Whether the string at hand is generated text, and under which key.
@@ -335,14 +360,13 @@ impl<F: Copy + PartialEq> Scanner<F> {
         }
     }
 
+    /// Takes the byte after a backslash.
     fn escape(&mut self, byte: u8, visitor: &mut impl Visitor<F>) {
-        match self.role {
-            Role::Key | Role::Value(_) => self.text.push_escape(&[byte]),
-            Role::Recorded(_) => {
-                self.text.push_escape(&[byte]);
-                visitor.bytes(&[b'\\', byte]);
-            }
-            Role::Other => {}
+        if self.role != Role::Other {
+            self.text.push_escape(byte);
+        }
+        if let Role::Recorded = self.role {
+            visitor.bytes(&[b'\\', byte]);
         }
         // The four digits that follow a `u` count as text: about the character's size.
         if byte != b'u'
@@ -352,25 +376,15 @@ impl<F: Copy + PartialEq> Scanner<F> {
         }
     }
 
-    /// A string ended that is a key, if a colon follows.
-    fn key(&mut self) {
-        let node = self.top().map(|level| level.node);
-        let key = self.text.decoded();
-        self.wanted = node.map_or_else(Wanted::default, |node| self.paths.find(node, &key));
-        self.content = ContentKey::of(&key);
-    }
-
     fn literal<'a>(&mut self, bytes: &'a [u8], visitor: &mut impl Visitor<F>) -> &'a [u8] {
-        let rest = skip(bytes, ENDS_LITERAL);
+        let rest = skip_literal(bytes);
         let run = bytes
             .get(..bytes.len().saturating_sub(rest.len()))
             .unwrap_or_default();
         self.text.push(run);
         if !rest.is_empty() {
             self.state = State::Between;
-            if let Some(field) = self.wanted.field {
-                visitor.scalar(field, Scalar::Literal(self.text.raw()));
-            }
+            self.wanted.tell(&Scalar::Literal(self.text.raw()), visitor);
             self.forget();
         }
         rest
@@ -480,45 +494,26 @@ impl<F: Copy + PartialEq> Scanner<F> {
     }
 }
 
-/// A table of what each byte does.
-type Bytes = [bool; 256];
-
-/// Bytes that end a number or literal.
-const ENDS_LITERAL: &Bytes = &bytes(b"\"{}[]:, \t\r\n");
-/// Bytes that end a run of them.
-const ENDS_LITERALS: &Bytes = &bytes(b"\"{}[]:");
-
-#[expect(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "evaluated by the compiler"
-)]
-const fn bytes(of: &[u8]) -> Bytes {
-    let mut bytes = [false; 256];
-    let mut at = 0;
-    while at < of.len() {
-        bytes[of[at] as usize] = true;
-        at += 1;
+impl<F: Copy> Wanted<F> {
+    /// Whether it has a meaning as a scalar.
+    fn is_scalar(&self) -> bool {
+        self.field.is_some() || self.also.is_some()
     }
-    bytes
+
+    fn tell(&self, value: &Scalar<'_>, visitor: &mut impl Visitor<F>) {
+        for field in [self.field, self.also].into_iter().flatten() {
+            visitor.scalar(field, value);
+        }
+    }
 }
 
-/// What is left from the first of the bytes that `ends` names.
-fn skip<'a>(bytes: &'a [u8], ends: &Bytes) -> &'a [u8] {
-    let end = bytes
-        .iter()
-        .position(|byte| ends.get(usize::from(*byte)).is_some_and(|ends| *ends));
+/// What follows the number or literal that `bytes` begins with.
+fn skip_literal(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|byte| {
+        matches!(
+            byte,
+            b'"' | b',' | b':' | b'{' | b'}' | b'[' | b']' | b' ' | b'\t' | b'\r' | b'\n'
+        )
+    });
     end.and_then(|end| bytes.get(end..)).unwrap_or_default()
-}
-
-/// Where the next quote or backslash is. Most strings are short, so the first bytes are looked at one by
-/// one before a search that pays for longer ones.
-fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
-    const NEAR: usize = 16;
-    let near = bytes.get(..NEAR).unwrap_or(bytes);
-    let found = near.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-    found.or_else(|| {
-        let far = memchr2(b'"', b'\\', bytes.get(NEAR..)?)?;
-        Some(far.saturating_add(NEAR))
-    })
 }

@@ -52,22 +52,23 @@ pub struct Events {
     /// Whether the event at hand has data, and how much of it agrees with [`DONE`].
     has_data: bool,
     done: Option<usize>,
-    /// Whether nothing of the next event has been read.
-    is_between: bool,
     /// How many events have ended.
     ended: u64,
-    /// The length of the event at hand.
+    /// How much of the event at hand has been read.
     length: u64,
     documents_with_output: u64,
     /// The length of all events that had generated text, and of those that were skipped.
     with_output: u64,
     skipped: u64,
+    /// Whether an event that does not mention [`NEEDLE`] cannot matter.
+    may_skip: bool,
 }
 
 impl Events {
-    /// A stream before its first byte.
+    /// A stream before its first byte, whose usage is `below_usage` if all of it is below keys that contain
+    /// [`NEEDLE`].
     #[must_use]
-    pub fn new(scanner: Scanner<Field>) -> Self {
+    pub fn new(scanner: Scanner<Field>, below_usage: bool) -> Self {
         Self {
             scanner,
             line: Line::Start,
@@ -75,19 +76,19 @@ impl Events {
             mark: b"\xef\xbb\xbf",
             has_data: false,
             done: Some(0),
-            is_between: true,
             ended: 0,
             length: 0,
             documents_with_output: 0,
             with_output: 0,
             skipped: 0,
+            may_skip: below_usage,
         }
     }
 
     /// Takes the next bytes, and skips the events among them that cannot matter.
     pub fn push(&mut self, bytes: &[u8], report: &mut Report) {
         let mut rest = bytes;
-        while !rest.is_empty() && (!self.is_between || !may_skip(report)) {
+        while !rest.is_empty() && (self.length > 0 || !self.may_skip || !may_skip(report)) {
             rest = self.scan_event(rest, report);
         }
         let Some((whole, tail)) = last_event(rest) else {
@@ -172,7 +173,14 @@ impl Events {
                 }
                 self.mark = &[];
             }
-            self.is_between = false;
+            // How nearly all lines that matter begin.
+            if self.line == Line::Start
+                && let Some(value) = rest.strip_prefix(b"data: ")
+            {
+                self.begin_data(report);
+                rest = value;
+                continue;
+            }
             rest = match (self.line, byte) {
                 (Line::Data | Line::Other, _) => self.run(rest, report),
                 (_, b'\r' | b'\n') => {
@@ -273,7 +281,6 @@ impl Events {
         }
         self.has_data = false;
         self.done = Some(0);
-        self.is_between = true;
         self.ended = self.ended.saturating_add(1);
     }
 }

@@ -3,6 +3,8 @@ mod dialects;
 mod hostile;
 mod splits;
 
+use std::io::Write as _;
+
 use super::{Meter, ResponseHead, Usage};
 
 /// The head of a successful response with this content type.
@@ -266,4 +268,68 @@ fn a_wrong_content_type_is_looked_through() {
     let mut events = b"data: ".to_vec();
     events.extend_from_slice(json);
     assert_eq!(tokens(&read(JSON, &events)), Some((1, 2, 3)));
+}
+
+/// A body with one of the codings that the tests can make.
+fn coded(coding: &'static str, body: &[u8]) -> (ResponseHead<'static>, Vec<u8>) {
+    let encoded = match coding {
+        "deflate" => miniz_oxide::deflate::compress_to_vec_zlib(body, 6),
+        _ => zstd::encode_all(body, 3).unwrap(),
+    };
+    let head = ResponseHead {
+        content_encoding: Some(coding.as_bytes()),
+        ..head(JSON)
+    };
+    (head, encoded)
+}
+
+#[test]
+fn a_coded_body_is_read_as_it_passes() {
+    let body =
+        br#"{"choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+    for coding in ["deflate", "zstd"] {
+        let (head, encoded) = coded(coding, body);
+        let mut meter = Meter::new(&head);
+        for byte in &encoded {
+            meter.push(&[*byte]);
+        }
+        assert!(meter.is_final(), "{coding}");
+        meter.finish();
+        assert_eq!(tokens(&meter), Some((1, 2, 3)), "{coding}");
+        assert_eq!(meter.output_bytes(), 2);
+        assert_eq!(meter.decoding_error(), None);
+    }
+}
+
+#[test]
+fn a_coding_that_breaks_leaves_an_estimate() {
+    let body = format!(
+        r#"{{"choices":[{{"message":{{"content":"{}"}}}}],"usage":{{"prompt_tokens":1}}}}"#,
+        (0..2_000_u32).map(|n| n.to_string()).collect::<String>()
+    );
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.write_all(&body.as_bytes()[..4_000]).unwrap();
+    encoder.flush().unwrap();
+    let head = ResponseHead {
+        content_encoding: Some(b"zstd"),
+        ..head(JSON)
+    };
+    let mut meter = Meter::new(&head);
+    meter.push(encoder.get_ref());
+    let before = meter.output_bytes();
+    meter.push(&[0xff; 100]);
+    meter.finish();
+    assert!(meter.decoding_error().is_some());
+    assert!(meter.is_completion());
+    assert_eq!(meter.usage(), None);
+    assert!(before > 0 && meter.output_bytes() > before);
+
+    let mut unknown = Meter::new(&ResponseHead {
+        content_encoding: Some(b"compress"),
+        ..head
+    });
+    unknown.push(b"anything");
+    unknown.finish();
+    assert!(unknown.is_completion() && unknown.decoding_error().is_some());
+    assert_eq!(unknown.output_bytes(), 8);
 }

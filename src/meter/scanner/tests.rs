@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{ContentKey, Scalar, Scanner, Visitor};
+use super::{ContentKey, Scalar, Scanner, Visitor, words};
 use crate::meter::paths::Paths;
 
 /// The paths of these tests; a field is the place in this list.
@@ -47,9 +47,9 @@ impl Visitor<usize> for Finds {
     fn close(&mut self, field: usize, empty: bool) {
         self.found.push((field, format!("container {empty}")));
     }
-    fn scalar(&mut self, field: usize, value: Scalar<'_>) {
+    fn scalar(&mut self, field: usize, value: &Scalar<'_>) {
         let text = match value {
-            Scalar::Text(text) => format!("{:?}", String::from_utf8_lossy(&text)),
+            Scalar::Text(text) => format!("{:?}", String::from_utf8_lossy(text)),
             Scalar::Literal(text) => String::from_utf8_lossy(text).into_owned(),
         };
         self.found.push((field, text));
@@ -197,6 +197,22 @@ proptest! {
         prop_assert_eq!(whole.found, pieces.found);
         prop_assert_eq!(whole.content, pieces.content);
         prop_assert_eq!(whole.recorded, pieces.recorded);
+    }
+}
+
+proptest! {
+    #[test]
+    fn bytes_are_found_where_they_are(
+        bytes in proptest::collection::vec(
+            prop_oneof![3 => any::<u8>(), 1 => proptest::sample::select(b"\"\\{}[]:!#;z|".to_vec())],
+            0..100,
+        ),
+        plain in 0_usize..100,
+    ) {
+        let bytes = [vec![b'0'; plain], bytes].concat();
+        let position = |wanted: &[u8]| bytes.iter().position(|byte| wanted.contains(byte));
+        prop_assert_eq!(words::quote_or_backslash(&bytes), position(b"\"\\"));
+        prop_assert_eq!(words::structure(&bytes), position(b"\":{}[]"));
     }
 }
 

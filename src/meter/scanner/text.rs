@@ -36,9 +36,15 @@ impl Text {
         self.length = self.length.saturating_add(taken);
     }
 
-    pub(super) fn push_escape(&mut self, bytes: &[u8]) {
+    /// Takes an escape, of which `byte` follows the backslash.
+    pub(super) fn push_escape(&mut self, byte: u8) {
         self.escaped = true;
-        self.push(bytes);
+        self.push(&[b'\\', byte]);
+    }
+
+    /// Whether nothing has been taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.length == 0
     }
 
     /// The bytes as they were written.

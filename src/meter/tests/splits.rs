@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{JSON, SSE, head};
-use crate::meter::{Meter, Usage, dialect, report::Report, scanner::Scanner, sse::Events};
+use crate::meter::{Meter, Usage, UsagePaths, report::Report, scanner::Scanner, sse::Events};
 
 /// What a meter tells in the end, save what it extrapolates.
 type Outcome = (Option<Usage>, Option<String>, bool, bool, Option<Vec<u8>>);
@@ -36,7 +36,7 @@ fn read_in_pieces(content_type: &str, body: &[u8], cuts: &[usize]) -> Outcome {
 /// The report of an event stream of which every byte was scanned.
 fn scan_all(body: &[u8]) -> (Option<Usage>, Option<Vec<u8>>) {
     let mut report = Report::default();
-    let mut events = Events::new(Scanner::new(dialect::paths()));
+    let mut events = Events::new(Scanner::new(UsagePaths::default().paths()), true);
     events.scan(body, &mut report);
     events.finish(&mut report);
     (report.usage(), report.raw().map(<[u8]>::to_vec))
