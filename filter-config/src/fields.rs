@@ -245,7 +245,11 @@ pub(crate) fn choice<T: Copy>(
     }
     let mut words = String::new();
     for (position, (name, _)) in choices.iter().enumerate() {
-        let separator = if position == 0 { "" } else { " or " };
+        let separator = match position {
+            0 => "",
+            _ if position.saturating_add(1) == choices.len() => " or ",
+            _ => ", ",
+        };
         // Writing into a string cannot fail.
         let _ = write!(words, "{separator}{name:?}");
     }

@@ -45,7 +45,7 @@ pub use expression::{
 pub use fault::{Fault, FaultKind, Faults};
 pub use limit::Limit;
 pub use policy::{Policy, TargetRef};
-pub use rate::Rate;
+pub use rate::{Algorithm, Rate};
 pub use replies::{QuotaHeaders, Replies};
 pub use usage::{IncludeUsage, OnMissing, UsageSettings};
 pub use window::{Window, WindowError};

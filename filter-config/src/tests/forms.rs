@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{long_form, set, tutorial};
 use crate::{
-    AuthSource, Configuration, Expression, FailureMode, IncludeUsage, OnMissing, QuotaHeaders,
-    Replies, Storage, UsageSettings, parse,
+    Algorithm, AuthSource, Configuration, Expression, FailureMode, IncludeUsage, OnMissing,
+    QuotaHeaders, Replies, Storage, UsageSettings, parse,
 };
 
 fn read(document: &Value) -> Configuration {
@@ -162,6 +162,31 @@ fn a_policy_alone_has_the_same_limits_bare_as_defaults_or_as_overrides() {
             assert_eq!(limits(&read(&document)), expected);
         }
     }
+}
+
+#[test]
+fn a_rate_has_the_algorithm_that_it_names_and_else_the_fixed_one() {
+    let rates = json!([
+        { "limit": 1, "window": "7m" },
+        { "limit": 1, "window": "8m", "algorithm": "fixed" },
+        { "limit": 1, "window": "30d", "algorithm": "calendar" },
+        { "limit": 1, "window": "9m", "algorithm": "sliding" },
+        { "limit": 1, "window": "10m", "algorithm": "bucket" }
+    ]);
+    let mut document = tutorial();
+    set(&mut document, "/spec/limits/free/rates", Some(rates));
+    let rates = &read(&document).policies[0].limits[0].rates;
+    let algorithms: Vec<Algorithm> = rates.iter().map(|rate| rate.algorithm).collect();
+    assert_eq!(
+        algorithms,
+        [
+            Algorithm::Fixed,
+            Algorithm::Fixed,
+            Algorithm::Calendar,
+            Algorithm::Sliding,
+            Algorithm::Bucket,
+        ]
+    );
 }
 
 #[test]

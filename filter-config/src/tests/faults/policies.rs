@@ -280,13 +280,18 @@ fn policies_that_are_wrong() {
             ),
             (
                 &format!("{limit}/rates/0/algorithm"),
-                Some(json!("sliding")),
-                "spec.limits.free.rates[0].algorithm: not supported by this version of tollgate",
+                Some(json!("leaky")),
+                "spec.limits.free.rates[0].algorithm: expected \"fixed\", \"calendar\", \"sliding\" or \"bucket\", found \"leaky\"",
             ),
             (
-                &format!("{limit}/rates/0/algorithm"),
-                Some(json!("leaky")),
-                "spec.limits.free.rates[0].algorithm: expected \"fixed\", found \"leaky\"",
+                &format!("{limit}/rates/0"),
+                Some(json!({ "limit": 1, "window": "7m", "algorithm": "calendar" })),
+                "spec.limits.free.rates[0].window: the calendar has no such window, expected one that divides a day such as \"1m\", \"1h\" or \"1d\", or \"1w\", or \"30d\" for a month",
+            ),
+            (
+                &format!("{limit}/rates/1"),
+                Some(json!({ "limit": 1, "window": "1m", "algorithm": "bucket" })),
+                "spec.limits.free.rates[1].window: the window 1m is given already at spec.limits.free.rates[0]",
             ),
             (
                 &format!("{limit}/rates/0/unit"),
