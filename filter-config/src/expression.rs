@@ -39,6 +39,8 @@ pub(crate) enum Role {
     Predicate,
     /// A counter of a limit.
     Counter,
+    /// The amount of a reservation.
+    Amount,
 }
 
 // === impl Expression ===

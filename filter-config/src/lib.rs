@@ -43,7 +43,7 @@ pub use expression::{
     REQUEST_BODY, environment, missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
-pub use limit::Limit;
+pub use limit::{Limit, Reservation};
 pub use policy::{Policy, TargetRef};
 pub use rate::{Algorithm, Rate};
 pub use replies::{QuotaHeaders, Replies};

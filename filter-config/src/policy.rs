@@ -205,13 +205,7 @@ fn target(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<TargetRef
     let name = fields
         .require("name", path, faults)
         .and_then(|json| resource_name(json, &path.field("name"), faults));
-    let section_name = fields.read_or(
-        "sectionName",
-        path,
-        faults,
-        || None,
-        |json, path, faults| resource_name(json, path, faults).map(Some),
-    );
+    let section_name = fields.read_optional("sectionName", path, faults, resource_name);
     Some(TargetRef {
         kind: kind?.to_owned(),
         name: name?,

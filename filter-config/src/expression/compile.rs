@@ -50,10 +50,14 @@ fn check(
         faults: Vec::new(),
     };
     check.visit(root);
-    if role == Role::Predicate
-        && let Some(found) = no_boolean(&root.expr)
-    {
-        check.fault(ExpressionFault::NotBoolean(found));
+    match (role, constant(&root.expr)) {
+        (Role::Predicate, Some(found)) if found != BOOLEAN => {
+            check.fault(ExpressionFault::NotBoolean(found));
+        }
+        (Role::Amount, Some(found)) if found != NUMBER => {
+            check.fault(ExpressionFault::NotAmount(found));
+        }
+        _ => {}
     }
     if check.faults.is_empty() {
         Ok(check.uses.into_iter().collect())
@@ -82,18 +86,21 @@ fn message(text: &str) -> String {
     text.chars().take(MESSAGE).collect()
 }
 
-/// What an expression is if it is a constant, and not a boolean.
-fn no_boolean(expr: &Expr) -> Option<&'static str> {
+const BOOLEAN: &str = "a boolean";
+const NUMBER: &str = "a number";
+
+/// What an expression is if it is a constant.
+fn constant(expr: &Expr) -> Option<&'static str> {
     match expr {
-        Expr::Literal(literal) => match literal {
-            LiteralValue::Boolean(_) => None,
-            LiteralValue::Bytes(_) => Some("bytes"),
-            LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => {
-                Some("a number")
-            }
-            LiteralValue::Null => Some("null"),
-            LiteralValue::String(_) => Some("a string"),
-        },
+        Expr::Literal(literal) => Some(match literal {
+            LiteralValue::Boolean(_) => BOOLEAN,
+            LiteralValue::Bytes(_) => "bytes",
+            LiteralValue::Int(value) if *value.inner() < 0 => "a negative number",
+            LiteralValue::Double(value) if *value.inner() < 0.0 => "a negative number",
+            LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => NUMBER,
+            LiteralValue::Null => "null",
+            LiteralValue::String(_) => "a string",
+        }),
         Expr::List(_) => Some("a list"),
         Expr::Map(_) => Some("a map"),
         _ => None,
@@ -329,6 +336,7 @@ impl<'e> Check<'e> {
         let role = match self.role {
             Role::Predicate => "predicate",
             Role::Counter => "counter",
+            Role::Amount => "reservation",
         };
         self.fault(ExpressionFault::AfterResponse {
             name: name.to_owned(),
