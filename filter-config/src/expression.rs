@@ -11,6 +11,7 @@ mod compile;
 mod environment;
 mod fault;
 mod functions;
+mod literal;
 mod missing;
 mod nesting;
 mod pattern;

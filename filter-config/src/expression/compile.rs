@@ -9,10 +9,10 @@ use cel::common::ast::{
 use cel::{Env, ParseErrors, Program};
 
 use super::attribute::{self, Attribute, Kind};
-use super::environment::{JSON_POINTER, REQUEST_BODY, environment};
+use super::environment::{REQUEST_BODY, environment};
 use super::fault::ExpressionFault;
 use super::functions::{self, Style};
-use super::{Role, nesting, pattern, pointer};
+use super::{Role, literal, nesting};
 use crate::suggestion;
 
 /// Faults told of in one expression.
@@ -351,22 +351,13 @@ impl<'e> Check<'e> {
         {
             let place = self.place(value);
             self.visit(key);
-            return self.descend(&place, literal(&key.expr));
+            return self.descend(&place, text(&key.expr));
         }
-        if name == JSON_POINTER {
-            let text = call.args.last().and_then(|pointer| literal(&pointer.expr));
-            if let Some(text) = text.filter(|text| !pointer::is_pointer(text)) {
-                self.fault(ExpressionFault::Pointer(text.to_owned()));
-            }
-        } else if let ("matches", Some(text)) =
-            (name, call.args.last().and_then(|text| literal(&text.expr)))
-            && let Err(message) = pattern::check(text)
-        {
-            self.fault(ExpressionFault::Pattern {
-                pattern: text.to_owned(),
-                message,
-            });
-        } else if !functions::is_operator(name) {
+        let text = call.args.last().and_then(|argument| text(&argument.expr));
+        if let Some(fault) = text.and_then(|text| literal::check(name, text)) {
+            self.fault(fault);
+        }
+        if !functions::is_operator(name) {
             // `strings.quote(x)` parses as a call of `quote` on the variable `strings`.
             let namespaced = call
                 .target
@@ -424,7 +415,7 @@ impl<'e> Check<'e> {
 }
 
 /// The text of a string literal.
-fn literal(expr: &Expr) -> Option<&str> {
+fn text(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
         _ => None,

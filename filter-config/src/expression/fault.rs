@@ -105,6 +105,11 @@ pub enum ExpressionFault {
         /// What is wrong with it.
         message: String,
     },
+    /// A literal that is no time zone, or the name of one.
+    #[error(
+        "{0:?} is not a time zone that tollgate has, expected \"UTC\" or an offset such as \"+02:00\""
+    )]
+    Zone(String),
     /// A predicate that can never be true or false.
     #[error("a predicate has to be true or false, this is {0}")]
     NotBoolean(&'static str),
