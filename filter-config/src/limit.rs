@@ -42,7 +42,7 @@ pub struct Reservation {
     pub ttl: Option<u64>,
 }
 
-const LIMIT: Schema = Schema {
+pub(crate) const LIMIT: Schema = Schema {
     known: &[
         "rates",
         "when",
@@ -56,19 +56,19 @@ const LIMIT: Schema = Schema {
     planned: &["cost", "budgets", "requests", "onExceeded"],
 };
 
-const RESERVATION: Schema = Schema {
+pub(crate) const RESERVATION: Schema = Schema {
     known: &["amount", "ttl"],
     ignored: &[],
     planned: &[],
 };
 
-const PREDICATE: Schema = Schema {
+pub(crate) const PREDICATE: Schema = Schema {
     known: &["predicate"],
     ignored: &[],
     planned: &[],
 };
 
-const COUNTER: Schema = Schema {
+pub(crate) const COUNTER: Schema = Schema {
     known: &["expression"],
     ignored: &[],
     planned: &[],

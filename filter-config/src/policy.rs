@@ -37,13 +37,13 @@ pub struct TargetRef {
     pub section_name: Option<String>,
 }
 
-const POLICY: Schema = Schema {
+pub(crate) const POLICY: Schema = Schema {
     known: &["apiVersion", "kind", "metadata", "spec"],
     ignored: &["status"],
     planned: &[],
 };
 
-const METADATA: Schema = Schema {
+pub(crate) const METADATA: Schema = Schema {
     known: &["name", "namespace"],
     // What Kubernetes and its tools write there of their own accord.
     ignored: &[
@@ -64,7 +64,7 @@ const METADATA: Schema = Schema {
     planned: &[],
 };
 
-const SPEC: Schema = Schema {
+pub(crate) const SPEC: Schema = Schema {
     known: &[
         "targetRef",
         "limits",
@@ -77,25 +77,25 @@ const SPEC: Schema = Schema {
     planned: &[],
 };
 
-const TARGET: Schema = Schema {
+pub(crate) const TARGET: Schema = Schema {
     known: &["group", "kind", "name", "sectionName"],
     ignored: &[],
     planned: &[],
 };
 
-const RULES: Schema = Schema {
+pub(crate) const RULES: Schema = Schema {
     known: &["strategy", "limits", "when", "dataExtraction"],
     ignored: &[],
     planned: &[],
 };
 
-const DATA_EXTRACTION: Schema = Schema {
+pub(crate) const DATA_EXTRACTION: Schema = Schema {
     known: &["response"],
     ignored: &[],
     planned: &[],
 };
 
-const RESPONSE: Schema = Schema {
+pub(crate) const RESPONSE: Schema = Schema {
     known: &["totalTokens"],
     ignored: &[],
     planned: &[],

@@ -36,7 +36,7 @@ pub enum Algorithm {
     Bucket,
 }
 
-const RATE: Schema = Schema {
+pub(crate) const RATE: Schema = Schema {
     known: &["limit", "window", "algorithm"],
     ignored: &[],
     planned: &[],

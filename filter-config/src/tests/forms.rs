@@ -240,7 +240,7 @@ fn what_a_request_holds_and_for_how_long_can_be_said() {
     for amount in [
         "0",
         "uint(2000)",
-        "llm.estimated_input_tokens + llm.max_output_tokens",
+        "llm.estimated_input_tokens + llm.?max_output_tokens.orValue(1000)",
         "requestBodyJSON('/max_tokens')",
         "request.headers['x-tier'] == 'gold' ? 10000 : 500",
     ] {
