@@ -19,7 +19,7 @@ pub enum AuthSource {
     Header(Vec<(Vec<String>, String)>),
 }
 
-const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     known: &["metadata", "filterState", "header"],
     ignored: &[],
     planned: &[],

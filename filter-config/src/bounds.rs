@@ -44,6 +44,12 @@ pub const REPLY_CONTENT_TYPE_BYTES: usize = 256;
 pub const REPLY_BODY_BYTES: usize = 65_536;
 /// `rates[].limit`: exact as a JSON number whoever wrote it.
 pub const LIMIT: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
+/// `concurrency`: requests in flight.
+pub const CONCURRENCY: RangeInclusive<u64> = 1..=1_000_000;
+/// `alertAt`, in parts per million: more than none of a limit and less than all of it.
+pub const ALERT_AT: RangeInclusive<u32> = 1..=999_999;
+/// `reservation.ttl`, in nanoseconds: from a second to a day.
+pub const RESERVATION_TTL_NANOS: RangeInclusive<u64> = 1_000_000_000..=86_400_000_000_000;
 /// The longest window, a year, in nanoseconds.
 pub const WINDOW_NANOS: u64 = 366 * 24 * 3600 * 1_000_000_000;
 /// Faults told of in one report.

@@ -60,7 +60,7 @@ pub struct RequestBody {
     pub max_bytes: usize,
 }
 
-const LONG_FORM: Schema = Schema {
+pub(crate) const LONG_FORM: Schema = Schema {
     known: &[
         "policies",
         "storage",
@@ -75,13 +75,13 @@ const LONG_FORM: Schema = Schema {
     planned: &["pricing"],
 };
 
-const STORAGE: Schema = Schema {
+pub(crate) const STORAGE: Schema = Schema {
     known: &["type", "maxCounters"],
     ignored: &[],
     planned: &[],
 };
 
-const REQUEST_BODY: Schema = Schema {
+pub(crate) const REQUEST_BODY: Schema = Schema {
     known: &["maxBytes"],
     ignored: &[],
     planned: &[],

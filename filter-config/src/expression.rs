@@ -11,6 +11,7 @@ mod compile;
 mod environment;
 mod fault;
 mod functions;
+mod literal;
 mod missing;
 mod nesting;
 mod pattern;
@@ -39,6 +40,8 @@ pub(crate) enum Role {
     Predicate,
     /// A counter of a limit.
     Counter,
+    /// The amount of a reservation.
+    Amount,
 }
 
 // === impl Expression ===

@@ -94,6 +94,11 @@ pub enum FaultKind {
     /// A window that is none.
     #[error(transparent)]
     Window(#[from] WindowError),
+    /// A window for which the calendar has none of that length.
+    #[error(
+        "the calendar has no such window, expected one that divides a day such as \"1m\", \"1h\" or \"1d\", or \"1w\", or \"30d\" for a month"
+    )]
+    NotInCalendar,
     /// A CEL expression that cannot be used.
     #[error(transparent)]
     Expression(#[from] ExpressionFault),

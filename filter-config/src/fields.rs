@@ -90,6 +90,24 @@ impl<'a> Fields<'a> {
             None => Some(default()),
         }
     }
+
+    /// Reads an optional field with `reader`: its value or none, or nothing after a fault.
+    #[allow(clippy::option_option)]
+    pub(crate) fn read_optional<T>(
+        &self,
+        name: &str,
+        path: &Path<'_>,
+        faults: &mut Faults,
+        reader: impl FnOnce(&'a Json, &Path<'_>, &mut Faults) -> Option<T>,
+    ) -> Option<Option<T>> {
+        self.read_or(
+            name,
+            path,
+            faults,
+            || None,
+            |json, path, faults| reader(json, path, faults).map(Some),
+        )
+    }
 }
 
 // === readers ===
@@ -216,6 +234,27 @@ pub(crate) fn whole(
     }
 }
 
+/// A fraction of one within a range, both in parts per million: `0.8` is 800 000.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Saturates, and is bounded then.
+pub(crate) fn fraction(
+    json: &Json,
+    range: &RangeInclusive<u32>,
+    path: &Path<'_>,
+    faults: &mut Faults,
+) -> Option<u32> {
+    const ONE: f64 = 1_000_000.0;
+    if let Json::Number(value) = json {
+        let parts = (value * ONE).round() as u32;
+        if range.contains(&parts) {
+            return Some(parts);
+        }
+    }
+    let [least, most] = [range.start(), range.end()].map(|parts| f64::from(*parts) / ONE);
+    let bounds = format!("a fraction from {least} to {most}");
+    expected(json, bounds, path, faults);
+    None
+}
+
 /// `true` or `false`.
 pub(crate) fn boolean(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<bool> {
     if let Json::Bool(value) = json {
@@ -245,7 +284,11 @@ pub(crate) fn choice<T: Copy>(
     }
     let mut words = String::new();
     for (position, (name, _)) in choices.iter().enumerate() {
-        let separator = if position == 0 { "" } else { " or " };
+        let separator = match position {
+            0 => "",
+            _ if position.saturating_add(1) == choices.len() => " or ",
+            _ => ", ",
+        };
         // Writing into a string cannot fail.
         let _ = write!(words, "{separator}{name:?}");
     }

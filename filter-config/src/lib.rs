@@ -43,9 +43,9 @@ pub use expression::{
     REQUEST_BODY, environment, missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
-pub use limit::Limit;
+pub use limit::{Limit, Reservation};
 pub use policy::{Policy, TargetRef};
-pub use rate::Rate;
+pub use rate::{Algorithm, Rate};
 pub use replies::{QuotaHeaders, Replies};
 pub use usage::{IncludeUsage, OnMissing, UsageSettings};
 pub use window::{Window, WindowError};

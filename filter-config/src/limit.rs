@@ -1,5 +1,7 @@
 //! The limits of a policy.
 
+use std::str::FromStr as _;
+
 use crate::bounds;
 use crate::expression::{Expression, Role};
 use crate::fault::{FaultKind, Faults};
@@ -7,6 +9,7 @@ use crate::fields::{self, Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
 use crate::rate::{self, Rate};
+use crate::window::{Window, WindowError};
 
 /// A limit: rates for each combination of values of its counters.
 #[derive(Debug)]
@@ -17,32 +20,55 @@ pub struct Limit {
     pub when: Vec<Expression>,
     /// The expressions whose values together are the key that is counted under.
     pub counters: Vec<Expression>,
-    /// The rates, at least one, no two with the same window.
+    /// The rates, no two with the same window; at least one where there is no `concurrency`.
     pub rates: Vec<Rate>,
+    /// The most requests in flight per key, within [`bounds::CONCURRENCY`].
+    pub concurrency: Option<u64>,
+    /// The part of a limit past which its use is told, in parts per million, within
+    /// [`bounds::ALERT_AT`].
+    pub alert_at: Option<u32>,
+    /// Whether the limit counts and reports, and never refuses.
+    pub shadow: bool,
+    /// What a request holds until its usage is known; where the limit does not say, an estimate.
+    pub reservation: Option<Reservation>,
 }
 
-const LIMIT: Schema = Schema {
-    known: &["rates", "when", "counters"],
-    ignored: &[],
-    planned: &[
-        "cost",
-        "budgets",
-        "requests",
+/// What a request holds of a limit until its usage is known.
+#[derive(Debug)]
+pub struct Reservation {
+    /// The number of tokens, an expression over the request; where it is not given, none.
+    pub amount: Option<Expression>,
+    /// For how many nanoseconds it is held at most, within [`bounds::RESERVATION_TTL_NANOS`].
+    pub ttl: Option<u64>,
+}
+
+pub(crate) const LIMIT: Schema = Schema {
+    known: &[
+        "rates",
+        "when",
+        "counters",
         "concurrency",
         "alertAt",
         "shadow",
-        "onExceeded",
         "reservation",
     ],
+    ignored: &[],
+    planned: &["cost", "budgets", "requests", "onExceeded"],
 };
 
-const PREDICATE: Schema = Schema {
+pub(crate) const RESERVATION: Schema = Schema {
+    known: &["amount", "ttl"],
+    ignored: &[],
+    planned: &[],
+};
+
+pub(crate) const PREDICATE: Schema = Schema {
     known: &["predicate"],
     ignored: &[],
     planned: &[],
 };
 
-const COUNTER: Schema = Schema {
+pub(crate) const COUNTER: Schema = Schema {
     known: &["expression"],
     ignored: &[],
     planned: &[],
@@ -72,16 +98,78 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
 
 fn limit(name: &str, json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Limit> {
     let fields = Fields::read(json, path, &LIMIT, faults)?;
-    let rates = fields
-        .require("rates", path, faults)
-        .and_then(|json| rate::read(json, &path.field("rates"), faults));
+    // Requests in flight alone can be what is limited.
+    let rates = match fields.get("concurrency") {
+        Some(_) => fields.read_or("rates", path, faults, Vec::new, rate::read),
+        None => fields
+            .require("rates", path, faults)
+            .and_then(|json| rate::read(json, &path.field("rates"), faults)),
+    };
     let when = fields.read_or("when", path, faults, Vec::new, when);
     let counters = fields.read_or("counters", path, faults, Vec::new, counters);
+    let concurrency = fields.read_optional("concurrency", path, faults, |json, path, faults| {
+        fields::whole(json, &bounds::CONCURRENCY, path, faults)
+    });
+    let alert_at = fields.read_optional("alertAt", path, faults, |json, path, faults| {
+        fields::fraction(json, &bounds::ALERT_AT, path, faults)
+    });
+    let shadow = fields.read_or("shadow", path, faults, || false, fields::boolean);
+    let reservation = fields.read_optional("reservation", path, faults, reservation);
     Some(Limit {
         name: name.to_owned(),
         when: when?,
         counters: counters?,
         rates: rates?,
+        concurrency: concurrency?,
+        alert_at: alert_at?,
+        shadow: shadow?,
+        reservation: reservation?,
+    })
+}
+
+fn reservation(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Reservation> {
+    let fields = Fields::read(json, path, &RESERVATION, faults)?;
+    let amount = fields.read_optional("amount", path, faults, |json, path, faults| {
+        expression(json, Role::Amount, path, faults)
+    });
+    let ttl = fields.read_optional("ttl", path, faults, ttl);
+    Some(Reservation {
+        amount: amount?,
+        ttl: ttl?,
+    })
+}
+
+/// Reads how long a reservation is held: a duration, also as Kuadrant has it, as the CEL expression
+/// `duration("30s")`. Any other expression would be a duration per request, and is refused.
+fn ttl(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<u64> {
+    const EXPECTED: &str = "a duration from \"1s\" to \"24h\"";
+    let Json::String(text) = json else {
+        fields::expected(json, EXPECTED, path, faults);
+        return None;
+    };
+    match Window::from_str(in_call(text).unwrap_or(text)).map(|ttl| ttl.as_nanos()) {
+        Ok(nanos) if bounds::RESERVATION_TTL_NANOS.contains(&nanos) => Some(nanos),
+        Err(error @ (WindowError::NoUnit | WindowError::UnknownUnit)) => {
+            faults.push(path, error);
+            None
+        }
+        _ => {
+            fields::expected(json, EXPECTED, path, faults);
+            None
+        }
+    }
+}
+
+/// The text of the literal in `duration("30s")` or `duration('30s')`.
+fn in_call(text: &str) -> Option<&str> {
+    let literal = text
+        .trim()
+        .strip_prefix("duration(")?
+        .strip_suffix(')')?
+        .trim();
+    ['"', '\''].into_iter().find_map(|quote| {
+        let text = literal.strip_prefix(quote)?;
+        text.strip_suffix(quote)
     })
 }
 
@@ -121,18 +209,24 @@ fn expressions(
 ) -> Vec<Expression> {
     let mut expressions = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
-        let item_path = path.item(position);
-        let path = item_path.field(field);
-        let source = Fields::read(item, &item_path, schema, faults)
-            .and_then(|fields| fields.require(field, &item_path, faults))
-            .and_then(|json| fields::text(json, bounds::EXPRESSION_BYTES, &path, faults));
-        match source.map(|source| Expression::compile(source, role)) {
-            Some(Ok(expression)) => expressions.push(expression),
-            Some(Err(errors)) => errors
-                .into_iter()
-                .for_each(|error| faults.push(&path, error)),
-            None => {}
-        }
+        let path = path.item(position);
+        let json = Fields::read(item, &path, schema, faults)
+            .and_then(|fields| fields.require(field, &path, faults));
+        let path = path.field(field);
+        expressions.extend(json.and_then(|json| expression(json, role, &path, faults)));
     }
     expressions
+}
+
+fn expression(json: &Json, role: Role, path: &Path<'_>, faults: &mut Faults) -> Option<Expression> {
+    let source = fields::text(json, bounds::EXPRESSION_BYTES, path, faults)?;
+    match Expression::compile(source, role) {
+        Ok(expression) => Some(expression),
+        Err(errors) => {
+            for error in errors {
+                faults.push(path, error);
+            }
+            None
+        }
+    }
 }

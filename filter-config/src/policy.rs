@@ -37,13 +37,13 @@ pub struct TargetRef {
     pub section_name: Option<String>,
 }
 
-const POLICY: Schema = Schema {
+pub(crate) const POLICY: Schema = Schema {
     known: &["apiVersion", "kind", "metadata", "spec"],
     ignored: &["status"],
     planned: &[],
 };
 
-const METADATA: Schema = Schema {
+pub(crate) const METADATA: Schema = Schema {
     known: &["name", "namespace"],
     // What Kubernetes and its tools write there of their own accord.
     ignored: &[
@@ -64,7 +64,7 @@ const METADATA: Schema = Schema {
     planned: &[],
 };
 
-const SPEC: Schema = Schema {
+pub(crate) const SPEC: Schema = Schema {
     known: &[
         "targetRef",
         "limits",
@@ -77,25 +77,25 @@ const SPEC: Schema = Schema {
     planned: &[],
 };
 
-const TARGET: Schema = Schema {
+pub(crate) const TARGET: Schema = Schema {
     known: &["group", "kind", "name", "sectionName"],
     ignored: &[],
     planned: &[],
 };
 
-const RULES: Schema = Schema {
+pub(crate) const RULES: Schema = Schema {
     known: &["strategy", "limits", "when", "dataExtraction"],
     ignored: &[],
     planned: &[],
 };
 
-const DATA_EXTRACTION: Schema = Schema {
+pub(crate) const DATA_EXTRACTION: Schema = Schema {
     known: &["response"],
     ignored: &[],
     planned: &[],
 };
 
-const RESPONSE: Schema = Schema {
+pub(crate) const RESPONSE: Schema = Schema {
     known: &["totalTokens"],
     ignored: &[],
     planned: &[],
@@ -205,13 +205,7 @@ fn target(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<TargetRef
     let name = fields
         .require("name", path, faults)
         .and_then(|json| resource_name(json, &path.field("name"), faults));
-    let section_name = fields.read_or(
-        "sectionName",
-        path,
-        faults,
-        || None,
-        |json, path, faults| resource_name(json, path, faults).map(Some),
-    );
+    let section_name = fields.read_optional("sectionName", path, faults, resource_name);
     Some(TargetRef {
         kind: kind?.to_owned(),
         name: name?,

@@ -14,11 +14,29 @@ use crate::window::Window;
 pub struct Rate {
     /// Tokens in a window. Zero admits nobody.
     pub limit: u64,
-    /// The window, which begins with the first request that is counted in it.
+    /// The window.
     pub window: Window,
+    /// When windows begin, and how they follow each other.
+    pub algorithm: Algorithm,
 }
 
-const RATE: Schema = Schema {
+/// When the windows of a rate begin, and how they follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// A window begins with the first request that is counted in it.
+    #[default]
+    Fixed,
+    /// Windows are those of the UTC calendar; only of a length that
+    /// [follows it](Window::follows_calendar).
+    Calendar,
+    /// The window is always the time just past, as two windows in a row tell it: the current one, and
+    /// the one before it by the part that still reaches into the window.
+    Sliding,
+    /// What is used flows off evenly, a limit's worth in a window.
+    Bucket,
+}
+
+pub(crate) const RATE: Schema = Schema {
     known: &["limit", "window", "algorithm"],
     ignored: &[],
     planned: &[],
@@ -57,21 +75,29 @@ fn rate(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Rate> {
     let window = fields
         .require("window", path, faults)
         .and_then(|json| window(json, &path.field("window"), faults));
-    let algorithm = fields.read_or(
-        "algorithm",
-        path,
-        faults,
-        || (),
-        |json, path, faults| {
-            let planned = ["calendar", "sliding", "bucket"];
-            fields::choice(json, &[("fixed", ())], &planned, path, faults)
-        },
-    );
-    algorithm?;
+    let algorithm = fields.read_or("algorithm", path, faults, Algorithm::default, algorithm);
+    if algorithm == Some(Algorithm::Calendar)
+        && window
+            .as_ref()
+            .is_some_and(|window| !window.follows_calendar())
+    {
+        faults.push(&path.field("window"), FaultKind::NotInCalendar);
+    }
     Some(Rate {
         limit: limit?,
         window: window?,
+        algorithm: algorithm?,
     })
+}
+
+fn algorithm(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Algorithm> {
+    let choices = [
+        ("fixed", Algorithm::Fixed),
+        ("calendar", Algorithm::Calendar),
+        ("sliding", Algorithm::Sliding),
+        ("bucket", Algorithm::Bucket),
+    ];
+    fields::choice(json, &choices, &[], path, faults)
 }
 
 fn tokens(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<u64> {

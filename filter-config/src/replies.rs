@@ -30,7 +30,7 @@ pub enum QuotaHeaders {
     Draft03,
 }
 
-const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     known: &["status", "contentType", "body", "headers"],
     ignored: &[],
     planned: &[],

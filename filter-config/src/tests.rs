@@ -3,6 +3,7 @@
 mod faults;
 mod forms;
 mod hostile;
+mod schema;
 
 use serde_json::{Value, json};
 

@@ -42,7 +42,7 @@ pub enum IncludeUsage {
     Never,
 }
 
-const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     known: &["onMissing", "includeUsage", "paths"],
     ignored: &[],
     planned: &[],

@@ -64,6 +64,16 @@ impl Window {
         self.nanos
     }
 
+    /// Whether the UTC calendar has windows of this length: those that divide a day, a week (7 days)
+    /// and a month, for which 30 days stand however long it is.
+    #[must_use]
+    pub fn follows_calendar(&self) -> bool {
+        const DAY: u64 = 86_400_000_000_000;
+        const WEEK: u64 = 7 * DAY;
+        const MONTH: u64 = 30 * DAY;
+        DAY.is_multiple_of(self.nanos) || matches!(self.nanos, WEEK | MONTH)
+    }
+
     /// The length as it was written, such as `1h30m`.
     #[must_use]
     pub fn as_str(&self) -> &str {

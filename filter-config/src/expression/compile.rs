@@ -9,10 +9,10 @@ use cel::common::ast::{
 use cel::{Env, ParseErrors, Program};
 
 use super::attribute::{self, Attribute, Kind};
-use super::environment::{JSON_POINTER, REQUEST_BODY, environment};
+use super::environment::{REQUEST_BODY, environment};
 use super::fault::ExpressionFault;
 use super::functions::{self, Style};
-use super::{Role, nesting, pattern, pointer};
+use super::{Role, literal, nesting};
 use crate::suggestion;
 
 /// Faults told of in one expression.
@@ -50,10 +50,14 @@ fn check(
         faults: Vec::new(),
     };
     check.visit(root);
-    if role == Role::Predicate
-        && let Some(found) = no_boolean(&root.expr)
-    {
-        check.fault(ExpressionFault::NotBoolean(found));
+    match (role, constant(&root.expr)) {
+        (Role::Predicate, Some(found)) if found != BOOLEAN => {
+            check.fault(ExpressionFault::NotBoolean(found));
+        }
+        (Role::Amount, Some(found)) if found != NUMBER => {
+            check.fault(ExpressionFault::NotAmount(found));
+        }
+        _ => {}
     }
     if check.faults.is_empty() {
         Ok(check.uses.into_iter().collect())
@@ -82,18 +86,21 @@ fn message(text: &str) -> String {
     text.chars().take(MESSAGE).collect()
 }
 
-/// What an expression is if it is a constant, and not a boolean.
-fn no_boolean(expr: &Expr) -> Option<&'static str> {
+const BOOLEAN: &str = "a boolean";
+const NUMBER: &str = "a number";
+
+/// What an expression is if it is a constant.
+fn constant(expr: &Expr) -> Option<&'static str> {
     match expr {
-        Expr::Literal(literal) => match literal {
-            LiteralValue::Boolean(_) => None,
-            LiteralValue::Bytes(_) => Some("bytes"),
-            LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => {
-                Some("a number")
-            }
-            LiteralValue::Null => Some("null"),
-            LiteralValue::String(_) => Some("a string"),
-        },
+        Expr::Literal(literal) => Some(match literal {
+            LiteralValue::Boolean(_) => BOOLEAN,
+            LiteralValue::Bytes(_) => "bytes",
+            LiteralValue::Int(value) if *value.inner() < 0 => "a negative number",
+            LiteralValue::Double(value) if *value.inner() < 0.0 => "a negative number",
+            LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => NUMBER,
+            LiteralValue::Null => "null",
+            LiteralValue::String(_) => "a string",
+        }),
         Expr::List(_) => Some("a list"),
         Expr::Map(_) => Some("a map"),
         _ => None,
@@ -329,6 +336,7 @@ impl<'e> Check<'e> {
         let role = match self.role {
             Role::Predicate => "predicate",
             Role::Counter => "counter",
+            Role::Amount => "reservation",
         };
         self.fault(ExpressionFault::AfterResponse {
             name: name.to_owned(),
@@ -343,22 +351,13 @@ impl<'e> Check<'e> {
         {
             let place = self.place(value);
             self.visit(key);
-            return self.descend(&place, literal(&key.expr));
+            return self.descend(&place, text(&key.expr));
         }
-        if name == JSON_POINTER {
-            let text = call.args.last().and_then(|pointer| literal(&pointer.expr));
-            if let Some(text) = text.filter(|text| !pointer::is_pointer(text)) {
-                self.fault(ExpressionFault::Pointer(text.to_owned()));
-            }
-        } else if let ("matches", Some(text)) =
-            (name, call.args.last().and_then(|text| literal(&text.expr)))
-            && let Err(message) = pattern::check(text)
-        {
-            self.fault(ExpressionFault::Pattern {
-                pattern: text.to_owned(),
-                message,
-            });
-        } else if !functions::is_operator(name) {
+        let text = call.args.last().and_then(|argument| text(&argument.expr));
+        if let Some(fault) = text.and_then(|text| literal::check(name, text)) {
+            self.fault(fault);
+        }
+        if !functions::is_operator(name) {
             // `strings.quote(x)` parses as a call of `quote` on the variable `strings`.
             let namespaced = call
                 .target
@@ -416,7 +415,7 @@ impl<'e> Check<'e> {
 }
 
 /// The text of a string literal.
-fn literal(expr: &Expr) -> Option<&str> {
+fn text(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
         _ => None,

@@ -105,7 +105,15 @@ pub enum ExpressionFault {
         /// What is wrong with it.
         message: String,
     },
+    /// A literal that is no time zone, or the name of one.
+    #[error(
+        "{0:?} is not a time zone that tollgate has, expected \"UTC\" or an offset such as \"+02:00\""
+    )]
+    Zone(String),
     /// A predicate that can never be true or false.
     #[error("a predicate has to be true or false, this is {0}")]
     NotBoolean(&'static str),
+    /// An amount that can never be a number of tokens.
+    #[error("an amount has to be a number of tokens, this is {0}")]
+    NotAmount(&'static str),
 }

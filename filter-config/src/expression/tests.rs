@@ -6,6 +6,7 @@ use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, ExecutionError, Value};
 
+use super::functions::FUNCTIONS;
 use super::{
     Attribute, Expression, ExpressionFault, LLM_FIELDS, PROPERTIES, REQUEST_BODY, Role,
     environment, missing,
@@ -227,6 +228,29 @@ fn the_body_is_read_by_pointer() {
         ("requestBodyJSON('/stream') == null", Value::from(true)),
     ] {
         assert_eq!(evaluate(source), Ok(expected), "{source}");
+    }
+}
+
+#[test]
+fn a_time_is_read_in_utc_or_at_an_offset_from_it() {
+    for (zone, expected) in [
+        ("", 22),
+        ("'UTC'", 22),
+        ("''", 22),
+        ("'+02:00'", 0),
+        ("'02:00'", 0),
+        ("'-05:30'", 16),
+        ("'+' + '02:00'", 0),
+    ] {
+        let source = format!("timestamp('2026-01-01T22:15:00Z').getHours({zone})");
+        assert_eq!(evaluate(&source), Ok(Value::from(expected)), "{source}");
+    }
+    for function in FUNCTIONS
+        .iter()
+        .filter(|function| function.name.starts_with("get"))
+    {
+        let source = format!("request.time.{}('Mars/Base') == 1", function.name);
+        assert_eq!(faults(&source).len(), 1, "{source}");
     }
 }
 

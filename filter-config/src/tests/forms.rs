@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{long_form, set, tutorial};
 use crate::{
-    AuthSource, Configuration, Expression, FailureMode, IncludeUsage, OnMissing, QuotaHeaders,
-    Replies, Storage, UsageSettings, parse,
+    Algorithm, AuthSource, Configuration, Expression, FailureMode, IncludeUsage, Limit, OnMissing,
+    QuotaHeaders, Replies, Storage, UsageSettings, parse,
 };
 
 fn read(document: &Value) -> Configuration {
@@ -161,6 +161,101 @@ fn a_policy_alone_has_the_same_limits_bare_as_defaults_or_as_overrides() {
             set(&mut document, &format!("/spec/{section}"), Some(body));
             assert_eq!(limits(&read(&document)), expected);
         }
+    }
+}
+
+#[test]
+fn a_rate_has_the_algorithm_that_it_names_and_else_the_fixed_one() {
+    let rates = json!([
+        { "limit": 1, "window": "7m" },
+        { "limit": 1, "window": "8m", "algorithm": "fixed" },
+        { "limit": 1, "window": "30d", "algorithm": "calendar" },
+        { "limit": 1, "window": "9m", "algorithm": "sliding" },
+        { "limit": 1, "window": "10m", "algorithm": "bucket" }
+    ]);
+    let mut document = tutorial();
+    set(&mut document, "/spec/limits/free/rates", Some(rates));
+    let rates = &read(&document).policies[0].limits[0].rates;
+    let algorithms: Vec<Algorithm> = rates.iter().map(|rate| rate.algorithm).collect();
+    assert_eq!(
+        algorithms,
+        [
+            Algorithm::Fixed,
+            Algorithm::Fixed,
+            Algorithm::Calendar,
+            Algorithm::Sliding,
+            Algorithm::Bucket,
+        ]
+    );
+}
+
+/// The first limit of the tutorial, with some fields changed or taken away.
+fn limit_with(fields: &Value) -> Limit {
+    let mut document = tutorial();
+    for (name, value) in fields.as_object().unwrap() {
+        let value = Some(value.clone()).filter(|value| !value.is_null());
+        set(&mut document, &format!("/spec/limits/free/{name}"), value);
+    }
+    let mut limits = read(&document).policies.remove(0).limits;
+    limits.remove(0)
+}
+
+#[test]
+fn a_limit_has_only_its_rates_where_it_does_not_say_more() {
+    let limit = limit_with(&json!({}));
+    assert_eq!(limit.concurrency, None);
+    assert_eq!(limit.alert_at, None);
+    assert!(!limit.shadow);
+    assert!(limit.reservation.is_none());
+}
+
+#[test]
+fn a_limit_can_bound_the_requests_in_flight_beside_rates_or_alone() {
+    let limit = limit_with(&json!({ "concurrency": 20 }));
+    assert_eq!((limit.concurrency, limit.rates.len()), (Some(20), 1));
+    let limit = limit_with(&json!({ "concurrency": 1_000_000, "rates": null }));
+    assert_eq!((limit.concurrency, limit.rates.len()), (Some(1_000_000), 0));
+}
+
+#[test]
+fn a_limit_can_be_a_shadow_and_can_tell_before_it_is_reached() {
+    let limit = limit_with(&json!({ "shadow": true, "alertAt": 0.8 }));
+    assert!(limit.shadow);
+    assert_eq!(limit.alert_at, Some(800_000));
+    for (value, expected) in [(0.000_001, 1), (0.29, 290_000), (0.999_999, 999_999)] {
+        let limit = limit_with(&json!({ "alertAt": value }));
+        assert_eq!(limit.alert_at, Some(expected), "{value}");
+    }
+}
+
+#[test]
+fn what_a_request_holds_and_for_how_long_can_be_said() {
+    let reservation = |fields: Value| {
+        let limit = limit_with(&json!({ "reservation": fields }));
+        let reservation = limit.reservation.unwrap();
+        let amount = reservation.amount.map(|amount| amount.source().to_owned());
+        (amount, reservation.ttl)
+    };
+    assert_eq!(reservation(json!({})), (None, None));
+    for amount in [
+        "0",
+        "uint(2000)",
+        "llm.estimated_input_tokens + llm.?max_output_tokens.orValue(1000)",
+        "requestBodyJSON('/max_tokens')",
+        "request.headers['x-tier'] == 'gold' ? 10000 : 500",
+    ] {
+        let held = reservation(json!({ "amount": amount }));
+        assert_eq!(held, (Some(amount.to_owned()), None));
+    }
+    for (ttl, seconds) in [
+        ("1s", 1),
+        ("1m30s", 90),
+        ("1d", 86_400),
+        ("duration('30s')", 30),
+        ("duration( \"5m\" )", 300),
+    ] {
+        let nanos = Some(seconds * 1_000_000_000);
+        assert_eq!(reservation(json!({ "ttl": ttl })), (None, nanos), "{ttl}");
     }
 }
 

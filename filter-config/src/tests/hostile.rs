@@ -23,6 +23,10 @@ fn scalar() -> impl Strategy<Value = Value> {
             "deny",
             "local",
             "usage.total_tokens",
+            "llm.model",
+            "calendar",
+            "/usage/total_tokens",
+            "duration('1s')",
             "a.b(",
             "'",
             "((((",
@@ -51,6 +55,16 @@ fn key() -> impl Strategy<Value = String> {
             "replies",
             "metadata",
             "defaults",
+            "dataExtraction",
+            "algorithm",
+            "concurrency",
+            "alertAt",
+            "shadow",
+            "reservation",
+            "amount",
+            "ttl",
+            "usage",
+            "paths",
         ])
         .prop_map(str::to_owned),
     ]
@@ -146,7 +160,7 @@ proptest! {
 
     #[test]
     fn a_right_policy_with_a_predicate_like_one(
-        predicate in "((request|auth|g|size|has|usage|filter_state|'a'|1|\\[|\\]|\\(|\\)|\\.|\\.\\?|path|all|==|&&|,|\\?|:|!|-|\\{|\\}) ?){0,30}",
+        predicate in "((request|auth|llm|model|g|size|has|usage|filter_state|'a'|1|\\[|\\]|\\(|\\)|\\.|\\.\\?|path|all|==|&&|,|\\?|:|!|-|\\{|\\}) ?){0,30}",
     ) {
         let mut document = tutorial();
         super::set(&mut document, "/spec/limits/free/when/0/predicate", Some(predicate.into()));

@@ -73,6 +73,35 @@ fn what_is_no_window_is_refused_with_its_reason() {
     assert_eq!(nanos(&"1s".repeat(1000)), Err(WindowError::Unparsable));
 }
 
+#[test]
+fn the_calendar_has_what_divides_a_day_and_weeks_and_months() {
+    for (text, expected) in [
+        ("1s", true),
+        ("1m", true),
+        ("15m", true),
+        ("0.25h", true),
+        ("1h", true),
+        ("8h", true),
+        ("24h", true),
+        ("1d", true),
+        ("7d", true),
+        ("1w", true),
+        ("30d", true),
+        ("720h", true),
+        ("7s", false),
+        ("7m", false),
+        ("5h", false),
+        ("36h", false),
+        ("2d", false),
+        ("2w", false),
+        ("31d", false),
+        ("365d", false),
+    ] {
+        let window = Window::from_str(text).unwrap();
+        assert_eq!(window.follows_calendar(), expected, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_window_is_the_sum_of_its_parts_and_displays_as_written(

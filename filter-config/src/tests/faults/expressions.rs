@@ -115,6 +115,22 @@ fn expressions_that_cannot_be_used() {
             "requestBodyJSON('model') == 'a'",
             "\"model\" is not a JSON pointer, expected one such as \"/model\"",
         ),
+        (
+            "request.time.getHours('Europe/Berlin') < 8",
+            "\"Europe/Berlin\" is not a time zone that tollgate has, expected \"UTC\" or an offset such as \"+02:00\"",
+        ),
+        (
+            "request.time.getDayOfWeek('CET') == 0",
+            "\"CET\" is not a time zone that tollgate has, expected \"UTC\" or an offset such as \"+02:00\"",
+        ),
+        (
+            "request.time.getMinutes('+24:00') == 0",
+            "\"+24:00\" is not a time zone that tollgate has, expected \"UTC\" or an offset such as \"+02:00\"",
+        ),
+        (
+            "request.path.matches('(')",
+            "\"(\" is not a regular expression: found open group without closing ')'",
+        ),
         ("Account{id: 1}.id == 1", "unknown type \"Account\""),
         (
             "'true'",

@@ -280,13 +280,18 @@ fn policies_that_are_wrong() {
             ),
             (
                 &format!("{limit}/rates/0/algorithm"),
-                Some(json!("sliding")),
-                "spec.limits.free.rates[0].algorithm: not supported by this version of tollgate",
+                Some(json!("leaky")),
+                "spec.limits.free.rates[0].algorithm: expected \"fixed\", \"calendar\", \"sliding\" or \"bucket\", found \"leaky\"",
             ),
             (
-                &format!("{limit}/rates/0/algorithm"),
-                Some(json!("leaky")),
-                "spec.limits.free.rates[0].algorithm: expected \"fixed\", found \"leaky\"",
+                &format!("{limit}/rates/0"),
+                Some(json!({ "limit": 1, "window": "7m", "algorithm": "calendar" })),
+                "spec.limits.free.rates[0].window: the calendar has no such window, expected one that divides a day such as \"1m\", \"1h\" or \"1d\", or \"1w\", or \"30d\" for a month",
+            ),
+            (
+                &format!("{limit}/rates/1"),
+                Some(json!({ "limit": 1, "window": "1m", "algorithm": "bucket" })),
+                "spec.limits.free.rates[1].window: the window 1m is given already at spec.limits.free.rates[0]",
             ),
             (
                 &format!("{limit}/rates/0/unit"),
@@ -350,16 +355,7 @@ fn policies_that_are_wrong() {
             ),
         ],
     );
-    for field in [
-        "cost",
-        "budgets",
-        "requests",
-        "concurrency",
-        "alertAt",
-        "shadow",
-        "onExceeded",
-        "reservation",
-    ] {
+    for field in ["cost", "budgets", "requests", "onExceeded"] {
         let expected =
             format!("spec.limits.free.{field}: not supported by this version of tollgate");
         let pointer = format!("{limit}/{field}");
@@ -368,6 +364,159 @@ fn policies_that_are_wrong() {
             [(pointer.as_str(), Some(json!(1)), expected.as_str())],
         );
     }
+}
+
+#[test]
+fn limits_that_are_wrong_beyond_their_rates() {
+    let policy = tutorial();
+    for (field, value, expected) in [
+        (
+            "concurrency",
+            json!(0),
+            "concurrency: expected a whole number from 1 to 1000000, found 0",
+        ),
+        (
+            "concurrency",
+            json!(1_000_001),
+            "concurrency: expected a whole number from 1 to 1000000, found 1000001",
+        ),
+        (
+            "concurrency",
+            json!("20"),
+            "concurrency: expected a whole number from 1 to 1000000, found \"20\"",
+        ),
+        (
+            "shadow",
+            json!("yes"),
+            "shadow: expected true or false, found \"yes\"",
+        ),
+        (
+            "alertAt",
+            json!(0),
+            "alertAt: expected a fraction from 0.000001 to 0.999999, found 0",
+        ),
+        (
+            "alertAt",
+            json!(1),
+            "alertAt: expected a fraction from 0.000001 to 0.999999, found 1",
+        ),
+        (
+            "alertAt",
+            json!(80),
+            "alertAt: expected a fraction from 0.000001 to 0.999999, found 80",
+        ),
+        (
+            "alertAt",
+            json!(-0.5),
+            "alertAt: expected a fraction from 0.000001 to 0.999999, found -0.5",
+        ),
+        (
+            "alertAt",
+            json!(0.999_999_9),
+            "alertAt: expected a fraction from 0.000001 to 0.999999, found 0.9999999",
+        ),
+        (
+            "alertAt",
+            json!(1e300),
+            &format!(
+                "alertAt: expected a fraction from 0.000001 to 0.999999, found {}",
+                1e300
+            ),
+        ),
+        (
+            "alertAt",
+            json!("80%"),
+            "alertAt: expected a fraction from 0.000001 to 0.999999, found \"80%\"",
+        ),
+        (
+            "reservation",
+            json!(500),
+            "reservation: expected an object, found 500",
+        ),
+        (
+            "reservation",
+            json!({ "tokens": 500 }),
+            "reservation.tokens: unknown field",
+        ),
+        (
+            "reservation",
+            json!({ "amount": 500 }),
+            "reservation.amount: expected a string, found 500",
+        ),
+        (
+            "reservation",
+            json!({ "amount": "'many'" }),
+            "reservation.amount: an amount has to be a number of tokens, this is a string",
+        ),
+        (
+            "reservation",
+            json!({ "amount": "true" }),
+            "reservation.amount: an amount has to be a number of tokens, this is a boolean",
+        ),
+        (
+            "reservation",
+            json!({ "amount": "-1" }),
+            "reservation.amount: an amount has to be a number of tokens, this is a negative number",
+        ),
+        (
+            "reservation",
+            json!({ "amount": "usage.total_tokens" }),
+            "reservation.amount: `usage` is known only after the response; a reservation sees only the request",
+        ),
+        (
+            "reservation",
+            json!({ "amount": "llm.max_tokens", "ttl": "0s" }),
+            "reservation.amount: unknown field \"max_tokens\" of \"llm\"\n\
+             spec.limits.free.reservation.ttl: expected a duration from \"1s\" to \"24h\", found \"0s\"",
+        ),
+        (
+            "reservation",
+            json!({ "ttl": 30 }),
+            "reservation.ttl: expected a duration from \"1s\" to \"24h\", found 30",
+        ),
+        (
+            "reservation",
+            json!({ "ttl": "30" }),
+            "reservation.ttl: a number without a unit, expected one of ns, us, ms, s, m, h, d, w",
+        ),
+        (
+            "reservation",
+            json!({ "ttl": "999ms" }),
+            "reservation.ttl: expected a duration from \"1s\" to \"24h\", found \"999ms\"",
+        ),
+        (
+            "reservation",
+            json!({ "ttl": "25h" }),
+            "reservation.ttl: expected a duration from \"1s\" to \"24h\", found \"25h\"",
+        ),
+        (
+            "reservation",
+            json!({ "ttl": "400d" }),
+            "reservation.ttl: expected a duration from \"1s\" to \"24h\", found \"400d\"",
+        ),
+        (
+            "reservation",
+            json!({ "ttl": "duration(request.headers['x-ttl'])" }),
+            "reservation.ttl: expected a duration from \"1s\" to \"24h\", found \"duration(request.headers['x-ttl'])\"",
+        ),
+    ] {
+        let pointer = format!("/spec/limits/free/{field}");
+        let expected = format!("spec.limits.free.{expected}");
+        refused(
+            &policy,
+            [(pointer.as_str(), Some(value), expected.as_str())],
+        );
+    }
+    let mut document = policy;
+    set(
+        &mut document,
+        "/spec/limits/free",
+        Some(json!({ "concurrency": 4, "rates": [] })),
+    );
+    assert_eq!(
+        refusal(document.to_string().as_bytes()),
+        "spec.limits.free.rates: must not be empty"
+    );
 }
 
 #[test]
