@@ -112,12 +112,12 @@ impl Visitor<Field> for Ask {
 
     fn close(&mut self, _field: Field, _empty: bool) {}
 
-    fn scalar(&mut self, field: Field, value: Scalar<'_>) {
+    fn scalar(&mut self, field: Field, value: &Scalar<'_>) {
         match (field, value) {
             (Field::Model, Scalar::Text(model)) => {
-                self.model = Some(String::from_utf8_lossy(&model).into_owned());
+                self.model = Some(String::from_utf8_lossy(model).into_owned());
             }
-            (Field::Stream, Scalar::Literal(value)) => self.stream = Some(value == b"true"),
+            (Field::Stream, Scalar::Literal(value)) => self.stream = Some(*value == b"true"),
             (Field::StreamOptions, _) => self.stream_options = StreamOptions::WithoutUsage,
             (Field::IncludeUsage, Scalar::Literal(b"true")) => {
                 self.stream_options = StreamOptions::WithUsage;
