@@ -55,7 +55,7 @@ fn refused() -> Vec<(Value, &'static str)> {
             "failureMode: ",
         ),
         (json!([]), "configuration: "),
-        (json!({}), "policies: "),
+        (json!({ "policies": [] }), "policies: "),
     ]
 }
 

@@ -140,7 +140,6 @@ async fn a_completion_without_usage_is_estimated() -> Outcome {
     for protocol in Protocol::ALL {
         let chats = [
             ("json", Chat::default().header("x-mock-no-usage", 1)),
-            ("stream that was not asked", Chat::default().stream(false)),
             (
                 "stream",
                 Chat::default().stream(true).header("x-mock-no-usage", 1),
@@ -160,6 +159,30 @@ async fn a_completion_without_usage_is_estimated() -> Outcome {
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_that_was_not_asked_for_usage_is_exact_and_shows_none() -> Outcome {
+    let metered = Metered::start(each_caller(LIMIT)).await?;
+    for protocol in Protocol::ALL {
+        let client = client(protocol);
+        let chat = Chat::default().stream(false);
+        let direct = chat.send(&client, metered.llm.address()).await?;
+        let direct = direct.bytes().await?;
+        for split in [1_000_000, 7] {
+            let id = format!("{protocol:?}, split {split}");
+            let chat = chat
+                .clone()
+                .header(CALLER, &id)
+                .header("x-mock-split", split);
+            let exchange = metered.exchange(&client, &id, chat).await?;
+            assert_eq!(exchange.body, direct, "{id}");
+            assert_eq!(exchange.entry.tollgate("estimated"), Some("false"), "{id}");
+            assert_eq!(metered.left(&id).await?, LIMIT - 100, "{id}");
+        }
+    }
+    metered.check().await?;
     Ok(())
 }
 
