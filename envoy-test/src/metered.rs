@@ -192,11 +192,14 @@ impl Metered {
             return Err(Error::Crash(line.to_owned()));
         }
         let request = client(Protocol::Http1).get(self.envoy.url("/v1/models"));
-        let status = request.header(CALLER, "nobody").send().await?.status();
-        if status.is_success() {
+        let answer = request.header(CALLER, "nobody").send().await?;
+        if answer.status().is_success() {
             Ok(())
         } else {
-            Err(Error::Crash(format!("the next request got {status}")))
+            Err(Error::Crash(format!(
+                "the next request got {}",
+                answer.status()
+            )))
         }
     }
 }
