@@ -12,6 +12,7 @@ pub mod debian;
 pub mod envoy;
 pub mod filters;
 pub mod llm;
+pub mod metered;
 pub mod ratelimit;
 pub mod tutorial;
 pub mod wait;

@@ -28,6 +28,7 @@ use axum::{
         header::{CONNECTION, CONTENT_TYPE, ETAG, UPGRADE},
     },
     routing::{any, get, post},
+    serve::ListenerExt,
 };
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
@@ -105,6 +106,12 @@ impl Llm {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(async move {
+            // Else a response in several writes waits for the peer's delayed acknowledgement.
+            let listener = listener.tap_io(|connection| {
+                if let Err(error) = connection.set_nodelay(true) {
+                    eprintln!("mock of the LLM APIs: {error}");
+                }
+            });
             if let Err(error) = axum::serve(listener, routes).await {
                 eprintln!("mock of the LLM APIs: {error}");
             }
