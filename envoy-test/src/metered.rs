@@ -178,13 +178,7 @@ impl Metered {
             return Err(Error::Crash(format!("{name}: {value}")));
         }
         let log = self.envoy.logs()?;
-        let signs = [
-            "[critical]",
-            "panicked",
-            "wasm trap",
-            "Function: proxy_",
-            "unreachable",
-        ];
+        let signs = ["panicked", "wasm trap", "Function: proxy_", "unreachable"];
         let line = log
             .lines()
             .find(|line| signs.iter().any(|sign| line.contains(sign)));

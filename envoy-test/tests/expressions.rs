@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// A limit for each predicate, with nothing to spend and not enforced together: which of them hold is read from
-/// the refusals of one Envoy a predicate would be slow, so all stand in one list, each with a header that picks it.
+/// A limit of nothing for each predicate, so that a refusal shows that it holds. One Envoy has them all, and the
+/// header `x-pick` says which is meant.
 fn picked(predicates: &[&str]) -> Value {
     let limits = predicates.iter().enumerate().map(|(index, predicate)| {
         let pick = format!("request.headers['x-pick'] == '{index}'");
@@ -183,7 +183,6 @@ async fn claims_of_every_kind() -> Outcome {
     Ok(())
 }
 
-/// The statuses that callers get whose user id, a counter, is what it should not be.
 #[tokio::test]
 async fn a_counter_that_has_no_value_frees_nobody() -> Outcome {
     let authorino = Authorino::start([
