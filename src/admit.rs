@@ -5,9 +5,9 @@ mod evaluate;
 mod tests;
 
 use crate::attributes::{AttributeError, Attributes};
-use crate::plugin::{Charge, Count, Plugin};
+use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
-use filter_config::{Expression, FailureMode};
+use filter_config::{Expression, FailureMode, Limit};
 
 /// How long a hold lives that nobody releases: the longest exchange allowed, in nanoseconds.
 pub const HOLD_TTL: u64 = 600_000_000_000;
@@ -21,6 +21,8 @@ pub struct Admission {
     pub tickets: Vec<Ticket>,
     /// How each of them stood.
     pub standings: Vec<Standing>,
+    /// A counter that would have refused, were its limit not in shadow.
+    pub shadow_denied: Option<Charge>,
     /// Whether a limit was left out because it could not be evaluated.
     pub failed_open: bool,
 }
@@ -110,60 +112,112 @@ pub enum Look {
 /// out.
 pub fn admit(plugin: &Plugin, attributes: &mut Attributes, look: Look) -> Result<Outcome, Fault> {
     let mut admission = Admission::default();
-    let waits = applicable(plugin, attributes, &mut admission)?;
-    if admission.charges.is_empty() {
+    let mut shadowed = Vec::new();
+    let waits = applicable(plugin, attributes, look, &mut admission, &mut shadowed)?;
+    if admission.charges.is_empty() && shadowed.is_empty() {
         return Ok(if waits {
             Outcome::NeedsBody
         } else {
             Outcome::Admitted(admission)
         });
     }
-    if let Look::Last { expected } = look {
-        for charge in &mut admission.charges {
-            charge.hold = expected;
-        }
-    }
     let now = plugin.host.now()?;
-    let claims = plugin.claims(&admission.charges);
-    let verdict = plugin.storage.admit(
-        &*plugin.host,
-        now,
-        &claims,
-        HOLD_TTL,
-        &mut admission.tickets,
-        &mut admission.standings,
-    );
-    let verdict = match verdict {
-        Ok(verdict) => verdict,
+    let denied = match claim(plugin, now, &mut admission) {
+        Ok(denied) => denied,
         Err(error) => {
             plugin.metrics.count(&*plugin.host, Count::StorageErrors);
             if plugin.configuration.failure_mode == FailureMode::Deny {
                 return Err(error.into());
             }
             admission.failed_open = true;
-            return Ok(Outcome::Admitted(admission));
+            None
         }
     };
-    match verdict {
-        Verdict::Denied { claim, standing } => match admission.charges.get(claim) {
-            Some(&charge) => Ok(Outcome::Denied(Denial {
-                charge,
-                standing,
-                now,
-            })),
-            None => Ok(Outcome::Admitted(admission)),
-        },
-        Verdict::Admitted if waits || look == Look::First => Ok(Outcome::NeedsBody),
-        Verdict::Admitted => Ok(Outcome::Admitted(admission)),
+    if let Some(denial) = denied {
+        return Ok(Outcome::Denied(denial));
     }
+    if waits || look == Look::First {
+        return Ok(Outcome::NeedsBody);
+    }
+    for charge in shadowed {
+        claim_in_shadow(plugin, now, charge, &mut admission);
+    }
+    Ok(Outcome::Admitted(admission))
 }
 
-/// Finds the limits that apply and the counters they count in. Returns whether some cannot be told
-/// before the body is known.
+/// Asks the storage for room at all counters of an admission at once.
+fn claim(
+    plugin: &Plugin,
+    now: u64,
+    admission: &mut Admission,
+) -> Result<Option<Denial>, StorageError> {
+    if admission.charges.is_empty() {
+        return Ok(None);
+    }
+    let claims = plugin.claims(&admission.charges);
+    let verdict = plugin.storage.admit(
+        &*plugin.host,
+        now,
+        &claims,
+        lifetime(plugin, &admission.charges),
+        &mut admission.tickets,
+        &mut admission.standings,
+    )?;
+    let Verdict::Denied { claim, standing } = verdict else {
+        return Ok(None);
+    };
+    Ok(admission.charges.get(claim).map(|&charge| Denial {
+        charge,
+        standing,
+        now,
+    }))
+}
+
+/// Adds a counter to an admission whose limit counts and does not refuse. Where there is no room,
+/// nothing is held.
+fn claim_in_shadow(plugin: &Plugin, now: u64, mut charge: Charge, admission: &mut Admission) {
+    let mut alone = Admission {
+        charges: vec![charge],
+        ..Admission::default()
+    };
+    match claim(plugin, now, &mut alone) {
+        Ok(None) => {}
+        Ok(Some(_)) => {
+            admission.shadow_denied = Some(charge);
+            charge.hold = 0;
+        }
+        Err(_) => {
+            plugin.metrics.count(&*plugin.host, Count::StorageErrors);
+            charge.hold = 0;
+        }
+    }
+    admission.charges.push(charge);
+    let ticket = alone.tickets.first().copied();
+    admission.tickets.push(ticket.unwrap_or_default());
+    let standing = alone.standings.first().copied();
+    admission.standings.push(standing.unwrap_or_default());
+}
+
+/// How long holds live that nobody releases: as long as the longest of the reservations, in
+/// nanoseconds.
+fn lifetime(plugin: &Plugin, charges: &[Charge]) -> u64 {
+    let ttl = |charge: &Charge| {
+        let rate = plugin.rates.get(charge.rate)?;
+        let (_, limit) = plugin.limit_of(rate)?;
+        limit.reservation.as_ref()?.ttl
+    };
+    let longest = charges.iter().map(|charge| ttl(charge).unwrap_or(HOLD_TTL));
+    longest.max().unwrap_or(HOLD_TTL)
+}
+
+/// Finds the limits that apply and the counters they count in, those in shadow apart. Returns
+/// whether some cannot be told before the body is known.
 fn applicable(
     plugin: &Plugin,
     attributes: &mut Attributes,
+    look: Look,
     admission: &mut Admission,
+    shadowed: &mut Vec<Charge>,
 ) -> Result<bool, Fault> {
     let mut undecided = false;
     let mut rates = 0..0_usize;
@@ -177,7 +231,11 @@ fn applicable(
             .map_err(|(index, error)| fault(format!("when[{index}]"), error));
         let in_force = or_open(plugin, admission, in_force)?;
         for limit in &policy.limits {
-            rates = rates.end..rates.end.saturating_add(limit.rates.len());
+            let counted = limit
+                .rates
+                .len()
+                .saturating_add(limit.concurrency.iter().len());
+            rates = rates.end..rates.end.saturating_add(counted);
             if in_force == Holds::No {
                 continue;
             }
@@ -198,17 +256,46 @@ fn applicable(
             let key = key(plugin, attributes, &limit.counters).map_err(|(index, error)| {
                 fault(format!("limits.{}.counters[{index}]", limit.name), error)
             });
-            match or_open(plugin, admission, key.map(Some))? {
-                Some(key) => admission.charges.extend(rates.clone().map(|rate| Charge {
-                    rate,
-                    key,
-                    hold: 0,
-                })),
-                None => continue,
+            let Some(key) = or_open(plugin, admission, key.map(Some))? else {
+                continue;
+            };
+            let tokens = expected(plugin, attributes, look, limit)
+                .map_err(|error| fault(format!("limits.{}.reservation.amount", limit.name), error));
+            let tokens = or_open(plugin, admission, tokens)?;
+            let charges = rates.clone().map(|rate| Charge {
+                rate,
+                key,
+                hold: match plugin.rates.get(rate).map(|rate| rate.counts) {
+                    Some(Counts::InFlight) if look != Look::First => 1,
+                    Some(Counts::Tokens(_)) => tokens,
+                    _ => 0,
+                },
+            });
+            if limit.shadow {
+                shadowed.extend(charges);
+            } else {
+                admission.charges.extend(charges);
             }
         }
     }
     Ok(undecided)
+}
+
+/// The tokens that a request is to hold of a limit.
+fn expected(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    look: Look,
+    limit: &Limit,
+) -> Result<u64, EvaluationError> {
+    let Look::Last { expected } = look else {
+        return Ok(0);
+    };
+    let reservation = limit.reservation.as_ref();
+    match reservation.and_then(|reservation| reservation.amount.as_ref()) {
+        Some(amount) => evaluate::tokens(plugin, attributes, amount),
+        None => Ok(expected),
+    }
 }
 
 /// Whether a list of predicates holds.

@@ -181,7 +181,10 @@ impl VariableResolver for Attributes {
             return borrowed(object::at(self.auth.value()?, path));
         }
         match name {
-            "auth" => borrowed(self.auth.value()),
+            // A caller of whom nothing is known has no claims, rather than no `auth`.
+            "auth" => {
+                borrowed(self.auth.value()).or_else(|| Some(CowVal::owned(CelMap::default())))
+            }
             REQUEST_BODY => borrowed(self.body.value()),
             "filter_state" => {
                 let present = self.filter_state.iter().filter_map(|(key, value)| {

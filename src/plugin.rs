@@ -8,6 +8,7 @@ mod tests;
 
 use crate::estimate::Estimates;
 use crate::host::{CREATE, Host, HostError};
+use crate::meter::{UsagePathError, UsagePaths};
 use crate::storage::{self, Algorithm, Claim, Local};
 use announced::Announced;
 use filter_config::{Attribute, Configuration, Faults, Limit, Policy, Storage};
@@ -34,6 +35,8 @@ pub struct Plugin {
     pub storage: Local,
     /// What is learnt of the models.
     pub estimates: Estimates,
+    /// Where responses have their usage.
+    pub usage_paths: UsagePaths,
     /// Whether an expression reads the request's body as JSON.
     pub reads_body: bool,
     /// What Envoy counts for us.
@@ -50,12 +53,23 @@ pub struct Rate {
     pub policy: usize,
     /// Index of the limit in the policy.
     pub limit: usize,
-    /// Index of the rate in the limit.
-    pub rate: usize,
-    /// The most that a window holds, in what the limit counts: tokens.
+    /// What it counts.
+    pub counts: Counts,
+    /// The most that there may be of it: tokens in a window, or requests at once.
     pub max: u64,
+    /// What is used past which it is told; `u64::MAX` for never.
+    pub alert_past: u64,
     /// How its counters are kept.
     pub counted: storage::Rate,
+}
+
+/// What a rate counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// Tokens, in the window of the limit's rate of this index.
+    Tokens(usize),
+    /// Requests in flight.
+    InFlight,
 }
 
 /// One counter that an exchange is charged to.
@@ -75,6 +89,9 @@ pub enum ConfigureError {
     /// The configuration has faults.
     #[error("{0}")]
     Faults(Faults),
+    /// The policies and `usage.paths` have more JSON pointers than can be looked for.
+    #[error("dataExtraction.response.totalTokens, usage.paths: {0}")]
+    UsagePaths(#[from] UsagePathError),
     /// Envoy failed.
     #[error("{0}: {1}")]
     Host(&'static str, HostError),
@@ -100,6 +117,7 @@ impl Plugin {
             rates: rates(&configuration),
             storage: Local::new(max_counters),
             estimates: Estimates::default(),
+            usage_paths: usage_paths(&configuration)?,
             reads_body: reads_body(&configuration),
             announced: RefCell::default(),
             metrics,
@@ -170,40 +188,81 @@ fn reads_body(configuration: &Configuration) -> bool {
     })
 }
 
+/// Where the policies say that responses have their total, those of all of them: an exchange is
+/// metered once.
+fn usage_paths(configuration: &Configuration) -> Result<UsagePaths, UsagePathError> {
+    let totals = configuration
+        .policies
+        .iter()
+        .map(|policy| &policy.total_tokens);
+    let mut pointers: Vec<&str> = Vec::new();
+    for pointer in totals.chain([&configuration.usage.paths]).flatten() {
+        if !pointers.contains(&pointer.as_str()) {
+            pointers.push(pointer);
+        }
+    }
+    if pointers.is_empty() {
+        return Ok(UsagePaths::default());
+    }
+    UsagePaths::new(pointers)
+}
+
 /// The rates of a configuration, flat.
 fn rates(configuration: &Configuration) -> Vec<Rate> {
     let mut rates = Vec::new();
     for (policy_index, policy) in configuration.policies.iter().enumerate() {
         for (limit_index, limit) in policy.limits.iter().enumerate() {
-            for (rate_index, rate) in limit.rates.iter().enumerate() {
-                let window = storage::Window {
-                    algorithm: Algorithm::Fixed,
-                    length: rate.window.as_nanos(),
-                };
+            let mut add = |counts, max, window: storage::Window, name: &str| {
                 rates.push(Rate {
                     policy: policy_index,
                     limit: limit_index,
-                    rate: rate_index,
-                    max: rate.limit,
-                    counted: storage::Rate::new(identity(policy, limit, window.length), window),
+                    counts,
+                    max,
+                    alert_past: limit.alert_at.map_or(u64::MAX, |part| parts(max, part)),
+                    counted: storage::Rate::new(identity(policy, limit, name, window), window),
                 });
+            };
+            for (index, rate) in limit.rates.iter().enumerate() {
+                let (algorithm, name) = match rate.algorithm {
+                    filter_config::Algorithm::Fixed => (Algorithm::Fixed, "fixed"),
+                    filter_config::Algorithm::Calendar => (Algorithm::Calendar, "calendar"),
+                    filter_config::Algorithm::Sliding => (Algorithm::Sliding, "sliding"),
+                    filter_config::Algorithm::Bucket => (Algorithm::Bucket, "bucket"),
+                };
+                let length = rate.window.as_nanos();
+                let window = storage::Window { algorithm, length };
+                add(Counts::Tokens(index), rate.limit, window, name);
+            }
+            if let Some(most) = limit.concurrency {
+                // Nothing is ever used of it, only held: the window does not matter.
+                let window = storage::Window {
+                    algorithm: Algorithm::Fixed,
+                    length: 1,
+                };
+                add(Counts::InFlight, most, window, "concurrency");
             }
         }
     }
     rates
 }
 
-/// What a counter is a counter of: with another policy, limit, counter expression or window it
-/// starts anew; with another limit's value, or another `when`, it goes on.
-fn identity(policy: &Policy, limit: &Limit, window: u64) -> u128 {
+/// So many millionths of a number.
+fn parts(number: u64, millionths: u32) -> u64 {
+    let part = u128::from(number).saturating_mul(millionths.into()) / 1_000_000;
+    u64::try_from(part).unwrap_or(u64::MAX)
+}
+
+/// What a counter is a counter of: with another policy, limit, counter expression, algorithm or
+/// window it starts anew; with another limit's value, or another `when`, it goes on.
+fn identity(policy: &Policy, limit: &Limit, counted: &str, window: storage::Window) -> u128 {
     let mut hasher = KeyHasher(SipHasher13::new());
     hasher.value(policy.name.as_bytes());
     hasher.value(limit.name.as_bytes());
     for counter in &limit.counters {
         hasher.value(counter.source().as_bytes());
     }
-    hasher.value(b"fixed");
-    hasher.value(&window.to_le_bytes());
+    hasher.value(counted.as_bytes());
+    hasher.value(&window.length.to_le_bytes());
     hasher.finish()
 }
 

@@ -5,10 +5,9 @@ mod tests;
 
 use crate::admit::Denial;
 use crate::host::{HeaderMap, Host, LocalReply, is_header_value};
-use crate::plugin::{Plugin, Rate};
+use crate::plugin::{Charge, Counts, Plugin, Rate};
 use crate::storage::Standing;
 use filter_config::{Limit, QuotaHeaders};
-use std::fmt::Write;
 
 /// Nanoseconds in a second.
 const SECOND: u64 = 1_000_000_000;
@@ -30,9 +29,15 @@ struct Draft03 {
 impl Draft03 {
     fn new(limit: &Limit, rate: &Rate, standing: &Standing, now: u64) -> Self {
         let max = standing.limit;
-        let window = seconds(rate.counted.window().length);
+        let name = quoted(&limit.name);
         Self {
-            limit: format!("{max}, {max};w={window};name=\"{}\"", quoted(&limit.name)),
+            limit: match rate.counts {
+                Counts::Tokens(_) => {
+                    let window = seconds(rate.counted.window().length);
+                    format!("{max}, {max};w={window};name=\"{name}\"")
+                }
+                Counts::InFlight => format!("{max}, {max};name=\"{name}\""),
+            },
             remaining: standing.remaining().to_string(),
             reset: seconds(standing.resets_at.saturating_sub(now)).to_string(),
         }
@@ -103,44 +108,70 @@ pub fn fail(host: &dyn Host) -> bool {
     host.reply(&reply).is_ok()
 }
 
-/// Adds the quota headers that the configuration asks for to an admitted response: those of the
-/// limit with the least left.
-pub fn annotate(plugin: &Plugin, rates: &[usize], standings: &[Standing], now: u64) {
+/// The header that tells of a limit whose use is past its `alertAt`.
+const ALERT: &str = "x-ratelimit-alert";
+
+/// Adds to an admitted response what its caller is to know: the limits that are nearly used up and,
+/// where the configuration asks for quota headers, those of the limit with the least left.
+pub fn annotate(plugin: &Plugin, charges: &[Charge], standings: &[Standing]) {
+    let counted = charges
+        .iter()
+        .zip(standings)
+        .filter_map(|(charge, standing)| {
+            let rate = plugin.rates.get(charge.rate)?;
+            let (_, limit) = plugin.limit_of(rate)?;
+            matches!(rate.counts, Counts::Tokens(_)).then_some((rate, limit, standing))
+        });
+    let add = |name: &str, value: &[u8]| {
+        // The response is worth more than a header about it.
+        let _ = plugin.host.set_header(HeaderMap::Response, name, value);
+    };
+    let alerts = counted
+        .clone()
+        .filter(|(rate, _, standing)| standing.used >= rate.alert_past);
+    let alerts: Vec<String> = alerts
+        .map(|(_, limit, _)| format!("\"{}\"", quoted(&limit.name)))
+        .collect();
+    if !alerts.is_empty() {
+        add(ALERT, alerts.join(", ").as_bytes());
+    }
     if plugin.configuration.replies.headers != Some(QuotaHeaders::Draft03) {
         return;
     }
-    let tightest = rates
-        .iter()
-        .zip(standings)
-        .min_by_key(|(_, standing)| standing.remaining());
-    let Some((rate, standing)) = tightest else {
+    let Some((rate, limit, standing)) = counted.min_by_key(|(_, _, standing)| standing.remaining())
+    else {
         return;
     };
-    let Some(rate) = plugin.rates.get(*rate) else {
-        return;
-    };
-    let Some((_, limit)) = plugin.limit_of(rate) else {
-        return;
-    };
+    let now = plugin.host.now().unwrap_or_default();
     for (name, value) in Draft03::new(limit, rate, standing, now).pairs() {
-        // The response is worth more than a header about it.
-        let _ = plugin.host.set_header(HeaderMap::Response, name, value);
+        add(name, value);
     }
 }
 
 /// The body of a refusal, in the shape of an `OpenAI` error.
 fn refusal(limit: &Limit, rate: &Rate, plugin: &Plugin, wait: u64) -> String {
-    let window = limit.rates.get(rate.rate).map(|rate| &rate.window);
     let policy = plugin.limit_of(rate).map_or("", |(policy, _)| &policy.name);
-    let mut message = format!(
-        "Token rate limit \"{}\" of policy \"{policy}\" reached: {} tokens",
-        limit.name, rate.max
-    );
-    if let Some(window) = window {
-        let _ = write!(message, " per {window}");
-    }
-    let _ = write!(message, ". Try again in {wait} s.");
-    error_body(&message, "tokens", "rate_limit_exceeded")
+    let Rate { max, .. } = rate;
+    let name = &limit.name;
+    let (message, kind) = match rate.counts {
+        Counts::Tokens(index) => {
+            let per = limit.rates.get(index);
+            let per = per.map_or(String::new(), |rate| format!(" per {}", rate.window));
+            let message = format!(
+                "Token rate limit \"{name}\" of policy \"{policy}\" reached: {max} tokens{per}. \
+                 Try again in {wait} s."
+            );
+            (message, "tokens")
+        }
+        Counts::InFlight => {
+            let message = format!(
+                "Concurrency limit \"{name}\" of policy \"{policy}\" reached: {max} requests at \
+                 once. Try again when one of them is done."
+            );
+            (message, "requests")
+        }
+    };
+    error_body(&message, kind, "rate_limit_exceeded")
 }
 
 /// `{"error": {...}}`, as clients of `OpenAI`'s API read it.

@@ -36,7 +36,10 @@ pub struct Request<'a> {
 #[must_use]
 pub fn reading(plugin: &Plugin, meter: &Meter, request: &Request<'_>) -> Option<Reading> {
     let reported = meter.usage();
-    let is_whole = meter.is_final() || (request.is_complete && reported.is_some());
+    // A report of nothing where something came is none.
+    let is_sensible = |usage: &Usage| usage.total_tokens > 0 || meter.output_bytes() == 0;
+    let is_whole =
+        reported.as_ref().is_some_and(is_sensible) && (request.is_complete || meter.is_final());
     let estimates = plugin.configuration.usage.on_missing == OnMissing::Estimate;
     if is_whole || !meter.is_completion() || !estimates {
         return reported.map(|usage| Reading {

@@ -13,7 +13,7 @@ use crate::attributes::{Attributes, Body, BodyError, Llm};
 use crate::host::{Buffer, Direction, HeaderMap, Headers, LogLevel};
 use crate::meter::withhold::Withhold;
 use crate::meter::{BedrockCounts, Meter, ResponseHead};
-use crate::plugin::{Count, Decision, Plugin};
+use crate::plugin::{Charge, Count, Decision, Plugin};
 use crate::reply;
 use crate::request::{Ask, StreamOptions, include_usage, path};
 use crate::settle::{self, Reading, Request};
@@ -268,8 +268,12 @@ impl Stream {
                 self.decision = Some(match &admission {
                     admission if admission.failed_open => Decision::FailedOpen,
                     admission if admission.charges.is_empty() => Decision::Unmatched,
+                    admission if admission.shadow_denied.is_some() => Decision::ShadowDenied,
                     _ => Decision::Admitted,
                 });
+                if let Some(charge) = admission.shadow_denied {
+                    self.decided_by = self.limit_of(charge);
+                }
                 self.state = if admission.charges.is_empty() {
                     State::Done
                 } else {
@@ -323,12 +327,17 @@ impl Stream {
         }
     }
 
+    /// The policy and limit that a charge is for, by their indices.
+    fn limit_of(&self, charge: Charge) -> Option<(usize, usize)> {
+        let rate = self.plugin.rates.get(charge.rate)?;
+        Some((rate.policy, rate.limit))
+    }
+
     /// Refuses the request because of a limit.
     fn deny(&mut self, denial: &Denial) -> Next {
         self.state = State::Done;
         self.decision = Some(Decision::Denied);
-        let rate = self.plugin.rates.get(denial.charge.rate);
-        self.decided_by = rate.map(|rate| (rate.policy, rate.limit));
+        self.decided_by = self.limit_of(denial.charge);
         observe::log_denial(&self.plugin, denial);
         reply::deny(&self.plugin, denial);
         Next::Pause
@@ -364,15 +373,16 @@ impl Stream {
                 _ => Next::Continue,
             };
         }
-        let rates: Vec<usize> = self.admission.charges.iter().map(|c| c.rate).collect();
-        let now = self.plugin.host.now().unwrap_or_default();
-        reply::annotate(&self.plugin, &rates, &self.admission.standings, now);
+        let Admission {
+            charges, standings, ..
+        } = &self.admission;
+        reply::annotate(&self.plugin, charges, standings);
         if status == 101 {
             self.state = State::Upgraded;
             return Next::Continue;
         }
         self.prepare_to_withhold(&headers);
-        self.state = State::Metering(Box::new(Meter::new(&ResponseHead {
+        let head = ResponseHead {
             status,
             content_type: headers.get("content-type"),
             content_encoding: headers.get("content-encoding"),
@@ -383,7 +393,9 @@ impl Stream {
                 cache_read_input: headers.get("x-amzn-bedrock-cache-read-input-token-count"),
                 cache_write_input: headers.get("x-amzn-bedrock-cache-write-input-token-count"),
             },
-        })));
+        };
+        let meter = Meter::with_paths(&head, &self.plugin.usage_paths);
+        self.state = State::Metering(Box::new(meter));
         if end_of_stream {
             self.on_response_end(true);
         }
@@ -483,6 +495,10 @@ impl Stream {
         if let State::Metering(mut meter) = mem::replace(&mut self.state, State::Done) {
             meter.finish();
             self.model = meter.model().map(str::to_owned);
+            if meter.is_completion() && meter.usage().is_none() {
+                let host = &*self.plugin.host;
+                self.plugin.metrics.count(host, Count::MissingUsage);
+            }
             let reading = settle::reading(&self.plugin, &meter, &self.request(is_complete));
             if let Some(Reading {
                 usage,
@@ -531,6 +547,7 @@ impl Stream {
             let message = format!("{cost} tokens not counted: {error}");
             self.log(LogLevel::Error, &message);
         }
+        observe::log_alerts(&plugin, &self.admission, cost);
         self.reading = reading;
     }
 
@@ -559,7 +576,12 @@ impl Stream {
     /// Whether it was the client who ended the exchange.
     fn client_left(&self) -> bool {
         let details = self.plugin.host.property(&["response", "code_details"]);
-        details.is_ok_and(|details| details.is_some_and(|d| d.starts_with(b"downstream_")))
+        let details = details.ok().flatten().unwrap_or_default();
+        // The codecs tell of resets by the client as `http2.remote_reset`; what an upstream does
+        // begins with `upstream_`.
+        [b"downstream_".as_slice(), b"http1.", b"http2.", b"http3."]
+            .iter()
+            .any(|start| details.starts_with(start))
     }
 
     fn log(&self, level: LogLevel, message: &str) {

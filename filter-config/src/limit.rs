@@ -36,7 +36,7 @@ pub struct Limit {
 /// What a request holds of a limit until its usage is known.
 #[derive(Debug)]
 pub struct Reservation {
-    /// The number of tokens, an expression over the request; where it is not given, none.
+    /// The number of tokens, an expression over the request; where it is not given, the estimate.
     pub amount: Option<Expression>,
     /// For how many nanoseconds it is held at most, within [`bounds::RESERVATION_TTL_NANOS`].
     pub ttl: Option<u64>,

@@ -54,6 +54,31 @@ pub(super) fn counter(
     })
 }
 
+/// The number of tokens that an expression yields: none for less than none, fractions rounded up.
+///
+/// # Errors
+/// [`EvaluationError`] when it yields none.
+pub(super) fn tokens(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    expression: &Expression,
+) -> Result<u64, EvaluationError> {
+    evaluate(plugin, attributes, expression, |value| {
+        if let Some(int) = value.downcast_ref::<CelInt>() {
+            Ok(u64::try_from(*int.inner()).unwrap_or(0))
+        } else if let Some(uint) = value.downcast_ref::<CelUInt>() {
+            Ok(*uint.inner())
+        } else if let Some(double) = value.downcast_ref::<CelDouble>() {
+            // Casts of doubles saturate, and what is no number becomes 0.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let tokens = double.inner().ceil() as u64;
+            Ok(tokens)
+        } else {
+            Err(unexpected("a number", value))
+        }
+    })
+}
+
 fn evaluate<T>(
     plugin: &Plugin,
     attributes: &mut Attributes,

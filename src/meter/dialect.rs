@@ -211,7 +211,7 @@ const FIELDS: &[(&str, Field)] = &[
 ];
 
 /// The most pointers that a policy may have.
-pub const MOST_POINTERS: usize = 8;
+pub const MOST_POINTERS: usize = 32;
 
 /// All paths that matter in a document: those of the dialects, and those of a policy.
 #[derive(Clone, Debug)]

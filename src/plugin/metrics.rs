@@ -6,8 +6,9 @@
 
 use crate::host::{Host, MetricId, MetricKind, Result};
 use crate::meter::Usage;
+use crate::storage::Occupancy;
 use filter_config::Configuration;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// How many models have metrics of their own; the rest is counted as `other`.
 pub const MOST_MODELS: usize = 64;
@@ -19,6 +20,8 @@ pub enum Decision {
     Unmatched,
     /// Every limit that applies has room.
     Admitted,
+    /// A limit in shadow would have refused it.
+    ShadowDenied,
     /// A limit refused it.
     Denied,
     /// Its policy could not be evaluated, and it was refused for that.
@@ -28,9 +31,10 @@ pub enum Decision {
 }
 
 impl Decision {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Unmatched,
         Self::Admitted,
+        Self::ShadowDenied,
         Self::Denied,
         Self::Failed,
         Self::FailedOpen,
@@ -42,6 +46,7 @@ impl Decision {
         match self {
             Self::Unmatched => "unmatched",
             Self::Admitted => "admitted",
+            Self::ShadowDenied => "shadow_denied",
             Self::Denied => "denied",
             Self::Failed => "failed",
             Self::FailedOpen => "failed_open",
@@ -52,7 +57,9 @@ impl Decision {
 /// Events that are counted without tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
-    /// An exchange was charged an estimate, as its completion ended without a usage report.
+    /// A completion ended without a usage report.
+    MissingUsage,
+    /// An exchange was charged an estimate.
     Estimated,
     /// A `when` met a value that was absent or null, and did not hold.
     MissingValues,
@@ -60,22 +67,40 @@ pub enum Count {
     EvaluationErrors,
     /// The storage failed: an admission that could not be decided, or usage that was not counted.
     StorageErrors,
+    /// A page of counters overflowed for the first time.
+    PagesFull,
+    /// A live counter was pushed out of a full page, into what newcomers begin with.
+    CountersPushedOut,
+    /// An update started over because another worker was first.
+    StorageRetries,
+    /// A page of counters could not be read, and was taken as empty.
+    PagesUnreadable,
 }
 
 impl Count {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 9] = [
+        Self::MissingUsage,
         Self::Estimated,
         Self::MissingValues,
         Self::EvaluationErrors,
         Self::StorageErrors,
+        Self::PagesFull,
+        Self::CountersPushedOut,
+        Self::StorageRetries,
+        Self::PagesUnreadable,
     ];
 
     const fn name(self) -> &'static str {
         match self {
+            Self::MissingUsage => "tollgate.missing_usage",
             Self::Estimated => "tollgate.estimated",
             Self::MissingValues => "tollgate.missing_values",
             Self::EvaluationErrors => "tollgate.evaluation_errors",
             Self::StorageErrors => "tollgate.storage_errors",
+            Self::PagesFull => "tollgate.pages_full",
+            Self::CountersPushedOut => "tollgate.counters_pushed_out",
+            Self::StorageRetries => "tollgate.storage_retries",
+            Self::PagesUnreadable => "tollgate.pages_unreadable",
         }
     }
 }
@@ -83,13 +108,23 @@ impl Count {
 /// The kinds of tokens that are counted.
 const TOKENS: [&str; 5] = ["input", "output", "cached", "cache_creation", "reasoning"];
 
+/// The metrics of a limit.
+#[derive(Clone, Copy, Debug)]
+struct OfLimit {
+    denied: MetricId,
+    shadow_denied: MetricId,
+    alerts: MetricId,
+}
+
 /// The metrics, each defined once.
 #[derive(Debug)]
 pub struct Metrics {
     decisions: [MetricId; Decision::ALL.len()],
-    /// Refusals by limit, in the order of the configuration.
-    denied: Vec<Vec<MetricId>>,
+    /// What is told of a limit, by policy and limit, in the order of the configuration.
+    limits: Vec<Vec<OfLimit>>,
     counts: [MetricId; Count::ALL.len()],
+    /// What the storage had met when it was told last.
+    occupancy: Cell<Occupancy>,
     models: RefCell<Vec<(String, [MetricId; TOKENS.len()])>>,
 }
 
@@ -104,21 +139,24 @@ impl Metrics {
         let counter = |name: &str| host.define_metric(MetricKind::Counter, name);
         let mut decisions = [MetricId(0); Decision::ALL.len()];
         for (id, decision) in decisions.iter_mut().zip(Decision::ALL) {
-            if decision != Decision::Denied {
+            if !matches!(decision, Decision::Denied | Decision::ShadowDenied) {
                 *id = counter(&format!("tollgate.requests.decision={}", decision.name()))?;
             }
         }
-        let mut denied = Vec::new();
+        let mut limits = Vec::new();
         for policy in &configuration.policies {
-            let mut limits = Vec::new();
+            let mut of_policy = Vec::new();
             for limit in &policy.limits {
-                limits.push(counter(&format!(
-                    "tollgate.requests.decision=denied.policy={}.limit={}",
-                    tag(&policy.name),
-                    tag(&limit.name)
-                ))?);
+                let tags = format!("policy={}.limit={}", tag(&policy.name), tag(&limit.name));
+                of_policy.push(OfLimit {
+                    denied: counter(&format!("tollgate.requests.decision=denied.{tags}"))?,
+                    shadow_denied: counter(&format!(
+                        "tollgate.requests.decision=shadow_denied.{tags}"
+                    ))?,
+                    alerts: counter(&format!("tollgate.alerts.{tags}"))?,
+                });
             }
-            denied.push(limits);
+            limits.push(of_policy);
         }
         let mut counts = [MetricId(0); Count::ALL.len()];
         for (id, count) in counts.iter_mut().zip(Count::ALL) {
@@ -126,21 +164,48 @@ impl Metrics {
         }
         Ok(Self {
             decisions,
-            denied,
+            limits,
             counts,
+            occupancy: Cell::default(),
             models: RefCell::default(),
         })
     }
 
-    /// Counts an exchange. `limit` is the policy and the limit that refused it, by their indices.
+    /// Counts an exchange. `limit` is the policy and the limit that decided, by their indices.
     pub fn decided(&self, host: &dyn Host, decision: Decision, limit: Option<(usize, usize)>) {
-        let id = match limit {
-            Some((policy, limit)) if decision == Decision::Denied => {
-                self.denied.get(policy).and_then(|limits| limits.get(limit))
-            }
+        let of_limit = limit.and_then(|(policy, limit)| self.limits.get(policy)?.get(limit));
+        let id = match (decision, of_limit) {
+            (Decision::Denied, Some(of_limit)) => Some(&of_limit.denied),
+            (Decision::ShadowDenied, Some(of_limit)) => Some(&of_limit.shadow_denied),
+            (Decision::Denied | Decision::ShadowDenied, None) => None,
             _ => self.decisions.get(decision as usize),
         };
         add(host, id, 1);
+    }
+
+    /// Counts a counter that went past its limit's `alertAt`.
+    pub fn alerted(&self, host: &dyn Host, policy: usize, limit: usize) {
+        let of_limit = self.limits.get(policy).and_then(|limits| limits.get(limit));
+        add(host, of_limit.map(|of_limit| &of_limit.alerts), 1);
+    }
+
+    /// Counts what the storage has met since it was told last.
+    pub fn occupied(&self, host: &dyn Host, now: Occupancy) {
+        let before = self.occupancy.replace(now);
+        if now == before {
+            return;
+        }
+        for (count, now, before) in [
+            (Count::PagesFull, now.pages_full, before.pages_full),
+            (Count::CountersPushedOut, now.pushed_out, before.pushed_out),
+            (Count::StorageRetries, now.retries, before.retries),
+            (Count::PagesUnreadable, now.unreadable, before.unreadable),
+        ] {
+            let more = i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX);
+            if more > 0 {
+                add(host, self.counts.get(count as usize), more);
+            }
+        }
     }
 
     /// Counts an event.

@@ -1,7 +1,7 @@
 //! What is told of an exchange: filter state for access logs, metrics, lines in the log.
 
 use super::Stream;
-use crate::admit::Denial;
+use crate::admit::{Admission, Denial};
 use crate::host::{Host, LogLevel};
 use crate::plugin::{Decision, Plugin};
 
@@ -13,6 +13,7 @@ pub(super) fn observe(stream: &Stream) {
         return;
     };
     plugin.metrics.decided(host, decision, stream.decided_by);
+    plugin.metrics.occupied(host, plugin.storage.occupancy());
     set(host, "tollgate.decision", decision.name().as_bytes());
     if decision == Decision::Unmatched {
         return;
@@ -69,4 +70,31 @@ pub(super) fn log_denial(plugin: &Plugin, denial: &Denial) {
         denial.standing.held,
     );
     plugin.host.log(LogLevel::Info, &message);
+}
+
+/// Tells of counters that this exchange, which cost so much, has brought past their `alertAt`.
+pub(super) fn log_alerts(plugin: &Plugin, admission: &Admission, cost: u64) {
+    let host = &*plugin.host;
+    for (charge, standing) in admission.charges.iter().zip(&admission.standings) {
+        let Some(rate) = plugin.rates.get(charge.rate) else {
+            continue;
+        };
+        let before = standing.used.saturating_sub(cost);
+        if before >= rate.alert_past || standing.used < rate.alert_past {
+            continue;
+        }
+        let Some((policy, limit)) = plugin.limit_of(rate) else {
+            continue;
+        };
+        plugin.metrics.alerted(host, rate.policy, rate.limit);
+        let message = format!(
+            "policy {}: limit {} of counter {:016x} nearly used up: {} of {} tokens",
+            policy.name,
+            limit.name,
+            charge.key >> 64,
+            standing.used,
+            standing.limit,
+        );
+        host.log(LogLevel::Info, &message);
+    }
 }

@@ -158,8 +158,8 @@ fn an_exchange_is_charged_once_however_often_it_ends() {
     envoy.body(&mut stream, &completion(30), true);
     stream.on_response_trailers();
     stream.on_log();
-    assert!(envoy.exchange(0), "30 of 50 are used");
     assert_eq!(envoy.host.metric("tollgate.tokens.kind=output.model=m"), 30);
+    assert!(envoy.exchange(1), "30 of 50 are used");
 }
 
 #[test]
@@ -474,7 +474,11 @@ fn send(envoy: &Envoy, stream: &mut Stream, body: &str) -> Next {
     headers.push(("content-length", &length));
     headers.push(("accept-encoding", "gzip"));
     envoy.host.set_headers(HeaderMap::Request, &headers);
+    let replies = envoy.host.replies.borrow().len();
     stream.on_request_headers(false);
+    if envoy.host.replies.borrow().len() > replies {
+        return Next::Pause;
+    }
     envoy.host.set_buffer(Buffer::RequestBody, body.as_bytes());
     stream.on_request_body(body.len(), true)
 }
@@ -622,4 +626,151 @@ fn a_stream_that_breaks_off_costs_at_least_what_it_reported() {
         Some("100")
     );
     assert_eq!(envoy.state("tollgate.estimated").as_deref(), Some("true"));
+}
+
+#[test]
+fn a_completion_without_a_sensible_report_is_not_free() {
+    for usage in [
+        "",
+        r#","usage":{}"#,
+        r#","usage":null"#,
+        r#","usage":{"prompt_tokens":-9,"completion_tokens":-9,"total_tokens":-9}"#,
+    ] {
+        let envoy = Envoy::new();
+        let mut stream = envoy.stream();
+        send(&envoy, &mut stream, r#"{"messages":[]}"#);
+        stream.on_response_headers(false);
+        let text = "x".repeat(430);
+        let body = format!(
+            r#"{{"object":"chat.completion","choices":[{{"message":{{"content":"{text}"}}}}]{usage}}}"#
+        );
+        envoy.body(&mut stream, &body, true);
+        stream.on_log();
+        assert_eq!(
+            envoy.state("tollgate.output_tokens").as_deref(),
+            Some("100"),
+            "{usage}"
+        );
+        assert_eq!(
+            envoy.state("tollgate.estimated").as_deref(),
+            Some("true"),
+            "{usage}"
+        );
+    }
+}
+
+#[test]
+fn a_limit_in_shadow_counts_and_does_not_refuse() {
+    let envoy = Envoy::with(&configuration(r#", "shadow": true"#, ""));
+    assert!(envoy.exchange(60));
+    assert_eq!(
+        envoy.state("tollgate.decision").as_deref(),
+        Some("admitted")
+    );
+    assert!(envoy.exchange(60));
+    assert_eq!(
+        envoy.state("tollgate.decision").as_deref(),
+        Some("shadow_denied")
+    );
+    assert_eq!(envoy.state("tollgate.limit").as_deref(), Some("free"));
+    let name = "tollgate.requests.decision=shadow_denied.policy=test/llm.limit=free";
+    assert_eq!(envoy.host.metric(name), 1);
+}
+
+#[test]
+fn only_so_many_requests_are_in_flight_at_once() {
+    let envoy = Envoy::with(&configuration(
+        r#", "concurrency": 2, "reservation": { "amount": "0" }"#,
+        "",
+    ));
+    let mut streams: Vec<Stream> = (0..2).map(|_| envoy.stream()).collect();
+    for stream in &mut streams {
+        assert_eq!(send(&envoy, stream, "{}"), Next::Continue);
+    }
+    let mut third = envoy.stream();
+    assert_eq!(send(&envoy, &mut third, "{}"), Next::Pause);
+    third.on_log();
+    let body = envoy.host.replies.borrow().last().unwrap().body.clone();
+    assert!(body.contains("2 requests at once"), "{body}");
+    streams.pop().unwrap().on_log();
+    let mut fourth = envoy.stream();
+    assert_eq!(send(&envoy, &mut fourth, "{}"), Next::Continue);
+    fourth.on_log();
+}
+
+#[test]
+fn a_reservation_is_held_in_place_of_the_estimate() {
+    let spec = r#", "reservation": { "amount": "llm.max_output_tokens / 2", "ttl": "30s" }"#;
+    let envoy = Envoy::with(&configuration(spec, ""));
+    let ask = |max: u64| format!("{{\"max_tokens\":{max}}}");
+    let mut streams: Vec<Stream> = (0..2).map(|_| envoy.stream()).collect();
+    for stream in &mut streams {
+        assert_eq!(
+            send(&envoy, stream, &ask(50)),
+            Next::Continue,
+            "25 of 50 each"
+        );
+    }
+    let mut third = envoy.stream();
+    assert_eq!(send(&envoy, &mut third, &ask(1)), Next::Pause);
+    // Both streams are lost, as when their VM traps: their holds run out.
+    envoy.host.clock.set(1_001 * MINUTE + 1);
+    let mut fourth = envoy.stream();
+    assert_eq!(send(&envoy, &mut fourth, &ask(50)), Next::Continue);
+}
+
+#[test]
+fn callers_and_operators_are_told_of_a_limit_that_is_nearly_used_up() {
+    let envoy = Envoy::with(&configuration(r#", "alertAt": 0.8"#, ""));
+    let told = || {
+        envoy
+            .host
+            .metric("tollgate.alerts.policy=test/llm.limit=free")
+    };
+    envoy.exchange(39);
+    assert_eq!(told(), 0);
+    envoy.exchange(1);
+    assert_eq!(told(), 1, "40 of 50");
+    envoy.exchange(1);
+    assert_eq!(told(), 1, "once");
+    let alert = header(&envoy, HeaderMap::Response, "x-ratelimit-alert");
+    assert_eq!(alert.as_deref(), Some("\"free\""));
+}
+
+#[test]
+fn a_window_may_follow_the_calendar_slide_or_refill() {
+    // Half past a minute.
+    let start = 1_000 * MINUTE + MINUTE / 2;
+    for (algorithm, wait) in [("calendar", "30"), ("sliding", "60"), ("bucket", "14")] {
+        let json = configuration("", "").replace(
+            r#""window": "1m""#,
+            &format!(r#""window": "1m", "algorithm": "{algorithm}""#),
+        );
+        let envoy = Envoy::with(&json);
+        envoy.host.clock.set(start);
+        assert!(envoy.exchange(60));
+        assert!(!envoy.exchange(1));
+        let reply = envoy.host.replies.borrow().last().unwrap().clone();
+        let retry = reply.header("retry-after").unwrap().to_owned();
+        if algorithm != "sliding" {
+            assert_eq!(retry, wait, "{algorithm}");
+        }
+        envoy
+            .host
+            .clock
+            .set(start + retry.parse::<u64>().unwrap() * 1_000_000_000);
+        assert!(envoy.exchange(1), "{algorithm}: when it was told to retry");
+    }
+}
+
+#[test]
+fn a_policy_says_where_the_total_is() {
+    let json = configuration("", r#", "usage": { "paths": ["/meta/spent"] }"#);
+    let envoy = Envoy::with(&json);
+    let mut stream = envoy.stream();
+    stream.on_request_headers(true);
+    stream.on_response_headers(false);
+    envoy.body(&mut stream, r#"{"meta":{"spent":33}}"#, true);
+    stream.on_log();
+    assert_eq!(envoy.state("tollgate.total_tokens").as_deref(), Some("33"));
 }
