@@ -7,7 +7,7 @@
 //!
 //! Most of a long stream of OpenAI's kind need not be scanned. [`Events::push`] scans what is cut off at
 //! both ends of a chunk, the first events of the stream, one now and then and the last whole one of each
-//! chunk, and those that mention [`NEEDLE`]; it skips the rest, which is whole events without a report. The
+//! chunk, and those that mention `usage`; it skips the rest, which is whole events without a report. The
 //! one thing that goes unseen there is a key `usage` spelled with escapes. [`Events::scan`] reads
 //! everything; tests hold the one against the other.
 
@@ -70,7 +70,7 @@ pub struct Events {
 
 impl Events {
     /// A stream before its first byte, whose usage is `below_usage` if all of it is below keys that contain
-    /// [`NEEDLE`].
+    /// `usage`.
     #[must_use]
     pub fn new(scanner: Scanner<Field>, below_usage: bool) -> Self {
         Self {
