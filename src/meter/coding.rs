@@ -1,7 +1,7 @@
 //! Content codings (RFC 9110, section 8.4), undone as the bytes pass.
 //!
 //! The decoded bytes are only read, and the response goes on as it came, so nothing here fails a response:
-//! what is corrupt, unknown, or decodes to far more than came ([`RATIO`]) stops the decoding.
+//! what is corrupt, unknown, or decodes to far more than came (more than a hundred times as much) stops the decoding.
 //! Checksums are not checked: a client will do that, and what was read has been counted by then.
 
 use std::cell::Cell;

@@ -43,8 +43,6 @@ struct Document {
     has_choices: bool,
     no_choices: bool,
     completion: bool,
-    /// Whether its kind says what it is, or its choices do.
-    known: bool,
     /// Whether text that it has elsewhere than in `delta` has come before.
     /// Whether text that it has elsewhere than in `delta` has come before.
     event: bool,
@@ -74,10 +72,7 @@ impl Document {
     fn kind(&mut self, name: &[u8]) {
         let kind = Kind::of(name);
         match kind {
-            Kind::Completion | Kind::Event | Kind::Last => {
-                self.completion = true;
-                self.known = true;
-            }
+            Kind::Completion | Kind::Event | Kind::Last => self.completion = true,
             Kind::Error => self.error = true,
             Kind::Foreign => self.foreign = true,
             Kind::Unknown => {}
@@ -200,8 +195,8 @@ impl Report {
         self.unfinished
     }
 
-    /// Whether the response is of a dialect that reports usage under keys that contain `usage`, and
-    /// nowhere else.
+    /// Whether the response is of a dialect that reports usage under keys that contain `usage`, and whose
+    /// documents are so many and alike that some stand for all.
     #[must_use]
     pub fn is_skippable(&self) -> bool {
         self.skippable
@@ -265,7 +260,7 @@ impl Report {
             }
         }
         self.completion |= document.is_completion();
-        self.skippable = document.known && document.is_completion();
+        self.skippable = document.has_choices && !document.error;
         let output = document.output_bytes();
         self.output_bytes = self.output_bytes.saturating_add(output);
         self.with_output = self.with_output.saturating_add(u64::from(output > 0));
@@ -297,7 +292,6 @@ impl Visitor<Field> for Report {
             Field::Choices => {
                 document.has_choices = true;
                 document.completion = true;
-                document.known = true;
             }
             Field::Completion => document.completion = true,
             Field::Error => document.error = true,

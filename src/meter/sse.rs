@@ -5,9 +5,10 @@
 //! are joined by a newline, and a blank line ends it. Other fields are ignored. Unlike there, an event
 //! that the end of the stream cuts off counts as far as it goes.
 //!
-//! Most of a long stream need not be scanned. [`Events::push`] scans what is cut off at both ends of a
-//! chunk, the first events of the stream, the last whole event of each chunk and those that mention
-//! [`NEEDLE`], and skips the rest, which is whole events without a report. [`Events::scan`] reads
+//! Most of a long stream of OpenAI's kind need not be scanned. [`Events::push`] scans what is cut off at
+//! both ends of a chunk, the first events of the stream, one now and then and the last whole one of each
+//! chunk, and those that mention `usage`; it skips the rest, which is whole events without a report. The
+//! one thing that goes unseen there is a key `usage` spelled with escapes. [`Events::scan`] reads
 //! everything; tests hold the one against the other.
 
 use std::sync::LazyLock;
@@ -20,7 +21,10 @@ use super::{dialect::Field, report::Report, scanner::Scanner};
 const NEEDLE: &[u8] = b"usage";
 
 /// How many events with generated text are read before any event is skipped.
-const READ_FIRST: u64 = 8;
+const READ_FIRST: u64 = 16;
+
+/// After how many bytes that are skipped an event is read.
+const SAMPLE_EVERY: usize = 16 * 1024;
 
 /// The data of the event that OpenAI ends a stream with.
 const DONE: &[u8] = b"[DONE]";
@@ -66,7 +70,7 @@ pub struct Events {
 
 impl Events {
     /// A stream before its first byte, whose usage is `below_usage` if all of it is below keys that contain
-    /// [`NEEDLE`].
+    /// `usage`.
     #[must_use]
     pub fn new(scanner: Scanner<Field>, below_usage: bool) -> Self {
         Self {
@@ -122,8 +126,25 @@ impl Events {
         counted.saturating_add(u64::try_from(skipped).unwrap_or(u64::MAX))
     }
 
-    /// Takes whole events; scans those that may report usage.
+    /// Takes whole events; scans one now and then, to know how much text is in them.
     fn skim(&mut self, events: &[u8], report: &mut Report) {
+        let mut rest = events;
+        while !rest.is_empty() {
+            let sample = first_event_length(rest);
+            let (event, others) = rest.split_at_checked(sample).unwrap_or((rest, &[]));
+            self.scan(event, report);
+            let (near, far) = others
+                .split_at_checked(SAMPLE_EVERY)
+                .unwrap_or((others, &[]));
+            let end = near.len().saturating_add(first_event_length(far));
+            let (skipped, others) = others.split_at_checked(end).unwrap_or((others, &[]));
+            self.skip(skipped, report);
+            rest = others;
+        }
+    }
+
+    /// Takes whole events; scans those that may report usage.
+    fn skip(&mut self, events: &[u8], report: &mut Report) {
         static FINDER: LazyLock<memmem::Finder<'static>> =
             LazyLock::new(|| memmem::Finder::new(NEEDLE));
         let mut skipped = events.len();
@@ -132,18 +153,16 @@ impl Events {
         while let Some(unread) = events.get(from..)
             && let Some(at) = FINDER.find(unread)
         {
-            let after = at.saturating_add(NEEDLE.len());
-            let (before, behind) = unread.split_at_checked(after).unwrap_or((unread, &[]));
-            if is_null(behind) {
-                from = from.saturating_add(after);
-                continue;
+            let after = from.saturating_add(at).saturating_add(NEEDLE.len());
+            let (before, behind) = events.split_at_checked(after).unwrap_or((events, &[]));
+            from = after;
+            if !is_null(behind) {
+                let start = after.saturating_sub(last_event_part(before).len());
+                from = after.saturating_add(first_event_length(behind));
+                let event = events.get(start..from).unwrap_or_default();
+                self.scan(event, report);
+                skipped = skipped.saturating_sub(event.len());
             }
-            let start = before.len().saturating_sub(last_event_part(before).len());
-            let end = after.saturating_add(first_event_length(behind));
-            let event = unread.get(start..end).unwrap_or_default();
-            self.scan(event, report);
-            skipped = skipped.saturating_sub(event.len());
-            from = from.saturating_add(end);
         }
         self.skipped = self.skipped.saturating_add(skipped as u64);
     }

@@ -173,3 +173,55 @@ fn recorded_responses_are_counted_exactly() {
         faults.join("\n")
     );
 }
+
+#[test]
+fn generated_text_is_measured_though_events_are_skipped() {
+    let Some(corpus) = corpus() else {
+        println!(
+            "generated_text_is_measured_though_events_are_skipped: skipped, there is no corpus"
+        );
+        return;
+    };
+    let mut faults = Vec::new();
+    let mut read = 0;
+    for directory in fs::read_dir(corpus.join("cases")).unwrap() {
+        let case = Case::read(&directory.unwrap().path());
+        if case.expected["container"] != "sse" || case.header("content-encoding").is_some() {
+            continue;
+        }
+        for tenths in 1..10 {
+            let cut = case.body.len() * tenths / 10;
+            let output_bytes = |piece| {
+                let mut meter = case.meter();
+                for piece in case.body[..cut].chunks(piece) {
+                    meter.push(piece);
+                }
+                meter.finish();
+                meter.output_bytes()
+            };
+            // In single bytes, nothing is skipped.
+            let exact = output_bytes(1);
+            for piece in [1_400, 4_096, 16_384] {
+                let found = output_bytes(piece);
+                read += 1;
+                assert!(
+                    found.abs_diff(exact) <= exact / 2,
+                    "{}: {found} for {exact}",
+                    case.id
+                );
+                if found.abs_diff(exact) > exact / 4 {
+                    faults.push(format!(
+                        "{} at {cut} by {piece}: {found} for {exact}",
+                        case.id
+                    ));
+                }
+            }
+        }
+    }
+    // Of what was skipped it is an estimate: nearly always within a quarter.
+    assert!(
+        faults.len() * 100 <= read,
+        "{read} prefixes, too far off:\n{}",
+        faults.join("\n")
+    );
+}

@@ -62,12 +62,18 @@ fn usage() -> impl Strategy<Value = Value> {
 }
 
 fn chunk() -> impl Strategy<Value = Value> {
-    (text(), proptest::option::weighted(0.4, usage()), any::<bool>()).prop_map(
+    (text(), proptest::option::weighted(0.2, usage()), any::<bool>()).prop_map(
         |(text, usage, choices)| {
             let mut chunk = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "m",
-                "choices": if choices { json!([{"index": 0, "delta": {"content": text}}]) } else { json!([]) }});
+                "choices": if choices { json!([{"index": 0, "delta": {"content": text.as_str()}}]) } else { json!([]) }});
             if let Some(usage) = usage {
-                chunk["usage"] = usage;
+                // Groq has it twice, and not always in the same place.
+                if text.len() % 2 == 0 {
+                    chunk["usage"] = Value::Null;
+                    chunk["x_groq"] = json!({"usage": usage});
+                } else {
+                    chunk["usage"] = usage;
+                }
             }
             chunk
         },
@@ -77,7 +83,7 @@ fn chunk() -> impl Strategy<Value = Value> {
 prop_compose! {
     /// An event stream in one of the framings that servers use.
     fn stream()(
-        chunks in proptest::collection::vec(chunk(), 0..20),
+        chunks in proptest::collection::vec(chunk(), 0..80),
         line in prop_oneof![Just("\n"), Just("\r\n"), Just("\r")],
         pretty in any::<bool>(),
         comments in any::<bool>(),
