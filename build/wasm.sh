@@ -39,7 +39,7 @@ else
   target_dir=$target_dir/debian-rust
   env PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc CARGO_TARGET_DIR="$target_dir" \
     CARGO_TARGET_WASM32_WASIP1_LINKER=wasm-ld-19 \
-    CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-C link-self-contained=no -L native=/usr/lib/wasm32-wasi -C link-arg=--allow-undefined" \
+    CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-C target-feature=+simd128 -C link-self-contained=no -L native=/usr/lib/wasm32-wasi -C link-arg=--allow-undefined" \
     /usr/bin/cargo build --release --locked --package tollgate --lib --target "$target" \
     -Z build-std=std,panic_abort
   built=$target_dir/$target/release/tollgate.wasm

@@ -95,19 +95,8 @@ impl Attributes {
         self.resolve_auth(host, auth, uses)?;
         for attribute in uses {
             match attribute {
-                Attribute::Property(property) => {
-                    if !self.properties.iter().any(|(known, _)| known == property) {
-                        let value = self.property(host, property)?;
-                        self.properties.push((property, value));
-                    }
-                }
-                Attribute::FilterState(key) => {
-                    if !self.filter_state.iter().any(|(known, _)| known == key) {
-                        let value = auth::filter_state(host, key)?;
-                        let value = value.map(|bytes| string(text(&bytes)));
-                        self.filter_state.push((key.clone(), value));
-                    }
-                }
+                Attribute::Property(property) => self.resolve_property(host, property)?,
+                Attribute::FilterState(key) => self.resolve_filter_state(host, key)?,
                 Attribute::RequestBody => self.body.readable()?,
                 Attribute::Llm(field) => self.resolve_llm(*field)?,
                 // `auth` is above; what a later version may add is absent here.
@@ -117,12 +106,32 @@ impl Attributes {
         Ok(())
     }
 
+    fn resolve_property(
+        &mut self,
+        host: &dyn Host,
+        property: &'static Property,
+    ) -> Result<(), AttributeError> {
+        if self.properties.iter().all(|(known, _)| *known != property) {
+            let value = self.property(host, property)?;
+            self.properties.push((property, value));
+        }
+        Ok(())
+    }
+
+    fn resolve_filter_state(&mut self, host: &dyn Host, key: &str) -> Result<(), AttributeError> {
+        if self.filter_state.iter().all(|(known, _)| known != key) {
+            let value = auth::filter_state(host, key)?.map(|bytes| string(text(&bytes)));
+            self.filter_state.push((key.to_owned(), value));
+        }
+        Ok(())
+    }
+
     fn property(
         &mut self,
         host: &dyn Host,
         property: &'static Property,
     ) -> Result<Option<Value>, AttributeError> {
-        if let Some(value) = self.from_headers(property) {
+        if let Some(value) = self.header_property(property) {
             return Ok(value);
         }
         if property.kind == Kind::Metadata && property.path == ["metadata"] {
@@ -136,7 +145,8 @@ impl Attributes {
     }
 
     /// The attributes that are in the request's headers, which are at hand; `None` for others.
-    fn from_headers(&self, property: &Property) -> Option<Option<Value>> {
+    #[allow(clippy::option_option)] // Outside: whether it is one of them. Inside: whether it is there.
+    fn header_property(&self, property: &Property) -> Option<Option<Value>> {
         let header = |name: &str| self.headers.text(name).map(string);
         let path = || self.headers.text(":path");
         Some(match property.name {
@@ -190,7 +200,9 @@ impl VariableResolver for Attributes {
                 let present = self.filter_state.iter().filter_map(|(key, value)| {
                     Some((CelMapKey::from(key.clone()), value.as_ref()?.clone()))
                 });
-                Some(CowVal::owned(CelMap::from(HashMap::from_iter(present))))
+                Some(CowVal::owned(CelMap::from(
+                    present.collect::<HashMap<_, _>>(),
+                )))
             }
             _ => self.group(name),
         }

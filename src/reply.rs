@@ -18,7 +18,7 @@ const RESOURCE_EXHAUSTED: i32 = 8;
 /// gRPC's `INTERNAL`.
 const INTERNAL: i32 = 13;
 
-/// `x-ratelimit-*`, after draft 3 of "RateLimit Header Fields for HTTP" and as Envoy's own rate
+/// `x-ratelimit-*`, after draft 3 of "`RateLimit` header fields for HTTP" and as Envoy's own rate
 /// limit filter writes them.
 struct Draft03 {
     limit: String,

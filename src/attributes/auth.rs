@@ -116,7 +116,7 @@ struct Node {
 }
 
 impl Node {
-    fn insert<'a>(&mut self, path: &mut dyn Iterator<Item = &'a str>, leaf: Value) {
+    fn insert(&mut self, path: &mut dyn Iterator<Item = &str>, leaf: Value) {
         let Some(first) = path.next() else {
             self.leaf = Some(leaf);
             return;

@@ -87,7 +87,7 @@ pub(super) fn value(json: serde_json::Value) -> Value {
             let entries = fields
                 .into_iter()
                 .map(|(name, field)| (CelMapKey::from(name), value(field)));
-            Box::new(CelMap::from(HashMap::from_iter(entries)))
+            Box::new(CelMap::from(entries.collect::<HashMap<_, _>>()))
         }
     }
 }

@@ -47,7 +47,7 @@ impl Metadata {
             let fields = decode_struct(bytes).ok()?.fields;
             Some((CelMapKey::from(name.clone()), map(fields)))
         });
-        let namespaces: Value = Box::new(CelMap::from(HashMap::from_iter(namespaces)));
+        let namespaces: Value = Box::new(CelMap::from(namespaces.collect::<HashMap<_, _>>()));
         Box::new(CelMap::from(HashMap::from([(
             CelMapKey::from("filter_metadata"),
             namespaces,

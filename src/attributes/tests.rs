@@ -234,7 +234,7 @@ fn the_body_is_read_by_pointers() {
         b"not json",
         b"{",
         b"[[[[",
-        &[b'['; 100_000],
+        &vec![b'['; 100_000],
         b"{}x",
     ] {
         let mut attributes = Attributes::new(Headers::default());

@@ -58,11 +58,17 @@ impl SentReply {
     }
 }
 
+/// Headers in order, as the double keeps them.
+pub type Pairs = Vec<(String, Vec<u8>)>;
+
+/// A value of shared data, and the number of its last write.
+pub type Written = (Vec<u8>, u32);
+
 /// The double. All state is open to the test.
 #[derive(Debug, Default)]
 pub struct Double {
     /// Header maps; a map that is absent answers [`HostError::BadArgument`].
-    pub headers: RefCell<HashMap<HeaderMap, Vec<(String, Vec<u8>)>>>,
+    pub headers: RefCell<HashMap<HeaderMap, Pairs>>,
     /// Properties by their path.
     pub properties: RefCell<HashMap<Vec<String>, Vec<u8>>>,
     /// Filter state that was set.
@@ -70,7 +76,7 @@ pub struct Double {
     /// Buffers; absent ones answer [`HostError::BadArgument`].
     pub buffers: RefCell<HashMap<Buffer, Vec<u8>>>,
     /// Shared data with the number of the last write.
-    pub shared: RefCell<HashMap<Vec<u8>, (Vec<u8>, u32)>>,
+    pub shared: RefCell<HashMap<Vec<u8>, Written>>,
     /// The clock, in nanoseconds.
     pub clock: Cell<u64>,
     /// Directions that were resumed, in order.

@@ -25,10 +25,7 @@ const DONE: &str = "data: [DONE]";
 fn the_report_is_taken_out_and_nothing_else() {
     for end in ["\n", "\r\n", "\r"] {
         let events = |lines: &[&str]| -> String {
-            lines
-                .iter()
-                .map(|line| format!("{line}{end}{end}"))
-                .collect()
+            lines.iter().flat_map(|line| [*line, end, end]).collect()
         };
         let all = events(&[FILTER, CHUNK, ": ping", CHUNK, REPORT, DONE]);
         let kept = events(&[FILTER, CHUNK, ": ping", CHUNK, DONE]);
@@ -82,9 +79,9 @@ proptest! {
         end in prop_oneof![Just("\n"), Just("\r\n"), Just("\r")],
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
-        let all: String = lines.iter().map(|line| format!("{line}{end}{end}")).collect();
+        let all: String = lines.iter().flat_map(|line| [*line, end, end]).collect();
         let kept: String = lines.iter().filter(|line| **line != REPORT)
-            .map(|line| format!("{line}{end}{end}")).collect();
+            .flat_map(|line| [*line, end, end]).collect();
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(all.len() + 1)).collect();
         cuts.sort_unstable();
         let mut pieces = Vec::new();
