@@ -96,7 +96,8 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     }
     // SAFETY: Envoy got `data` from `proxy_on_memory_allocate(size)`, which hands out a boxed
     // slice of exactly that size, and wrote all of it.
-    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+    let slice = unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(data, size)) };
+    Ok(slice.into_vec())
 }
 
 /// The ABI's form of a property path: its parts, each but the last followed by a zero byte.
