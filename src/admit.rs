@@ -7,7 +7,7 @@ mod tests;
 use crate::attributes::{AttributeError, Attributes};
 use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
-use filter_config::{Expression, FailureMode, Limit};
+use filter_config::{Expression, FailureMode};
 
 /// How long a hold lives that nobody releases: the longest exchange allowed, in nanoseconds.
 pub const HOLD_TTL: u64 = 600_000_000_000;
@@ -38,6 +38,18 @@ pub struct Denial {
     pub now: u64,
 }
 
+/// The limits that apply to a request, as the counters it would be charged to.
+#[derive(Debug, Default)]
+pub struct Applicable {
+    charges: Vec<Charge>,
+    /// Those of limits in shadow.
+    shadowed: Vec<Charge>,
+    /// Whether a limit was left out because it could not be evaluated.
+    failed_open: bool,
+    /// Whether there may be more, which cannot be told before the request's body is known.
+    pub undecided: bool,
+}
+
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Outcome {
@@ -45,8 +57,6 @@ pub enum Outcome {
     Admitted(Admission),
     /// A limit refuses it.
     Denied(Denial),
-    /// What is known does not refuse it, but a limit needs its body.
-    NeedsBody,
 }
 
 /// Why a request could be neither admitted nor refused.
@@ -92,57 +102,116 @@ pub enum EvaluationError {
     },
 }
 
-/// Which look at a request this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// By its headers, while a body that says more is still to come: whoever has nothing left is
-    /// refused, and nobody is admitted yet to whom a limit applies.
-    First,
-    /// By all that will be known of it.
-    Last {
-        /// What it is expected to use, in tokens.
-        expected: u64,
-    },
+// === impl Applicable ===
+
+impl Applicable {
+    /// Whether no limit applies.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.charges.is_empty() && self.shadowed.is_empty()
+    }
 }
 
-/// Decides on a request by what is known of it: its headers, and its body when `attributes` has it.
+/// The first look at a request whose body is still to come: whether it is refused already, because
+/// nothing is left at one of its counters.
+///
+/// # Errors
+/// [`Fault`], where the failure mode is to deny.
+pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<Option<Denial>, Fault> {
+    if applicable.charges.is_empty() {
+        return Ok(None);
+    }
+    let mut admission = Admission {
+        charges: applicable.charges.clone(),
+        ..Admission::default()
+    };
+    let now = plugin.host.now()?;
+    or_failure_mode(plugin, claim(plugin, now, &mut admission)).map(Option::flatten)
+}
+
+/// The last look at a request: decides on it by all that will be known of it, and holds what it is
+/// expected to use, in tokens.
 ///
 /// # Errors
 /// [`Fault`], where the failure mode is to deny; where it is to allow, the limit at fault is left
 /// out.
-pub fn admit(plugin: &Plugin, attributes: &mut Attributes, look: Look) -> Result<Outcome, Fault> {
-    let mut admission = Admission::default();
-    let mut shadowed = Vec::new();
-    let waits = applicable(plugin, attributes, look, &mut admission, &mut shadowed)?;
-    if admission.charges.is_empty() && shadowed.is_empty() {
-        return Ok(if waits {
-            Outcome::NeedsBody
-        } else {
-            Outcome::Admitted(admission)
-        });
+pub fn last_look(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    applicable: Applicable,
+    expected: u64,
+) -> Result<Outcome, Fault> {
+    let mut admission = Admission {
+        failed_open: applicable.failed_open,
+        ..Admission::default()
+    };
+    if applicable.is_empty() {
+        return Ok(Outcome::Admitted(admission));
+    }
+    for charge in applicable.charges {
+        if let Some(charge) = hold(plugin, attributes, charge, expected, &mut admission)? {
+            admission.charges.push(charge);
+        }
     }
     let now = plugin.host.now()?;
-    let denied = match claim(plugin, now, &mut admission) {
-        Ok(denied) => denied,
-        Err(error) => {
-            plugin.metrics.count(&*plugin.host, Count::StorageErrors);
-            if plugin.configuration.failure_mode == FailureMode::Deny {
-                return Err(error.into());
-            }
-            admission.failed_open = true;
-            None
+    match or_failure_mode(plugin, claim(plugin, now, &mut admission))? {
+        Some(None) => {}
+        Some(Some(denial)) => return Ok(Outcome::Denied(denial)),
+        None => admission.failed_open = true,
+    }
+    for charge in applicable.shadowed {
+        if let Some(charge) = hold(plugin, attributes, charge, expected, &mut admission)? {
+            claim_in_shadow(plugin, now, charge, &mut admission);
         }
-    };
-    if let Some(denial) = denied {
-        return Ok(Outcome::Denied(denial));
-    }
-    if waits || look == Look::First {
-        return Ok(Outcome::NeedsBody);
-    }
-    for charge in shadowed {
-        claim_in_shadow(plugin, now, charge, &mut admission);
     }
     Ok(Outcome::Admitted(admission))
+}
+
+/// What the storage answers; `None` where it fails and the failure mode is to allow.
+fn or_failure_mode<T>(
+    plugin: &Plugin,
+    answer: Result<T, StorageError>,
+) -> Result<Option<T>, Fault> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) => {
+            plugin.metrics.count(&*plugin.host, Count::StorageErrors);
+            match plugin.configuration.failure_mode {
+                FailureMode::Deny => Err(error.into()),
+                FailureMode::Allow => Ok(None),
+            }
+        }
+    }
+}
+
+/// A charge with what is held for it; `None` where that cannot be told and the failure mode is to
+/// allow.
+fn hold(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    charge: Charge,
+    expected: u64,
+    admission: &mut Admission,
+) -> Result<Option<Charge>, Fault> {
+    let rate = plugin.rates.get(charge.rate);
+    let Some((rate, (policy, limit))) = rate.and_then(|rate| Some((rate, plugin.limit_of(rate)?)))
+    else {
+        return Ok(None);
+    };
+    let amount = limit.reservation.as_ref();
+    let amount = amount.and_then(|reservation| reservation.amount.as_ref());
+    let hold = match (rate.counts, amount) {
+        (Counts::InFlight, _) => Ok(1),
+        (Counts::Tokens(_), None) => Ok(expected),
+        (Counts::Tokens(_), Some(amount)) => evaluate::tokens(plugin, attributes, amount),
+    };
+    let hold = hold.map_err(|error| Fault::Evaluation {
+        policy: policy.name.clone(),
+        place: format!("limits.{}.reservation.amount", limit.name),
+        error,
+    });
+    let hold = or_open(plugin, &mut admission.failed_open, hold.map(Some))?;
+    Ok(hold.map(|hold| Charge { hold, ..charge }))
 }
 
 /// Asks the storage for room at all counters of an admission at once.
@@ -210,16 +279,14 @@ fn lifetime(plugin: &Plugin, charges: &[Charge]) -> u64 {
     longest.max().unwrap_or(HOLD_TTL)
 }
 
-/// Finds the limits that apply and the counters they count in, those in shadow apart. Returns
-/// whether some cannot be told before the body is known.
-fn applicable(
-    plugin: &Plugin,
-    attributes: &mut Attributes,
-    look: Look,
-    admission: &mut Admission,
-    shadowed: &mut Vec<Charge>,
-) -> Result<bool, Fault> {
-    let mut undecided = false;
+/// Finds the limits that apply to a request, by what is known of it, and the counters they count
+/// in.
+///
+/// # Errors
+/// [`Fault`], where the failure mode is to deny; where it is to allow, the limit at fault is left
+/// out.
+pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applicable, Fault> {
+    let mut found = Applicable::default();
     let mut rates = 0..0_usize;
     for policy in &plugin.configuration.policies {
         let fault = |place: String, error: EvaluationError| Fault::Evaluation {
@@ -229,7 +296,7 @@ fn applicable(
         };
         let in_force = holds(plugin, attributes, &policy.when)
             .map_err(|(index, error)| fault(format!("when[{index}]"), error));
-        let in_force = or_open(plugin, admission, in_force)?;
+        let in_force = or_open(plugin, &mut found.failed_open, in_force)?;
         for limit in &policy.limits {
             let counted = limit
                 .rates
@@ -242,60 +309,32 @@ fn applicable(
             let applies = holds(plugin, attributes, &limit.when).map_err(|(index, error)| {
                 fault(format!("limits.{}.when[{index}]", limit.name), error)
             });
-            let applies = or_open(plugin, admission, applies)?;
+            let applies = or_open(plugin, &mut found.failed_open, applies)?;
             let waits =
                 attributes.body.is_pending() && limit.counters.iter().any(Expression::needs_body);
             match (in_force, applies) {
                 (_, Holds::No) => continue,
                 (Holds::Yes, Holds::Yes) if !waits => {}
                 _ => {
-                    undecided = true;
+                    found.undecided = true;
                     continue;
                 }
             }
             let key = key(plugin, attributes, &limit.counters).map_err(|(index, error)| {
                 fault(format!("limits.{}.counters[{index}]", limit.name), error)
             });
-            let Some(key) = or_open(plugin, admission, key.map(Some))? else {
+            let Some(key) = or_open(plugin, &mut found.failed_open, key.map(Some))? else {
                 continue;
             };
-            let tokens = expected(plugin, attributes, look, limit)
-                .map_err(|error| fault(format!("limits.{}.reservation.amount", limit.name), error));
-            let tokens = or_open(plugin, admission, tokens)?;
-            let charges = rates.clone().map(|rate| Charge {
-                rate,
-                key,
-                hold: match plugin.rates.get(rate).map(|rate| rate.counts) {
-                    Some(Counts::InFlight) if look != Look::First => 1,
-                    Some(Counts::Tokens(_)) => tokens,
-                    _ => 0,
-                },
-            });
+            let charges = rates.clone().map(|rate| Charge { rate, key, hold: 0 });
             if limit.shadow {
-                shadowed.extend(charges);
+                found.shadowed.extend(charges);
             } else {
-                admission.charges.extend(charges);
+                found.charges.extend(charges);
             }
         }
     }
-    Ok(undecided)
-}
-
-/// The tokens that a request is to hold of a limit.
-fn expected(
-    plugin: &Plugin,
-    attributes: &mut Attributes,
-    look: Look,
-    limit: &Limit,
-) -> Result<u64, EvaluationError> {
-    let Look::Last { expected } = look else {
-        return Ok(0);
-    };
-    let reservation = limit.reservation.as_ref();
-    match reservation.and_then(|reservation| reservation.amount.as_ref()) {
-        Some(amount) => evaluate::tokens(plugin, attributes, amount),
-        None => Ok(expected),
-    }
+    Ok(found)
 }
 
 /// Whether a list of predicates holds.
@@ -350,7 +389,7 @@ fn key(
 /// A result, or what stands for a fault where the failure mode is to allow: nothing that applies.
 fn or_open<T: Default>(
     plugin: &Plugin,
-    admission: &mut Admission,
+    failed_open: &mut bool,
     result: Result<T, Fault>,
 ) -> Result<T, Fault> {
     result.or_else(|fault| {
@@ -358,7 +397,7 @@ fn or_open<T: Default>(
         match plugin.configuration.failure_mode {
             FailureMode::Deny => Err(fault),
             FailureMode::Allow => {
-                admission.failed_open = true;
+                *failed_open = true;
                 Ok(T::default())
             }
         }

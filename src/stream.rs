@@ -8,7 +8,7 @@ mod observe;
 #[cfg(test)]
 mod tests;
 
-use crate::admit::{self, Admission, Denial, Fault, Look, Outcome};
+use crate::admit::{self, Admission, Applicable, Denial, Fault, Outcome};
 use crate::attributes::{Attributes, Body, BodyError, Llm};
 use crate::host::{Buffer, Direction, HeaderMap, Headers, LogLevel};
 use crate::meter::withhold::Withhold;
@@ -36,7 +36,7 @@ enum State {
     /// The request has not begun.
     New,
     /// The request waits for its body, which decides on it.
-    Reading(Box<Attributes>),
+    Reading(Box<Waiting>),
     /// The request was let go; there is no response yet.
     Admitted,
     /// The response is read as it passes.
@@ -45,6 +45,14 @@ enum State {
     Upgraded,
     /// There is nothing more to do than to say what was done.
     Done,
+}
+
+/// What is known of a request that waits for its body.
+#[derive(Debug)]
+struct Waiting {
+    attributes: Attributes,
+    /// The limits that apply, where that can be told without the body.
+    applicable: Option<Applicable>,
 }
 
 /// One HTTP exchange.
@@ -110,7 +118,7 @@ impl Stream {
         if let Some(path) = headers.text(":path") {
             self.path = path.into_owned();
         }
-        let mut attributes = Box::new(Attributes::new(headers));
+        let mut attributes = Attributes::new(headers);
         let has_body = !end_of_stream && !is_upgrade(attributes.headers());
         if !has_body {
             attributes.body = Body::Opaque;
@@ -118,14 +126,19 @@ impl Stream {
             attributes.body = Body::Unreadable(BodyError::Encoded);
         }
         attributes.llm = self.llm(None);
-        let reads = attributes.body.is_pending() && is_json(attributes.headers());
-        let look = if reads {
-            Look::First
-        } else {
-            self.last_look(content_length(attributes.headers()))
+        let applicable = match admit::applicable(&self.plugin, &mut attributes) {
+            Ok(applicable) => applicable,
+            Err(fault) => return self.fail(&fault),
         };
-        if let Some(next) = self.admit(&mut attributes, look) {
-            return next;
+        let says_more = !applicable.is_empty() && is_json(attributes.headers());
+        if !attributes.body.is_pending() || !(applicable.undecided || says_more) {
+            let length = content_length(attributes.headers());
+            return self.decide(&mut attributes, applicable, length);
+        }
+        match admit::first_look(&self.plugin, &applicable) {
+            Ok(None) => {}
+            Ok(Some(denial)) => return self.deny(&denial),
+            Err(fault) => return self.fail(&fault),
         }
         let holds_headers = self.plugin.configuration.hold_headers;
         if !holds_headers && self.may_ask_for_usage(attributes.headers()) {
@@ -138,7 +151,10 @@ impl Stream {
                 self.log(LogLevel::Error, &format!("content-length: {error}"));
             }
         }
-        self.state = State::Reading(attributes);
+        self.state = State::Reading(Box::new(Waiting {
+            applicable: (!applicable.undecided).then_some(applicable),
+            attributes,
+        }));
         if holds_headers {
             Next::Pause
         } else {
@@ -149,7 +165,7 @@ impl Stream {
     /// `size` bytes of the request's body are here: what was kept back and what is new.
     pub fn on_request_body(&mut self, size: usize, end_of_stream: bool) -> Next {
         self.request_ended |= end_of_stream;
-        let State::Reading(attributes) = &self.state else {
+        let State::Reading(waiting) = &self.state else {
             self.request_bytes = self.request_bytes.saturating_add(size as u64);
             return Next::Continue;
         };
@@ -160,7 +176,7 @@ impl Stream {
         if end_of_stream {
             return self.on_held_body(size);
         }
-        if is_grpc(attributes.headers()) && self.begins_like_grpc() {
+        if is_grpc(waiting.attributes.headers()) && self.begins_like_grpc() {
             // Whoever streams both ways may wait for an answer to the first message.
             return self.on_whole_body(size, Some(&[]), BodyError::Unfinished);
         }
@@ -197,9 +213,13 @@ impl Stream {
     /// they can be read, else for the reason `unread`.
     fn on_whole_body(&mut self, size: usize, bytes: Option<&[u8]>, unread: BodyError) -> Next {
         self.request_paused = false;
-        let State::Reading(mut attributes) = mem::replace(&mut self.state, State::Done) else {
+        let State::Reading(waiting) = mem::replace(&mut self.state, State::Done) else {
             return Next::Continue;
         };
+        let Waiting {
+            mut attributes,
+            applicable,
+        } = *waiting;
         let length = content_length(attributes.headers()).max(Some(size as u64));
         self.request_bytes = self.request_bytes.saturating_add(size as u64);
         if attributes.body.is_pending() {
@@ -213,8 +233,14 @@ impl Stream {
             self.ask = Ask::read(bytes);
             attributes.llm = self.llm(Some(size as u64));
         }
-        let look = self.last_look(length);
-        let next = self.admit(&mut attributes, look).unwrap_or(Next::Continue);
+        let applicable = match applicable {
+            Some(applicable) => applicable,
+            None => match admit::applicable(&self.plugin, &mut attributes) {
+                Ok(applicable) => applicable,
+                Err(fault) => return self.fail(&fault),
+            },
+        };
+        let next = self.decide(&mut attributes, applicable, length);
         if next == Next::Continue
             && let Some(bytes) = bytes
         {
@@ -246,8 +272,8 @@ impl Stream {
         }
     }
 
-    /// The look by all that will be known of a request whose body has so many bytes.
-    fn last_look(&self, body_bytes: Option<u64>) -> Look {
+    /// What a request is expected to use, in tokens, whose body has so many bytes.
+    fn expected(&self, body_bytes: Option<u64>) -> u64 {
         let estimates = &self.plugin.estimates;
         let model = self.ask.model.as_deref();
         let input = estimates.input_tokens(model, body_bytes.unwrap_or_default());
@@ -255,36 +281,38 @@ impl Stream {
             Some(tokens) => tokens,
             None => estimates.mean_output(model),
         };
-        Look::Last {
-            expected: input.saturating_add(output),
-        }
+        input.saturating_add(output)
     }
 
-    /// Decides on the request, by what is known of it; `None` when that takes its body.
-    fn admit(&mut self, attributes: &mut Attributes, look: Look) -> Option<Next> {
-        match admit::admit(&self.plugin, attributes, look) {
-            Ok(Outcome::NeedsBody) => None,
-            Ok(Outcome::Admitted(admission)) => {
-                self.decision = Some(match &admission {
-                    admission if admission.failed_open => Decision::FailedOpen,
-                    admission if admission.charges.is_empty() => Decision::Unmatched,
-                    admission if admission.shadow_denied.is_some() => Decision::ShadowDenied,
-                    _ => Decision::Admitted,
-                });
-                if let Some(charge) = admission.shadow_denied {
-                    self.decided_by = self.limit_of(charge);
-                }
-                self.state = if admission.charges.is_empty() {
-                    State::Done
-                } else {
-                    State::Admitted
-                };
-                self.admission = admission;
-                Some(Next::Continue)
-            }
-            Ok(Outcome::Denied(denial)) => Some(self.deny(&denial)),
-            Err(fault) => Some(self.fail(&fault)),
+    /// Decides on the request, by all that will be known of it.
+    fn decide(
+        &mut self,
+        attributes: &mut Attributes,
+        applicable: Applicable,
+        body_bytes: Option<u64>,
+    ) -> Next {
+        let expected = self.expected(body_bytes);
+        let admission = match admit::last_look(&self.plugin, attributes, applicable, expected) {
+            Ok(Outcome::Admitted(admission)) => admission,
+            Ok(Outcome::Denied(denial)) => return self.deny(&denial),
+            Err(fault) => return self.fail(&fault),
+        };
+        self.decision = Some(match &admission {
+            admission if admission.failed_open => Decision::FailedOpen,
+            admission if admission.charges.is_empty() => Decision::Unmatched,
+            admission if admission.shadow_denied.is_some() => Decision::ShadowDenied,
+            _ => Decision::Admitted,
+        });
+        if let Some(charge) = admission.shadow_denied {
+            self.decided_by = self.limit_of(charge);
         }
+        self.state = if admission.charges.is_empty() {
+            State::Done
+        } else {
+            State::Admitted
+        };
+        self.admission = admission;
+        Next::Continue
     }
 
     /// Whether this may be a request in whose body the filter asks for usage.
