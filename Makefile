@@ -1,8 +1,9 @@
 # tollgate: `make help` says what there is.
-.PHONY: help demo test wasm bench lint fmt
+.PHONY: help demo test wasm bench fuzz lint fmt
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
+FUZZ_SECONDS ?= 10
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -18,6 +19,9 @@ wasm: ## build the filter to dist/tollgate.wasm
 
 bench: wasm ## CPU microseconds a request, beside no filter and Envoy's own rate limit filter
 	@$(CARGO) run --quiet --locked --release --package envoy-test --bin bench -- $(ARGS)
+
+fuzz: ## fuzz every target for FUZZ_SECONDS (10); takes a nightly toolchain
+	@fuzz/run.sh $(FUZZ_SECONDS)
 
 lint: ## formatting and clippy, natively and for the module
 	$(CARGO) fmt --all --check

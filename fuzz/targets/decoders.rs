@@ -1,0 +1,49 @@
+//! Any bytes in any coding, or several in a row, decode to no more than is allowed, and alike in any
+//! pieces.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tollgate::meter::coding::Decoder;
+use tollgate_fuzz::Input;
+
+const CODINGS: &[&[u8]] = &[
+    b"gzip",
+    b"deflate",
+    b"br",
+    b"zstd",
+    b"gzip, br",
+    b"zstd, gzip",
+    b"br, zstd, deflate, gzip",
+];
+
+/// What may come out of inputs as small as these: what is free of charge, and the piece that was too
+/// much.
+const MOST: usize = (16 << 20) + (64 << 10);
+
+fn decode<'a>(coding: &[u8], pieces: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
+    let mut decoder = Decoder::new(coding)?;
+    let mut decoded = Vec::new();
+    let mut intact = true;
+    for piece in pieces {
+        let result = decoder.push(piece, &mut |bytes| decoded.extend_from_slice(bytes));
+        intact &= result.is_ok();
+    }
+    assert!(decoded.len() <= MOST, "{} bytes came out", decoded.len());
+    intact.then_some(decoded)
+}
+
+fuzz_target!(|data: &[u8]| {
+    // The first byte chooses the coding: a digit, in the corpus.
+    let Some((&coding, data)) = data.split_first() else {
+        return;
+    };
+    let Some(input) = Input::new(data) else {
+        return;
+    };
+    let coding = CODINGS[usize::from(coding.wrapping_sub(b'0')) % CODINGS.len()];
+    let whole = decode(coding, std::iter::once(input.bytes));
+    let pieces = decode(coding, input.pieces());
+    if let (Some(whole), Some(pieces)) = (whole, pieces) {
+        assert_eq!(pieces, whole);
+    }
+});
