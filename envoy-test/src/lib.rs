@@ -13,6 +13,7 @@ pub mod envoy;
 pub mod filters;
 pub mod llm;
 pub mod metered;
+pub mod random;
 pub mod ratelimit;
 pub mod tutorial;
 pub mod wait;

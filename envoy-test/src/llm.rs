@@ -6,6 +6,7 @@
 
 mod completion;
 mod delivery;
+mod in_flight;
 pub mod instructions;
 
 use std::{
@@ -38,6 +39,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use self::{
     completion::{Api, Completion},
     delivery::Delivery,
+    in_flight::{Gauge, InFlight},
     instructions::Instructions,
 };
 use crate::wait::{self, TimedOut};
@@ -83,6 +85,7 @@ struct Provider {
     input_tokens: AtomicU64,
     output_tokens: AtomicU64,
     parts_sent: Arc<AtomicU64>,
+    in_flight: Arc<Gauge>,
     last_request: Mutex<Option<ReceivedRequest>>,
     scripts: Mutex<HashMap<String, Script>>,
 }
@@ -153,6 +156,13 @@ impl Llm {
         self.provider.parts_sent.load(Ordering::SeqCst)
     }
 
+    /// The most completions that were in flight at once so far: each from its request's arrival until its
+    /// usage is reported, or to its end.
+    #[must_use]
+    pub fn most_in_flight(&self) -> u64 {
+        self.provider.in_flight.most()
+    }
+
     /// Waits until `count` requests have arrived.
     ///
     /// # Errors
@@ -220,7 +230,7 @@ impl Provider {
                 response = response.header(name, value);
             }
             let parts = Box::new(std::iter::once(script.body));
-            self.deliver(&instructions, parts, response)
+            self.deliver(&instructions, parts, response, None)
         }))
     }
 
@@ -229,8 +239,10 @@ impl Provider {
         instructions: &Instructions,
         parts: Box<dyn Iterator<Item = Bytes> + Send>,
         response: axum::http::response::Builder,
+        in_flight: Option<InFlight>,
     ) -> Answer {
-        let delivery = Delivery::new(instructions, parts, Arc::clone(&self.parts_sent));
+        let all_sent = Arc::clone(&self.parts_sent);
+        let delivery = Delivery::new(instructions, parts, all_sent, in_flight);
         response
             .body(delivery.into_body())
             .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
@@ -238,6 +250,7 @@ impl Provider {
 
     async fn complete(&self, api: Api, request: Request<Body>) -> Answer {
         let received = self.receive(request).await?;
+        let in_flight = Gauge::enter(&self.in_flight);
         let instructions = Instructions::of(&received.headers);
         if instructions.silent {
             pending::<()>().await;
@@ -263,7 +276,8 @@ impl Provider {
         if !content_type.is_empty() {
             response = response.header(CONTENT_TYPE, content_type);
         }
-        self.deliver(&instructions, completion.into_parts(), response)
+        let parts = completion.into_parts();
+        self.deliver(&instructions, parts, response, Some(in_flight))
     }
 }
 
@@ -290,7 +304,10 @@ async fn completions(State(provider): State<Arc<Provider>>, request: Request<Bod
 }
 
 async fn models(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
-    provider.receive(request).await?;
+    let received = provider.receive(request).await?;
+    if let Some(answer) = provider.scripted(&received) {
+        return answer;
+    }
     let models = json!({ "object": "list", "data": [
         { "id": MODEL, "object": "model", "created": completion::CREATED, "owned_by": "tollgate" },
     ] });
@@ -312,6 +329,7 @@ async fn echo(State(provider): State<Arc<Provider>>, request: Request<Body>) -> 
         &instructions,
         Box::new(std::iter::once(received.body)),
         response,
+        None,
     )
 }
 

@@ -14,37 +14,47 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::instructions::Instructions;
+use super::{
+    in_flight::InFlight,
+    instructions::{Instructions, Split},
+};
+
+/// How a usage report begins.
+const REPORT: &[u8] = b"\"usage\":{";
 
 /// A body on its way.
 pub(super) struct Delivery {
     parts: Box<dyn Iterator<Item = Bytes> + Send>,
     /// What is left of a part that is being split.
     rest: Bytes,
-    split: Option<usize>,
+    split: Option<Split>,
     delay: Duration,
     abort_after: Option<u64>,
     hold_after: Option<u64>,
     sent: u64,
     all_sent: Arc<AtomicU64>,
+    in_flight: Option<InFlight>,
 }
 
 impl Delivery {
-    /// Delivers `parts` as instructed, and counts them in `all_sent`.
+    /// Delivers `parts` as instructed, and counts them in `all_sent`. The request is in flight until its
+    /// usage is reported, or to the end.
     pub fn new(
         instructions: &Instructions,
         parts: Box<dyn Iterator<Item = Bytes> + Send>,
         all_sent: Arc<AtomicU64>,
+        in_flight: Option<InFlight>,
     ) -> Self {
         Self {
             parts,
             rest: Bytes::new(),
-            split: instructions.split,
+            split: instructions.split.clone(),
             delay: instructions.part_delay,
             abort_after: instructions.abort_after,
             hold_after: instructions.hold_after,
             sent: 0,
             all_sent,
+            in_flight,
         }
     }
 
@@ -72,14 +82,18 @@ impl Delivery {
         }
         let part = self.next()?;
         self.sent += 1;
+        if part.windows(REPORT.len()).any(|bytes| bytes == REPORT) {
+            self.in_flight = None;
+        }
         self.all_sent.fetch_add(1, Ordering::SeqCst);
         Some(Ok(part))
     }
 
     fn next(&mut self) -> Option<Bytes> {
-        let Some(length) = self.split else {
+        let Some(split) = &mut self.split else {
             return self.parts.next();
         };
+        let length = split.length();
         while self.rest.len() < length {
             let Some(part) = self.parts.next() else { break };
             self.rest = [&self.rest[..], &part[..]].concat().into();

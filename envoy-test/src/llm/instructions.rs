@@ -11,6 +11,7 @@
 //! | `x-mock-chunk-delay-ms` | waits before every part of the body but the first |
 //! | `x-mock-silent` | never answers |
 //! | `x-mock-split` | sends the body in parts of so many bytes |
+//! | `x-mock-split-seed` | sends the body in parts of random lengths, the same for the same seed |
 //! | `x-mock-abort-after` | breaks the connection (HTTP/2: resets the stream) after so many parts |
 //! | `x-mock-hold-after` | sends so many parts and then nothing, for as long as the client stays |
 //! | `x-mock-no-usage` | reports no usage, even if asked |
@@ -30,6 +31,8 @@ use std::{str::FromStr, time::Duration};
 
 use axum::http::{HeaderMap, StatusCode};
 
+use crate::random::Random;
+
 /// What a request asks of the mock.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Instructions {
@@ -41,7 +44,7 @@ pub(super) struct Instructions {
     pub delay: Duration,
     pub part_delay: Duration,
     pub silent: bool,
-    pub split: Option<usize>,
+    pub split: Option<Split>,
     pub abort_after: Option<u64>,
     pub hold_after: Option<u64>,
     pub usage: Reporting,
@@ -50,6 +53,25 @@ pub(super) struct Instructions {
     pub line_ending: &'static str,
     pub content_type: Option<String>,
     pub body: Option<String>,
+}
+
+/// How a body is split.
+#[derive(Debug, Clone)]
+pub(super) enum Split {
+    /// After every so many bytes.
+    Every(usize),
+    /// At random.
+    Random(Random),
+}
+
+impl Split {
+    /// The length of the next part.
+    pub fn length(&mut self) -> usize {
+        match self {
+            Self::Every(length) => *length,
+            Self::Random(random) => random.length(),
+        }
+    }
 }
 
 /// What a response says about usage.
@@ -84,7 +106,15 @@ impl Instructions {
             delay: milliseconds("delay-ms"),
             part_delay: milliseconds("chunk-delay-ms"),
             silent: has("silent"),
-            split: text("split").and_then(parse).filter(|bytes| *bytes > 0),
+            split: text("split")
+                .and_then(parse)
+                .filter(|bytes| *bytes > 0)
+                .map(Split::Every)
+                .or_else(|| {
+                    Some(Split::Random(Random::new(
+                        text("split-seed").and_then(parse)?,
+                    )))
+                }),
             abort_after: text("abort-after").and_then(parse),
             hold_after: text("hold-after").and_then(parse),
             usage: if has("no-usage") {
