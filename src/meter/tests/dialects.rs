@@ -326,7 +326,7 @@ fn a_policy_may_say_where_the_total_is() {
         assert_eq!(valid, pointer == "/", "{pointer}");
     }
     assert_eq!(
-        UsagePaths::new(["/x"; 9]).unwrap_err(),
+        UsagePaths::new(["/x"; 33]).unwrap_err(),
         UsagePathError::TooMany
     );
 }
