@@ -7,7 +7,7 @@ mod tests;
 use crate::attributes::{AttributeError, Attributes};
 use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
-use filter_config::{Expression, FailureMode};
+use filter_config::{Expression, FailureMode, Limit};
 
 /// How long a hold lives that nobody releases: the longest exchange allowed, in nanoseconds.
 pub const HOLD_TTL: u64 = 600_000_000_000;
@@ -48,6 +48,8 @@ pub struct Applicable {
     failed_open: bool,
     /// Whether there may be more, which cannot be told before the request's body is known.
     pub undecided: bool,
+    /// Whether what is to be held cannot be told before that.
+    pub needs_body: bool,
 }
 
 /// What becomes of a request.
@@ -78,6 +80,55 @@ pub enum Fault {
     /// Envoy failed.
     #[error("clock: {0}")]
     Clock(#[from] crate::host::HostError),
+}
+
+impl Fault {
+    /// What is at fault, the same for every request.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        match self {
+            Self::Evaluation { place, .. } => place,
+            Self::Storage(_) => "storage",
+            Self::Clock(_) => "clock",
+        }
+    }
+}
+
+/// The values that a limit counts a caller by, for the log: at most so much of each as tells
+/// callers apart, and nothing of one that an expression takes from where credentials are.
+pub fn caller(plugin: &Plugin, attributes: &mut Attributes, limit: &Limit) -> String {
+    const SECRETS: [&str; 7] = [
+        "authorization",
+        "cookie",
+        "key",
+        "token",
+        "secret",
+        "password",
+        "credential",
+    ];
+    const MOST: usize = 64;
+    let mut caller = String::new();
+    for counter in &limit.counters {
+        let source = counter.source().to_ascii_lowercase();
+        let value = if SECRETS.iter().any(|secret| source.contains(secret)) {
+            "[withheld]".to_owned()
+        } else {
+            let value = evaluate::text(plugin, attributes, counter);
+            let value = value.unwrap_or_else(|error| error.to_string());
+            value
+                .chars()
+                .take(MOST)
+                .flat_map(char::escape_debug)
+                .collect()
+        };
+        if !caller.is_empty() {
+            caller.push_str(", ");
+        }
+        caller.push_str(counter.source());
+        caller.push_str(" = ");
+        caller.push_str(&value);
+    }
+    caller
 }
 
 /// Why an expression has no result.
@@ -184,6 +235,11 @@ fn or_failure_mode<T>(
     }
 }
 
+/// What a limit says is to be held.
+fn amount(limit: &Limit) -> Option<&Expression> {
+    limit.reservation.as_ref()?.amount.as_ref()
+}
+
 /// A charge with what is held for it; `None` where that cannot be told and the failure mode is to
 /// allow.
 fn hold(
@@ -198,9 +254,7 @@ fn hold(
     else {
         return Ok(None);
     };
-    let amount = limit.reservation.as_ref();
-    let amount = amount.and_then(|reservation| reservation.amount.as_ref());
-    let hold = match (rate.counts, amount) {
+    let hold = match (rate.counts, amount(limit)) {
         (Counts::InFlight, _) => Ok(1),
         (Counts::Tokens(_), None) => Ok(expected),
         (Counts::Tokens(_), Some(amount)) => evaluate::tokens(plugin, attributes, amount),
@@ -210,7 +264,12 @@ fn hold(
         place: format!("limits.{}.reservation.amount", limit.name),
         error,
     });
-    let hold = or_open(plugin, &mut admission.failed_open, hold.map(Some))?;
+    let mode = if limit.shadow {
+        FailureMode::Allow
+    } else {
+        plugin.configuration.failure_mode
+    };
+    let hold = or_open(plugin, mode, &mut admission.failed_open, hold.map(Some))?;
     Ok(hold.map(|hold| Charge { hold, ..charge }))
 }
 
@@ -286,6 +345,7 @@ fn lifetime(plugin: &Plugin, charges: &[Charge]) -> u64 {
 /// [`Fault`], where the failure mode is to deny; where it is to allow, the limit at fault is left
 /// out.
 pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applicable, Fault> {
+    let mode = plugin.configuration.failure_mode;
     let mut found = Applicable::default();
     let mut rates = 0..0_usize;
     for policy in &plugin.configuration.policies {
@@ -296,7 +356,7 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
         };
         let in_force = holds(plugin, attributes, &policy.when)
             .map_err(|(index, error)| fault(format!("when[{index}]"), error));
-        let in_force = or_open(plugin, &mut found.failed_open, in_force)?;
+        let in_force = or_open(plugin, mode, &mut found.failed_open, in_force)?;
         for limit in &policy.limits {
             let counted = limit
                 .rates
@@ -309,7 +369,14 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             let applies = holds(plugin, attributes, &limit.when).map_err(|(index, error)| {
                 fault(format!("limits.{}.when[{index}]", limit.name), error)
             });
-            let applies = or_open(plugin, &mut found.failed_open, applies)?;
+            // A limit in shadow refuses nobody, nor does a fault of it.
+            let mut ignored = false;
+            let (mode, failed_open) = if limit.shadow {
+                (FailureMode::Allow, &mut ignored)
+            } else {
+                (mode, &mut found.failed_open)
+            };
+            let applies = or_open(plugin, mode, failed_open, applies)?;
             let waits =
                 attributes.body.is_pending() && limit.counters.iter().any(Expression::needs_body);
             match (in_force, applies) {
@@ -323,9 +390,11 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             let key = key(plugin, attributes, &limit.counters).map_err(|(index, error)| {
                 fault(format!("limits.{}.counters[{index}]", limit.name), error)
             });
-            let Some(key) = or_open(plugin, &mut found.failed_open, key.map(Some))? else {
+            let Some(key) = or_open(plugin, mode, failed_open, key.map(Some))? else {
                 continue;
             };
+            found.needs_body |=
+                attributes.body.is_pending() && amount(limit).is_some_and(Expression::needs_body);
             let charges = rates.clone().map(|rate| Charge { rate, key, hold: 0 });
             if limit.shadow {
                 found.shadowed.extend(charges);
@@ -389,14 +458,16 @@ fn key(
 /// A result, or what stands for a fault where the failure mode is to allow: nothing that applies.
 fn or_open<T: Default>(
     plugin: &Plugin,
+    mode: FailureMode,
     failed_open: &mut bool,
     result: Result<T, Fault>,
 ) -> Result<T, Fault> {
     result.or_else(|fault| {
         plugin.metrics.count(&*plugin.host, Count::EvaluationErrors);
-        match plugin.configuration.failure_mode {
+        match mode {
             FailureMode::Deny => Err(fault),
             FailureMode::Allow => {
+                plugin.warn(&fault);
                 *failed_open = true;
                 Ok(T::default())
             }

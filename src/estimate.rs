@@ -10,7 +10,7 @@ mod tests;
 use crate::meter::Usage;
 use std::cell::RefCell;
 
-/// How many models are told apart; those that come later share one entry.
+/// How many models are told apart; of those that come later nothing is learnt.
 pub const MOST_MODELS: usize = 64;
 
 /// Ratios are in thousandths of a byte per token.
@@ -76,12 +76,10 @@ impl Estimates {
         let Some(model) = model else { return };
         let mut models = self.models.borrow_mut();
         let known = models.iter().position(|(known, _)| known == model);
-        let at = known.unwrap_or_else(|| {
-            if models.len() < MOST_MODELS {
-                models.push((model.to_owned(), START));
-            }
-            models.len().saturating_sub(1)
-        });
+        let at = known.unwrap_or(models.len());
+        if at == models.len() && at < MOST_MODELS {
+            models.push((model.to_owned(), START));
+        }
         let Some((_, ratios)) = models.get_mut(at) else {
             return;
         };

@@ -6,8 +6,9 @@ mod structure;
 #[cfg(test)]
 mod tests;
 
+use crate::admit::Fault;
 use crate::estimate::Estimates;
-use crate::host::{CREATE, Host, HostError};
+use crate::host::{CREATE, Host, HostError, LogLevel};
 use crate::meter::{UsagePathError, UsagePaths};
 use crate::storage::{self, Algorithm, Claim, Local};
 use announced::Announced;
@@ -19,6 +20,9 @@ use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 pub use metrics::{Count, Decision, Metrics};
+
+/// A minute in nanoseconds.
+pub const MINUTE: u64 = 60_000_000_000;
 
 /// Where the workers find the secret that counter keys are hashed with.
 const SECRET: &[u8] = b"tollgate/1/secret";
@@ -150,6 +154,23 @@ impl Plugin {
             .collect()
     }
 
+    /// Logs that a policy could not be evaluated: a line a minute for each place at fault, as a
+    /// caller can bring about as many as he likes.
+    pub fn warn(&self, fault: &Fault) {
+        let now = self.host.now().unwrap_or_default();
+        let mut place = self.hasher();
+        place.value(fault.place().as_bytes());
+        let first = self.announced.borrow_mut().first(
+            usize::MAX,
+            place.finish(),
+            now,
+            now.saturating_add(MINUTE),
+        );
+        if first {
+            self.host.log(LogLevel::Warn, &fault.to_string());
+        }
+    }
+
     /// A hasher for the values that a limit counts by. Its secret is the same in all workers and
     /// known to nobody else: no caller can choose values that fall on another's counter.
     #[must_use]
@@ -183,7 +204,11 @@ fn reads_body(configuration: &Configuration) -> bool {
         policy
             .when
             .iter()
-            .chain(limits.flat_map(|limit| limit.when.iter().chain(&limit.counters)))
+            .chain(limits.flat_map(|limit| {
+                let amount = limit.reservation.as_ref();
+                let amount = amount.and_then(|reservation| reservation.amount.as_ref());
+                limit.when.iter().chain(&limit.counters).chain(amount)
+            }))
             .any(|expression| expression.uses().contains(&Attribute::RequestBody))
     })
 }
@@ -218,7 +243,10 @@ fn rates(configuration: &Configuration) -> Vec<Rate> {
                     limit: limit_index,
                     counts,
                     max,
-                    alert_past: limit.alert_at.map_or(u64::MAX, |part| parts(max, part)),
+                    alert_past: match (counts, limit.alert_at) {
+                        (Counts::Tokens(_), Some(part)) => parts(max, part).max(1),
+                        _ => u64::MAX,
+                    },
                     counted: storage::Rate::new(identity(policy, limit, name, window), window),
                 });
             };

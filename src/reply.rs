@@ -120,7 +120,8 @@ pub fn annotate(plugin: &Plugin, charges: &[Charge], standings: &[Standing]) {
         .filter_map(|(charge, standing)| {
             let rate = plugin.rates.get(charge.rate)?;
             let (_, limit) = plugin.limit_of(rate)?;
-            matches!(rate.counts, Counts::Tokens(_)).then_some((rate, limit, standing))
+            let told = matches!(rate.counts, Counts::Tokens(_)) && !limit.shadow;
+            told.then_some((rate, limit, standing))
         });
     let add = |name: &str, value: &[u8]| {
         // The response is worth more than a header about it.

@@ -5,7 +5,7 @@ mod tests;
 
 use crate::admit::Admission;
 use crate::meter::{Meter, Usage};
-use crate::plugin::Plugin;
+use crate::plugin::{Counts, Plugin};
 use crate::storage::StorageError;
 use filter_config::OnMissing;
 
@@ -96,7 +96,16 @@ pub fn settle(plugin: &Plugin, admission: &mut Admission, cost: u64) -> Result<(
     }
     let now = plugin.host.now().unwrap_or_default();
     let claims = plugin.claims(&admission.charges);
-    let costs = vec![cost; claims.len()];
+    let rates = admission
+        .charges
+        .iter()
+        .map(|charge| plugin.rates.get(charge.rate));
+    let costs: Vec<u64> = rates
+        .map(|rate| match rate.map(|rate| rate.counts) {
+            Some(Counts::Tokens(_)) => cost,
+            Some(Counts::InFlight) | None => 0,
+        })
+        .collect();
     plugin.storage.settle(
         &*plugin.host,
         now,

@@ -17,7 +17,7 @@ use crate::plugin::{Charge, Count, Decision, Plugin};
 use crate::reply;
 use crate::request::{Ask, StreamOptions, include_usage, path};
 use crate::settle::{self, Reading, Request};
-use filter_config::IncludeUsage;
+use filter_config::{IncludeUsage, OnMissing};
 use std::mem;
 use std::rc::Rc;
 
@@ -130,14 +130,19 @@ impl Stream {
             Ok(applicable) => applicable,
             Err(fault) => return self.fail(&fault),
         };
-        let says_more = !applicable.is_empty() && is_json(attributes.headers());
+        let says_more =
+            applicable.needs_body || (!applicable.is_empty() && is_json(attributes.headers()));
         if !attributes.body.is_pending() || !(applicable.undecided || says_more) {
-            let length = content_length(attributes.headers());
+            let length = if has_body {
+                content_length(attributes.headers())
+            } else {
+                Some(0)
+            };
             return self.decide(&mut attributes, applicable, length);
         }
         match admit::first_look(&self.plugin, &applicable) {
             Ok(None) => {}
-            Ok(Some(denial)) => return self.deny(&denial),
+            Ok(Some(denial)) => return self.deny(&denial, &mut attributes),
             Err(fault) => return self.fail(&fault),
         }
         let holds_headers = self.plugin.configuration.hold_headers;
@@ -266,7 +271,12 @@ impl Stream {
             provider: target.map(|target| target.provider),
             api: target.map(|target| target.api),
             model: model.map(str::to_owned),
-            stream: self.ask.stream.or_else(|| target?.stream),
+            // A request that does not say does not stream.
+            stream: self
+                .ask
+                .stream
+                .or_else(|| target?.stream)
+                .or(body_bytes.map(|_| false)),
             max_output_tokens: self.ask.max_output_tokens,
             estimated_input_tokens: body_bytes.map(|bytes| estimates.input_tokens(model, bytes)),
         }
@@ -277,6 +287,9 @@ impl Stream {
         let estimates = &self.plugin.estimates;
         let model = self.ask.model.as_deref();
         let input = estimates.input_tokens(model, body_bytes.unwrap_or_default());
+        if body_bytes == Some(0) {
+            return 0;
+        }
         let output = match self.ask.max_output_tokens {
             Some(tokens) => tokens,
             None => estimates.mean_output(model),
@@ -294,7 +307,7 @@ impl Stream {
         let expected = self.expected(body_bytes);
         let admission = match admit::last_look(&self.plugin, attributes, applicable, expected) {
             Ok(Outcome::Admitted(admission)) => admission,
-            Ok(Outcome::Denied(denial)) => return self.deny(&denial),
+            Ok(Outcome::Denied(denial)) => return self.deny(&denial, attributes),
             Err(fault) => return self.fail(&fault),
         };
         self.decision = Some(match &admission {
@@ -362,11 +375,11 @@ impl Stream {
     }
 
     /// Refuses the request because of a limit.
-    fn deny(&mut self, denial: &Denial) -> Next {
+    fn deny(&mut self, denial: &Denial, attributes: &mut Attributes) -> Next {
         self.state = State::Done;
         self.decision = Some(Decision::Denied);
         self.decided_by = self.limit_of(denial.charge);
-        observe::log_denial(&self.plugin, denial);
+        observe::log_denial(&self.plugin, denial, attributes);
         reply::deny(&self.plugin, denial);
         Next::Pause
     }
@@ -375,7 +388,7 @@ impl Stream {
     fn fail(&mut self, fault: &Fault) -> Next {
         self.state = State::Done;
         self.decision = Some(Decision::Failed);
-        self.log(LogLevel::Warn, &fault.to_string());
+        self.plugin.warn(fault);
         reply::fail(&*self.plugin.host);
         Next::Pause
     }
@@ -587,8 +600,9 @@ impl Stream {
                 // No response was seen. A caller who sends a whole request and hangs up before the
                 // answer has had the upstream work for him all the same.
                 self.state = State::Done;
+                let estimates = self.plugin.configuration.usage.on_missing == OnMissing::Estimate;
                 let sent = self.request_ended && self.request_bytes > 0;
-                let reading = (sent && self.client_left())
+                let reading = (estimates && sent && self.client_left())
                     .then(|| settle::estimate(&self.plugin, &self.request(false), 0));
                 self.charge(reading);
             }

@@ -7,6 +7,7 @@ use cel::common::types::{CelBool, CelDouble, CelInt, CelString, CelUInt};
 use cel::common::value::CowVal;
 use cel::{Context, ExecutionError};
 use filter_config::Expression;
+use std::borrow::Cow;
 
 /// The value of a predicate.
 ///
@@ -25,8 +26,7 @@ pub(super) fn predicate(
     })
 }
 
-/// Adds the value of a counter to the key that it is part of. Numbers and booleans count as their
-/// text, as they would in the descriptor of a rate limit service.
+/// Adds the value of a counter to the key that it is part of.
 ///
 /// # Errors
 /// [`EvaluationError`] when there is none, or it has no text.
@@ -37,21 +37,41 @@ pub(super) fn counter(
     key: &mut KeyHasher,
 ) -> Result<(), EvaluationError> {
     evaluate(plugin, attributes, expression, |value| {
-        if let Some(string) = value.downcast_ref::<CelString>() {
-            key.value(string.inner().as_bytes());
-        } else if let Some(int) = value.downcast_ref::<CelInt>() {
-            key.value(int.inner().to_string().as_bytes());
-        } else if let Some(uint) = value.downcast_ref::<CelUInt>() {
-            key.value(uint.inner().to_string().as_bytes());
-        } else if let Some(double) = value.downcast_ref::<CelDouble>() {
-            key.value(double.inner().to_string().as_bytes());
-        } else if let Some(bool) = value.downcast_ref::<CelBool>() {
-            key.value(bool.inner().to_string().as_bytes());
-        } else {
-            return Err(unexpected("a string, number or boolean", value));
-        }
+        key.value(text_of(value)?.as_bytes());
         Ok(())
     })
+}
+
+/// The value of a counter as text.
+///
+/// # Errors
+/// [`EvaluationError`] when there is none, or it has no text.
+pub(super) fn text(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    expression: &Expression,
+) -> Result<String, EvaluationError> {
+    evaluate(plugin, attributes, expression, |value| {
+        text_of(value).map(Cow::into_owned)
+    })
+}
+
+/// Numbers and booleans count as their text, as they would in the descriptor of a rate limit
+/// service.
+fn text_of<'a>(value: &'a CowVal<'_, '_>) -> Result<Cow<'a, str>, EvaluationError> {
+    if let Some(string) = value.downcast_ref::<CelString>() {
+        Ok(Cow::Borrowed(string.inner()))
+    } else if let Some(int) = value.downcast_ref::<CelInt>() {
+        Ok(Cow::Owned(int.inner().to_string()))
+    } else if let Some(uint) = value.downcast_ref::<CelUInt>() {
+        Ok(Cow::Owned(uint.inner().to_string()))
+    } else if let Some(double) = value.downcast_ref::<CelDouble>() {
+        Ok(Cow::Owned(double.inner().to_string()))
+    } else if let Some(bool) = value.downcast_ref::<CelBool>() {
+        Ok(Cow::Owned(bool.inner().to_string()))
+    } else {
+        Err(unexpected("a string, number or boolean", value))
+    }
 }
 
 /// The number of tokens that an expression yields: none for less than none, fractions rounded up.

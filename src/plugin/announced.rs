@@ -1,6 +1,5 @@
 //! Who was told of already, so that the log has one line for a counter and window.
 
-use crate::plugin::Charge;
 use std::collections::HashMap;
 
 /// How many refusals are remembered; past that, lines are held back rather than repeated.
@@ -11,10 +10,10 @@ const MOST: usize = 1024;
 pub struct Announced(HashMap<(usize, u128), u64>);
 
 impl Announced {
-    /// Whether this is the first refusal of a counter in the window that ends at `until`
-    /// (nanoseconds since the epoch), which is remembered.
-    pub fn first(&mut self, charge: Charge, now: u64, until: u64) -> bool {
-        if let Some(end) = self.0.get(&(charge.rate, charge.key))
+    /// Whether this is the first to be told, until `until` (nanoseconds since the epoch), of a
+    /// counter by its rate and key. It is remembered.
+    pub fn first(&mut self, rate: usize, key: u128, now: u64, until: u64) -> bool {
+        if let Some(end) = self.0.get(&(rate, key))
             && *end > now
         {
             return false;
@@ -25,7 +24,7 @@ impl Announced {
         if self.0.len() >= MOST {
             return false;
         }
-        self.0.insert((charge.rate, charge.key), until);
+        self.0.insert((rate, key), until);
         true
     }
 }

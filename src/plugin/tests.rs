@@ -136,3 +136,34 @@ fn an_envoy_that_fails_refuses_the_configuration() {
         );
     }
 }
+
+#[test]
+fn the_reference_has_every_metric() {
+    let host = Rc::new(Double::default());
+    let json = policy(50, "1m", "auth.user");
+    let plugin = Plugin::configure(host.clone(), json.as_bytes()).unwrap();
+    let usage = crate::meter::Usage::default();
+    plugin.metrics.tokens(&*host, Some("m"), &usage);
+    let mut defined: Vec<String> = host
+        .metrics
+        .borrow()
+        .iter()
+        .map(|(name, _)| {
+            let parts = name.split('.').map(|part| match part.split_once('=') {
+                Some((tag @ ("policy" | "limit" | "model"), _)) => format!("{tag}=*"),
+                _ => part.to_owned(),
+            });
+            parts.collect::<Vec<_>>().join(".")
+        })
+        .collect();
+    let reference = include_str!("../../docs/observability.md");
+    let (_, table) = reference.split_once("<!-- metrics -->").unwrap();
+    let (table, _) = table.split_once("<!-- end of metrics -->").unwrap();
+    let mut documented: Vec<String> = table
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()))
+        .collect();
+    defined.sort();
+    documented.sort();
+    assert_eq!(defined, documented);
+}

@@ -1,9 +1,11 @@
 //! What is told of an exchange: filter state for access logs, metrics, lines in the log.
 
 use super::Stream;
-use crate::admit::{Admission, Denial};
+use crate::admit::{self, Admission, Denial};
+use crate::attributes::Attributes;
 use crate::host::{Host, LogLevel};
-use crate::plugin::{Decision, Plugin};
+use crate::plugin::{Counts, Decision, MINUTE, Plugin};
+use crate::request::path;
 
 /// Tells what became of an exchange, once, at its end.
 pub(super) fn observe(stream: &Stream) {
@@ -42,6 +44,9 @@ pub(super) fn observe(stream: &Stream) {
     if let Some(model) = &stream.model {
         set(host, "tollgate.model", model.as_bytes());
     }
+    if let Some(target) = path::target(&stream.path) {
+        set(host, "tollgate.provider", target.provider.as_bytes());
+    }
 }
 
 fn set(host: &dyn Host, key: &str, value: &[u8]) {
@@ -49,25 +54,37 @@ fn set(host: &dyn Host, key: &str, value: &[u8]) {
     let _ = host.set_filter_state(key, value);
 }
 
-/// Logs a refusal: which limit, never whom, the first time in a counter's window.
-pub(super) fn log_denial(plugin: &Plugin, denial: &Denial) {
-    let until = denial.standing.resets_at;
+/// Logs a refusal: which limit refused whom and why, the first time in a counter's window; where
+/// only requests in flight are in the way, the first time in a minute.
+pub(super) fn log_denial(plugin: &Plugin, denial: &Denial, attributes: &mut Attributes) {
+    let Denial {
+        charge,
+        standing,
+        now,
+    } = denial;
+    let until = standing.resets_at.max(now.saturating_add(MINUTE));
     let mut announced = plugin.announced.borrow_mut();
-    if !announced.first(denial.charge, denial.now, until) {
+    if !announced.first(charge.rate, charge.key, *now, until) {
         return;
     }
-    let limit = plugin.rates.get(denial.charge.rate);
-    let Some((policy, limit)) = limit.and_then(|rate| plugin.limit_of(rate)) else {
+    let Some(rate) = plugin.rates.get(charge.rate) else {
         return;
     };
+    let Some((policy, limit)) = plugin.limit_of(rate) else {
+        return;
+    };
+    let what = match rate.counts {
+        Counts::Tokens(_) => "tokens",
+        Counts::InFlight => "requests at once",
+    };
     let message = format!(
-        "policy {}: limit {} refuses counter {:016x}: {} of {} tokens used, {} held",
+        "policy {}: limit {} refuses {}: {} used and {} held of {} {what}",
         policy.name,
         limit.name,
-        denial.charge.key >> 64,
-        denial.standing.used,
-        denial.standing.limit,
-        denial.standing.held,
+        admit::caller(plugin, attributes, limit),
+        standing.used,
+        standing.held,
+        standing.limit,
     );
     plugin.host.log(LogLevel::Info, &message);
 }
@@ -79,6 +96,7 @@ pub(super) fn log_alerts(plugin: &Plugin, admission: &Admission, cost: u64) {
         let Some(rate) = plugin.rates.get(charge.rate) else {
             continue;
         };
+        // Of requests in flight nothing is used, so they are never past it.
         let before = standing.used.saturating_sub(cost);
         if before >= rate.alert_past || standing.used < rate.alert_past {
             continue;

@@ -462,8 +462,68 @@ fn one_line_in_the_log_for_a_caller_and_window() {
     for _ in 0..5 {
         envoy.exchange(1);
     }
-    let lines = envoy.host.log.borrow().len();
-    assert_eq!(lines, 1, "{:?}", envoy.host.log.borrow());
+    let log = envoy.host.log.borrow();
+    let [(_, line)] = log.as_slice() else {
+        panic!("one line, not {log:?}");
+    };
+    let expected =
+        "policy test/llm: limit free refuses auth.user = alice: 60 used and 0 held of 50 tokens";
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn credentials_are_not_logged() {
+    let json = configuration("", "").replace("auth.user", "request.headers['x-api-key']");
+    let envoy = Envoy::with(&json);
+    let mut headers = request("alice").to_vec();
+    headers.push(("x-api-key", "sk-1"));
+    for _ in 0..2 {
+        let mut stream = envoy.stream();
+        envoy.host.set_headers(HeaderMap::Request, &headers);
+        stream.on_request_headers(true);
+        stream.on_response_headers(false);
+        envoy.body(&mut stream, &completion(60), true);
+        stream.on_log();
+    }
+    let log = envoy.host.log.borrow();
+    assert!(
+        log[0].1.contains("[withheld]") && !log[0].1.contains("sk-1"),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn a_fault_of_a_limit_in_shadow_refuses_nobody() {
+    let spec = r#", "shadow": true, "when": [{ "predicate": "int(auth.user) > 0" }]"#;
+    let envoy = Envoy::with(&configuration(spec, ""));
+    assert!(envoy.exchange(10));
+    assert_eq!(envoy.host.metric("tollgate.evaluation_errors"), 1);
+}
+
+#[test]
+fn requests_in_flight_are_not_counted_in_tokens() {
+    let spec = r#", "concurrency": 20, "alertAt": 0.5"#;
+    let json = configuration(spec, "").replace(r#""limit": 50"#, r#""limit": 5000"#);
+    let envoy = Envoy::with(&json);
+    for _ in 0..3 {
+        assert!(envoy.exchange(100));
+    }
+    assert_eq!(
+        envoy
+            .host
+            .metric("tollgate.alerts.policy=test/llm.limit=free"),
+        0
+    );
+}
+
+#[test]
+fn what_is_held_may_depend_on_the_body() {
+    let spec = r#", "reservation": { "amount": "requestBodyJSON('/budget')" }"#;
+    let envoy = Envoy::with(&configuration(spec, ""));
+    let mut first = envoy.stream();
+    assert_eq!(send(&envoy, &mut first, r#"{"budget":50}"#), Next::Continue);
+    let mut second = envoy.stream();
+    assert_eq!(send(&envoy, &mut second, r#"{"budget":1}"#), Next::Pause);
 }
 
 /// Sends a request with this body; what Envoy is to do with it.
