@@ -20,5 +20,5 @@ for target in "$@"; do
     echo "fuzzing $target for $seconds s"
     mkdir -p "found/$target"
     cargo fuzz run --fuzz-dir . "$target" "found/$target" "corpus/$target" -- \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_funcs=0 -verbosity=0
 done

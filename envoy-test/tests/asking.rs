@@ -20,9 +20,11 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 const LIMIT: u64 = 1_000_000;
 
-/// Bodies as clients write them, with where the filter's wish goes in, if it does: what stands there, and what
-/// stands there instead.
-const BODIES: [(&str, &str, Option<(&str, &str)>); 6] = [
+/// What stands in a body, and what the filter puts in its place.
+type Splice = (&'static str, &'static str);
+
+/// Bodies as clients write them, each with a name, and where the filter's wish goes in, if it does.
+const BODIES: [(&str, &str, Option<Splice>); 6] = [
     (
         "nothing said",
         r#"{"model":"m","stream":true,"max_tokens":100,"messages":[{"role":"user","content":"\u0048i"}]}"#,
