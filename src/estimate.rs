@@ -25,6 +25,16 @@ struct Ratios {
     output: u64,
     /// Output tokens of an exchange.
     mean_output: u64,
+    /// How many observations are in each.
+    seen: Seen,
+}
+
+/// How many observations are in each of the ratios, up to [`WEIGHT`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    input: u64,
+    output: u64,
+    mean_output: u64,
 }
 
 /// English prose over the tokenizers of the large providers, with its JSON around it in requests;
@@ -33,6 +43,11 @@ const START: Ratios = Ratios {
     input: 4_500,
     output: 4_300,
     mean_output: 400,
+    seen: Seen {
+        input: 0,
+        output: 0,
+        mean_output: 0,
+    },
 };
 
 /// Ratios that no tokenizer leaves, in thousandths of a byte per token.
@@ -41,7 +56,10 @@ const SANE: std::ops::RangeInclusive<u64> = 500..=32_000;
 /// An exchange with fewer tokens than this says little about ratios.
 const TELLING: u64 = 16;
 
-/// A new observation counts for one part in so many.
+/// No model answers with more tokens.
+const LARGEST_OUTPUT: u64 = 1_000_000;
+
+/// A new observation counts for one part in so many, once there are so many.
 const WEIGHT: u64 = 8;
 
 /// What was learnt, by model.
@@ -83,10 +101,13 @@ impl Estimates {
         let Some((_, ratios)) = models.get_mut(at) else {
             return;
         };
-        observe(&mut ratios.input, request_bytes, usage.input_tokens);
-        observe(&mut ratios.output, output_bytes, usage.output_tokens);
-        if usage.output_tokens > 0 {
-            ratios.mean_output = towards(ratios.mean_output, usage.output_tokens);
+        let seen = &mut ratios.seen;
+        let (input, output) = (usage.input_tokens, usage.output_tokens);
+        observe(&mut ratios.input, &mut seen.input, request_bytes, input);
+        observe(&mut ratios.output, &mut seen.output, output_bytes, output);
+        if output > 0 {
+            let output = output.min(LARGEST_OUTPUT);
+            towards(&mut ratios.mean_output, &mut seen.mean_output, output);
         }
     }
 
@@ -103,7 +124,7 @@ fn tokens(bytes: u64, ratio: u64) -> u64 {
 }
 
 /// Moves a ratio towards the one that was observed, where it says anything.
-fn observe(ratio: &mut u64, bytes: u64, tokens: u64) {
+fn observe(ratio: &mut u64, seen: &mut u64, bytes: u64, tokens: u64) {
     if tokens < TELLING {
         return;
     }
@@ -111,12 +132,14 @@ fn observe(ratio: &mut u64, bytes: u64, tokens: u64) {
         return;
     };
     if SANE.contains(&observed) {
-        *ratio = towards(*ratio, observed);
+        towards(ratio, seen, observed);
     }
 }
 
-/// A moving average.
-fn towards(mean: u64, observed: u64) -> u64 {
-    let rest = mean.saturating_sub(mean / WEIGHT);
-    rest.saturating_add(observed / WEIGHT).max(1)
+/// The mean of the first observations, then a moving average.
+fn towards(mean: &mut u64, seen: &mut u64, observed: u64) {
+    *seen = seen.saturating_add(1).min(WEIGHT);
+    let part = |value: u64| value.checked_div(*seen).unwrap_or_default();
+    let rest = mean.saturating_sub(part(*mean));
+    *mean = rest.saturating_add(part(observed)).max(1);
 }

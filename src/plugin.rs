@@ -167,7 +167,9 @@ impl Plugin {
             now.saturating_add(MINUTE),
         );
         if first {
-            self.host.log(LogLevel::Warn, &fault.to_string());
+            // A fault may quote what the request says.
+            let line = fault.to_string().replace(char::is_control, " ");
+            self.host.log(LogLevel::Warn, &line);
         }
     }
 

@@ -21,8 +21,12 @@ pub struct Ask {
     pub max_output_tokens: Option<u64>,
     /// What the body says of `stream_options`.
     pub stream_options: StreamOptions,
+    /// Bytes of text that the model is to read, where the APIs have it.
+    pub text_bytes: u64,
     /// How many answers are asked for.
     choices: Option<u64>,
+    /// How many documents began: what follows the first is none of the request.
+    documents: u32,
 }
 
 /// What a body says of `stream_options.include_usage`, which asks an `OpenAI`-style API for a usage
@@ -47,6 +51,7 @@ enum Field {
     IncludeUsage,
     MaxOutputTokens,
     Choices,
+    Text,
 }
 
 /// Where the APIs have it.
@@ -72,6 +77,11 @@ const FIELDS: &[(&str, Field)] = &[
     ("max_gen_len", Field::MaxOutputTokens),
     // Ollama.
     ("options.num_predict", Field::MaxOutputTokens),
+    // Text outside messages.
+    ("prompt", Field::Text),
+    ("system", Field::Text),
+    ("instructions", Field::Text),
+    ("inputText", Field::Text),
     ("n", Field::Choices),
     ("generationConfig.candidateCount", Field::Choices),
 ];
@@ -87,6 +97,18 @@ static PATHS: LazyLock<Arc<Paths<Field>>> = LazyLock::new(|| {
 // === impl Ask ===
 
 impl Ask {
+    /// Bytes that the model is to read of a body of so many: its text where that was found, and for
+    /// what else may be in it, such as tools and images, a part of the rest.
+    #[must_use]
+    pub fn input_bytes(&self, body_bytes: u64) -> u64 {
+        /// Of base64 and schemas, as of JSON around short texts, few bytes become tokens.
+        const REST: u64 = 8;
+        match self.text_bytes {
+            0 => body_bytes,
+            text => text.max(body_bytes / REST),
+        }
+    }
+
     /// Reads a body, whole or the beginning of it. What is no JSON asks for nothing.
     #[must_use]
     pub fn read(body: &[u8]) -> Self {
@@ -102,9 +124,14 @@ impl Ask {
 }
 
 impl Visitor<Field> for Ask {
-    fn begin(&mut self) {}
+    fn begin(&mut self) {
+        self.documents = self.documents.saturating_add(1);
+    }
 
     fn open(&mut self, field: Field) {
+        if self.documents > 1 {
+            return;
+        }
         if field == Field::StreamOptions {
             self.stream_options = StreamOptions::WithoutUsage;
         }
@@ -113,6 +140,9 @@ impl Visitor<Field> for Ask {
     fn close(&mut self, _field: Field, _empty: bool) {}
 
     fn scalar(&mut self, field: Field, value: &Scalar<'_>) {
+        if self.documents > 1 {
+            return;
+        }
         match (field, value) {
             (Field::Model, Scalar::Text(model)) => {
                 self.model = Some(String::from_utf8_lossy(model).into_owned());
@@ -133,13 +163,17 @@ impl Visitor<Field> for Ask {
         }
     }
 
-    fn wants_bytes(&self, _field: Field) -> bool {
-        false
+    fn wants_bytes(&self, field: Field) -> bool {
+        field == Field::Text
     }
 
-    fn bytes(&mut self, _bytes: &[u8]) {}
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.text_bytes = self.text_bytes.saturating_add(bytes.len() as u64);
+    }
 
-    fn content(&mut self, _key: ContentKey, _bytes: u64) {}
+    fn content(&mut self, _key: ContentKey, bytes: u64) {
+        self.text_bytes = self.text_bytes.saturating_add(bytes);
+    }
 
     fn end(&mut self, _whole: bool) {}
 }

@@ -25,7 +25,7 @@ pub struct Request<'a> {
     pub model: Option<&'a str>,
     /// Bytes of request body that went to the upstream.
     pub bytes: u64,
-    /// Whether the response came to its end.
+    /// Whether the response came to its end, or to where nothing that follows can change its report.
     pub is_complete: bool,
 }
 
@@ -36,10 +36,7 @@ pub struct Request<'a> {
 #[must_use]
 pub fn reading(plugin: &Plugin, meter: &Meter, request: &Request<'_>) -> Option<Reading> {
     let reported = meter.usage();
-    // A report of nothing where something came is none.
-    let is_sensible = |usage: &Usage| usage.total_tokens > 0 || meter.output_bytes() == 0;
-    let is_whole =
-        reported.as_ref().is_some_and(is_sensible) && (request.is_complete || meter.is_final());
+    let is_whole = reported.is_some() && request.is_complete;
     let estimates = plugin.configuration.usage.on_missing == OnMissing::Estimate;
     if is_whole || !meter.is_completion() || !estimates {
         return reported.map(|usage| Reading {

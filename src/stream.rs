@@ -65,6 +65,8 @@ pub struct Stream {
     request_bytes: u64,
     /// Whether the whole request was seen.
     request_ended: bool,
+    /// The length that the request's headers give its body.
+    request_length: Option<u64>,
     /// The request's path.
     path: String,
     /// What the request's body asks for.
@@ -92,6 +94,7 @@ impl Stream {
             request_paused: false,
             request_bytes: 0,
             request_ended: false,
+            request_length: None,
             path: String::new(),
             ask: Ask::default(),
             withhold: None,
@@ -118,6 +121,7 @@ impl Stream {
         if let Some(path) = headers.text(":path") {
             self.path = path.into_owned();
         }
+        self.request_length = content_length(&headers);
         let mut attributes = Attributes::new(headers);
         let has_body = !end_of_stream && !is_upgrade(attributes.headers());
         if !has_body {
@@ -209,6 +213,7 @@ impl Stream {
             Ok(bytes) => self.on_whole_body(bytes.len(), Some(&bytes), BodyError::Unfinished),
             Err(error) => {
                 self.log(LogLevel::Error, &format!("request body: {error}"));
+                let size = if size == usize::MAX { 0 } else { size };
                 self.on_whole_body(size, None, BodyError::Unfinished)
             }
         }
@@ -228,9 +233,10 @@ impl Stream {
         let length = content_length(attributes.headers()).max(Some(size as u64));
         self.request_bytes = self.request_bytes.saturating_add(size as u64);
         if attributes.body.is_pending() {
+            let is_json = is_json(attributes.headers());
             attributes.body = match bytes {
-                Some(bytes) if self.plugin.reads_body => Body::read(bytes),
-                Some(_) => Body::Opaque,
+                Some(bytes) if self.plugin.reads_body => Body::read(bytes, is_json),
+                Some(bytes) => Body::glance(bytes, is_json),
                 None => Body::Unreadable(unread),
             };
         }
@@ -264,8 +270,7 @@ impl Stream {
     /// of so many bytes.
     fn llm(&self, body_bytes: Option<u64>) -> Llm {
         let target = path::target(&self.path);
-        let model = self.ask.model.as_deref();
-        let model = model.or_else(|| target?.model);
+        let model = self.asked_model();
         let estimates = &self.plugin.estimates;
         Llm {
             provider: target.map(|target| target.provider),
@@ -278,15 +283,17 @@ impl Stream {
                 .or_else(|| target?.stream)
                 .or(body_bytes.map(|_| false)),
             max_output_tokens: self.ask.max_output_tokens,
-            estimated_input_tokens: body_bytes.map(|bytes| estimates.input_tokens(model, bytes)),
+            estimated_input_tokens: body_bytes
+                .map(|bytes| estimates.input_tokens(model, self.ask.input_bytes(bytes))),
         }
     }
 
     /// What a request is expected to use, in tokens, whose body has so many bytes.
     fn expected(&self, body_bytes: Option<u64>) -> u64 {
         let estimates = &self.plugin.estimates;
-        let model = self.ask.model.as_deref();
-        let input = estimates.input_tokens(model, body_bytes.unwrap_or_default());
+        let model = self.asked_model();
+        let bytes = self.ask.input_bytes(body_bytes.unwrap_or_default());
+        let input = estimates.input_tokens(model, bytes);
         if body_bytes == Some(0) {
             return 0;
         }
@@ -364,7 +371,12 @@ impl Stream {
         }
         match host.replace_buffer(Buffer::RequestBody, &spliced) {
             Ok(()) => self.withhold = Some(Withhold::default()),
-            Err(error) => self.log(LogLevel::Error, &format!("request body: {error}")),
+            Err(error) => {
+                if let Some(length) = attributes.headers().get("content-length") {
+                    let _ = host.set_header(HeaderMap::Request, "content-length", length);
+                }
+                self.log(LogLevel::Error, &format!("request body: {error}"));
+            }
         }
     }
 
@@ -534,8 +546,12 @@ impl Stream {
     /// Nothing more that matters will come: the exchange is charged.
     fn on_response_end(&mut self, is_complete: bool) {
         if let State::Metering(mut meter) = mem::replace(&mut self.state, State::Done) {
+            // Asked before the end is made: what breaks off is not final.
+            let is_complete = is_complete || meter.is_final();
             meter.finish();
-            self.model = meter.model().map(str::to_owned);
+            // It goes into logs and metrics.
+            let plain = |model: &str| model.replace(char::is_control, "_");
+            self.model = meter.model().map(plain);
             if meter.is_completion() && meter.usage().is_none() {
                 let host = &*self.plugin.host;
                 self.plugin.metrics.count(host, Count::MissingUsage);
@@ -546,27 +562,25 @@ impl Stream {
                 estimated: false,
             }) = &reading
             {
-                let model = self.asked_model();
+                let Request { model, bytes, .. } = self.request(is_complete);
                 let estimates = &self.plugin.estimates;
-                estimates.learn(model, self.request_bytes, meter.output_bytes(), usage);
+                estimates.learn(model, bytes, meter.output_bytes(), usage);
             }
             self.charge(reading);
         }
     }
 
-    /// The model that was asked for, else the one that answered.
+    /// The model that is asked: the path's, where it names one, whatever the body says.
     fn asked_model(&self) -> Option<&str> {
-        let asked = self.ask.model.as_deref();
-        asked
-            .or_else(|| path::target(&self.path)?.model)
-            .or(self.model.as_deref())
+        let named = path::target(&self.path).and_then(|target| target.model);
+        named.or(self.ask.model.as_deref())
     }
 
     /// What is known of the exchange besides its response.
     fn request(&self, is_complete: bool) -> Request<'_> {
         Request {
-            model: self.asked_model(),
-            bytes: self.request_bytes,
+            model: self.asked_model().or(self.model.as_deref()),
+            bytes: self.ask.input_bytes(self.request_bytes),
             is_complete,
         }
     }
@@ -579,8 +593,9 @@ impl Stream {
             if reading.estimated {
                 plugin.metrics.count(host, Count::Estimated);
             }
-            let model = self.model.as_deref().or(self.ask.model.as_deref());
-            plugin.metrics.tokens(host, model, &reading.usage);
+            plugin
+                .metrics
+                .tokens(host, self.model.as_deref(), &reading.usage);
         }
         let cost = reading.map_or(0, |reading| reading.usage.total_tokens);
         if let Err(error) = settle::settle(&plugin, &mut self.admission, cost) {
@@ -601,7 +616,9 @@ impl Stream {
                 // answer has had the upstream work for him all the same.
                 self.state = State::Done;
                 let estimates = self.plugin.configuration.usage.on_missing == OnMissing::Estimate;
-                let sent = self.request_ended && self.request_bytes > 0;
+                let is_whole =
+                    self.request_ended || self.request_length == Some(self.request_bytes);
+                let sent = is_whole && self.request_bytes > 0;
                 let reading = (estimates && sent && self.client_left())
                     .then(|| settle::estimate(&self.plugin, &self.request(false), 0));
                 self.charge(reading);
@@ -648,8 +665,8 @@ fn content_length(headers: &Headers) -> Option<u64> {
 /// Whether a body is compressed or otherwise encoded.
 fn is_encoded(headers: &Headers) -> bool {
     headers
-        .get("content-encoding")
-        .is_some_and(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+        .all("content-encoding")
+        .any(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Whether a body is JSON, or may be, for all that its headers say.

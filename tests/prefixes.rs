@@ -176,7 +176,7 @@ impl Sample {
         events.collect()
     }
 
-    fn meter(&self, bytes: &[u8], pieces: usize) -> Meter {
+    fn meter(&self, bytes: &[u8], pieces: usize) -> (Meter, bool) {
         let mut meter = Meter::new(&ResponseHead {
             status: 200,
             content_type: Some(self.content_type.as_bytes()),
@@ -186,8 +186,9 @@ impl Sample {
         for piece in bytes.chunks(pieces) {
             meter.push(piece);
         }
+        let is_final = meter.is_final();
         meter.finish();
-        meter
+        (meter, is_final)
     }
 }
 
@@ -201,7 +202,7 @@ fn fault(sample: &Sample, language: Language, step: usize, pieces: usize) -> Opt
         is_complete: true,
     };
     // One whole exchange reports, and is learnt from.
-    let whole = sample.meter(&bytes, pieces);
+    let (whole, _) = sample.meter(&bytes, pieces);
     let Reading { usage, estimated } = settle::reading(&plugin, &whole, &request).unwrap();
     assert!(!estimated, "{}", sample.dialect);
     let learnt: &Usage = &usage;
@@ -209,16 +210,16 @@ fn fault(sample: &Sample, language: Language, step: usize, pieces: usize) -> Opt
         .estimates
         .learn(Some("m"), request.bytes, whole.output_bytes(), learnt);
 
-    let request = Request {
-        is_complete: false,
-        ..request
-    };
     let (mut worst, mut fault) = (25, None);
     let ends = sample.tokens();
     for cut in (0..bytes.len()).step_by(step) {
         let passed = ends.iter().rev().find(|(end, _)| *end <= cut);
         let tokens = passed.map_or(0, |(_, tokens)| *tokens);
-        let meter = sample.meter(&bytes[..cut], pieces);
+        let (meter, is_complete) = sample.meter(&bytes[..cut], pieces);
+        let request = Request {
+            is_complete,
+            ..request
+        };
         let charged = settle::reading(&plugin, &meter, &request)
             .map_or(0, |reading| reading.usage.total_tokens);
         let reported = INPUT + tokens;

@@ -28,20 +28,44 @@ pub enum BodyError {
     /// It is compressed.
     #[error("it has a content-encoding")]
     Encoded,
+    /// It should be JSON, or looks like it, and is none that can be read. A server may be more lenient.
+    #[error("not JSON")]
+    Malformed,
     /// It has not arrived when the upstream answered.
     #[error("the response began before its end")]
     Unfinished,
 }
 
 impl Body {
-    /// The body that these bytes are. A byte order mark before the JSON is skipped, as servers do.
+    /// The body that these bytes are, which the request's headers call JSON or not. A byte order
+    /// mark before the JSON is skipped, as servers do.
     #[must_use]
-    pub fn read(bytes: &[u8]) -> Self {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    pub fn read(bytes: &[u8], is_json: bool) -> Self {
+        let json = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         // serde_json refuses what nests too deep for its stack.
-        match serde_json::from_slice(bytes) {
+        match serde_json::from_slice(json) {
             Ok(json) => Self::Json(value(json)),
-            Err(_) => Self::Opaque,
+            Err(_) => Self::unparsed(bytes, is_json),
+        }
+    }
+
+    /// The same, where nothing is to be read of it but what a scan has found already.
+    #[must_use]
+    pub fn glance(bytes: &[u8], is_json: bool) -> Self {
+        if looks_like_json(bytes) {
+            Self::Opaque
+        } else {
+            Self::unparsed(bytes, is_json)
+        }
+    }
+
+    /// A body that is no JSON: none that says anything, unless it only fails to be what it should.
+    fn unparsed(bytes: &[u8], is_json: bool) -> Self {
+        let is_empty = bytes.trim_ascii().is_empty();
+        if !is_empty && (is_json || looks_like_json(bytes)) {
+            Self::Unreadable(BodyError::Malformed)
+        } else {
+            Self::Opaque
         }
     }
 
@@ -66,6 +90,15 @@ impl Body {
             _ => None,
         }
     }
+}
+
+/// UTF-8's byte order mark.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Whether bytes begin as a JSON object or array does.
+fn looks_like_json(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
 /// JSON as a CEL value. Numbers are integers where they can be.

@@ -221,26 +221,48 @@ fn the_request_is_read_from_its_headers() {
 fn the_body_is_read_by_pointers() {
     let host = Double::default();
     let mut attributes = Attributes::new(Headers::default());
-    attributes.body =
-        Body::read(b"\xef\xbb\xbf{\"model\":\"m\",\"n\":[1,2.5,null],\"a/b\":{\"~\":true}}");
+    attributes.body = Body::read(
+        b"\xef\xbb\xbf{\"model\":\"m\",\"n\":[1,2.5,null],\"a/b\":{\"~\":true}}",
+        true,
+    );
     let mut see = |source: &str| evaluate(&mut attributes, &host, &[], source);
     assert_eq!(see("requestBodyJSON('/model')"), "String(\"m\")");
     assert_eq!(see("requestBodyJSON('/n/0')"), "Int(1)");
     assert_eq!(see("requestBodyJSON('/n/1')"), "Float(2.5)");
     assert_eq!(see("requestBodyJSON('/a~1b/~0')"), "Bool(true)");
     assert_eq!(see("requestBodyJSON('/none')"), "missing");
-    for opaque in [
-        b"".as_slice(),
-        b"not json",
-        b"{",
-        b"[[[[",
-        &vec![b'['; 100_000],
-        b"{}x",
+    for (bytes, is_json) in [
+        (b"".as_slice(), true),
+        (b" ", true),
+        (b"--boundary", false),
+        (b"\0\0\0\0\x05", false),
     ] {
         let mut attributes = Attributes::new(Headers::default());
-        attributes.body = Body::read(opaque);
+        attributes.body = Body::read(bytes, is_json);
         let seen = evaluate(&mut attributes, &host, &[], "requestBodyJSON('/model')");
-        assert_eq!(seen, "missing", "{opaque:?}");
+        assert_eq!(seen, "missing", "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_body_that_only_a_lenient_server_reads_is_not_taken_for_none() {
+    let host = Double::default();
+    let uses = expression("requestBodyJSON('/model')");
+    let deep = format!("{{\"model\":\"x\",\"a\":{}", "[".repeat(100_000));
+    for (bytes, is_json) in [
+        (b"not json".as_slice(), true),
+        (b"{\"model\":\"x\",\"a\":NaN}", false),
+        (b"{\"model\":\"x\"} x", true),
+        (b"{\"model\":\"x\",\"a\":\"\xff\"}", true),
+        (b"\xff\xfe{\0", true),
+        (deep.as_bytes(), false),
+    ] {
+        let mut attributes = Attributes::new(Headers::default());
+        attributes.body = Body::read(bytes, is_json);
+        assert!(
+            attributes.resolve(&host, &[], uses.uses()).is_err(),
+            "{is_json}"
+        );
     }
 }
 

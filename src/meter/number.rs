@@ -6,11 +6,12 @@ mod tests;
 /// Reads a number of tokens.
 ///
 /// * integers and integral floats (`12`, `12.0`, `1.2e1`) exactly;
-/// * fractions are rounded up, negative numbers are 0;
+/// * fractions are rounded up;
 /// * whatever exceeds `u64` (20 digits, `1e400`) is `u64::MAX`;
 /// * a string counts as the number written in it; the caller passes its text.
 ///
-/// `None` for anything else: `null`, booleans, empty or other text.
+/// `None` for anything else: what is negative, `null`, booleans, empty or other text. Where a report
+/// has nothing better, the exchange is estimated.
 #[must_use]
 pub fn tokens(text: &[u8]) -> Option<u64> {
     let text = text.trim_ascii();
@@ -19,7 +20,7 @@ pub fn tokens(text: &[u8]) -> Option<u64> {
         None => (false, text),
     };
     let magnitude = magnitude(digits)?;
-    Some(if negative { 0 } else { magnitude })
+    (!negative || magnitude == 0).then_some(magnitude)
 }
 
 /// The value of an unsigned decimal, rounded up to an integer.

@@ -3,7 +3,7 @@
 //!
 //! The report is a server-sent event of its own: a chunk with `usage` and no `choices`. Whole events
 //! pass at once; of one that breaks off at the end of the bytes at hand, the beginning waits for the
-//! rest. An event longer than [`LONGEST`] is no such report and does not wait.
+//! rest if it may be a report. An event longer than [`LONGEST`] is no such report and does not wait.
 
 use memchr::memchr2;
 use serde::Deserialize;
@@ -66,7 +66,7 @@ impl Withhold {
             at = next;
         }
         let rest = input.get(at..).unwrap_or_default();
-        if end || self.passing || rest.len() > LONGEST {
+        if end || self.passing || rest.len() > LONGEST || !may_be_report(rest) {
             self.passing = !rest.is_empty();
             if end && !rest.is_empty() && is_report(rest) {
                 changed = true;
@@ -99,6 +99,23 @@ fn event(bytes: &[u8], end: bool) -> Option<usize> {
             return Some(next);
         }
         line = next;
+    }
+}
+
+/// Whether an event that begins like this may be a report: not if it has choices.
+fn may_be_report(begun: &[u8]) -> bool {
+    const CHOICES: &[u8] = b"\"choices\"";
+    let Some(at) = memchr::memmem::find(begun, CHOICES) else {
+        return true;
+    };
+    let value = begun
+        .get(at.saturating_add(CHOICES.len())..)
+        .unwrap_or_default();
+    let value = value.trim_ascii_start();
+    let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
+    match value.strip_prefix(b"[") {
+        Some(inside) => matches!(inside.trim_ascii_start().first(), None | Some(b']')),
+        None => value.is_empty(),
     }
 }
 

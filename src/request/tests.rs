@@ -27,7 +27,11 @@ fn a_body_tells_what_it_asks_for() {
         "{\"model\":1}",
         "{\"max_tokens\":\"many\"}",
     ] {
-        assert_eq!(Ask::read(nothing.as_bytes()), Ask::default(), "{nothing}");
+        let ask = Ask {
+            documents: 0,
+            ..Ask::read(nothing.as_bytes())
+        };
+        assert_eq!(ask, Ask::default(), "{nothing}");
     }
     let huge = Ask::read(br#"{"max_tokens":99999999999999999999,"n":99999999999}"#);
     assert_eq!(huge.max_output_tokens, Some(u64::MAX));
@@ -195,4 +199,35 @@ proptest! {
     fn no_bytes_make_the_reader_or_the_splicer_fail(body: Vec<u8>, path in ".{0,40}") {
         let _ = (Ask::read(&body), splice(&body), target(&path));
     }
+}
+
+#[test]
+fn the_text_is_what_the_model_reads() {
+    for (body, text) in [
+        (
+            r#"{"model":"m","messages":[{"role":"user","content":"12345"}]}"#,
+            5,
+        ),
+        (
+            r#"{"messages":[{"content":[{"type":"text","text":"123"}]}],"system":"45"}"#,
+            5,
+        ),
+        (r#"{"contents":[{"parts":[{"text":"12345"}]}]}"#, 5),
+        (r#"{"prompt":"12345","suffix":"x"}"#, 5),
+        (r#"{"input":"12345"}"#, 5),
+    ] {
+        assert_eq!(Ask::read(body.as_bytes()).text_bytes, text, "{body}");
+    }
+    assert_eq!(
+        Ask::default().input_bytes(100),
+        100,
+        "nothing is known of it"
+    );
+}
+
+#[test]
+fn what_follows_a_request_is_none_of_it() {
+    let ask = Ask::read(br#"{"model":"a"}{"model":"b","max_tokens":5}"#);
+    assert_eq!(ask.model.as_deref(), Some("a"));
+    assert_eq!(ask.max_output_tokens, None);
 }

@@ -62,7 +62,7 @@ fn a_line_without_end() {
 fn numbers_that_are_none() {
     for (number, expected) in [
         ("\"12\"", Some((12, 0, 12))),
-        ("-5", Some((0, 0, 0))),
+        ("-5", None),
         ("1.5", Some((2, 0, 2))),
         ("1e400", Some((u64::MAX, 0, u64::MAX))),
         ("99999999999999999999", Some((u64::MAX, 0, u64::MAX))),
