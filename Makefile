@@ -18,7 +18,7 @@ wasm: ## build the filter to dist/tollgate.wasm
 	@build/wasm.sh
 
 bench: wasm ## CPU microseconds a request, beside no filter and Envoy's own rate limit filter
-	@$(CARGO) run --quiet --locked --release --package envoy-test --bin bench -- $(ARGS)
+	@$(CARGO) run --quiet --locked --profile native --package envoy-test --bin bench -- $(ARGS)
 
 fuzz: ## fuzz every target for FUZZ_SECONDS (10); takes a nightly toolchain
 	@fuzz/run.sh $(FUZZ_SECONDS)

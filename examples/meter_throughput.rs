@@ -1,7 +1,7 @@
 //! How fast responses are metered on this machine, in GB/s, beside a JSON parser.
 //!
 //! ```text
-//! cargo run --release --example meter_throughput
+//! cargo run --profile native --example meter_throughput
 //! ```
 
 use std::{hint::black_box, time::Instant};

@@ -24,6 +24,9 @@ pub use metrics::{Count, Decision, Metrics};
 /// A minute in nanoseconds.
 pub const MINUTE: u64 = 60_000_000_000;
 
+/// An hour in nanoseconds.
+const HOUR: u64 = 3_600_000_000_000;
+
 /// Where the workers find the secret that counter keys are hashed with.
 const SECRET: &[u8] = b"tollgate/1/secret";
 
@@ -152,6 +155,19 @@ impl Plugin {
                 })
             })
             .collect()
+    }
+
+    /// Logs that there are more live counters than there is room for: a line an hour.
+    pub fn warn_of_full_pages(&self) {
+        let now = self.host.now().unwrap_or_default();
+        let until = now.saturating_add(HOUR);
+        if self.announced.borrow_mut().first(usize::MAX, 0, now, until) {
+            self.host.log(
+                LogLevel::Warn,
+                "more counters are in use than storage.maxCounters has room for: callers whose \
+                 counters were pushed out, and new ones, read too high until windows end",
+            );
+        }
     }
 
     /// Logs that a policy could not be evaluated: a line a minute for each place at fault, as a

@@ -189,11 +189,12 @@ impl Metrics {
         add(host, of_limit.map(|of_limit| &of_limit.alerts), 1);
     }
 
-    /// Counts what the storage has met since it was told last.
-    pub fn occupied(&self, host: &dyn Host, now: Occupancy) {
+    /// Counts what the storage has met since it was told last. Returns whether counters were pushed
+    /// out.
+    pub fn occupied(&self, host: &dyn Host, now: Occupancy) -> bool {
         let before = self.occupancy.replace(now);
         if now == before {
-            return;
+            return false;
         }
         for (count, now, before) in [
             (Count::PagesFull, now.pages_full, before.pages_full),
@@ -206,6 +207,7 @@ impl Metrics {
                 add(host, self.counts.get(count as usize), more);
             }
         }
+        now.pushed_out > before.pushed_out
     }
 
     /// Counts an event.

@@ -15,7 +15,9 @@ pub(super) fn observe(stream: &Stream) {
         return;
     };
     plugin.metrics.decided(host, decision, stream.decided_by);
-    plugin.metrics.occupied(host, plugin.storage.occupancy());
+    if plugin.metrics.occupied(host, plugin.storage.occupancy()) {
+        plugin.warn_of_full_pages();
+    }
     set(host, "tollgate.decision", decision.name().as_bytes());
     if decision == Decision::Unmatched {
         return;

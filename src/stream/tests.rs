@@ -834,3 +834,32 @@ fn a_policy_says_where_the_total_is() {
     stream.on_log();
     assert_eq!(envoy.state("tollgate.total_tokens").as_deref(), Some("33"));
 }
+
+#[test]
+fn counters_that_find_no_room_are_told_of_once_an_hour() {
+    let envoy = Envoy::with(&configuration(
+        "",
+        r#", "storage": { "type": "local", "maxCounters": 64 }"#,
+    ));
+    let crowd = |from: u32| {
+        for user in from..from + 1_000 {
+            let mut stream = envoy.stream();
+            envoy
+                .host
+                .set_headers(HeaderMap::Request, &request(&user.to_string()));
+            stream.on_request_headers(true);
+            stream.on_response_headers(false);
+            envoy.body(&mut stream, &completion(10), true);
+            stream.on_log();
+        }
+        let log = envoy.host.log.borrow();
+        log.iter()
+            .filter(|(_, line)| line.contains("maxCounters"))
+            .count()
+    };
+    assert_eq!(crowd(0), 1);
+    assert_eq!(crowd(10_000), 1);
+    assert!(envoy.host.metric("tollgate.counters_pushed_out") > 0);
+    envoy.host.clock.set(1_061 * MINUTE);
+    assert_eq!(crowd(20_000), 2);
+}
