@@ -138,8 +138,8 @@ pub enum EvaluationError {
     #[error(transparent)]
     Attribute(#[from] AttributeError),
     /// A value it reads is absent or null.
-    #[error("no value: {0}")]
-    Missing(String),
+    #[error("no value")]
+    Missing,
     /// It cannot be computed.
     #[error("{0}")]
     Execution(String),
@@ -431,7 +431,7 @@ fn holds(
         match evaluate::predicate(plugin, attributes, predicate) {
             Ok(true) => {}
             Ok(false) => return Ok(Holds::No),
-            Err(EvaluationError::Missing(_)) => {
+            Err(EvaluationError::Missing) => {
                 plugin.metrics.count(&*plugin.host, Count::MissingValues);
                 return Ok(Holds::No);
             }

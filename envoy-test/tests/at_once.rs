@@ -18,7 +18,8 @@ const CALLS: usize = 64;
 
 /// A chat that uses 100 tokens, and answers when all who come at once have come.
 fn chat() -> Chat {
-    Chat::new("What is Kubernetes?", 60)
+    // As long as a prompt of 40 tokens is.
+    Chat::new(&"What is Kubernetes? ".repeat(9), 60)
         .header("x-mock-prompt-tokens", 40)
         .header("x-mock-completion-tokens", 60)
         .header("x-mock-events", 4)

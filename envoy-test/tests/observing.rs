@@ -132,7 +132,7 @@ async fn a_refusal_is_logged_once_for_a_caller_and_window() -> Outcome {
 }
 
 #[tokio::test]
-async fn the_log_knows_neither_callers_nor_credentials_nor_prompts() -> Outcome {
+async fn the_log_knows_neither_credentials_nor_prompts() -> Outcome {
     let predicate = r#"int(request.headers["x-level"]) > 1 && requestBodyJSON("/model") != "a""#;
     let mut configuration = only_when(predicate, 0);
     let tokens = &mut configuration["policies"][0]["spec"]["limits"]["tokens"];
@@ -151,7 +151,18 @@ async fn the_log_knows_neither_callers_nor_credentials_nor_prompts() -> Outcome 
     }
     let log = metered.envoy.logs()?;
     assert!(log.contains("limits.tokens.when[0]"), "{log}");
-    let secret = log.lines().find(|line| line.contains("secret-"));
+    let secrets = [
+        "secret-prompt",
+        "secret-key",
+        "secret-cookie",
+        "secret-level",
+    ];
+    let secret = log
+        .lines()
+        .find(|line| secrets.iter().any(|secret| line.contains(secret)));
     assert_eq!(secret, None);
+    // Whom a limit refused is told, once.
+    let callers = log.lines().filter(|line| line.contains("secret-caller"));
+    assert_eq!(callers.count(), 1, "{log}");
     Ok(())
 }

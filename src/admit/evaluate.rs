@@ -112,19 +112,29 @@ fn evaluate<T>(
     read(&value.map_err(|error| execution(&error))?)
 }
 
+/// What is wrong, in words that quote nothing of the request: they go into the log.
 fn execution(error: &ExecutionError) -> EvaluationError {
     if filter_config::missing(error) {
-        EvaluationError::Missing(error.to_string())
-    } else {
-        EvaluationError::Execution(error.to_string())
+        return EvaluationError::Missing;
     }
+    EvaluationError::Execution(match error {
+        ExecutionError::NoSuchOverload(error) => error.to_string(),
+        ExecutionError::UnexpectedType { .. } => error.to_string(),
+        ExecutionError::FunctionError { function, .. } => format!("{function}() has no result"),
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
+            "division by zero".to_owned()
+        }
+        ExecutionError::Overflow(..) => "overflow".to_owned(),
+        ExecutionError::IndexOutOfBounds(_) => "index out of bounds".to_owned(),
+        _ => "the values do not go together".to_owned(),
+    })
 }
 
 /// A value of the wrong type; a null is a missing one.
 fn unexpected(expected: &'static str, value: &CowVal<'_, '_>) -> EvaluationError {
     let found = value.get_type().name();
     if found == "null_type" {
-        return EvaluationError::Missing("null".to_owned());
+        return EvaluationError::Missing;
     }
     EvaluationError::Type {
         expected,
