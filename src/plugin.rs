@@ -46,6 +46,8 @@ pub struct Plugin {
     pub usage_paths: UsagePaths,
     /// Whether an expression reads the request's body as JSON.
     pub reads_body: bool,
+    /// Whether an expression reads `llm`.
+    pub reads_llm: bool,
     /// What Envoy counts for us.
     pub metrics: Metrics,
     /// Who was told of already.
@@ -125,7 +127,8 @@ impl Plugin {
             storage: Local::new(max_counters),
             estimates: Estimates::default(),
             usage_paths: usage_paths(&configuration)?,
-            reads_body: reads_body(&configuration),
+            reads_body: reads(&configuration, |used| *used == Attribute::RequestBody),
+            reads_llm: reads(&configuration, |used| matches!(used, Attribute::Llm(_))),
             announced: RefCell::default(),
             metrics,
             secret,
@@ -215,20 +218,17 @@ impl KeyHasher {
     }
 }
 
-/// Whether an expression of a configuration reads the request's body as JSON.
-fn reads_body(configuration: &Configuration) -> bool {
-    configuration.policies.iter().any(|policy| {
-        let limits = policy.limits.iter();
-        policy
-            .when
-            .iter()
-            .chain(limits.flat_map(|limit| {
-                let amount = limit.reservation.as_ref();
-                let amount = amount.and_then(|reservation| reservation.amount.as_ref());
-                limit.when.iter().chain(&limit.counters).chain(amount)
-            }))
-            .any(|expression| expression.uses().contains(&Attribute::RequestBody))
-    })
+/// Whether an expression of a configuration reads an attribute of some kind.
+fn reads(configuration: &Configuration, what: impl Fn(&Attribute) -> bool) -> bool {
+    let mut expressions = configuration.policies.iter().flat_map(|policy| {
+        let limits = policy.limits.iter().flat_map(|limit| {
+            let amount = limit.reservation.as_ref();
+            let amount = amount.and_then(|reservation| reservation.amount.as_ref());
+            limit.when.iter().chain(&limit.counters).chain(amount)
+        });
+        policy.when.iter().chain(limits)
+    });
+    expressions.any(|expression| expression.uses().iter().any(&what))
 }
 
 /// Where the policies say that responses have their total, those of all of them: an exchange is

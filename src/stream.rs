@@ -15,7 +15,8 @@ use crate::meter::withhold::Withhold;
 use crate::meter::{BedrockCounts, Meter, ResponseHead};
 use crate::plugin::{Charge, Count, Decision, Plugin};
 use crate::reply;
-use crate::request::{Ask, StreamOptions, include_usage, path};
+use crate::request::path::{self, Target};
+use crate::request::{Ask, StreamOptions, include_usage};
 use crate::settle::{self, Reading, Request};
 use filter_config::{IncludeUsage, OnMissing};
 use std::mem;
@@ -69,6 +70,8 @@ pub struct Stream {
     request_length: Option<u64>,
     /// The request's path.
     path: String,
+    /// The API that it leads to, if it is a known one.
+    target: Option<Target>,
     /// What the request's body asks for.
     ask: Ask,
     /// What keeps from the client the usage report that was asked for in his place.
@@ -96,6 +99,7 @@ impl Stream {
             request_ended: false,
             request_length: None,
             path: String::new(),
+            target: None,
             ask: Ask::default(),
             withhold: None,
             admission: Admission::default(),
@@ -119,6 +123,7 @@ impl Stream {
             Headers::default()
         });
         if let Some(path) = headers.text(":path") {
+            self.target = path::target(&path);
             self.path = path.into_owned();
         }
         self.request_length = content_length(&headers);
@@ -129,7 +134,9 @@ impl Stream {
         } else if is_encoded(attributes.headers()) {
             attributes.body = Body::Unreadable(BodyError::Encoded);
         }
-        attributes.llm = self.llm(None);
+        if self.plugin.reads_llm {
+            attributes.llm = self.llm(None);
+        }
         let applicable = match admit::applicable(&self.plugin, &mut attributes) {
             Ok(applicable) => applicable,
             Err(fault) => return self.fail(&fault),
@@ -242,7 +249,9 @@ impl Stream {
         }
         if let Some(bytes) = bytes {
             self.ask = Ask::read(bytes);
-            attributes.llm = self.llm(Some(size as u64));
+            if self.plugin.reads_llm {
+                attributes.llm = self.llm(Some(size as u64));
+            }
         }
         let applicable = match applicable {
             Some(applicable) => applicable,
@@ -269,7 +278,7 @@ impl Stream {
     /// What the request says of the model that it asks: its path and, when it is known, its body
     /// of so many bytes.
     fn llm(&self, body_bytes: Option<u64>) -> Llm {
-        let target = path::target(&self.path);
+        let target = self.target.as_ref();
         let model = self.asked_model();
         let estimates = &self.plugin.estimates;
         Llm {
@@ -339,7 +348,7 @@ impl Stream {
     fn may_ask_for_usage(&self, headers: &Headers) -> bool {
         let max = self.plugin.configuration.request_body.max_bytes as u64;
         self.plugin.configuration.usage.include_usage == IncludeUsage::Auto
-            && path::target(&self.path).is_some_and(|target| target.has_stream_options())
+            && self.target.as_ref().is_some_and(Target::has_stream_options)
             && content_length(headers).is_none_or(|length| length <= max)
     }
 
@@ -572,7 +581,8 @@ impl Stream {
 
     /// The model that is asked: the path's, where it names one, whatever the body says.
     fn asked_model(&self) -> Option<&str> {
-        let named = path::target(&self.path).and_then(|target| target.model);
+        let target = self.target.as_ref();
+        let named = target.and_then(|target| target.model.as_deref());
         named.or(self.ask.model.as_deref())
     }
 

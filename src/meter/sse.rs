@@ -126,21 +126,20 @@ impl Events {
         counted.saturating_add(u64::try_from(skipped).unwrap_or(u64::MAX))
     }
 
-    /// Takes whole events; scans one now and then, to know how much text is in them.
+    /// Takes whole events; scans one now and then, to know how much text is in them. What is scanned at
+    /// both ends of each chunk tells it already where chunks are short.
     fn skim(&mut self, events: &[u8], report: &mut Report) {
         let mut rest = events;
-        while !rest.is_empty() {
-            let sample = first_event_length(rest);
-            let (event, others) = rest.split_at_checked(sample).unwrap_or((rest, &[]));
-            self.scan(event, report);
-            let (near, far) = others
-                .split_at_checked(SAMPLE_EVERY)
-                .unwrap_or((others, &[]));
+        while let Some((near, far)) = rest.split_at_checked(SAMPLE_EVERY) {
             let end = near.len().saturating_add(first_event_length(far));
-            let (skipped, others) = others.split_at_checked(end).unwrap_or((others, &[]));
+            let (skipped, others) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             self.skip(skipped, report);
+            let sample = first_event_length(others);
+            let (event, others) = others.split_at_checked(sample).unwrap_or((others, &[]));
+            self.scan(event, report);
             rest = others;
         }
+        self.skip(rest, report);
     }
 
     /// Takes whole events; scans those that may report usage.

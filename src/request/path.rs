@@ -1,19 +1,19 @@
 //! Which API a request speaks to, by its path; and the model, where the path names it.
 
 /// An API of a provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
     /// Whose API it is: `openai` also for the many servers that speak it.
     pub provider: &'static str,
     /// Which of the provider's APIs.
     pub api: &'static str,
     /// The model, where the path names it.
-    pub model: Option<&'a str>,
+    pub model: Option<String>,
     /// Whether the path says that the answer is streamed; `None` where the body does.
     pub stream: Option<bool>,
 }
 
-impl Target<'_> {
+impl Target {
     /// Whether the API streams usage only to those who ask for it with `stream_options`.
     #[must_use]
     pub fn has_stream_options(&self) -> bool {
@@ -65,7 +65,7 @@ const OPERATIONS: &[(&str, &str, bool)] = &[
 
 /// The API that a path, with or without its query, leads to; `None` where none is known.
 #[must_use]
-pub fn target(path: &str) -> Option<Target<'_>> {
+pub fn target(path: &str) -> Option<Target> {
     let path = path.split_once('?').map_or(path, |(path, _)| path);
     let path = path.strip_suffix('/').unwrap_or(path);
     gemini(path)
@@ -73,7 +73,7 @@ pub fn target(path: &str) -> Option<Target<'_>> {
         .or_else(|| by_end(path))
 }
 
-fn by_end(path: &str) -> Option<Target<'_>> {
+fn by_end(path: &str) -> Option<Target> {
     let &(end, provider, api) = ENDS.iter().find(|(end, ..)| path.ends_with(end))?;
     // Azure: `/openai/deployments/{model}/chat/completions`.
     let before = path.strip_suffix(end)?;
@@ -82,13 +82,13 @@ fn by_end(path: &str) -> Option<Target<'_>> {
     Some(Target {
         provider: if azure.is_some() { "azure" } else { provider },
         api,
-        model: azure,
+        model: azure.map(str::to_owned),
         stream: None,
     })
 }
 
 /// `.../models/{model}:{method}`, below `publishers/{publisher}` on Vertex.
-fn gemini(path: &str) -> Option<Target<'_>> {
+fn gemini(path: &str) -> Option<Target> {
     let (before, method) = path.rsplit_once(':')?;
     let (before, model) = before.rsplit_once('/')?;
     let &(_, api, stream) = METHODS.iter().find(|(name, ..)| *name == method)?;
@@ -102,20 +102,20 @@ fn gemini(path: &str) -> Option<Target<'_>> {
             "gemini"
         },
         api,
-        model: Some(model),
+        model: Some(model.to_owned()),
         stream: Some(stream),
     })
 }
 
 /// `/model/{model}/{operation}`.
-fn bedrock(path: &str) -> Option<Target<'_>> {
+fn bedrock(path: &str) -> Option<Target> {
     let (before, operation) = path.rsplit_once('/')?;
     let (before, model) = before.rsplit_once('/')?;
     let &(_, api, stream) = OPERATIONS.iter().find(|(name, ..)| *name == operation)?;
     before.ends_with("/model").then_some(Target {
         provider: "bedrock",
         api,
-        model: Some(model),
+        model: Some(model.to_owned()),
         stream: Some(stream),
     })
 }

@@ -77,7 +77,7 @@ fn a_path_tells_the_api() {
     ] {
         let found = target(path).unwrap();
         assert_eq!(
-            (found.provider, found.api, found.model),
+            (found.provider, found.api, found.model.as_deref()),
             (provider, api, model),
             "{path}"
         );

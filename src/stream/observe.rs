@@ -5,7 +5,6 @@ use crate::admit::{self, Admission, Denial};
 use crate::attributes::Attributes;
 use crate::host::{Host, LogLevel};
 use crate::plugin::{Counts, Decision, MINUTE, Plugin};
-use crate::request::path;
 
 /// Tells what became of an exchange, once, at its end.
 pub(super) fn observe(stream: &Stream) {
@@ -46,7 +45,7 @@ pub(super) fn observe(stream: &Stream) {
     if let Some(model) = &stream.model {
         set(host, "tollgate.model", model.as_bytes());
     }
-    if let Some(target) = path::target(&stream.path) {
+    if let Some(target) = &stream.target {
         set(host, "tollgate.provider", target.provider.as_bytes());
     }
 }
