@@ -520,29 +520,31 @@ impl Stream {
             self.log(LogLevel::Error, &format!("response body: {error}"));
             Vec::new()
         });
+        let mut reported = true;
         if let State::Metering(meter) = &mut self.state {
             meter.push(&bytes);
+            reported = meter.usage().is_some();
             if end_of_stream || meter.is_final() {
                 self.on_response_end(end_of_stream);
             }
         }
-        self.withhold(&bytes, end_of_stream);
+        self.withhold(&bytes, reported, end_of_stream);
         Next::Continue
     }
 
     /// The response ends with trailers.
     pub fn on_response_trailers(&mut self) -> Next {
         self.on_response_end(true);
-        self.withhold(&[], true);
+        self.withhold(&[], true, true);
         Next::Continue
     }
 
     /// Takes out of the bytes at hand the usage report that the client did not ask for.
-    fn withhold(&mut self, bytes: &[u8], end_of_stream: bool) {
+    fn withhold(&mut self, bytes: &[u8], reported: bool, end_of_stream: bool) {
         let Some(withhold) = &mut self.withhold else {
             return;
         };
-        if let Some(passed) = withhold.push(bytes, end_of_stream)
+        if let Some(passed) = withhold.push(bytes, reported, end_of_stream)
             && let Err(error) = self
                 .plugin
                 .host

@@ -332,7 +332,7 @@ fn last_event(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// What follows the last blank line.
-fn last_event_part(bytes: &[u8]) -> &[u8] {
+pub(super) fn last_event_part(bytes: &[u8]) -> &[u8] {
     let mut before = bytes;
     while let Some(at) = memrchr(b'\n', before) {
         before = before.get(..at).unwrap_or_default();

@@ -5,20 +5,33 @@
 //! pass at once; of one that breaks off at the end of the bytes at hand, the beginning waits for the
 //! rest if it may be a report. An event longer than [`LONGEST`] is no such report and does not wait.
 
-use memchr::memchr2;
+use memchr::{memchr2, memmem};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::sse::last_event_part;
+
 /// The longest report that is taken out, in bytes of the event.
 pub const LONGEST: usize = 16 * 1024;
+
+/// How the chunk in which a choice finishes says so.
+const FINISHES: [&[u8]; 2] = [b"finish_reason\":\"", b"finish_reason\": \""];
+
+/// Fewer bytes are looked at event by event: what they are the end of is not worth telling.
+const MANY: usize = 4096;
+
+/// How far before the end of the bytes at hand a choice finishes whose report begins there.
+const NEAR: usize = 2048;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub struct Withhold {
     /// The beginning of an event whose end has not come.
     begun: Vec<u8>,
-    /// Whether the event at hand is too long to be a report, and passes.
+    /// Whether the event at hand is no report, and passes.
     passing: bool,
+    /// Whether a choice has finished: the report comes after that.
+    finished: bool,
 }
 
 /// What a chunk of a stream has.
@@ -40,9 +53,43 @@ impl<'de> Deserialize<'de> for IgnoredUsage {
 // === impl Withhold ===
 
 impl Withhold {
-    /// Takes the next bytes of the stream. Returns those that go on in their place, or `None` if
-    /// they go on as they are.
-    pub fn push(&mut self, bytes: &[u8], end: bool) -> Option<Vec<u8>> {
+    /// Takes the next bytes of the stream, of which it is known whether a report has come with them
+    /// or before. Returns those that go on in their place, or `None` if they go on as they are.
+    pub fn push(&mut self, bytes: &[u8], reported: bool, end: bool) -> Option<Vec<u8>> {
+        if self.passes_whole(bytes, reported) && !end {
+            return None;
+        }
+        self.sift(bytes, end)
+    }
+
+    /// Whether nothing has to be looked at event by event: no report is in the bytes, and none can
+    /// begin at their end, because no choice has finished.
+    fn passes_whole(&mut self, bytes: &[u8], reported: bool) -> bool {
+        if reported || !self.begun.is_empty() || bytes.len() < MANY {
+            return false;
+        }
+        let begun = last_event_part(bytes);
+        let whole = bytes.len().saturating_sub(begun.len());
+        let whole = bytes.get(..whole).unwrap_or_default();
+        let near = whole.len().saturating_sub(NEAR);
+        let near = whole.get(near..).unwrap_or_default();
+        self.finished |= FINISHES
+            .iter()
+            .any(|sign| memmem::find(near, sign).is_some());
+        if self.finished {
+            return false;
+        }
+        // What begins here passes, and with it the rest that the next bytes begin with.
+        self.passing = if whole.is_empty() {
+            self.passing || !begun.is_empty()
+        } else {
+            !begun.is_empty()
+        };
+        true
+    }
+
+    /// Takes whole events that are reports out, and keeps the beginning of one.
+    fn sift(&mut self, bytes: &[u8], end: bool) -> Option<Vec<u8>> {
         let waited = std::mem::take(&mut self.begun);
         let joined;
         let (input, mut changed) = if waited.is_empty() {
@@ -105,7 +152,7 @@ fn event(bytes: &[u8], end: bool) -> Option<usize> {
 /// Whether an event that begins like this may be a report: not if it has choices.
 fn may_be_report(begun: &[u8]) -> bool {
     const CHOICES: &[u8] = b"\"choices\"";
-    let Some(at) = memchr::memmem::find(begun, CHOICES) else {
+    let Some(at) = memmem::find(begun, CHOICES) else {
         return true;
     };
     let value = begun

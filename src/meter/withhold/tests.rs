@@ -7,12 +7,12 @@ fn stream(pieces: &[&[u8]]) -> Vec<u8> {
     let mut withhold = Withhold::default();
     let mut passed = Vec::new();
     for piece in pieces {
-        match withhold.push(piece, false) {
+        match withhold.push(piece, true, false) {
             Some(bytes) => passed.extend(bytes),
             None => passed.extend_from_slice(piece),
         }
     }
-    passed.extend(withhold.push(b"", true).unwrap_or_default());
+    passed.extend(withhold.push(b"", true, true).unwrap_or_default());
     passed
 }
 
@@ -37,7 +37,7 @@ fn the_report_is_taken_out_and_nothing_else() {
 fn bytes_that_are_whole_events_pass_as_they_are() {
     let mut withhold = Withhold::default();
     assert_eq!(
-        withhold.push(format!("{CHUNK}\n\n{CHUNK}\n\n").as_bytes(), false),
+        withhold.push(format!("{CHUNK}\n\n{CHUNK}\n\n").as_bytes(), true, false),
         None
     );
 }
@@ -45,18 +45,21 @@ fn bytes_that_are_whole_events_pass_as_they_are() {
 #[test]
 fn an_event_that_breaks_off_waits_and_a_long_one_does_not() {
     let mut withhold = Withhold::default();
-    assert_eq!(withhold.push(b"data: {\"choi", false), Some(Vec::new()));
     assert_eq!(
-        withhold.push(b"ces\":[]", true),
+        withhold.push(b"data: {\"choi", true, false),
+        Some(Vec::new())
+    );
+    assert_eq!(
+        withhold.push(b"ces\":[]", true, true),
         Some(b"data: {\"choices\":[]".to_vec())
     );
     let mut withhold = Withhold::default();
     let long = vec![b'x'; LONGEST + 1];
-    assert_eq!(withhold.push(&long, false), None);
-    assert_eq!(withhold.push(&long, false), None);
-    assert_eq!(withhold.push(b"x\n\n", false), None);
+    assert_eq!(withhold.push(&long, true, false), None);
+    assert_eq!(withhold.push(&long, true, false), None);
+    assert_eq!(withhold.push(b"x\n\n", true, false), None);
     assert_eq!(
-        withhold.push(format!("{REPORT}\n\n").as_bytes(), false),
+        withhold.push(format!("{REPORT}\n\n").as_bytes(), true, false),
         Some(Vec::new())
     );
 }
@@ -97,5 +100,41 @@ proptest! {
     fn what_holds_no_report_is_not_changed(bytes: Vec<u8>, split: prop::sample::Index) {
         let (a, b) = bytes.split_at(split.index(bytes.len() + 1));
         prop_assert_eq!(stream(&[a, b]), bytes);
+    }
+}
+
+/// A chunk of many events, without a report, before the end of a stream.
+fn many(count: usize) -> String {
+    format!("{CHUNK}\n\n").repeat(count)
+}
+
+const FINISH: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}";
+
+#[test]
+fn many_events_pass_as_they_are_wherever_they_are_cut() {
+    let all = many(200);
+    for cut in [5_000, 5_001, 5_030, 9_999] {
+        let mut withhold = Withhold::default();
+        assert_eq!(withhold.push(&all.as_bytes()[..cut], false, false), None);
+        assert_eq!(withhold.push(&all.as_bytes()[cut..], false, false), None);
+    }
+}
+
+#[test]
+fn a_report_behind_many_events_is_taken_out_wherever_it_is_cut() {
+    let before = many(100) + FINISH + "\n\n";
+    let all = format!("{before}{REPORT}\n\n{DONE}\n\n");
+    let kept = format!("{before}{DONE}\n\n");
+    for cut in before.len() - FINISH.len()..all.len() {
+        let mut withhold = Withhold::default();
+        let (first, rest) = all.as_bytes().split_at(cut);
+        let mut passed = Vec::new();
+        for (piece, end) in [(first, false), (rest, false), (&[][..], true)] {
+            // What the meter knows: whether the whole report has come.
+            let reported = end || cut > before.len() + REPORT.len() || piece == rest;
+            let out = withhold.push(piece, reported, end);
+            passed.extend(out.unwrap_or_else(|| piece.to_vec()));
+        }
+        assert_eq!(String::from_utf8(passed).unwrap(), kept, "{cut}");
     }
 }
