@@ -129,10 +129,14 @@ impl Stream {
         self.request_length = content_length(&headers);
         let mut attributes = Attributes::new(headers);
         let has_body = !end_of_stream && !is_upgrade(attributes.headers());
+        let max = self.plugin.configuration.request_body.max_bytes;
         if !has_body {
             attributes.body = Body::Opaque;
         } else if is_encoded(attributes.headers()) {
             attributes.body = Body::Unreadable(BodyError::Encoded);
+        } else if self.request_length > Some(max as u64) {
+            // Kept back in part it could pass Envoy's own bound, and be refused for that.
+            attributes.body = Body::Unreadable(BodyError::TooLarge(max));
         }
         if self.plugin.reads_llm {
             attributes.llm = self.llm(None);
