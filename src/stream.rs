@@ -149,7 +149,7 @@ impl Stream {
             applicable.needs_body || (!applicable.is_empty() && is_json(attributes.headers()));
         if !attributes.body.is_pending() || !(applicable.undecided || says_more) {
             let length = if has_body {
-                content_length(attributes.headers())
+                self.request_length
             } else {
                 Some(0)
             };
@@ -161,7 +161,7 @@ impl Stream {
             Err(fault) => return self.fail(&fault),
         }
         let holds_headers = self.plugin.configuration.hold_headers;
-        if !holds_headers && self.may_ask_for_usage(attributes.headers()) {
+        if !holds_headers && self.may_ask_for_usage() {
             // The headers leave before it is known whether the body will grow.
             let removed = self
                 .plugin
@@ -241,7 +241,7 @@ impl Stream {
             mut attributes,
             applicable,
         } = *waiting;
-        let length = content_length(attributes.headers()).max(Some(size as u64));
+        let length = self.request_length.max(Some(size as u64));
         self.request_bytes = self.request_bytes.saturating_add(size as u64);
         if attributes.body.is_pending() {
             let is_json = is_json(attributes.headers());
@@ -349,11 +349,11 @@ impl Stream {
     }
 
     /// Whether this may be a request in whose body the filter asks for usage.
-    fn may_ask_for_usage(&self, headers: &Headers) -> bool {
+    fn may_ask_for_usage(&self) -> bool {
         let max = self.plugin.configuration.request_body.max_bytes as u64;
         self.plugin.configuration.usage.include_usage == IncludeUsage::Auto
             && self.target.as_ref().is_some_and(Target::has_stream_options)
-            && content_length(headers).is_none_or(|length| length <= max)
+            && self.request_length.is_none_or(|length| length <= max)
     }
 
     /// Asks for a usage report, if a limit applies to a stream whose client did not.
@@ -361,7 +361,7 @@ impl Stream {
         if !matches!(self.state, State::Admitted)
             || self.ask.stream != Some(true)
             || self.ask.stream_options == StreamOptions::WithUsage
-            || !self.may_ask_for_usage(attributes.headers())
+            || !self.may_ask_for_usage()
         {
             return;
         }
