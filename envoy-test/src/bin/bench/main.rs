@@ -163,7 +163,14 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
         Contender {
             name: "tollgate",
             envoy: envoy()
-                .tollgate(Tollgate::new(configuration()))
+                .tollgate(Tollgate::new(configuration(tutorial::policy())))
+                .start()
+                .await?,
+        },
+        Contender {
+            name: "tollgate, three limits with two rates each",
+            envoy: envoy()
+                .tollgate(Tollgate::new(configuration(three_limits())))
                 .start()
                 .await?,
         },
@@ -183,16 +190,39 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The tutorial's policy, with limits that nobody reaches and callers who say themselves who they are.
-fn configuration() -> Value {
-    let mut policy = tutorial::policy();
-    for tier in ["free", "gold"] {
-        policy["spec"]["limits"][tier]["rates"][0]["limit"] = LIMIT.into();
+/// A policy with limits that nobody reaches, and callers who say themselves who they are.
+fn configuration(mut policy: Value) -> Value {
+    let limits = policy["spec"]["limits"].as_object_mut();
+    for (_, limit) in limits.into_iter().flatten() {
+        for rate in limit["rates"].as_array_mut().into_iter().flatten() {
+            rate["limit"] = LIMIT.into();
+        }
     }
     json!({
         "policies": [policy],
         "auth": [{ "header": { "identity.userid": "x-user-id", "identity.groups": "x-groups" } }],
     })
+}
+
+/// Three limits that all apply, by caller, by group and for everybody.
+fn three_limits() -> Value {
+    let limit = |counters: &[&str]| {
+        let counters = counters
+            .iter()
+            .map(|counter| json!({ "expression": counter }));
+        json!({
+            "rates": [{ "limit": 1, "window": "1m" }, { "limit": 1, "window": "24h" }],
+            "when": [{ "predicate": "request.path == \"/v1/chat/completions\"" }],
+            "counters": counters.collect::<Vec<_>>(),
+        })
+    };
+    let mut policy = tutorial::policy();
+    policy["spec"]["limits"] = json!({
+        "caller": limit(&["auth.identity.userid"]),
+        "group": limit(&["auth.identity.groups"]),
+        "all": limit(&[]),
+    });
+    policy
 }
 
 /// Microseconds a request, by workload and contender, one for each round.
