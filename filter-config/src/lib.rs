@@ -39,8 +39,9 @@ mod window;
 pub use auth::AuthSource;
 pub use configuration::{Configuration, FailureMode, RequestBody, Storage};
 pub use expression::{
-    Attribute, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property,
-    REQUEST_BODY, environment, missing,
+    Attribute, COST_ALIASES, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES,
+    Property, REQUEST_BODY, RESPONSE_FIELDS, ResponseField, USAGE_FIELDS, UsageField, aliased,
+    environment, missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
 pub use limit::{Limit, Reservation};

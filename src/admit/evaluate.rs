@@ -108,7 +108,7 @@ fn evaluate<T>(
     attributes.resolve(&*plugin.host, &plugin.configuration.auth, expression.uses())?;
     let mut context = Context::with_env(filter_config::environment());
     context.set_variable_resolver(attributes);
-    let value = cel::Value::resolve_val(expression.program().expression(), &context);
+    let value = cel::Value::resolve_val(expression.root(), &context);
     read(&value.map_err(|error| execution(&error))?)
 }
 
