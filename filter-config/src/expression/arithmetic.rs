@@ -35,13 +35,31 @@ enum Number {
 pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
     let two = || vec![DYN_TYPE, DYN_TYPE];
     env.add_overload("@add", "add_dyn", two(), |args| {
-        apply(operators::ADD, args, i128::saturating_add, |a, b| a + b, sum)
+        apply(
+            operators::ADD,
+            args,
+            i128::saturating_add,
+            |a, b| a + b,
+            sum,
+        )
     })?;
     env.add_overload("@subtract", "subtract_dyn", two(), |args| {
-        apply(operators::SUBSTRACT, args, i128::saturating_sub, |a, b| a - b, difference)
+        apply(
+            operators::SUBSTRACT,
+            args,
+            i128::saturating_sub,
+            |a, b| a - b,
+            difference,
+        )
     })?;
     env.add_overload("@multiply", "multiply_dyn", two(), |args| {
-        apply(operators::MULTIPLY, args, i128::saturating_mul, |a, b| a * b, |_, _| None)
+        apply(
+            operators::MULTIPLY,
+            args,
+            i128::saturating_mul,
+            |a, b| a * b,
+            |_, _| None,
+        )
     })?;
     env.add_overload("@divide", "divide_dyn", two(), |args| {
         not_by_zero(&args)?;
@@ -51,7 +69,13 @@ pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
     env.add_overload("@remainder", "remainder_dyn", two(), |args| {
         not_by_zero(&args)?;
         let remainder = |a: i128, b: i128| a.checked_rem(b).unwrap_or_default();
-        apply(operators::MODULO, args, remainder, |a, b| a % b, |_, _| None)
+        apply(
+            operators::MODULO,
+            args,
+            remainder,
+            |a, b| a % b,
+            |_, _| None,
+        )
     })
 }
 
@@ -114,7 +138,9 @@ fn apply<'b, 'v>(
             Some(result) => result.map(CowVal::Owned),
             None => Err(ExecutionError::no_such_overload(
                 operator,
-                [&left, &right].map(|value| value.get_type().name().to_owned()).to_vec(),
+                [&left, &right]
+                    .map(|value| value.get_type().name().to_owned())
+                    .to_vec(),
             )),
         },
     }
