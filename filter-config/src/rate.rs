@@ -78,6 +78,23 @@ pub(crate) const RATE: Schema = Schema {
 /// The shortest window that an expression yields where nothing shorter is asked for: a second.
 const SHORTEST: u64 = 1_000_000_000;
 
+// === impl Rate ===
+
+impl Rate {
+    /// The expressions that have to be evaluated for a request.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let limit = match &self.limit {
+            RateLimit::Fixed(_) => None,
+            RateLimit::Computed { expression, .. } => Some(expression),
+        };
+        let window = match &self.window {
+            RateWindow::Fixed(_) => None,
+            RateWindow::Computed { expression, .. } => Some(expression),
+        };
+        limit.into_iter().chain(window)
+    }
+}
+
 // === impl RateWindow ===
 
 impl RateWindow {
