@@ -18,7 +18,9 @@ use crate::host::{Headers, Host, HostError};
 use cel::common::types::{CelBool, CelInt, CelMap, CelMapKey, CelString, CelTimestamp};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
-use filter_config::{Attribute, AuthSource, Kind, Property, REQUEST_BODY};
+use filter_config::{
+    Attribute, AuthSource, Kind, Plain, Property, Question, REQUEST_BODY, Subject,
+};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::mem;
@@ -132,6 +134,31 @@ impl Attributes {
             }
         }
         Ok(())
+    }
+
+    /// The string that a plain expression reads; `None` where it is absent or no string. What it
+    /// uses has to be resolved.
+    #[must_use]
+    pub fn text(&self, subject: &Subject) -> Option<Cow<'_, str>> {
+        match subject {
+            Subject::Header(name) => self.headers.text(name),
+            Subject::Variable(name) => match VariableResolver::resolve(self, name)? {
+                CowVal::Borrowed(value) => {
+                    let string = value.downcast_ref::<CelString>()?;
+                    Some(Cow::Borrowed(string.inner()))
+                }
+                CowVal::Owned(_) => None,
+            },
+        }
+    }
+
+    /// The tokens that a plain expression reads of `usage`; `None` where it reads something else.
+    #[must_use]
+    pub fn tokens(&self, plain: &Plain) -> Option<u64> {
+        let (Subject::Variable(name), Question::Value) = (&plain.subject, &plain.question) else {
+            return None;
+        };
+        self.outcome.as_ref()?.tokens(name)
     }
 
     fn resolve_property(

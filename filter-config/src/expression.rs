@@ -17,6 +17,7 @@ mod missing;
 mod nesting;
 mod origin;
 mod pattern;
+mod plain;
 mod pointer;
 
 use cel::common::ast::IdedExpr;
@@ -28,6 +29,7 @@ pub use attribute::{
 pub use environment::{REQUEST_BODY, environment};
 pub use fault::ExpressionFault;
 pub use missing::missing;
+pub use plain::{Plain, Question, Subject};
 pub(crate) use pointer::is_pointer;
 
 /// A compiled CEL expression.
@@ -35,6 +37,7 @@ pub(crate) use pointer::is_pointer;
 pub struct Expression {
     source: String,
     root: IdedExpr,
+    plain: Option<Plain>,
     uses: Vec<Attribute>,
     is_callers: bool,
 }
@@ -93,6 +96,7 @@ impl Expression {
         Ok(Expression {
             source: source.to_owned(),
             root,
+            plain: Plain::of(source),
             uses,
             is_callers,
         })
@@ -108,6 +112,12 @@ impl Expression {
     #[must_use]
     pub fn root(&self) -> &IdedExpr {
         &self.root
+    }
+
+    /// The expression in a form that needs no evaluator, if it has one.
+    #[must_use]
+    pub fn plain(&self) -> Option<&Plain> {
+        self.plain.as_ref()
     }
 
     /// What the expression reads of the host, sorted, each once.

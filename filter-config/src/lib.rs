@@ -46,8 +46,8 @@ pub use configuration::{Configuration, FailureMode, RequestBody, Storage};
 pub use export::Export;
 pub use expression::{
     Attribute, COST_ALIASES, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES,
-    Property, REQUEST_BODY, RESPONSE_FIELDS, ResponseField, USAGE_FIELDS, UsageField, aliased,
-    environment, missing,
+    Plain, Property, Question, REQUEST_BODY, RESPONSE_FIELDS, ResponseField, Subject, USAGE_FIELDS,
+    UsageField, aliased, environment, missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
 pub use limit::{Limit, Reservation, WhenMissing};

@@ -60,6 +60,27 @@ impl Outcome {
         }
     }
 
+    /// The tokens that a variable stands for, by its name here or elsewhere.
+    pub(super) fn tokens(&self, name: &str) -> Option<u64> {
+        let name = filter_config::aliased(name).unwrap_or(name);
+        let (_, field, _) = USAGE_FIELDS.iter().find(|(known, ..)| *known == name)?;
+        self.count(*field)
+    }
+
+    /// The tokens of a field, if it is one of tokens.
+    fn count(&self, field: UsageField) -> Option<u64> {
+        let usage = &self.usage;
+        Some(match field {
+            UsageField::InputTokens => usage.input_tokens,
+            UsageField::OutputTokens => usage.output_tokens,
+            UsageField::TotalTokens => usage.total_tokens,
+            UsageField::CachedTokens => usage.cached_tokens,
+            UsageField::CacheCreationTokens => usage.cache_creation_tokens,
+            UsageField::ReasoningTokens => usage.reasoning_tokens,
+            UsageField::Usd | UsageField::Estimated | UsageField::Raw => return None,
+        })
+    }
+
     /// A variable of `usage` or `response` by its full name, or one of the two as a whole.
     pub(super) fn value(&self, name: &str) -> Option<Value> {
         if let Some((_, field, _)) = USAGE_FIELDS.iter().find(|(known, ..)| *known == name) {
@@ -88,20 +109,13 @@ impl Outcome {
 
     #[allow(clippy::cast_precision_loss)] // A fraction of a dollar is one.
     fn usage_field(&self, field: UsageField) -> Value {
-        let usage = &self.usage;
-        let tokens = |tokens: u64| -> Value {
-            Box::new(CelInt::from(i64::try_from(tokens).unwrap_or(i64::MAX)))
-        };
+        if let Some(tokens) = self.count(field) {
+            return Box::new(CelInt::from(i64::try_from(tokens).unwrap_or(i64::MAX)));
+        }
         match field {
-            UsageField::InputTokens => tokens(usage.input_tokens),
-            UsageField::OutputTokens => tokens(usage.output_tokens),
-            UsageField::TotalTokens => tokens(usage.total_tokens),
-            UsageField::CachedTokens => tokens(usage.cached_tokens),
-            UsageField::CacheCreationTokens => tokens(usage.cache_creation_tokens),
-            UsageField::ReasoningTokens => tokens(usage.reasoning_tokens),
             UsageField::Usd => Box::new(CelDouble::from(self.usd.0 as f64 / 1e9)),
             UsageField::Estimated => Box::new(CelBool::from(self.estimated)),
-            UsageField::Raw => self.raw().clone(),
+            _ => self.raw().clone(),
         }
     }
 
