@@ -50,10 +50,8 @@ pub struct Plugin {
     pub reads_body: bool,
     /// Whether an expression reads `llm`.
     pub reads_llm: bool,
-    /// Whether there are costs: of limits other than their tokens, or exported.
-    pub has_costs: bool,
-    /// Whether a cost reads the request's body as JSON, so that it has to be kept for the settlement.
-    pub costs_read_body: bool,
+    /// What is kept of a request until the exchange is over.
+    pub kept: Kept,
     /// The filter state of each of the exported costs.
     pub exports: Vec<String>,
     /// What Envoy counts for us.
@@ -61,6 +59,17 @@ pub struct Plugin {
     /// Who was told of already.
     pub announced: RefCell<Announced>,
     secret: [u8; 16],
+}
+
+/// What is kept of a request for the costs that are evaluated when the exchange is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing: there are no costs, of limits other than their tokens or exported.
+    Nothing,
+    /// What was taken of it, but for the body.
+    WithoutBody,
+    /// All that was taken of it.
+    WithBody,
 }
 
 /// One counter that an exchange is charged to.
@@ -110,8 +119,7 @@ impl Plugin {
         };
         Ok(Self {
             rates: rates::of(&configuration),
-            has_costs: has_costs(&configuration),
-            costs_read_body: costs_read_body(&configuration),
+            kept: kept(&configuration),
             exports: exports(&configuration),
             storage: Local::new(max_counters),
             estimates: Estimates::default(),
@@ -244,26 +252,23 @@ fn of_limit(limit: &Limit) -> impl Iterator<Item = &Expression> {
         .chain(rates.flat_map(filter_config::Rate::expressions))
 }
 
-/// The costs of a configuration.
-fn costs(configuration: &Configuration) -> impl Iterator<Item = &Expression> {
+/// What the costs of a configuration need to be kept.
+fn kept(configuration: &Configuration) -> Kept {
     let limits = configuration
         .policies
         .iter()
         .flat_map(|policy| &policy.limits);
     let exports = configuration.exports.iter().map(|export| &export.cost);
-    limits
+    let costs = limits
         .filter_map(|limit| limit.cost.as_ref())
-        .chain(exports)
-}
-
-/// Whether a configuration has costs.
-fn has_costs(configuration: &Configuration) -> bool {
-    costs(configuration).next().is_some()
-}
-
-/// Whether a cost of a configuration reads the request's body as JSON.
-fn costs_read_body(configuration: &Configuration) -> bool {
-    costs(configuration).any(|cost| cost.uses().contains(&Attribute::RequestBody))
+        .chain(exports);
+    costs.fold(Kept::Nothing, |kept, cost| {
+        if kept == Kept::WithBody || cost.uses().contains(&Attribute::RequestBody) {
+            Kept::WithBody
+        } else {
+            Kept::WithoutBody
+        }
+    })
 }
 
 /// The filter state of each of the exported costs.

@@ -15,7 +15,7 @@ use crate::attributes::{Attributes, Body, BodyError, Llm};
 use crate::host::{Buffer, Direction, HeaderMap, Headers, LogLevel};
 use crate::meter::withhold::Withhold;
 use crate::meter::{BedrockCounts, Meter, ResponseHead, Usage};
-use crate::plugin::{Charge, Count, Decision, Plugin};
+use crate::plugin::{Charge, Count, Decision, Kept, Plugin};
 use crate::reply;
 use crate::request::Ask;
 use crate::request::path::{self, Target};
@@ -358,13 +358,13 @@ impl Stream {
             self.decided_by = self.limit_of(charge);
         }
         let is_metered = !admission.charges.is_empty() || self.plugin.exports_costs();
-        self.state = if !is_metered {
-            State::Done
-        } else {
+        self.state = if is_metered {
             State::Admitted
+        } else {
+            State::Done
         };
         self.admission = admission;
-        if is_metered && self.plugin.has_costs {
+        if is_metered && self.plugin.kept != Kept::Nothing {
             self.kept = Some(Box::new(self.keep(attributes)));
         }
         Next::Continue
@@ -376,7 +376,7 @@ impl Stream {
             // What cannot be read now is a fault when it is evaluated.
             let _ = admit::evaluate::resolve(&self.plugin, attributes, &export.cost);
         }
-        attributes.keep(self.plugin.costs_read_body)
+        attributes.keep(self.plugin.kept == Kept::WithBody)
     }
 
     /// The policy and limit that a charge is for, by their indices.

@@ -30,7 +30,7 @@ pub enum RateLimit {
     /// What an expression over the request yields, within bounds.
     Computed {
         /// The expression.
-        expression: Expression,
+        expression: Box<Expression>,
         /// The least that it yields; what is less becomes this.
         min: u64,
         /// The most that it yields; what is more becomes this.
@@ -46,7 +46,7 @@ pub enum RateWindow {
     /// What an expression over the request yields: a duration, its text, or a number of seconds.
     Computed {
         /// The expression.
-        expression: Expression,
+        expression: Box<Expression>,
         /// The shortest that it yields, in nanoseconds; what is shorter becomes this. The longest is
         /// [`bounds::WINDOW_NANOS`].
         min: u64,
@@ -85,11 +85,11 @@ impl Rate {
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         let limit = match &self.limit {
             RateLimit::Fixed(_) => None,
-            RateLimit::Computed { expression, .. } => Some(expression),
+            RateLimit::Computed { expression, .. } => Some(&**expression),
         };
         let window = match &self.window {
             RateWindow::Fixed(_) => None,
-            RateWindow::Computed { expression, .. } => Some(expression),
+            RateWindow::Computed { expression, .. } => Some(&**expression),
         };
         limit.into_iter().chain(window)
     }
@@ -217,7 +217,7 @@ fn limit(fields: Fields<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Rat
         return None;
     }
     Some(RateLimit::Computed {
-        expression,
+        expression: Box::new(expression),
         min,
         max,
     })
@@ -245,6 +245,7 @@ fn window(fields: Fields<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Ra
         return None;
     }
     let min = min.map_or(SHORTEST, |window| window.as_nanos());
+    let expression = Box::new(expression);
     Some(RateWindow::Computed { expression, min })
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::rc::Rc;
 
 /// A configuration with one limit, and whatever else is given.
-fn configuration(limit: Value, rest: &Value) -> String {
+fn configuration(limit: &Value, rest: &Value) -> String {
     let mut configuration = json!({
         "policies": [{
             "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
@@ -26,11 +26,11 @@ fn configuration(limit: Value, rest: &Value) -> String {
     configuration.to_string()
 }
 
-fn envoy(limit: Value) -> Envoy {
+fn envoy(limit: &Value) -> Envoy {
     envoy_with(limit, &json!({}))
 }
 
-fn envoy_with(limit: Value, rest: &Value) -> Envoy {
+fn envoy_with(limit: &Value, rest: &Value) -> Envoy {
     Envoy::with(&configuration(limit, rest))
 }
 
@@ -39,7 +39,7 @@ fn prices() -> Value {
     json!({ "gpt-4o*": { "input": 2.5, "cachedInput": 1.25, "output": 10 } })
 }
 
-/// A usage report of OpenAI's.
+/// A usage report of a chat completion.
 fn usage(input: u64, output: u64, cached: u64, reasoning: u64) -> String {
     json!({
         "id": "1", "object": "chat.completion", "model": "gpt-4o-2024",
@@ -108,7 +108,7 @@ impl Envoy {
 /// What an exchange of so much costs under an expression.
 fn cost(expression: &str, answer: &str) -> u64 {
     let envoy = envoy_with(
-        json!({ "cost": expression, "rates": [{ "limit": 1, "window": "1m" }] }),
+        &json!({ "cost": expression, "rates": [{ "limit": 1, "window": "1m" }] }),
         &json!({ "pricing": prices() }),
     );
     assert!(envoy.ask(&[("x-tier", "gold")], answer), "{expression}");
@@ -166,7 +166,7 @@ fn a_cost_is_what_its_expression_yields() {
 
 #[test]
 fn a_cost_that_has_no_result_for_a_request_is_a_failure() {
-    let envoy = envoy(json!({
+    let envoy = envoy(&json!({
         "cost": "usage.total_tokens / int(request.headers['x-part'])",
         "rates": [{ "limit": 100, "window": "1m" }]
     }));
@@ -191,7 +191,7 @@ fn limits_on_every_kind_count_the_same_exchange() {
     for (which, expected) in costs.iter().zip([100, 20, 40]) {
         let limit = |cost: &str, limit: u64| json!({ "cost": cost, "rates": [{ "limit": limit, "window": "1m" }] });
         let mut configuration: Value = serde_json::from_str(&configuration(
-            limit("usage.total_tokens", 9999),
+            &limit("usage.total_tokens", 9999),
             &json!({}),
         ))
         .unwrap();
@@ -209,7 +209,8 @@ fn limits_on_every_kind_count_the_same_exchange() {
 #[test]
 fn what_used_nothing_costs_nothing_unless_the_cost_does_not_ask() {
     for (expression, is_free) in [("usage.total_tokens + 5", true), ("5", false)] {
-        let envoy = envoy(json!({ "cost": expression, "rates": [{ "limit": 1, "window": "1m" }] }));
+        let envoy =
+            envoy(&json!({ "cost": expression, "rates": [{ "limit": 1, "window": "1m" }] }));
         let (mut stream, let_go) = envoy.begin(&[], "{}");
         assert!(let_go);
         envoy
@@ -223,7 +224,7 @@ fn what_used_nothing_costs_nothing_unless_the_cost_does_not_ask() {
 
 #[test]
 fn a_request_holds_what_its_cost_is_expected_to_be() {
-    let envoy = envoy(json!({
+    let envoy = envoy(&json!({
         "cost": "usage.output_tokens * 2",
         "rates": [{ "limit": 100, "window": "1m" }]
     }));
@@ -251,7 +252,7 @@ fn a_limit_is_what_the_request_says_within_bounds() {
         (json!("none"), Some("1000000"), "1000000"),
         (json!(1000), Some("-7"), "5"),
     ] {
-        let envoy = envoy(limit(max));
+        let envoy = envoy(&limit(max));
         let mut headers = vec![("x-key", "a")];
         headers.extend(header.map(|count| ("x-count", count)));
         assert!(envoy.ask(&headers, &usage(2_000_000, 0, 0, 0)));
@@ -260,7 +261,7 @@ fn a_limit_is_what_the_request_says_within_bounds() {
         let told = told.header("x-ratelimit-limit").unwrap();
         assert!(told.starts_with(&format!("{expected}, ")), "{told}");
     }
-    let envoy = envoy(limit(json!(1000)));
+    let envoy = envoy(&limit(json!(1000)));
     assert!(!envoy.ask(&[("x-key", "a"), ("x-count", "many")], ""));
     assert_eq!(
         envoy.last_reply().status,
@@ -271,7 +272,7 @@ fn a_limit_is_what_the_request_says_within_bounds() {
 
 #[test]
 fn tiers_are_maps_and_windows_can_be_computed() {
-    let envoy = envoy(json!({ "rates": [{
+    let envoy = envoy(&json!({ "rates": [{
         "limit": r#"{"alice": 50, "bob": 200}[auth.user]"#,
         "window": r#"{"alice": "1m", "bob": "1h"}[auth.user]"#
     }] }));
@@ -287,7 +288,7 @@ fn tiers_are_maps_and_windows_can_be_computed() {
 
 #[test]
 fn a_caller_gets_no_new_counter_by_another_window() {
-    let envoy = envoy(json!({ "rates": [{
+    let envoy = envoy(&json!({ "rates": [{
         "limit": 10, "window": r#"int(request.headers["x-window"])"#, "minWindow": "30s"
     }] }));
     assert!(envoy.ask(&[("x-window", "3600")], &usage(20, 0, 0, 0)));
@@ -313,7 +314,7 @@ fn a_limit_whose_counter_is_missing_is_skipped_or_refuses_or_fails() {
         }
         limit
     };
-    let skip = envoy(limit(Some("skip")));
+    let skip = envoy(&limit(Some("skip")));
     for _ in 0..3 {
         assert!(skip.ask(&[], &usage(10, 0, 0, 0)));
     }
@@ -324,14 +325,14 @@ fn a_limit_whose_counter_is_missing_is_skipped_or_refuses_or_fails() {
     assert!(skip.ask(&[("x-subscription-id", "s")], &usage(10, 0, 0, 0)));
     assert!(!skip.ask(&[("x-subscription-id", "s")], ""));
     let open = json!({ "failureMode": "allow" });
-    assert!(!envoy_with(limit(Some("refuse")), &open).ask(&[], ""));
-    assert!(envoy_with(limit(None), &open).ask(&[], &usage(1, 0, 0, 0)));
-    assert!(!envoy(limit(None)).ask(&[], ""));
+    assert!(!envoy_with(&limit(Some("refuse")), &open).ask(&[], ""));
+    assert!(envoy_with(&limit(None), &open).ask(&[], &usage(1, 0, 0, 0)));
+    assert!(!envoy(&limit(None)).ask(&[], ""));
 }
 
 #[test]
 fn requests_are_counted_when_they_are_let_go() {
-    let envoy = envoy(json!({ "requests": [{ "limit": 2, "window": "1m" }] }));
+    let envoy = envoy(&json!({ "requests": [{ "limit": 2, "window": "1m" }] }));
     let (first, let_go) = envoy.begin(&[], "{}");
     assert!(let_go);
     let (second, let_go) = envoy.begin(&[], "{}");
@@ -361,7 +362,7 @@ fn requests_are_counted_when_they_are_let_go() {
 #[test]
 fn a_budget_admits_until_it_is_spent() {
     let envoy = envoy_with(
-        json!({ "budgets": [{ "usd": "0.001", "window": "24h", "algorithm": "sliding" }] }),
+        &json!({ "budgets": [{ "usd": "0.001", "window": "24h", "algorithm": "sliding" }] }),
         &json!({ "pricing": prices(), "replies": { "headers": "draft-03" } }),
     );
     // 200 * 2500 + 20 * 10000 billionths.
@@ -405,19 +406,16 @@ fn a_model_without_a_price_is_refused_or_free_or_as_dear_as_the_default() {
         }
         let_go
     };
-    let refuse = envoy_with(limit.clone(), &json!({ "pricing": prices() }));
+    let refuse = envoy_with(&limit, &json!({ "pricing": prices() }));
     assert!(!ask(&refuse, "llama"));
     assert_eq!(refuse.last_reply().status, 403);
     assert_eq!(refuse.state("tollgate.decision").as_deref(), Some("denied"));
-    let free = envoy_with(
-        limit.clone(),
-        &json!({ "pricing": prices(), "unpriced": "free" }),
-    );
+    let free = envoy_with(&limit, &json!({ "pricing": prices(), "unpriced": "free" }));
     assert!(ask(&free, "llama") && ask(&free, "llama"));
     assert_eq!(free.host.metric("tollgate.unpriced"), 2);
     let mut with_default = prices();
     with_default["default"] = json!({ "input": 1, "output": 1 });
-    let default = envoy_with(limit, &json!({ "pricing": with_default }));
+    let default = envoy_with(&limit, &json!({ "pricing": with_default }));
     assert!(ask(&default, "llama") && !ask(&default, "llama"));
 }
 
@@ -432,7 +430,7 @@ fn costs_are_exported_whether_or_not_a_limit_applies() {
         "rates": [{ "limit": 9999, "window": "1m" }],
         "when": [{ "predicate": "auth.user == 'bob'" }]
     });
-    let envoy = envoy_with(limit, &rest);
+    let envoy = envoy_with(&limit, &rest);
     assert!(envoy.ask(&[], &usage(100, 20, 0, 0)));
     assert_eq!(
         envoy.state("tollgate.decision").as_deref(),
@@ -457,7 +455,7 @@ fn costs_are_exported_whether_or_not_a_limit_applies() {
 
 #[test]
 fn a_policy_without_costs_keeps_nothing_of_its_requests() {
-    let envoy = envoy(json!({ "rates": [{ "limit": 50, "window": "1m" }] }));
+    let envoy = envoy(&json!({ "rates": [{ "limit": 50, "window": "1m" }] }));
     let (stream, let_go) = envoy.begin(&[], "{}");
     assert!(let_go && stream.kept.is_none());
     assert_eq!(Rc::strong_count(&envoy.plugin), 2);
@@ -471,7 +469,7 @@ proptest! {
         exchanges in prop::collection::vec((0..5000_u64, 0..5000_u64, 0..5000_u64), 1..12),
     ) {
         let envoy = envoy_with(
-            json!({ "budgets": [{ "usd": "1000", "window": "24h" }] }),
+            &json!({ "budgets": [{ "usd": "1000", "window": "24h" }] }),
             &json!({ "pricing": prices(), "replies": { "headers": "draft-03" } }),
         );
         let mut sum = 0;
@@ -491,7 +489,7 @@ proptest! {
 
     #[test]
     fn whatever_a_header_says_the_limit_is_within_its_bounds(header in "[0-9.eE+-]{0,20}") {
-        let envoy = envoy(json!({ "rates": [{
+        let envoy = envoy(&json!({ "rates": [{
             "limit": r#"double(request.headers["x-count"])"#, "window": "1m", "min": 10, "max": 100
         }] }));
         let let_go = envoy.ask(&[("x-count", &header)], &usage(100, 0, 0, 0));
