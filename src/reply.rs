@@ -1,19 +1,24 @@
 //! What callers are told: refusals, and headers that say what is left.
 
+mod budget;
 #[cfg(test)]
 mod tests;
 
 use crate::admit::Denial;
 use crate::host::{HeaderMap, Host, LocalReply, is_header_value};
 use crate::plugin::{Charge, Counts, Plugin, Rate};
-use crate::storage::Standing;
-use filter_config::{Limit, QuotaHeaders};
+use crate::storage::{Standing, Window};
+use budget::Budget;
+use filter_config::{Limit, QuotaHeaders, RateWindow, Usd};
 
 /// Nanoseconds in a second.
 const SECOND: u64 = 1_000_000_000;
 
 /// gRPC's `RESOURCE_EXHAUSTED`.
 const RESOURCE_EXHAUSTED: i32 = 8;
+
+/// gRPC's `PERMISSION_DENIED`.
+const PERMISSION_DENIED: i32 = 7;
 
 /// gRPC's `INTERNAL`.
 const INTERNAL: i32 = 13;
@@ -27,13 +32,13 @@ struct Draft03 {
 }
 
 impl Draft03 {
-    fn new(limit: &Limit, rate: &Rate, standing: &Standing, now: u64) -> Self {
+    fn new(limit: &Limit, rate: &Rate, window: Window, standing: &Standing, now: u64) -> Self {
         let max = standing.limit;
         let name = quoted(&limit.name);
         Self {
             limit: match rate.counts {
-                Counts::Tokens(_) => {
-                    let window = seconds(rate.counted.window().length);
+                Counts::Tokens(_) | Counts::Requests(_) | Counts::Usd(_) => {
+                    let window = seconds(window.length);
                     format!("{max}, {max};w={window};name=\"{name}\"")
                 }
                 Counts::InFlight => format!("{max}, {max};name=\"{name}\""),
@@ -63,7 +68,14 @@ pub fn deny(plugin: &Plugin, denial: &Denial) -> bool {
     let replies = &plugin.configuration.replies;
     let wait = seconds(denial.standing.resets_at.saturating_sub(denial.now)).max(1);
     let retry_after = wait.to_string();
-    let quota = Draft03::new(limit, rate, &denial.standing, denial.now);
+    let quota = Draft03::new(
+        limit,
+        rate,
+        denial.charge.counted.window(),
+        &denial.standing,
+        denial.now,
+    );
+    let budget = Budget::of(plugin, &[denial.charge], &[denial.standing]);
     let content_type = replies.content_type.as_deref();
     let mut headers = vec![
         (
@@ -73,12 +85,15 @@ pub fn deny(plugin: &Plugin, denial: &Denial) -> bool {
         ("retry-after", retry_after.as_bytes()),
     ];
     if replies.headers != Some(QuotaHeaders::None) {
-        headers.extend(quota.pairs());
+        match &budget {
+            Some(budget) => headers.extend(budget.pairs()),
+            None => headers.extend(quota.pairs()),
+        }
     }
     headers.retain(|(_, value)| is_header_value(value));
     let body = match &replies.body {
         Some(body) => body.clone(),
-        None => refusal(limit, rate, plugin, wait),
+        None => refusal(limit, rate, plugin, &denial.standing, wait),
     };
     let reply = LocalReply {
         status: replies.status,
@@ -108,6 +123,23 @@ pub fn fail(host: &dyn Host) -> bool {
     host.reply(&reply).is_ok()
 }
 
+/// Refuses a request because its model has no price. Returns whether Envoy took the reply.
+pub fn refuse_unpriced(host: &dyn Host) -> bool {
+    let body = error_body(
+        "The model has no price, and this budget admits only models that have one.",
+        "invalid_request_error",
+        "model_not_priced",
+    );
+    let reply = LocalReply {
+        status: 403,
+        details: "tollgate_unpriced",
+        headers: &[("content-type", b"application/json")],
+        body: body.as_bytes(),
+        grpc_status: PERMISSION_DENIED,
+    };
+    host.reply(&reply).is_ok()
+}
+
 /// The header that tells of a limit whose use is past its `alertAt`.
 const ALERT: &str = "x-ratelimit-alert";
 
@@ -120,8 +152,8 @@ pub fn annotate(plugin: &Plugin, charges: &[Charge], standings: &[Standing]) {
         .filter_map(|(charge, standing)| {
             let rate = plugin.rates.get(charge.rate)?;
             let (_, limit) = plugin.limit_of(rate)?;
-            let told = matches!(rate.counts, Counts::Tokens(_)) && !limit.shadow;
-            told.then_some((rate, limit, standing))
+            let told = rate.counts != Counts::InFlight && !limit.shadow;
+            told.then_some((rate, limit, charge, standing))
         });
     let add = |name: &str, value: &[u8]| {
         // The response is worth more than a header about it.
@@ -129,9 +161,9 @@ pub fn annotate(plugin: &Plugin, charges: &[Charge], standings: &[Standing]) {
     };
     let alerts = counted
         .clone()
-        .filter(|(rate, _, standing)| standing.used >= rate.alert_past);
+        .filter(|(rate, _, _, standing)| standing.used >= rate.alert_past(standing.limit));
     let alerts: Vec<String> = alerts
-        .map(|(_, limit, _)| format!("\"{}\"", quoted(&limit.name)))
+        .map(|(_, limit, ..)| format!("\"{}\"", quoted(&limit.name)))
         .collect();
     if !alerts.is_empty() {
         add(ALERT, alerts.join(", ").as_bytes());
@@ -139,39 +171,49 @@ pub fn annotate(plugin: &Plugin, charges: &[Charge], standings: &[Standing]) {
     if plugin.configuration.replies.headers != Some(QuotaHeaders::Draft03) {
         return;
     }
-    let Some((rate, limit, standing)) = counted.min_by_key(|(_, _, standing)| standing.remaining())
-    else {
+    if let Some(budget) = Budget::of(plugin, charges, standings) {
+        for (name, value) in budget.pairs() {
+            add(name, value);
+        }
+    }
+    let counted = counted.filter(|(rate, ..)| !matches!(rate.counts, Counts::Usd(_)));
+    let least = counted.min_by_key(|(_, _, _, standing)| standing.remaining());
+    let Some((rate, limit, charge, standing)) = least else {
         return;
     };
     let now = plugin.host.now().unwrap_or_default();
-    for (name, value) in Draft03::new(limit, rate, standing, now).pairs() {
+    let window = charge.counted.window();
+    for (name, value) in Draft03::new(limit, rate, window, standing, now).pairs() {
         add(name, value);
     }
 }
 
 /// The body of a refusal, in the shape of an `OpenAI` error.
-fn refusal(limit: &Limit, rate: &Rate, plugin: &Plugin, wait: u64) -> String {
+fn refusal(limit: &Limit, rate: &Rate, plugin: &Plugin, standing: &Standing, wait: u64) -> String {
     let policy = plugin.limit_of(rate).map_or("", |(policy, _)| &policy.name);
-    let Rate { max, .. } = rate;
     let name = &limit.name;
-    let (message, kind) = match rate.counts {
-        Counts::Tokens(index) => {
-            let per = limit.rates.get(index);
-            let per = per.map_or(String::new(), |rate| format!(" per {}", rate.window));
-            let message = format!(
-                "Token rate limit \"{name}\" of policy \"{policy}\" reached: {max} tokens{per}. \
-                 Try again in {wait} s."
-            );
-            (message, "tokens")
-        }
+    let max = standing.limit;
+    let (what, max, kind) = match rate.counts {
+        Counts::Tokens(_) => ("Token rate limit", format!("{max} tokens"), "tokens"),
+        Counts::Requests(_) => ("Request rate limit", format!("{max} requests"), "requests"),
+        Counts::Usd(_) => ("Budget", format!("{} USD", Usd(max)), "budget"),
         Counts::InFlight => {
             let message = format!(
                 "Concurrency limit \"{name}\" of policy \"{policy}\" reached: {max} requests at \
                  once. Try again when one of them is done."
             );
-            (message, "requests")
+            return error_body(&message, "requests", "rate_limit_exceeded");
         }
     };
+    let window = match (rate.of(limit).map(|rate| &rate.window), rate.counts) {
+        (Some(RateWindow::Fixed(window)), _) => Some(window),
+        (_, Counts::Usd(index)) => limit.budgets.get(index).map(|budget| &budget.window),
+        _ => None,
+    };
+    let per = window.map_or(String::new(), |window| format!(" per {window}"));
+    let message = format!(
+        "{what} \"{name}\" of policy \"{policy}\" reached: {max}{per}. Try again in {wait} s."
+    );
     error_body(&message, kind, "rate_limit_exceeded")
 }
 
