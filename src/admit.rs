@@ -3,6 +3,7 @@
 mod computed;
 pub(crate) mod evaluate;
 mod hold;
+pub mod queue;
 #[cfg(test)]
 mod tests;
 

@@ -131,6 +131,7 @@ pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
     if has("kind") || has("apiVersion") || has("spec") {
         let policies = vec![policy::read(json, &Path::Root, faults)?];
         needs_pricing(&policies, &[], faults);
+        needs_held_headers(&policies, faults);
         return Some(Configuration {
             policies,
             storage: Storage::default(),
@@ -177,6 +178,9 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     let hits_addend = fields.read_optional("hitsAddend", path, faults, |json, path, faults| {
         export::named(json, exports.as_deref()?, path, faults)
     });
+    if let (Some(policies), Some(false)) = (&policies, hold_headers) {
+        needs_held_headers(policies, faults);
+    }
     if let (Some(policies), Some(None)) = (&policies, &pricing) {
         needs_pricing(policies, exports.as_deref().unwrap_or_default(), faults);
     }
@@ -222,6 +226,19 @@ fn needs_pricing(policies: &[Policy], exports: &[Export], faults: &mut Faults) {
         .map(|export| format!("the cost {:?}", export.name));
     if let Some(what) = of_limits.chain(of_exports).next() {
         faults.push(&Path::Root.field("pricing"), FaultKind::NeedsPricing(what));
+    }
+}
+
+/// Adds a fault if a limit changes requests, for a configuration that does not hold their headers.
+fn needs_held_headers(policies: &[Policy], faults: &mut Faults) {
+    let mut limits = policies
+        .iter()
+        .flat_map(|policy| policy.limits.iter().map(move |limit| (policy, limit)));
+    let changes = limits.find(|(_, limit)| !limit.alternatives().is_empty());
+    if let Some((policy, limit)) = changes {
+        let what = format!("the limit {:?} of {:?}", limit.name, policy.name);
+        let path = Path::Root.field("holdHeaders");
+        faults.push(&path, FaultKind::NeedsHeldHeaders(what));
     }
 }
 

@@ -125,6 +125,11 @@ pub enum FaultKind {
     /// Something is priced, and there are no prices.
     #[error("required, but missing: {0} needs the prices of models")]
     NeedsPricing(String),
+    /// A limit has alternatives, and headers leave before it is known whether they are needed.
+    #[error(
+        "has to be true: {0} has alternatives, which change a request before its headers leave"
+    )]
+    NeedsHeldHeaders(String),
     /// A CEL expression that cannot be used.
     #[error(transparent)]
     Expression(#[from] ExpressionFault),

@@ -24,6 +24,7 @@ mod auth;
 pub mod bounds;
 mod budget;
 mod configuration;
+mod exceeded;
 mod export;
 mod expression;
 mod fault;
@@ -43,6 +44,7 @@ mod window;
 pub use auth::AuthSource;
 pub use budget::Budget;
 pub use configuration::{Configuration, FailureMode, RequestBody, Storage};
+pub use exceeded::{Alternative, Exceeded, Queue};
 pub use export::Export;
 pub use expression::{
     Attribute, COST_ALIASES, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES,

@@ -1,6 +1,7 @@
 //! Every kind of bad configuration: the path and the message of its fault.
 
 mod costs;
+mod exceeded;
 mod expressions;
 mod long_form;
 mod policies;

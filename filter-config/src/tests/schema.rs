@@ -6,7 +6,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::fields::Schema;
-use crate::{auth, bounds, budget, configuration, limit, policy, pricing, rate, replies, usage};
+use crate::{
+    auth, bounds, budget, configuration, exceeded, limit, policy, pricing, rate, replies, usage,
+};
 
 const WRITTEN: &str = include_str!("../../../docs/configuration.schema.json");
 
@@ -427,6 +429,7 @@ fn limit() -> Value {
                 "type": "boolean",
                 "default": false
             },
+            "onExceeded": on_exceeded(),
             "reservation": described("What a request holds until its usage is known.", reservation)
         }),
     );
@@ -437,6 +440,72 @@ fn limit() -> Value {
         { "required": ["concurrency"] }
     ]);
     limit
+}
+
+fn on_exceeded() -> Value {
+    let queue = object(
+        &exceeded::QUEUE,
+        &["depth", "timeout"],
+        &json!({
+            "depth": described("The most requests that wait at one counter.", whole(&bounds::QUEUE_DEPTH)),
+            "timeout": {
+                "description": "For how long a request waits at most: a duration such as 5s.",
+                "type": "string",
+                "maxLength": 64,
+                "pattern": WINDOW
+            }
+        }),
+    );
+    let value = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": bounds::HEADER_VALUE_BYTES,
+        "pattern": "^[ -~]+$"
+    });
+    let mut alternative = object(
+        &exceeded::ALTERNATIVE,
+        &[],
+        &json!({
+            "model": {
+                "description": "The model that is asked instead.",
+                "type": "string",
+                "minLength": 1,
+                "maxLength": bounds::NAME_BYTES,
+                "pattern": "^[!-~]+$"
+            },
+            "headers": {
+                "description": "Headers that are set, by their names.",
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": bounds::ALTERNATIVE_HEADERS,
+                "propertyNames": {
+                    "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+                    "maxLength": bounds::HEADER_NAME_BYTES
+                },
+                "additionalProperties": value
+            }
+        }),
+    );
+    alternative["minProperties"] = json!(1);
+    let alternatives = described(
+        "Changes to the request, tried in order.",
+        list(1, bounds::ALTERNATIVES, &alternative),
+    );
+    let mut action = object(
+        &exceeded::EXCEEDED,
+        &[],
+        &json!({
+            "queue": described("The request waits for room, in order of arrival.", queue),
+            "alternatives": alternatives
+        }),
+    );
+    action["minProperties"] = json!(1);
+    action["maxProperties"] = json!(1);
+    json!({
+        "description": "What becomes of a request for which there is no room.",
+        "default": "deny",
+        "anyOf": [{ "enum": ["deny", "allow"] }, action]
+    })
 }
 
 fn algorithm() -> Value {
