@@ -159,7 +159,9 @@ async fn requests_are_counted_beside_tokens() -> Outcome {
 #[tokio::test]
 async fn envoys_rate_limit_filter_adds_what_tollgate_metered() -> Outcome {
     const DOMAIN: &str = "llm";
-    let service = RateLimit::start(DOMAIN, "user", 250, 3600).await?;
+    // Each exchange adds 1 when it comes, and 70 when it is over: there is room for three. What does not fit is
+    // not added by this service, so they have to fit to the last.
+    let service = RateLimit::start(DOMAIN, "user", 213, 3600).await?;
     let address = service.address();
     // Nothing is enforced here: no limit applies.
     let mut policy = configuration(json!({ "none": {
@@ -182,8 +184,7 @@ async fn envoys_rate_limit_filter_adds_what_tollgate_metered() -> Outcome {
     })
     .await?;
     let client = client(Protocol::Http1);
-    // Each adds 1 when it comes, and 70 when it is over.
-    for (id, status) in [("1", 200), ("2", 200), ("3", 200), ("4", 200), ("5", 429)] {
+    for (id, status) in [("1", 200), ("2", 200), ("3", 200), ("4", 429)] {
         let stream = id == "2";
         let chat = chat("alice");
         let chat = if stream { chat.stream(true) } else { chat };
