@@ -10,6 +10,7 @@ use crate::admit::Fault;
 use crate::estimate::Estimates;
 use crate::host::{CREATE, Host, HostError, LogLevel};
 use crate::meter::{UsagePathError, UsagePaths};
+use crate::reply::Prepared;
 use crate::storage::{self, Algorithm, Claim, Local};
 use announced::Announced;
 use filter_config::{Attribute, Configuration, Faults, Limit, Policy, Storage};
@@ -38,6 +39,8 @@ pub struct Plugin {
     pub configuration: Configuration,
     /// Every rate of every limit of every policy, in the order of the configuration.
     pub rates: Vec<Rate>,
+    /// What callers are told of each of them, at the same index.
+    pub prepared: Vec<Prepared>,
     /// The counters.
     pub storage: Local,
     /// What is learnt of the models.
@@ -122,8 +125,10 @@ impl Plugin {
         let Storage::Local { max_counters } = configuration.storage else {
             return Err(ConfigureError::Host("storage", HostError::BadArgument));
         };
+        let rates = rates(&configuration);
         Ok(Self {
-            rates: rates(&configuration),
+            prepared: Prepared::of(&configuration, &rates),
+            rates,
             storage: Local::new(max_counters),
             estimates: Estimates::default(),
             usage_paths: usage_paths(&configuration)?,

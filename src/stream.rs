@@ -405,7 +405,7 @@ impl Stream {
         self.decision = Some(Decision::Denied);
         self.decided_by = self.limit_of(denial.charge);
         observe::log_denial(&self.plugin, denial, attributes);
-        reply::deny(&self.plugin, denial);
+        reply::deny(&self.plugin, denial, self.target.as_ref());
         Next::Pause
     }
 
@@ -414,7 +414,7 @@ impl Stream {
         self.state = State::Done;
         self.decision = Some(Decision::Failed);
         self.plugin.warn(fault);
-        reply::fail(&*self.plugin.host);
+        reply::fail(&self.plugin, self.target.as_ref());
         Next::Pause
     }
 

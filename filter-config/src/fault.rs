@@ -61,6 +61,14 @@ pub enum FaultKind {
         /// The known field that comes closest.
         suggestion: Option<String>,
     },
+    /// A placeholder of a template that its place does not have.
+    #[error("unknown placeholder {name:?}{}", did_you_mean(.suggestion.as_ref()))]
+    UnknownPlaceholder {
+        /// What is in the braces.
+        name: String,
+        /// The placeholder that comes closest.
+        suggestion: Option<String>,
+    },
     /// A field or a value that is planned, and refused until it is there.
     #[error("not supported by this version of tollgate")]
     NotSupported,

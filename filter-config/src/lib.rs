@@ -46,7 +46,10 @@ pub use fault::{Fault, FaultKind, Faults};
 pub use limit::{Limit, Reservation};
 pub use policy::{Policy, TargetRef};
 pub use rate::{Algorithm, Rate};
-pub use replies::{QuotaHeaders, Replies};
+pub use replies::{
+    BODY_PLACEHOLDERS, ErrorShape, HeaderNames, NAME_PLACEHOLDERS, Placeholder, QuotaHeaders,
+    Replies, Template,
+};
 pub use usage::{IncludeUsage, OnMissing, UsageSettings};
 pub use window::{Window, WindowError};
 

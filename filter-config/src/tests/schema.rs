@@ -166,7 +166,15 @@ fn long_form() -> Value {
                 "pattern": "^[ -~]+$"
             },
             "body": { "type": "string", "maxLength": bounds::REPLY_BODY_BYTES },
-            "headers": { "description": "Quota headers.", "enum": ["none", "draft-03"] }
+            "error": {
+                "description": "Whose errors the default body looks like.",
+                "enum": ["auto", "openai", "anthropic", "gemini"],
+                "default": "auto"
+            },
+            "headers": {
+                "description": "Quota headers.",
+                "oneOf": [{ "enum": ["none", "draft-03", "ietf", "openai"] }, header_names()]
+            }
         }),
     );
     let policy = json!({ "$ref": "#/$defs/policy" });
@@ -195,6 +203,22 @@ fn long_form() -> Value {
             "replies": described("How refusals look.", replies)
         }),
     )
+}
+
+fn header_names() -> Value {
+    let name = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": bounds::HEADER_NAME_BYTES,
+        "pattern": r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]|\{[a-z]+\})+$"
+    });
+    let mut names = object(
+        &replies::HEADER_NAMES,
+        &[],
+        &json!({ "limit": name, "remaining": name, "reset": name, "retryAfter": name }),
+    );
+    names["minProperties"] = json!(1);
+    names
 }
 
 fn auth_source() -> Value {

@@ -1,0 +1,47 @@
+//! `RateLimit-Policy` and `RateLimit`, the structured fields of "`RateLimit` header fields for HTTP"
+//! (draft-ietf-httpapi-ratelimit-headers-10): every limit, each under a name of its own.
+
+use super::quota::{Quota, push, seconds};
+
+/// The most limits that are told of: those with the least left.
+const MOST_LIMITS: usize = 16;
+
+/// The largest integer of a structured field (RFC 8941, section 3.3.1).
+const MOST: u64 = 999_999_999_999_999;
+
+/// Tells of limits.
+pub(super) fn tell(mut quotas: Vec<Quota<'_>>, add: &mut dyn FnMut(&str, &[u8])) {
+    if quotas.len() > MOST_LIMITS {
+        quotas.sort_by_key(|quota| quota.standing.remaining());
+        quotas.truncate(MOST_LIMITS);
+    }
+    let [mut policies, mut limits] = [String::new(), String::new()];
+    for quota in &quotas {
+        for list in [&mut policies, &mut limits] {
+            if !list.is_empty() {
+                list.push_str(", ");
+            }
+            list.push_str(&quota.prepared.key);
+        }
+        parameter(&mut policies, ";q=", quota.standing.limit);
+        if let Some(window) = quota.window() {
+            parameter(&mut policies, ";w=", window);
+        }
+        policies.push_str(";qu=\"");
+        policies.push_str(quota.unit());
+        policies.push('"');
+        parameter(&mut limits, ";r=", quota.standing.remaining());
+        if quota.window().is_some() {
+            parameter(&mut limits, ";t=", seconds(quota.reset()));
+        }
+    }
+    if !quotas.is_empty() {
+        add("ratelimit-policy", policies.as_bytes());
+        add("ratelimit", limits.as_bytes());
+    }
+}
+
+fn parameter(list: &mut String, name: &str, value: u64) {
+    list.push_str(name);
+    push(list, value.min(MOST));
+}

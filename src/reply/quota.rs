@@ -1,0 +1,172 @@
+//! A rate as a caller finds it: what its quota headers are made of.
+
+use super::named::Names;
+use crate::plugin::{Counts, Plugin, Rate};
+use crate::storage::Standing;
+use filter_config::{Configuration, Limit, Policy, QuotaHeaders};
+use std::collections::HashMap;
+
+/// Nanoseconds in a second.
+pub(super) const SECOND: u64 = 1_000_000_000;
+
+/// What is said of a rate with every request, made ready with the configuration.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The limit's name as a string of a structured field (RFC 8941), with its quotes.
+    pub(super) name: String,
+    /// A name that no other rate has: that of the limit, with what tells it apart where there is
+    /// need, as a string of a structured field.
+    pub(super) key: String,
+    /// The names of its headers, where the configuration has templates of them.
+    pub(super) names: Option<Names>,
+}
+
+/// A rate of a limit that applies to an exchange, and how its counter stands.
+#[derive(Clone, Copy)]
+pub(super) struct Quota<'a> {
+    pub(super) rate: &'a Rate,
+    pub(super) policy: &'a Policy,
+    pub(super) limit: &'a Limit,
+    pub(super) prepared: &'a Prepared,
+    pub(super) standing: &'a Standing,
+    /// The time, in nanoseconds since the epoch.
+    pub(super) now: u64,
+}
+
+// === impl Prepared ===
+
+impl Prepared {
+    /// What is said of each of the rates of a configuration.
+    #[must_use]
+    pub fn of(configuration: &Configuration, rates: &[Rate]) -> Vec<Self> {
+        let policies = &configuration.policies;
+        let mut with_name: HashMap<&str, usize> = HashMap::new();
+        let mut of_limit: HashMap<(usize, usize), usize> = HashMap::new();
+        let count = |count: &mut usize| *count = count.saturating_add(1);
+        for limit in policies.iter().flat_map(|policy| &policy.limits) {
+            count(with_name.entry(&limit.name).or_default());
+        }
+        for rate in rates {
+            count(of_limit.entry((rate.policy, rate.limit)).or_default());
+        }
+        let is_several = |count: Option<&usize>| count.is_some_and(|count| *count > 1);
+        let prepare = |rate: &Rate| {
+            let policy = policies.get(rate.policy)?;
+            let limit = policy.limits.get(rate.limit)?;
+            let mut key = limit.name.clone();
+            if is_several(with_name.get(limit.name.as_str())) {
+                key = format!("{}/{key}", policy.name);
+            }
+            if is_several(of_limit.get(&(rate.policy, rate.limit))) {
+                key.push('/');
+                key.push_str(&window_text(rate, limit));
+            }
+            Some(Self {
+                name: quoted(&limit.name),
+                key: quoted(&key),
+                names: match &configuration.replies.headers {
+                    Some(QuotaHeaders::Named(names)) => {
+                        Some(Names::new(names, rate, policy, limit))
+                    }
+                    _ => None,
+                },
+            })
+        };
+        rates.iter().filter_map(prepare).collect()
+    }
+}
+
+// === impl Quota ===
+
+impl<'a> Quota<'a> {
+    /// The rate of this index in [`Plugin::rates`].
+    pub(super) fn new(
+        plugin: &'a Plugin,
+        rate: usize,
+        standing: &'a Standing,
+        now: u64,
+    ) -> Option<Self> {
+        let prepared = plugin.prepared.get(rate)?;
+        let rate = plugin.rates.get(rate)?;
+        let (policy, limit) = plugin.limit_of(rate)?;
+        Some(Self {
+            rate,
+            policy,
+            limit,
+            prepared,
+            standing,
+            now,
+        })
+    }
+
+    /// Nanoseconds until the limit is unused or, where it refused, until a request fits.
+    pub(super) fn reset(&self) -> u64 {
+        self.standing.resets_at.saturating_sub(self.now)
+    }
+
+    /// Seconds of the window; `None` where there is none, as requests in flight have none.
+    pub(super) fn window(&self) -> Option<u64> {
+        window(self.rate)
+    }
+
+    /// What is counted.
+    pub(super) fn unit(&self) -> &'static str {
+        unit(self.rate.counts)
+    }
+}
+
+/// The one of several with the least left.
+pub(super) fn most_constrained<'a>(quotas: impl Iterator<Item = Quota<'a>>) -> Option<Quota<'a>> {
+    quotas.min_by_key(|quota| quota.standing.remaining())
+}
+
+/// What a rate counts, as quota units are called.
+pub(super) const fn unit(counts: Counts) -> &'static str {
+    match counts {
+        Counts::Tokens(_) => "tokens",
+        Counts::InFlight => "concurrent-requests",
+    }
+}
+
+/// Seconds of a rate's window, if it has one.
+pub(super) fn window(rate: &Rate) -> Option<u64> {
+    match rate.counts {
+        Counts::Tokens(_) => Some(seconds(rate.counted.window().length)),
+        Counts::InFlight => None,
+    }
+}
+
+/// A rate's window as the policy writes it; what is counted instead where it has none.
+pub(super) fn window_text(rate: &Rate, limit: &Limit) -> String {
+    match rate.counts {
+        Counts::Tokens(index) => {
+            let rate = limit.rates.get(index);
+            rate.map_or_else(String::new, |rate| rate.window.to_string())
+        }
+        Counts::InFlight => unit(rate.counts).to_owned(),
+    }
+}
+
+/// Whole seconds, rounded up.
+pub(super) const fn seconds(nanoseconds: u64) -> u64 {
+    nanoseconds.div_ceil(SECOND)
+}
+
+/// Adds a number to a text.
+pub(super) fn push(text: &mut String, number: u64) {
+    text.push_str(itoa::Buffer::new().format(number));
+}
+
+/// A text as a string of a structured field (RFC 8941, section 3.3.3), without what such a string
+/// cannot have.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ') {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
+}
