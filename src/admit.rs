@@ -7,7 +7,7 @@ mod tests;
 use crate::attributes::{AttributeError, Attributes};
 use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
-use filter_config::{Expression, FailureMode, Limit};
+use filter_config::{Expression, FailureMode, Limit, Policy};
 
 /// How long a hold lives that nobody releases: the longest exchange allowed, in nanoseconds.
 pub const HOLD_TTL: u64 = 600_000_000_000;
@@ -347,25 +347,28 @@ fn lifetime(plugin: &Plugin, charges: &[Charge]) -> u64 {
 pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applicable, Fault> {
     let mode = plugin.configuration.failure_mode;
     let mut found = Applicable::default();
-    let mut rates = 0..0_usize;
-    for policy in &plugin.configuration.policies {
-        let fault = |place: String, error: EvaluationError| Fault::Evaluation {
+    let headers = attributes.headers();
+    for effective in plugin.configuration.effective(|name| headers.text(name)) {
+        let fault_of = |policy: &Policy, place: String, error| Fault::Evaluation {
             policy: policy.name.clone(),
             place,
             error,
         };
-        let in_force = holds(plugin, attributes, &policy.when)
-            .map_err(|(index, error)| fault(format!("when[{index}]"), error));
+        let policy = effective.when;
+        let policy = policy.and_then(|policy| plugin.configuration.policies.get(policy));
+        let in_force = policy.map_or(Ok(Holds::Yes), |policy| {
+            holds(plugin, attributes, &policy.when)
+                .map_err(|(index, error)| fault_of(policy, format!("when[{index}]"), error))
+        });
         let in_force = or_open(plugin, mode, &mut found.failed_open, in_force)?;
-        for limit in &policy.limits {
-            let counted = limit
-                .rates
-                .len()
-                .saturating_add(limit.concurrency.iter().len());
-            rates = rates.end..rates.end.saturating_add(counted);
-            if in_force == Holds::No {
+        if in_force == Holds::No {
+            continue;
+        }
+        for &index in &effective.limits {
+            let Some((policy, limit, rates)) = plugin.limit_at(index) else {
                 continue;
-            }
+            };
+            let fault = |place: String, error| fault_of(policy, place, error);
             let applies = holds(plugin, attributes, &limit.when).map_err(|(index, error)| {
                 fault(format!("limits.{}.when[{index}]", limit.name), error)
             });
@@ -395,7 +398,7 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             };
             found.needs_body |=
                 attributes.body.is_pending() && amount(limit).is_some_and(Expression::needs_body);
-            let charges = rates.clone().map(|rate| Charge { rate, key, hold: 0 });
+            let charges = rates.map(|rate| Charge { rate, key, hold: 0 });
             if limit.shadow {
                 found.shadowed.extend(charges);
             } else {

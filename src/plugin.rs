@@ -13,11 +13,12 @@ use crate::meter::{UsagePathError, UsagePaths};
 use crate::reply::Prepared;
 use crate::storage::{self, Algorithm, Claim, Local};
 use announced::Announced;
-use filter_config::{Attribute, Configuration, Faults, Limit, Policy, Storage};
+use filter_config::{Attribute, Configuration, Faults, Limit, LimitIndex, Policy, Storage};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::ops::Range;
 use std::rc::Rc;
 
 pub use metrics::{Count, Decision, Metrics};
@@ -39,6 +40,8 @@ pub struct Plugin {
     pub configuration: Configuration,
     /// Every rate of every limit of every policy, in the order of the configuration.
     pub rates: Vec<Rate>,
+    /// Which of them are those of each limit, by policy and limit.
+    pub rates_of: Vec<Vec<Range<usize>>>,
     /// What callers are told of each of them, at the same index.
     pub prepared: Vec<Prepared>,
     /// The counters.
@@ -127,6 +130,7 @@ impl Plugin {
         };
         let rates = rates(&configuration);
         Ok(Self {
+            rates_of: rates_of(&configuration, &rates),
             prepared: Prepared::of(&configuration, &rates),
             rates,
             storage: Local::new(max_counters),
@@ -147,6 +151,15 @@ impl Plugin {
     pub fn limit_of(&self, rate: &Rate) -> Option<(&Policy, &Limit)> {
         let policy = self.configuration.policies.get(rate.policy)?;
         Some((policy, policy.limits.get(rate.limit)?))
+    }
+
+    /// A limit, its policy, and its rates as indices in [`Plugin::rates`].
+    #[must_use]
+    pub fn limit_at(&self, index: LimitIndex) -> Option<(&Policy, &Limit, Range<usize>)> {
+        let policy = self.configuration.policies.get(index.policy)?;
+        let limit = policy.limits.get(index.limit)?;
+        let rates = self.rates_of.get(index.policy)?.get(index.limit)?;
+        Some((policy, limit, rates.clone()))
     }
 
     /// What the charges of an exchange claim of the storage, each with what it holds.
@@ -295,6 +308,25 @@ fn rates(configuration: &Configuration) -> Vec<Rate> {
         }
     }
     rates
+}
+
+/// The rates of each limit, which follow each other, by their indices.
+fn rates_of(configuration: &Configuration, rates: &[Rate]) -> Vec<Vec<Range<usize>>> {
+    let mut end = 0;
+    let mut of_limit = |policy: usize, limit: usize| {
+        let start = end;
+        let left = rates.get(start..).unwrap_or_default().iter();
+        let count = left.take_while(|rate| (rate.policy, rate.limit) == (policy, limit));
+        end = start.saturating_add(count.count());
+        start..end
+    };
+    let policies = configuration.policies.iter().enumerate();
+    policies
+        .map(|(index, policy)| {
+            let limits = 0..policy.limits.len();
+            limits.map(|limit| of_limit(index, limit)).collect()
+        })
+        .collect()
 }
 
 /// So many millionths of a number.

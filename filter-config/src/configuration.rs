@@ -1,20 +1,28 @@
 //! The configuration as a whole: the short form, a policy alone, and the long form.
 
+use std::borrow::Cow;
+
 use crate::auth::{self, AuthSource};
 use crate::bounds;
+use crate::effective::{Effective, EffectivePolicy};
 use crate::fault::{FaultKind, Faults};
 use crate::fields::{self, Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
 use crate::policy::{self, Policy};
 use crate::replies::{self, Replies};
+use crate::route;
+use crate::routing::Routing;
 use crate::usage::{self, UsageSettings};
 
 /// A plugin configuration, every value of it within its bounds.
 #[derive(Debug)]
 pub struct Configuration {
-    /// The policies, at least one; all of them are enforced, and no two have the same name.
+    /// The policies, at least one, and no two with the same name. Which of them are enforced on a
+    /// request, [`Configuration::effective`] says.
     pub policies: Vec<Policy>,
+    effective: Effective,
+    routing: Option<Routing>,
     /// Where the counters are.
     pub storage: Storage,
     /// What an exchange meets whose policy cannot be evaluated.
@@ -63,6 +71,7 @@ pub struct RequestBody {
 pub(crate) const LONG_FORM: Schema = Schema {
     known: &[
         "policies",
+        "routes",
         "storage",
         "failureMode",
         "auth",
@@ -88,6 +97,24 @@ pub(crate) const REQUEST_BODY: Schema = Schema {
 };
 
 const DEFAULT_MAX_COUNTERS: u32 = 65_536;
+
+// === impl Configuration ===
+
+impl Configuration {
+    /// The limits that are enforced on a request, by its headers and pseudo-headers: those that
+    /// prevail of all policies that concern it. Without routes, every policy concerns every request.
+    pub fn effective<'h>(
+        &self,
+        header: impl Fn(&str) -> Option<Cow<'h, str>>,
+    ) -> &[EffectivePolicy] {
+        let rule = self
+            .routing
+            .as_ref()
+            .and_then(|routing| routing.rule(header));
+        rule.and_then(|rule| self.effective.rules.get(rule))
+            .unwrap_or(&self.effective.otherwise)
+    }
+}
 
 // === impl Storage ===
 
@@ -117,8 +144,11 @@ pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
     let has = |field: &str| entries.iter().any(|(name, _)| name == field);
     if has("kind") || has("apiVersion") || has("spec") {
         let policy = policy::read(json, &Path::Root, faults)?;
+        let policies = vec![policy];
         return Some(Configuration {
-            policies: vec![policy],
+            effective: Effective::all(&policies),
+            routing: None,
+            policies,
             storage: Storage::default(),
             failure_mode: FailureMode::default(),
             auth: auth::defaults(),
@@ -136,6 +166,8 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     let policies = fields
         .require("policies", path, faults)
         .and_then(|json| policies(json, &path.field("policies"), faults));
+    let routes = fields.read_optional("routes", path, faults, route::read);
+    let are_sound = faults.is_empty();
     let storage = fields.read_or("storage", path, faults, Storage::default, storage);
     let failure_mode = fields.read_or(
         "failureMode",
@@ -155,8 +187,17 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     );
     let usage = fields.read_or("usage", path, faults, UsageSettings::default, usage::read);
     let replies = fields.read_or("replies", path, faults, Replies::default, replies::read);
+    let (policies, routes) = (policies?, routes?);
+    let effective = match &routes {
+        Some(routes) if are_sound => {
+            Effective::resolve(&policies, routes, &path.field("policies"), faults)?
+        }
+        _ => Effective::all(&policies),
+    };
     Some(Configuration {
-        policies: policies?,
+        policies,
+        effective,
+        routing: routes.map(Routing::new),
         storage: storage?,
         failure_mode: failure_mode?,
         auth: auth?,

@@ -23,6 +23,7 @@
 mod auth;
 pub mod bounds;
 mod configuration;
+mod effective;
 mod expression;
 mod fault;
 mod fields;
@@ -32,19 +33,22 @@ mod path;
 mod policy;
 mod rate;
 mod replies;
+mod route;
+mod routing;
 mod suggestion;
 mod usage;
 mod window;
 
 pub use auth::AuthSource;
 pub use configuration::{Configuration, FailureMode, RequestBody, Storage};
+pub use effective::{EffectivePolicy, LimitIndex};
 pub use expression::{
     Attribute, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property,
     REQUEST_BODY, environment, missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
 pub use limit::{Limit, Reservation};
-pub use policy::{Policy, TargetRef};
+pub use policy::{Policy, Precedence, Strategy, TargetRef};
 pub use rate::{Algorithm, Rate};
 pub use replies::{
     BODY_PLACEHOLDERS, ErrorShape, HeaderNames, NAME_PLACEHOLDERS, Placeholder, QuotaHeaders,

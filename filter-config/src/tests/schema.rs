@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::fields::Schema;
-use crate::{auth, bounds, configuration, limit, policy, rate, replies, usage};
+use crate::{auth, bounds, configuration, limit, policy, rate, replies, route, usage};
 
 const WRITTEN: &str = include_str!("../../../docs/configuration.schema.json");
 
@@ -112,6 +112,7 @@ fn configuration() -> Value {
         "$defs": {
             "longForm": long_form(),
             "policy": policy(),
+            "route": route(),
             "when": when(),
             "limits": limits(),
             "limit": limit(),
@@ -182,7 +183,11 @@ fn long_form() -> Value {
         &configuration::LONG_FORM,
         &["policies"],
         &json!({
-            "policies": described("All of them are enforced.", list(1, bounds::POLICIES, &policy)),
+            "policies": described("The policies.", list(1, bounds::POLICIES, &policy)),
+            "routes": described(
+                "The routes of the gateway; with them, policies are enforced where they are attached.",
+                list(1, bounds::ROUTES, &json!({ "$ref": "#/$defs/route" }))
+            ),
             "storage": described("Where the counters are.", storage),
             "failureMode": {
                 "description": "What an exchange meets whose policy cannot be evaluated.",
@@ -301,6 +306,70 @@ fn policy() -> Value {
         &json!({
             "apiVersion": { "const": "kuadrant.io/v1alpha1" },
             "kind": { "const": "TokenRateLimitPolicy" },
+            "metadata": metadata,
+            "spec": spec
+        }),
+    )
+}
+
+fn route() -> Value {
+    let metadata = object(
+        &policy::METADATA,
+        &["name"],
+        &json!({ "name": resource_name(), "namespace": resource_name() }),
+    );
+    let label = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?";
+    let hostname = json!({
+        "type": "string",
+        "maxLength": bounds::NAME_BYTES,
+        "pattern": format!(r"^(\*\.)?{label}(\.{label})*$")
+    });
+    let value = text(bounds::ROUTE_VALUE_BYTES);
+    let path = object(
+        &route::PATH,
+        &[],
+        &json!({
+            "type": {
+                "enum": ["Exact", "PathPrefix", "RegularExpression"],
+                "default": "PathPrefix"
+            },
+            "value": value
+        }),
+    );
+    let named = object(
+        &route::NAMED,
+        &["name", "value"],
+        &json!({
+            "type": { "enum": ["Exact", "RegularExpression"], "default": "Exact" },
+            "name": name(),
+            "value": value
+        }),
+    );
+    let named = list(0, bounds::ROUTE_NAMED, &named);
+    let found = object(
+        &route::MATCH,
+        &[],
+        &json!({ "path": path, "method": name(), "headers": named, "queryParams": named }),
+    );
+    let rule = object(
+        &route::RULE,
+        &[],
+        &json!({ "name": resource_name(), "matches": list(0, bounds::ROUTE_MATCHES, &found) }),
+    );
+    let spec = object(
+        &route::SPEC,
+        &[],
+        &json!({
+            "hostnames": list(0, bounds::ROUTE_HOSTNAMES, &hostname),
+            "rules": list(0, bounds::ROUTE_RULES, &rule)
+        }),
+    );
+    object(
+        &route::ROUTE,
+        &["apiVersion", "kind", "metadata", "spec"],
+        &json!({
+            "apiVersion": { "const": "gateway.networking.k8s.io/v1" },
+            "kind": { "const": "HTTPRoute" },
             "metadata": metadata,
             "spec": spec
         }),
