@@ -35,7 +35,7 @@ const ALERT: &str = "x-ratelimit-alert";
 
 /// Refuses a request because of a limit. Returns whether Envoy took the reply.
 pub fn deny(plugin: &Plugin, denial: &Denial, target: Option<&Target>) -> bool {
-    let Some(quota) = Quota::new(plugin, denial.charge.rate, &denial.standing, denial.now) else {
+    let Some(quota) = Quota::new(plugin, &denial.charge, &denial.standing, denial.now) else {
         return false;
     };
     let replies = &plugin.configuration.replies;
@@ -97,7 +97,7 @@ pub fn annotate(plugin: &Plugin, charges: &[Charge], standings: &[Standing]) {
     let counted = charges
         .iter()
         .zip(standings)
-        .filter_map(|(charge, standing)| Quota::new(plugin, charge.rate, standing, 0))
+        .filter_map(|(charge, standing)| Quota::new(plugin, charge, standing, 0))
         .filter(|quota| !quota.limit.shadow);
     let mut add = |name: &str, value: &[u8]| {
         // The response is worth more than a header about it.

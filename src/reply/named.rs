@@ -84,9 +84,9 @@ fn write(placeholder: Placeholder, rate: &Rate, policy: &Policy, limit: &Limit, 
         Placeholder::Index => push(name, (rate.limit as u64).saturating_add(1)),
         Placeholder::Unit => name.push_str(unit(rate.counts)),
         Placeholder::Window => name.push_str(&window_text(rate, limit)),
-        Placeholder::Seconds => push(name, window(rate).unwrap_or_default()),
+        Placeholder::Seconds => push(name, window(rate.counts, rate.counted).unwrap_or_default()),
         Placeholder::Period => {
-            let length = window(rate).unwrap_or_default();
+            let length = window(rate.counts, rate.counted).unwrap_or_default();
             match PERIODS.iter().find(|(known, _)| *known == length) {
                 Some((_, period)) => name.push_str(period),
                 None => push(name, length),

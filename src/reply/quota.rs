@@ -1,8 +1,8 @@
 //! A rate as a caller finds it: what its quota headers are made of.
 
 use super::named::Names;
-use crate::plugin::{Counts, Plugin, Rate};
-use crate::storage::Standing;
+use crate::plugin::{Charge, Counts, Plugin, Rate};
+use crate::storage::{self, Standing};
 use filter_config::{Configuration, Limit, Policy, QuotaHeaders};
 use std::collections::HashMap;
 
@@ -28,6 +28,8 @@ pub(super) struct Quota<'a> {
     pub(super) policy: &'a Policy,
     pub(super) limit: &'a Limit,
     pub(super) prepared: &'a Prepared,
+    /// How its counter is kept.
+    pub(super) counted: storage::Rate,
     pub(super) standing: &'a Standing,
     /// The time, in nanoseconds since the epoch.
     pub(super) now: u64,
@@ -79,21 +81,22 @@ impl Prepared {
 // === impl Quota ===
 
 impl<'a> Quota<'a> {
-    /// The rate of this index in [`Plugin::rates`].
+    /// The rate of a charge.
     pub(super) fn new(
         plugin: &'a Plugin,
-        rate: usize,
+        charge: &Charge,
         standing: &'a Standing,
         now: u64,
     ) -> Option<Self> {
-        let prepared = plugin.prepared.get(rate)?;
-        let rate = plugin.rates.get(rate)?;
+        let prepared = plugin.prepared.get(charge.rate)?;
+        let rate = plugin.rates.get(charge.rate)?;
         let (policy, limit) = plugin.limit_of(rate)?;
         Some(Self {
             rate,
             policy,
             limit,
             prepared,
+            counted: charge.counted,
             standing,
             now,
         })
@@ -106,7 +109,7 @@ impl<'a> Quota<'a> {
 
     /// Seconds of the window; `None` where there is none, as requests in flight have none.
     pub(super) fn window(&self) -> Option<u64> {
-        window(self.rate)
+        window(self.rate.counts, self.counted)
     }
 
     /// What is counted.
@@ -128,10 +131,10 @@ pub(super) const fn unit(counts: Counts) -> &'static str {
     }
 }
 
-/// Seconds of a rate's window, if it has one.
-pub(super) fn window(rate: &Rate) -> Option<u64> {
-    match rate.counts {
-        Counts::Tokens(_) => Some(seconds(rate.counted.window().length)),
+/// Seconds of a window, of those that have one.
+pub(super) fn window(counts: Counts, counted: storage::Rate) -> Option<u64> {
+    match counts {
+        Counts::Tokens(_) => Some(seconds(counted.window().length)),
         Counts::InFlight => None,
     }
 }

@@ -45,7 +45,7 @@ impl Envoy {
     fn admitted(&self, used: &[(u64, u64)]) -> Vec<String> {
         let host = &self.host;
         host.set_headers(HeaderMap::Response, &[(":status", "200")]);
-        let charges: Vec<Charge> = (0..used.len()).map(charge).collect();
+        let charges: Vec<Charge> = (0..used.len()).map(|rate| self.charge(rate)).collect();
         let standings: Vec<Standing> = used
             .iter()
             .enumerate()
@@ -57,6 +57,17 @@ impl Envoy {
         headers
             .map(|(name, value)| format!("{name}: {}", str::from_utf8(value).unwrap()))
             .collect()
+    }
+
+    fn charge(&self, index: usize) -> Charge {
+        let rate = &self.plugin.rates[index];
+        Charge {
+            rate: index,
+            key: 1,
+            limit: rate.max,
+            counted: rate.counted,
+            hold: 0,
+        }
     }
 
     fn standing(&self, rate: usize, (used, seconds): (u64, u64)) -> Standing {
@@ -74,20 +85,12 @@ impl Envoy {
         let mut standing = self.standing(rate, (max, 0));
         standing.resets_at += nanoseconds;
         let denial = Denial {
-            charge: charge(rate),
+            charge: self.charge(rate),
             standing,
             now: NOW,
         };
         assert!(deny(&self.plugin, &denial, path::target(path).as_ref()));
         self.host.replies.borrow().last().unwrap().clone()
-    }
-}
-
-fn charge(rate: usize) -> Charge {
-    Charge {
-        rate,
-        key: 1,
-        hold: 0,
     }
 }
 
