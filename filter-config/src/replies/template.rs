@@ -29,8 +29,6 @@ pub enum Placeholder {
     Policy,
     /// The namespace of the policy.
     Namespace,
-    /// The position of the limit in its policy, from 1 on.
-    Index,
     /// What is counted, such as `tokens`.
     Unit,
     /// The window as the policy writes it, such as `1m`.
@@ -69,7 +67,6 @@ pub const NAME_PLACEHOLDERS: &[(&str, Placeholder)] = &[
     ("limit", Placeholder::Limit),
     ("policy", Placeholder::Policy),
     ("namespace", Placeholder::Namespace),
-    ("index", Placeholder::Index),
     ("unit", Placeholder::Unit),
     ("window", Placeholder::Window),
     ("seconds", Placeholder::Seconds),
