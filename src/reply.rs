@@ -138,8 +138,8 @@ fn tell(
                 draft03::tell(&quota, add);
             }
         }
-        QuotaHeaders::Ietf => ietf::tell(quotas, add),
+        QuotaHeaders::Ietf => ietf::tell(&quotas, add),
         QuotaHeaders::OpenAi => openai::tell(&quotas, add),
-        QuotaHeaders::Named(_) => named::tell(quotas, retry_after, add),
+        QuotaHeaders::Named(_) => named::tell(&quotas, retry_after, add),
     }
 }

@@ -14,6 +14,8 @@ pub const ROUTE_HOSTNAMES: usize = 16;
 pub const ROUTE_RULES: usize = 16;
 /// Matches of one rule, as the Gateway API bounds them.
 pub const ROUTE_MATCHES: usize = 64;
+/// Matches of all routes together, counted once for each hostname that they are under.
+pub const ROUTING: usize = 16_384;
 /// Headers or query parameters of one match, as the Gateway API bounds them.
 pub const ROUTE_NAMED: usize = 16;
 /// Bytes of a path, a header or a query parameter of a match, as the Gateway API bounds them at most.

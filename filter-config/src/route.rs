@@ -82,7 +82,15 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
         }
         routes.push((position, route));
     }
-    Some(routes.into_iter().map(|(_, route)| route).collect())
+    let routes: Vec<Route> = routes.into_iter().map(|(_, route)| route).collect();
+    let matches = routes.iter().map(|route| {
+        let of_rules = route.rules.iter().map(|rule| rule.matches.len());
+        of_rules
+            .sum::<usize>()
+            .saturating_mul(route.hostnames.len())
+    });
+    let unit = "matches under hostnames";
+    fields::at_most(matches.sum(), unit, bounds::ROUTING, path, faults).then_some(routes)
 }
 
 fn route(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Route> {

@@ -4,7 +4,6 @@
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use crate::route::{Hostname, Route, RouteMatch, host};
 
@@ -12,10 +11,8 @@ use crate::route::{Hostname, Route, RouteMatch, host};
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
     matches: Vec<RouteMatch>,
-    /// Those of each hostname that names a host.
-    exact: HashMap<String, Vec<Candidate>>,
-    /// Those of the others, the more specific first.
-    wildcards: Vec<(Hostname, Vec<Candidate>)>,
+    /// Those of each hostname, the more specific hostname first.
+    hostnames: Vec<(Hostname, Vec<Candidate>)>,
 }
 
 /// A match, and the rule that a request belongs to which matches.
@@ -34,41 +31,41 @@ impl Routing {
     /// [`RouteMatch::generality`] says, then the names of the routes, then the order of rules and of
     /// their matches.
     pub(crate) fn new(routes: Vec<Route>) -> Self {
+        let mut routing = Self::default();
+        // What sorts a candidate, and it, for each hostname.
         let mut all = Vec::new();
         let mut rule = 0_usize;
         for route in routes {
-            for matches in route.rules.into_iter().map(|rule| rule.matches) {
-                let found = matches.into_iter().map(|of| (of, rule));
-                all.extend(
-                    found.map(|(of, rule)| (of, rule, route.name.clone(), route.hostnames.clone())),
-                );
+            for found in route.rules.into_iter().map(|rule| rule.matches) {
+                for found in found {
+                    let of = routing.matches.len();
+                    for hostname in &route.hostnames {
+                        let key = (found.generality(), route.name.clone(), of);
+                        all.push((
+                            hostname.generality(),
+                            key,
+                            hostname.clone(),
+                            Candidate { of, rule },
+                        ));
+                    }
+                    routing.matches.push(found);
+                }
                 rule = rule.saturating_add(1);
             }
         }
-        all.sort_by_cached_key(|(of, rule, route, _)| (of.generality(), route.clone(), *rule));
-        let mut by_hostname: HashMap<Hostname, Vec<Candidate>> = HashMap::new();
-        let mut routing = Self::default();
-        for (found, rule, _, hostnames) in all {
-            let of = routing.matches.len();
-            routing.matches.push(found);
-            for hostname in hostnames {
-                by_hostname
-                    .entry(hostname)
-                    .or_default()
-                    .push(Candidate { of, rule });
+        all.sort_unstable_by(|(hosts, key, ..), (others, other, ..)| {
+            (hosts, key).cmp(&(others, other))
+        });
+        for (_, _, hostname, candidate) in all {
+            match routing
+                .hostnames
+                .iter_mut()
+                .find(|(known, _)| *known == hostname)
+            {
+                Some((_, candidates)) => candidates.push(candidate),
+                None => routing.hostnames.push((hostname, vec![candidate])),
             }
         }
-        for (hostname, candidates) in by_hostname {
-            match hostname {
-                Hostname::Exact(host) => {
-                    routing.exact.insert(host, candidates);
-                }
-                other => routing.wildcards.push((other, candidates)),
-            }
-        }
-        routing
-            .wildcards
-            .sort_by_key(|(hostname, _)| hostname.generality());
         routing
     }
 
@@ -77,12 +74,10 @@ impl Routing {
         let path = header(":path").unwrap_or_default();
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         let host = host(&header(":authority").unwrap_or_default());
-        let below = self.wildcards.iter();
-        let below = below.filter(|(hostname, _)| hostname.matches(&host));
-        let groups = self.exact.get(&host).into_iter();
-        groups
-            .chain(below.map(|(_, candidates)| candidates))
-            .flatten()
+        let hostnames = self.hostnames.iter();
+        hostnames
+            .filter(|(hostname, _)| hostname.matches(&host))
+            .flat_map(|(_, candidates)| candidates)
             .find(|candidate| {
                 let found = self.matches.get(candidate.of);
                 found.is_some_and(|found| found.matches(path, query, &header))

@@ -10,10 +10,16 @@ const MOST_LIMITS: usize = 16;
 const MOST: u64 = 999_999_999_999_999;
 
 /// Tells of limits.
-pub(super) fn tell(mut quotas: Vec<Quota<'_>>, add: &mut dyn FnMut(&str, &[u8])) {
-    if quotas.len() > MOST_LIMITS {
-        quotas.sort_by_key(|quota| quota.standing.remaining());
-        quotas.truncate(MOST_LIMITS);
+pub(super) fn tell(all: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
+    let mut quotas: Vec<&Quota<'_>> = Vec::new();
+    for quota in all {
+        quotas.push(quota);
+        if quotas.len() > MOST_LIMITS {
+            let left = quotas.iter().map(|quota| quota.standing.remaining());
+            if let Some((most, _)) = left.enumerate().max_by_key(|(_, left)| *left) {
+                quotas.remove(most);
+            }
+        }
     }
     let [mut policies, mut limits] = [String::new(), String::new()];
     for quota in &quotas {

@@ -46,31 +46,36 @@ impl Names {
 /// Tells of limits. Where several have one name, the one with the least left is told of. With
 /// `retry_after`, also of the seconds after which the request can be tried again.
 pub(super) fn tell(
-    mut quotas: Vec<Quota<'_>>,
+    quotas: &[Quota<'_>],
     retry_after: Option<u64>,
     add: &mut dyn FnMut(&str, &[u8]),
 ) {
-    quotas.sort_by_key(|quota| quota.standing.remaining());
-    let mut told: Vec<&str> = Vec::new();
-    for quota in &quotas {
+    let mut told: Vec<(&str, u64, u64)> = Vec::new();
+    for quota in quotas {
         let Some(names) = &quota.prepared.names else {
             continue;
         };
         let standing = quota.standing;
+        let left = standing.remaining();
         let values = [
             (&names.limit, Some(standing.limit)),
-            (&names.remaining, Some(standing.remaining())),
+            (&names.remaining, Some(left)),
             (&names.reset, Some(seconds(quota.reset()))),
             (&names.retry_after, retry_after),
         ];
         for (name, value) in values {
-            if let (Some(name), Some(value)) = (name, value)
-                && !told.contains(&name.as_str())
-            {
-                told.push(name);
-                add(name, itoa::Buffer::new().format(value).as_bytes());
+            let (Some(name), Some(value)) = (name, value) else {
+                continue;
+            };
+            match told.iter_mut().find(|(known, ..)| *known == name.as_str()) {
+                Some(known) if left < known.2 => *known = (name, value, left),
+                Some(_) => {}
+                None => told.push((name, value, left)),
             }
         }
+    }
+    for (name, value, _) in told {
+        add(name, itoa::Buffer::new().format(value).as_bytes());
     }
 }
 

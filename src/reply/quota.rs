@@ -4,7 +4,6 @@ use super::named::Names;
 use crate::plugin::{Charge, Counts, Plugin, Rate};
 use crate::storage::{self, Standing};
 use filter_config::{Configuration, Limit, Policy, QuotaHeaders};
-use std::collections::HashMap;
 
 /// Nanoseconds in a second.
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -40,41 +39,43 @@ pub(super) struct Quota<'a> {
 impl Prepared {
     /// What is said of each of the rates of a configuration.
     #[must_use]
+    #[cold]
     pub fn of(configuration: &Configuration, rates: &[Rate]) -> Vec<Self> {
         let policies = &configuration.policies;
-        let mut with_name: HashMap<&str, usize> = HashMap::new();
-        let mut of_limit: HashMap<(usize, usize), usize> = HashMap::new();
-        let count = |count: &mut usize| *count = count.saturating_add(1);
-        for limit in policies.iter().flat_map(|policy| &policy.limits) {
-            count(with_name.entry(&limit.name).or_default());
-        }
-        for rate in rates {
-            count(of_limit.entry((rate.policy, rate.limit)).or_default());
-        }
-        let is_several = |count: Option<&usize>| count.is_some_and(|count| *count > 1);
-        let prepare = |rate: &Rate| {
-            let policy = policies.get(rate.policy)?;
-            let limit = policy.limits.get(rate.limit)?;
+        let names = || policies.iter().flat_map(|policy| &policy.limits);
+        let mut prepared: Vec<Self> = Vec::with_capacity(rates.len());
+        for of_limit in rates.chunk_by(|a, b| (a.policy, a.limit) == (b.policy, b.limit)) {
+            let limit = of_limit.first().and_then(|rate| {
+                let policy = policies.get(rate.policy)?;
+                Some((policy, policy.limits.get(rate.limit)?))
+            });
+            let Some((policy, limit)) = limit else {
+                continue;
+            };
             let mut key = limit.name.clone();
-            if is_several(with_name.get(limit.name.as_str())) {
-                key = format!("{}/{key}", policy.name);
+            if names().filter(|other| other.name == limit.name).count() > 1 {
+                key = [&policy.name, "/", &limit.name].concat();
             }
-            if is_several(of_limit.get(&(rate.policy, rate.limit))) {
-                key.push('/');
-                key.push_str(&window_text(rate, limit));
-            }
-            Some(Self {
-                name: quoted(&limit.name),
-                key: quoted(&key),
-                names: match &configuration.replies.headers {
+            prepared.extend(of_limit.iter().map(|rate| {
+                let key = if of_limit.len() > 1 {
+                    quoted(&[&key, "/", &window_text(rate, limit)].concat())
+                } else {
+                    quoted(&key)
+                };
+                let names = match &configuration.replies.headers {
                     Some(QuotaHeaders::Named(names)) => {
                         Some(Names::new(names, rate, policy, limit))
                     }
                     _ => None,
-                },
-            })
-        };
-        rates.iter().filter_map(prepare).collect()
+                };
+                Self {
+                    name: quoted(&limit.name),
+                    key,
+                    names,
+                }
+            }));
+        }
+        prepared
     }
 }
 

@@ -7,7 +7,7 @@ use crate::json::Json;
 use crate::path::Path;
 
 /// A hostname of the Gateway API.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Hostname {
     /// One host, in lower case.
     Exact(String),
