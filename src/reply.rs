@@ -1,6 +1,7 @@
 //! What callers are told: refusals, and headers that say what is left.
 
 mod body;
+mod budget;
 mod draft03;
 mod error;
 mod ietf;
@@ -26,6 +27,9 @@ const MILLISECOND: u64 = 1_000_000;
 
 /// gRPC's `RESOURCE_EXHAUSTED`.
 const RESOURCE_EXHAUSTED: i32 = 8;
+
+/// gRPC's `PERMISSION_DENIED`.
+const PERMISSION_DENIED: i32 = 7;
 
 /// gRPC's `INTERNAL`.
 const INTERNAL: i32 = 13;
@@ -77,16 +81,43 @@ pub fn deny(plugin: &Plugin, denial: &Denial, target: Option<&Target>) -> bool {
 /// Refuses a request because its policy could not be evaluated. Returns whether Envoy took the
 /// reply.
 pub fn fail(plugin: &Plugin, target: Option<&Target>) -> bool {
-    const STATUS: u16 = 500;
     let message = "The token rate limit of this request could not be determined.";
+    let details = "tollgate_failed";
+    refuse(
+        plugin,
+        target,
+        Kind::Failed,
+        message,
+        (500, INTERNAL),
+        details,
+    )
+}
+
+/// Refuses a request because its model has no price. Returns whether Envoy took the reply.
+pub fn refuse_unpriced(plugin: &Plugin, target: Option<&Target>) -> bool {
+    let message = "The model has no price, and this budget admits only models that have one.";
+    let status = (403, PERMISSION_DENIED);
+    let details = "tollgate_unpriced";
+    refuse(plugin, target, Kind::Unpriced, message, status, details)
+}
+
+/// Refuses a request for what is no limit's doing, with a status of HTTP and one of gRPC.
+fn refuse(
+    plugin: &Plugin,
+    target: Option<&Target>,
+    kind: Kind,
+    message: &str,
+    (status, grpc_status): (u16, i32),
+    details: &str,
+) -> bool {
     let shape = plugin.configuration.replies.error;
-    let body = error::body(shape, target, Kind::Failed, message, STATUS);
+    let body = error::body(shape, target, kind, message, status);
     let reply = LocalReply {
-        status: STATUS,
-        details: "tollgate_failed",
+        status,
+        details,
         headers: &[("content-type", b"application/json")],
         body: body.as_bytes(),
-        grpc_status: INTERNAL,
+        grpc_status,
     };
     plugin.host.reply(&reply).is_ok()
 }
@@ -105,7 +136,7 @@ pub fn annotate(plugin: &Plugin, charges: &[Charge], standings: &[Standing]) {
     };
     let alerts = counted
         .clone()
-        .filter(|quota| quota.standing.used >= quota.rate.alert_past);
+        .filter(|quota| quota.standing.used >= quota.rate.alert_past(quota.standing.limit));
     let alerts: Vec<&str> = alerts.map(|quota| quota.prepared.name.as_str()).collect();
     if !alerts.is_empty() {
         add(ALERT, alerts.join(", ").as_bytes());
@@ -130,6 +161,15 @@ fn tell(
     if retry_after.is_none() && !matches!(style, QuotaHeaders::Ietf) {
         // The others have no words for requests in flight.
         quotas.retain(|quota| quota.rate.counts != Counts::InFlight);
+    }
+    if *style != QuotaHeaders::None {
+        // Money has headers of its own.
+        let is_usd = |quota: &Quota<'_>| matches!(quota.rate.counts, Counts::Usd(_));
+        let budgets = quotas.iter().copied().filter(is_usd);
+        if let Some(quota) = most_constrained(budgets) {
+            budget::tell(&quota, add);
+        }
+        quotas.retain(|quota| !is_usd(quota));
     }
     match style {
         QuotaHeaders::None => {}

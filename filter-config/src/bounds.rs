@@ -58,6 +58,14 @@ pub const REPLY_CONTENT_TYPE_BYTES: usize = 256;
 pub const REPLY_BODY_BYTES: usize = 65_536;
 /// `rates[].limit`: exact as a JSON number whoever wrote it.
 pub const LIMIT: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
+/// Models in `pricing`.
+pub const PRICES: usize = 1024;
+/// A price of a million tokens, in billionths of a dollar: up to a million dollars.
+pub const PRICE_BILLIONTHS: RangeInclusive<u64> = 0..=1_000_000_000_000_000;
+/// `budgets[].usd`, in billionths of a dollar: up to a billion dollars.
+pub const BUDGET_BILLIONTHS: RangeInclusive<u64> = 0..=1_000_000_000_000_000_000;
+/// Costs in `export`.
+pub const EXPORTS: usize = 16;
 /// `concurrency`: requests in flight.
 pub const CONCURRENCY: RangeInclusive<u64> = 1..=1_000_000;
 /// `alertAt`, in parts per million: more than none of a limit and less than all of it.

@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use crate::auth::{self, AuthSource};
 use crate::bounds;
 use crate::effective::{Effective, EffectivePolicy};
+use crate::export::{self, Export};
+use crate::expression::{Attribute, Expression, UsageField};
 use crate::fault::{FaultKind, Faults};
 use crate::fields::{self, Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
 use crate::policy::{self, Policy};
+use crate::pricing::{self, Pricing};
 use crate::replies::{self, Replies};
 use crate::route;
 use crate::routing::Routing;
@@ -38,6 +41,12 @@ pub struct Configuration {
     pub usage: UsageSettings,
     /// How refusals look.
     pub replies: Replies,
+    /// What models cost; there wherever a budget or a cost needs it.
+    pub pricing: Option<Pricing>,
+    /// The costs that are told of.
+    pub exports: Vec<Export>,
+    /// The position in `exports` of what Envoy's rate limit filter is to add for an exchange.
+    pub hits_addend: Option<usize>,
 }
 
 /// Where the counters are.
@@ -79,9 +88,13 @@ pub(crate) const LONG_FORM: Schema = Schema {
         "requestBody",
         "usage",
         "replies",
+        "pricing",
+        "unpriced",
+        "export",
+        "hitsAddend",
     ],
     ignored: &[],
-    planned: &["pricing"],
+    planned: &[],
 };
 
 pub(crate) const STORAGE: Schema = Schema {
@@ -143,8 +156,8 @@ pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
     };
     let has = |field: &str| entries.iter().any(|(name, _)| name == field);
     if has("kind") || has("apiVersion") || has("spec") {
-        let policy = policy::read(json, &Path::Root, faults)?;
-        let policies = vec![policy];
+        let policies = vec![policy::read(json, &Path::Root, faults)?];
+        needs_pricing(&policies, &[], faults);
         return Some(Configuration {
             effective: Effective::all(&policies),
             routing: None,
@@ -156,6 +169,9 @@ pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
             hold_headers: false,
             usage: UsageSettings::default(),
             replies: Replies::default(),
+            pricing: None,
+            exports: Vec::new(),
+            hits_addend: None,
         });
     }
     long_form(json, &Path::Root, faults)
@@ -187,6 +203,14 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     );
     let usage = fields.read_or("usage", path, faults, UsageSettings::default, usage::read);
     let replies = fields.read_or("replies", path, faults, Replies::default, replies::read);
+    let pricing = pricing(fields, path, faults);
+    let exports = fields.read_or("export", path, faults, Vec::new, export::read);
+    let hits_addend = fields.read_optional("hitsAddend", path, faults, |json, path, faults| {
+        export::named(json, exports.as_deref()?, path, faults)
+    });
+    if let (Some(policies), Some(None)) = (&policies, &pricing) {
+        needs_pricing(policies, exports.as_deref().unwrap_or_default(), faults);
+    }
     let (policies, routes) = (policies?, routes?);
     let effective = match &routes {
         Some(routes) if are_sound => {
@@ -205,7 +229,40 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
         hold_headers: hold_headers?,
         usage: usage?,
         replies: replies?,
+        pricing: pricing?,
+        exports: exports?,
+        hits_addend: hits_addend?,
     })
+}
+
+/// Reads the prices of models, and what becomes of a model without one.
+#[allow(clippy::option_option)]
+fn pricing(fields: Fields<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Option<Pricing>> {
+    let unpriced = fields.read_optional("unpriced", path, faults, pricing::unpriced);
+    if unpriced.is_some_and(|unpriced| unpriced.is_some()) {
+        fields.require("pricing", path, faults)?;
+    }
+    fields.read_optional("pricing", path, faults, |json, path, faults| {
+        pricing::read(json, unpriced?, path, faults)
+    })
+}
+
+/// Adds a fault if something is priced, for a configuration without prices.
+fn needs_pricing(policies: &[Policy], exports: &[Export], faults: &mut Faults) {
+    let is_priced = |cost: &Expression| cost.uses().contains(&Attribute::Usage(UsageField::Usd));
+    let of_limits = policies.iter().flat_map(|policy| {
+        policy.limits.iter().filter_map(move |limit| {
+            let is_priced = !limit.budgets.is_empty() || limit.cost.as_ref().is_some_and(is_priced);
+            is_priced.then(|| format!("the limit {:?} of {:?}", limit.name, policy.name))
+        })
+    });
+    let of_exports = exports
+        .iter()
+        .filter(|export| is_priced(&export.cost))
+        .map(|export| format!("the cost {:?}", export.name));
+    if let Some(what) = of_limits.chain(of_exports).next() {
+        faults.push(&Path::Root.field("pricing"), FaultKind::NeedsPricing(what));
+    }
 }
 
 fn policies(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Policy>> {

@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::bounds;
 use crate::expression::ExpressionFault;
 use crate::path::Path;
+use crate::usd::UsdError;
 use crate::window::WindowError;
 
 /// All that is wrong with a configuration, in the order of the document.
@@ -123,6 +124,31 @@ pub enum FaultKind {
         "the calendar has no such window, expected one that divides a day such as \"1m\", \"1h\" or \"1d\", or \"1w\", or \"30d\" for a month"
     )]
     NotInCalendar,
+    /// An amount of money that is none.
+    #[error(transparent)]
+    Usd(#[from] UsdError),
+    /// A bound on what an expression yields, where there is none.
+    #[error("only for a {0} that is an expression")]
+    OnlyComputed(&'static str),
+    /// A limit that the caller can choose has no bound.
+    #[error(
+        "required, but missing: the limit is what the caller says, expected a bound, or \"none\" to let him have any"
+    )]
+    CallersLimit,
+    /// A window that the caller can choose has no bound.
+    #[error(
+        "required, but missing: the window is what the caller says, expected the shortest that he may choose"
+    )]
+    CallersWindow,
+    /// A least value beyond the most.
+    #[error("must not be more than \"max\"")]
+    AboveMax,
+    /// A default price that no model gets.
+    #[error("never used, as \"unpriced\" says otherwise")]
+    NeverUsed,
+    /// Something is priced, and there are no prices.
+    #[error("required, but missing: {0} needs the prices of models")]
+    NeedsPricing(String),
     /// A CEL expression that cannot be used.
     #[error(transparent)]
     Expression(#[from] ExpressionFault),

@@ -3,6 +3,7 @@
 use super::{Plugin, structure};
 use crate::host::HostError;
 use crate::host::double::{Call, Double};
+use filter_config::Usd;
 use prost::Message;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use std::rc::Rc;
@@ -143,7 +144,9 @@ fn the_reference_has_every_metric() {
     let json = policy(50, "1m", "auth.user");
     let plugin = Plugin::configure(host.clone(), json.as_bytes()).unwrap();
     let usage = crate::meter::Usage::default();
-    plugin.metrics.tokens(&*host, Some("m"), &usage);
+    plugin
+        .metrics
+        .tokens(&*host, Some("m"), &usage, Some(Usd(1)));
     let mut defined: Vec<String> = host
         .metrics
         .borrow()

@@ -9,6 +9,8 @@ use serde_json::json;
 pub(super) enum Kind {
     /// A limit refuses it, on what is counted in this unit.
     Limited(&'static str),
+    /// Its model has no price.
+    Unpriced,
     /// Its policy cannot be evaluated.
     Failed,
 }
@@ -25,6 +27,7 @@ pub(super) fn body(
         (ErrorShape::Anthropic, _) | (ErrorShape::Auto, Some("anthropic")) => {
             let kind = match kind {
                 Kind::Limited(_) => "rate_limit_error",
+                Kind::Unpriced => "permission_error",
                 Kind::Failed => "api_error",
             };
             json!({ "type": "error", "error": { "type": kind, "message": message } })
@@ -33,6 +36,7 @@ pub(super) fn body(
             // The names of gRPC's codes.
             let name = match kind {
                 Kind::Limited(_) => "RESOURCE_EXHAUSTED",
+                Kind::Unpriced => "PERMISSION_DENIED",
                 Kind::Failed => "INTERNAL",
             };
             json!({ "error": { "code": status, "message": message, "status": name } })
@@ -40,6 +44,7 @@ pub(super) fn body(
         _ => {
             let (kind, code) = match kind {
                 Kind::Limited(unit) => (unit, "rate_limit_exceeded"),
+                Kind::Unpriced => ("invalid_request_error", "model_not_priced"),
                 Kind::Failed => ("server_error", "rate_limit_unavailable"),
             };
             json!({

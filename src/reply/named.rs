@@ -1,6 +1,6 @@
 //! Quota headers with names that the configuration makes: every limit, each under its own names.
 
-use super::quota::{Quota, push, seconds, unit, window, window_text};
+use super::quota::{Quota, push, seconds, unit, window, written};
 use crate::plugin::Rate;
 use filter_config::{HeaderNames, Limit, Placeholder, Policy, Template};
 
@@ -87,7 +87,7 @@ fn write(placeholder: Placeholder, rate: &Rate, policy: &Policy, limit: &Limit, 
         Placeholder::Policy => name.push_str(policy),
         Placeholder::Namespace => name.push_str(namespace),
         Placeholder::Unit => name.push_str(unit(rate.counts)),
-        Placeholder::Window => name.push_str(&window_text(rate, limit)),
+        Placeholder::Window => name.push_str(written(rate, limit).unwrap_or(unit(rate.counts))),
         Placeholder::Seconds => push(name, window(rate.counts, rate.counted).unwrap_or_default()),
         Placeholder::Period => {
             let length = window(rate.counts, rate.counted).unwrap_or_default();

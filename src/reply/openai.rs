@@ -41,8 +41,8 @@ pub(super) fn tell(quotas: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
 
 fn names(counts: Counts) -> Names {
     match counts {
-        Counts::Tokens(_) => TOKENS,
-        Counts::InFlight => REQUESTS,
+        Counts::Tokens(_) | Counts::Usd(_) => TOKENS,
+        Counts::Requests(_) | Counts::InFlight => REQUESTS,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::named::Names;
 use crate::plugin::{Charge, Counts, Plugin, Rate};
 use crate::storage::{self, Standing};
-use filter_config::{Configuration, Limit, Policy, QuotaHeaders};
+use filter_config::{Configuration, Limit, Policy, QuotaHeaders, RateWindow};
 
 /// Nanoseconds in a second.
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -58,7 +58,7 @@ impl Prepared {
             }
             prepared.extend(of_limit.iter().map(|rate| {
                 let key = if of_limit.len() > 1 {
-                    quoted(&[&key, "/", &window_text(rate, limit)].concat())
+                    quoted(&[&key, "/", &apart(rate, limit)].concat())
                 } else {
                     quoted(&key)
                 };
@@ -128,26 +128,34 @@ pub(super) fn most_constrained<'a>(quotas: impl Iterator<Item = Quota<'a>>) -> O
 pub(super) const fn unit(counts: Counts) -> &'static str {
     match counts {
         Counts::Tokens(_) => "tokens",
+        Counts::Requests(_) => "requests",
+        Counts::Usd(_) => "usd",
         Counts::InFlight => "concurrent-requests",
     }
 }
 
 /// Seconds of a window, of those that have one.
 pub(super) fn window(counts: Counts, counted: storage::Rate) -> Option<u64> {
-    match counts {
-        Counts::Tokens(_) => Some(seconds(counted.window().length)),
-        Counts::InFlight => None,
-    }
+    (counts != Counts::InFlight).then(|| seconds(counted.window().length))
 }
 
-/// A rate's window as the policy writes it; what is counted instead where it has none.
-pub(super) fn window_text(rate: &Rate, limit: &Limit) -> String {
+/// A rate's window as the policy writes it, if it has one that is the same for all requests.
+pub(super) fn written<'a>(rate: &Rate, limit: &'a Limit) -> Option<&'a str> {
+    let window = match (rate.counts, rate.of(limit).map(|rate| &rate.window)) {
+        (Counts::Usd(index), _) => &limit.budgets.get(index)?.window,
+        (_, Some(RateWindow::Fixed(window))) => window,
+        _ => return None,
+    };
+    Some(window.as_str())
+}
+
+/// What tells a rate from the others of its limit.
+fn apart(rate: &Rate, limit: &Limit) -> String {
+    let window = written(rate, limit).map_or_else(|| rate.place(), str::to_owned);
     match rate.counts {
-        Counts::Tokens(index) => {
-            let rate = limit.rates.get(index);
-            rate.map_or_else(String::new, |rate| rate.window.to_string())
-        }
+        Counts::Tokens(_) => window,
         Counts::InFlight => unit(rate.counts).to_owned(),
+        _ => [unit(rate.counts), "/", &window].concat(),
     }
 }
 

@@ -32,6 +32,7 @@ impl Envoy {
                     "limits": limits
                 }
             }],
+            "pricing": { "default": { "input": 1, "output": 2 } },
             "replies": replies
         });
         let host = Rc::new(Double::default());
@@ -152,10 +153,13 @@ fn ietf_is_bounded() {
     used[31] = (9_007_199_254_740_990, 7);
     let headers = envoy.admitted(&used);
     assert!(
-        headers[0].starts_with("ratelimit-policy: \"b/16m\";q=999999999999999;w=960;"),
+        headers[0].starts_with("ratelimit-policy: \"a/1m\";q=999999999999999;w=60;"),
         "{headers:?}"
     );
-    assert!(headers[1].starts_with("ratelimit: \"b/16m\";r=1;t=7, "));
+    assert!(
+        headers[1].ends_with(", \"b/16m\";r=1;t=7"),
+        "the one with the least left is among them: {headers:?}"
+    );
     assert_eq!(headers[1].matches("r=").count(), 16);
 }
 
@@ -179,6 +183,63 @@ fn openai_tells_of_tokens() {
     let reply = envoy.refused("/v1/chat/completions", 1, 0);
     assert_eq!(reply.header("x-ratelimit-limit-requests"), Some("3"));
     assert_eq!(reply.header("retry-after"), Some("1"), "nobody knows when");
+}
+
+#[test]
+fn requests_and_money_are_told_of_as_what_they_are() {
+    let limits = json!({ "all": {
+        "rates": [{ "limit": 200, "window": "1m" }],
+        "requests": [{ "limit": 10, "window": "1m" }],
+        "budgets": [{ "usd": "5.00", "window": "24h" }]
+    } });
+    let used = &[(50, 30), (4, 20), (1_250_000_000, 3_600)];
+    let budget = [
+        "x-budget-limit: 5.00",
+        "x-budget-used: 1.25",
+        "x-budget-remaining: 3.75",
+        "x-budget-reset: 1003600",
+    ];
+    for (style, expected) in [
+        (
+            "openai",
+            &[
+                "x-ratelimit-limit-requests: 10",
+                "x-ratelimit-remaining-requests: 6",
+                "x-ratelimit-reset-requests: 20s",
+                "x-ratelimit-limit-tokens: 200",
+                "x-ratelimit-remaining-tokens: 150",
+                "x-ratelimit-reset-tokens: 30s",
+            ][..],
+        ),
+        (
+            "ietf",
+            &[
+                "ratelimit-policy: \"all/1m\";q=200;w=60;qu=\"tokens\", \
+                 \"all/requests/1m\";q=10;w=60;qu=\"requests\"",
+                "ratelimit: \"all/1m\";r=150;t=30, \"all/requests/1m\";r=6;t=20",
+            ],
+        ),
+        (
+            "draft-03",
+            &[
+                "x-ratelimit-limit: 10, 10;w=60;name=\"all\"",
+                "x-ratelimit-remaining: 6",
+                "x-ratelimit-reset: 20",
+            ],
+        ),
+    ] {
+        let envoy = Envoy::with(&limits, &json!({ "headers": style }));
+        assert_eq!(
+            envoy.admitted(used),
+            [&budget[..], expected].concat(),
+            "{style}"
+        );
+    }
+    let template = json!({ "body": "{max} {remaining} {window}", "contentType": "text/plain" });
+    let reply = Envoy::with(&limits, &template).refused("/", 2, SECOND);
+    assert_eq!(reply.body, "5.00 0.00 24h");
+    assert_eq!(reply.header("x-budget-limit"), Some("5.00"));
+    assert_eq!(reply.header("x-ratelimit-limit"), None);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Every kind of bad configuration: the path and the message of its fault.
 
+mod costs;
 mod expressions;
 mod long_form;
 mod policies;

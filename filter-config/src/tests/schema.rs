@@ -6,7 +6,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::fields::Schema;
-use crate::{auth, bounds, configuration, limit, policy, rate, replies, route, usage};
+use crate::{
+    auth, bounds, budget, configuration, limit, policy, pricing, rate, replies, route, usage,
+};
 
 const WRITTEN: &str = include_str!("../../../docs/configuration.schema.json");
 
@@ -155,29 +157,6 @@ fn long_form() -> Value {
             "paths": described("JSON pointers to the total of tokens, tried in order.", pointers(&bounds::USAGE_PATHS))
         }),
     );
-    let replies = object(
-        &replies::SCHEMA,
-        &[],
-        &json!({
-            "status": described("The status of a refusal.", whole(&bounds::REPLY_STATUS)),
-            "contentType": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": bounds::REPLY_CONTENT_TYPE_BYTES,
-                "pattern": "^[ -~]+$"
-            },
-            "body": { "type": "string", "maxLength": bounds::REPLY_BODY_BYTES },
-            "error": {
-                "description": "Whose errors the default body looks like.",
-                "enum": ["auto", "openai", "anthropic", "gemini"],
-                "default": "auto"
-            },
-            "headers": {
-                "description": "Quota headers.",
-                "oneOf": [{ "enum": ["none", "draft-03", "ietf", "openai"] }, header_names()]
-            }
-        }),
-    );
     let policy = json!({ "$ref": "#/$defs/policy" });
     object(
         &configuration::LONG_FORM,
@@ -205,7 +184,50 @@ fn long_form() -> Value {
             },
             "requestBody": request_body,
             "usage": described("How usage is found.", usage),
-            "replies": described("How refusals look.", replies)
+            "replies": described("How refusals look.", replies()),
+            "pricing": prices(),
+            "unpriced": {
+                "description": "What becomes of a model without a price, under a limit that has a budget.",
+                "enum": ["refuse", "free", "default"]
+            },
+            "export": {
+                "description": "Costs that access logs and other filters are told of, by their names.",
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": bounds::EXPORTS,
+                "propertyNames": { "pattern": "^[A-Za-z0-9_-]+$", "maxLength": bounds::NAME_BYTES },
+                "additionalProperties": cel("what an exchange costs.")
+            },
+            "hitsAddend": described(
+                "The name of the cost that Envoy's rate limit filter is to add for an exchange.",
+                text(bounds::NAME_BYTES)
+            )
+        }),
+    )
+}
+
+fn replies() -> Value {
+    object(
+        &replies::SCHEMA,
+        &[],
+        &json!({
+            "status": described("The status of a refusal.", whole(&bounds::REPLY_STATUS)),
+            "contentType": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": bounds::REPLY_CONTENT_TYPE_BYTES,
+                "pattern": "^[ -~]+$"
+            },
+            "body": { "type": "string", "maxLength": bounds::REPLY_BODY_BYTES },
+            "error": {
+                "description": "Whose errors the default body looks like.",
+                "enum": ["auto", "openai", "anthropic", "gemini"],
+                "default": "auto"
+            },
+            "headers": {
+                "description": "Quota headers.",
+                "oneOf": [{ "enum": ["none", "draft-03", "ietf", "openai"] }, header_names()]
+            }
         }),
     )
 }
@@ -224,6 +246,39 @@ fn header_names() -> Value {
     );
     names["minProperties"] = json!(1);
     names
+}
+
+/// An amount of US dollars.
+fn usd(text: &str) -> Value {
+    json!({
+        "description": text,
+        "anyOf": [
+            { "type": "number", "minimum": 0 },
+            { "type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,9})?$" }
+        ]
+    })
+}
+
+fn prices() -> Value {
+    let price = object(
+        &pricing::PRICE,
+        &["input", "output"],
+        &json!({
+            "input": usd("Of input."),
+            "cachedInput": usd("Of input that is read from a cache; as input where it is not given."),
+            "cacheWrite": usd("Of input that is written to a cache; as input where it is not given."),
+            "output": usd("Of output."),
+            "reasoning": usd("Of reasoning; as output where it is not given.")
+        }),
+    );
+    json!({
+        "description": "What a million tokens of a model cost in US dollars, by names of models in which * stands for any text; default is that of every other model.",
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": bounds::PRICES,
+        "propertyNames": name(),
+        "additionalProperties": price
+    })
 }
 
 fn auth_source() -> Value {
@@ -428,13 +483,34 @@ fn limit() -> Value {
         }),
     );
     let rate = json!({ "$ref": "#/$defs/rate" });
+    let budget = object(
+        &budget::BUDGET,
+        &["usd", "window"],
+        &json!({
+            "usd": usd("What may be spent in a window, in US dollars."),
+            "window": {
+                "description": "A duration such as 1h, 24h or 30d.",
+                "type": "string",
+                "maxLength": 64,
+                "pattern": WINDOW
+            },
+            "algorithm": algorithm()
+        }),
+    );
     let [least, most] = [bounds::ALERT_AT.start(), bounds::ALERT_AT.end()]
         .map(|parts| f64::from(*parts) / 1_000_000.0);
     let mut limit = object(
         &limit::LIMIT,
         &[],
         &json!({
-            "rates": described("Each is enforced.", list(1, bounds::RATES, &rate)),
+            "rates": described("Each is enforced, of what exchanges cost.", list(1, bounds::RATES, &rate)),
+            "requests": described("Each is enforced, of requests.", list(1, bounds::RATES, &rate)),
+            "budgets": described("Each is enforced, of money.", list(1, bounds::RATES, &budget)),
+            "cost": cel("what one exchange costs of the rates; its total of tokens where it is not given."),
+            "whenMissing": {
+                "description": "What becomes of a request for which a counter has no value; where it is not given, failureMode decides.",
+                "enum": ["skip", "refuse"]
+            },
             "when": { "$ref": "#/$defs/when" },
             "counters": list(0, bounds::COUNTERS, &counter),
             "concurrency": described("The most requests in flight for each key.", whole(&bounds::CONCURRENCY)),
@@ -452,8 +528,21 @@ fn limit() -> Value {
             "reservation": described("What a request holds until its usage is known.", reservation)
         }),
     );
-    limit["anyOf"] = json!([{ "required": ["rates"] }, { "required": ["concurrency"] }]);
+    limit["anyOf"] = json!([
+        { "required": ["rates"] },
+        { "required": ["requests"] },
+        { "required": ["budgets"] },
+        { "required": ["concurrency"] }
+    ]);
     limit
+}
+
+fn algorithm() -> Value {
+    json!({
+        "description": "When windows begin, and how they follow each other.",
+        "enum": ["fixed", "calendar", "sliding", "bucket"],
+        "default": "fixed"
+    })
 }
 
 fn rate() -> Value {
@@ -461,18 +550,28 @@ fn rate() -> Value {
         &rate::RATE,
         &["limit", "window"],
         &json!({
-            "limit": described("Tokens in a window.", whole(&bounds::LIMIT)),
+            "limit": {
+                "description": "The most in a window.",
+                "anyOf": [whole(&bounds::LIMIT), cel("the most in a window.")]
+            },
+            "min": described("The least that a limit that is an expression yields.", whole(&bounds::LIMIT)),
+            "max": {
+                "description": "The most that a limit that is an expression yields; none for any.",
+                "anyOf": [whole(&bounds::LIMIT), { "const": "none" }]
+            },
             "window": {
-                "description": "A duration such as 1m, 1h30m or 7d.",
+                "description": "A duration such as 1m, 1h30m or 7d, or CEL that yields one or a number of seconds.",
+                "type": "string",
+                "minLength": 1,
+                "maxLength": bounds::EXPRESSION_BYTES
+            },
+            "minWindow": {
+                "description": "The shortest window that an expression yields.",
                 "type": "string",
                 "maxLength": 64,
                 "pattern": WINDOW
             },
-            "algorithm": {
-                "description": "When windows begin, and how they follow each other.",
-                "enum": ["fixed", "calendar", "sliding", "bucket"],
-                "default": "fixed"
-            }
+            "algorithm": algorithm()
         }),
     )
 }

@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
-use crate::{Contender, Error, load, workload::Workload};
+use crate::{
+    Contender, Error,
+    load::{self, Callers},
+    workload::Workload,
+};
 
-const COMPLETED: &str = "http.ingress.downstream_rq_completed";
+/// The stat of Envoy that counts what was answered.
+pub(crate) const COMPLETED: &str = "http.ingress.downstream_rq_completed";
 const GOOD: &str = "http.ingress.downstream_rq_2xx";
 
 /// The CPU microseconds that Envoy spends on a request under load.
 pub(crate) async fn cost(
     contender: &Contender,
     workload: &Workload,
+    callers: Callers,
     connections: u32,
     time: Duration,
 ) -> Result<f64, Error> {
@@ -18,7 +24,7 @@ pub(crate) async fn cost(
     // Asking for stats costs CPU time, too: outside of what is measured.
     let (completed, good) = (envoy.stat(COMPLETED).await?, envoy.stat(GOOD).await?);
     let used = envoy.cpu_time()?;
-    load::run(envoy.address(), workload, connections, time).await?;
+    load::run(envoy.address(), workload, callers, connections, time).await?;
     let used = envoy.cpu_time()?.saturating_sub(used);
     let completed = envoy.stat(COMPLETED).await? - completed;
     let good = envoy.stat(GOOD).await? - good;

@@ -39,11 +39,6 @@ fn long_forms_that_are_wrong() {
                 "stroage: unknown field, did you mean \"storage\"?",
             ),
             (
-                "/pricing",
-                Some(json!({ "gpt-4o": { "input": 2.5 } })),
-                "pricing: not supported by this version of tollgate",
-            ),
-            (
                 "/storage",
                 Some(json!({ "type": "limitador", "cluster": "limitador" })),
                 "storage.type: not supported by this version of tollgate",
