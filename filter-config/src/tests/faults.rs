@@ -4,6 +4,7 @@ mod costs;
 mod expressions;
 mod long_form;
 mod policies;
+mod routes;
 
 use serde_json::{Value, json};
 

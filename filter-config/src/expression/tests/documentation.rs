@@ -4,9 +4,7 @@ use std::fmt::Write as _;
 
 use crate::expression::attribute::Kind;
 use crate::expression::functions::{FUNCTIONS, Style};
-use crate::expression::{
-    COST_ALIASES, LLM_FIELDS, PROPERTIES, RESPONSE_FIELDS, USAGE_FIELDS,
-};
+use crate::expression::{COST_ALIASES, LLM_FIELDS, PROPERTIES, RESPONSE_FIELDS, USAGE_FIELDS};
 
 const REFERENCE: &str = include_str!("../../../../docs/configuration.md");
 
