@@ -11,7 +11,7 @@ use crate::attributes::{AttributeError, Attributes};
 use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::settle;
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
-use filter_config::{Expression, FailureMode, Limit, WhenMissing};
+use filter_config::{Expression, FailureMode, Limit, Policy, WhenMissing};
 
 pub use hold::Expected;
 
@@ -377,21 +377,23 @@ fn lifetime(plugin: &Plugin, charges: &[Charge]) -> u64 {
 pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applicable, Fault> {
     let mode = plugin.configuration.failure_mode;
     let mut found = Applicable::default();
-    let mut rates = 0..0_usize;
-    for policy in &plugin.configuration.policies {
-        let fault = |place: String, error: EvaluationError| Fault::Evaluation {
-            policy: policy.name.clone(),
-            place,
-            error,
-        };
-        let in_force = holds(plugin, attributes, &policy.when)
-            .map_err(|(index, error)| fault(format!("when[{index}]"), error));
+    let headers = attributes.headers();
+    for effective in plugin.configuration.effective(|name| headers.text(name)) {
+        let policy = effective.when;
+        let policy = policy.and_then(|policy| plugin.configuration.policies.get(policy));
+        let in_force = policy.map_or(Ok(Holds::Yes), |policy| {
+            holds(plugin, attributes, &policy.when)
+                .map_err(|(index, error)| fault_of(policy, format!("when[{index}]"), error))
+        });
         let in_force = or_open(plugin, mode, &mut found.failed_open, in_force)?;
-        for limit in &policy.limits {
-            rates = rates.end..rates.end.saturating_add(Plugin::rates_of(limit));
-            if in_force == Holds::No {
+        if in_force == Holds::No {
+            continue;
+        }
+        for &index in &effective.limits {
+            let Some((policy, limit, rates)) = plugin.limit_at(index) else {
                 continue;
-            }
+            };
+            let fault = |place: String, error| fault_of(policy, place, error);
             let applies = holds(plugin, attributes, &limit.when).map_err(|(index, error)| {
                 fault(format!("limits.{}.when[{index}]", limit.name), error)
             });
@@ -445,7 +447,7 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             } else {
                 &mut found.charges
             };
-            for index in rates.clone() {
+            for index in rates {
                 let Some(rate) = plugin.rates.get(index) else {
                     continue;
                 };
@@ -470,6 +472,15 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
         }
     }
     Ok(found)
+}
+
+/// A fault of an expression of a policy.
+fn fault_of(policy: &Policy, place: String, error: EvaluationError) -> Fault {
+    Fault::Evaluation {
+        policy: policy.name.clone(),
+        place,
+        error,
+    }
 }
 
 /// Whether what a limit counts by, or its value or window, is in the body.

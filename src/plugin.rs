@@ -11,13 +11,17 @@ use crate::admit::Fault;
 use crate::estimate::Estimates;
 use crate::host::{CREATE, Host, HostError, LogLevel};
 use crate::meter::{UsagePathError, UsagePaths};
+use crate::reply::Prepared;
 use crate::storage::{self, Claim, Local};
 use announced::Announced;
-use filter_config::{Attribute, Configuration, Expression, Faults, Limit, Policy, Storage};
+use filter_config::{
+    Attribute, Configuration, Expression, Faults, Limit, LimitIndex, Policy, Storage,
+};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::ops::Range;
 use std::rc::Rc;
 
 pub use metrics::{Count, Decision, Metrics};
@@ -40,6 +44,10 @@ pub struct Plugin {
     pub configuration: Configuration,
     /// Every rate of every limit of every policy, in the order of the configuration.
     pub rates: Vec<Rate>,
+    /// Which of them are those of each limit, by policy and limit.
+    pub rates_of: Vec<Vec<Range<usize>>>,
+    /// What callers are told of each of them, at the same index.
+    pub prepared: Vec<Prepared>,
     /// The counters.
     pub storage: Local,
     /// What is learnt of the models.
@@ -117,8 +125,11 @@ impl Plugin {
         let Storage::Local { max_counters } = configuration.storage else {
             return Err(ConfigureError::Host("storage", HostError::BadArgument));
         };
+        let rates = rates::of(&configuration);
         Ok(Self {
-            rates: rates::of(&configuration),
+            rates_of: rates::of_limits(&configuration),
+            prepared: Prepared::of(&configuration, &rates),
+            rates,
             kept: kept(&configuration),
             exports: exports(&configuration),
             storage: Local::new(max_counters),
@@ -141,16 +152,19 @@ impl Plugin {
         Some((policy, policy.limits.get(rate.limit)?))
     }
 
+    /// A limit, its policy, and its rates as indices in [`Plugin::rates`].
+    #[must_use]
+    pub fn limit_at(&self, index: LimitIndex) -> Option<(&Policy, &Limit, Range<usize>)> {
+        let policy = self.configuration.policies.get(index.policy)?;
+        let limit = policy.limits.get(index.limit)?;
+        let rates = self.rates_of.get(index.policy)?.get(index.limit)?;
+        Some((policy, limit, rates.clone()))
+    }
+
     /// Whether exchanges are metered to which no limit applies.
     #[must_use]
     pub fn exports_costs(&self) -> bool {
         !self.exports.is_empty()
-    }
-
-    /// How many rates in force a limit has.
-    #[must_use]
-    pub fn rates_of(limit: &Limit) -> usize {
-        rates::number_of(limit)
     }
 
     /// Logs that there are more live counters than there is room for: a line an hour.

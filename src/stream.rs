@@ -391,7 +391,7 @@ impl Stream {
         self.decision = Some(Decision::Denied);
         self.decided_by = self.limit_of(denial.charge);
         observe::log_denial(&self.plugin, denial, attributes);
-        reply::deny(&self.plugin, denial);
+        reply::deny(&self.plugin, denial, self.target.as_ref());
         Next::Pause
     }
 
@@ -403,11 +403,11 @@ impl Stream {
             self.decision = Some(Decision::Denied);
             let rate = self.plugin.rates.get(*rate);
             self.decided_by = rate.map(|rate| (rate.policy, rate.limit));
-            reply::refuse_unpriced(&*self.plugin.host);
+            reply::refuse_unpriced(&self.plugin, self.target.as_ref());
             return Next::Pause;
         }
         self.decision = Some(Decision::Failed);
-        reply::fail(&*self.plugin.host);
+        reply::fail(&self.plugin, self.target.as_ref());
         Next::Pause
     }
 

@@ -6,6 +6,20 @@ use std::ops::RangeInclusive;
 pub const CONFIGURATION_BYTES: usize = 1 << 20;
 /// Policies in `policies`.
 pub const POLICIES: usize = 64;
+/// Routes in `routes`.
+pub const ROUTES: usize = 64;
+/// Hostnames of one route, as the Gateway API bounds them.
+pub const ROUTE_HOSTNAMES: usize = 16;
+/// Rules of one route, as the Gateway API bounds them.
+pub const ROUTE_RULES: usize = 16;
+/// Matches of one rule, as the Gateway API bounds them.
+pub const ROUTE_MATCHES: usize = 64;
+/// Matches of all routes together, counted once for each hostname that they are under.
+pub const ROUTING: usize = 16_384;
+/// Headers or query parameters of one match, as the Gateway API bounds them.
+pub const ROUTE_NAMED: usize = 16;
+/// Bytes of a path, a header or a query parameter of a match, as the Gateway API bounds them at most.
+pub const ROUTE_VALUE_BYTES: usize = 4096;
 /// Limits of one policy.
 pub const LIMITS: usize = 64;
 /// Rates of one limit.

@@ -1,7 +1,10 @@
 //! The configuration as a whole: the short form, a policy alone, and the long form.
 
+use std::borrow::Cow;
+
 use crate::auth::{self, AuthSource};
 use crate::bounds;
+use crate::effective::{Effective, EffectivePolicy};
 use crate::export::{self, Export};
 use crate::expression::{Attribute, Expression, UsageField};
 use crate::fault::{FaultKind, Faults};
@@ -11,13 +14,18 @@ use crate::path::Path;
 use crate::policy::{self, Policy};
 use crate::pricing::{self, Pricing};
 use crate::replies::{self, Replies};
+use crate::route;
+use crate::routing::Routing;
 use crate::usage::{self, UsageSettings};
 
 /// A plugin configuration, every value of it within its bounds.
 #[derive(Debug)]
 pub struct Configuration {
-    /// The policies, at least one; all of them are enforced, and no two have the same name.
+    /// The policies, at least one, and no two with the same name. Which of them are enforced on a
+    /// request, [`Configuration::effective`] says.
     pub policies: Vec<Policy>,
+    effective: Effective,
+    routing: Option<Routing>,
     /// Where the counters are.
     pub storage: Storage,
     /// What an exchange meets whose policy cannot be evaluated.
@@ -72,6 +80,7 @@ pub struct RequestBody {
 pub(crate) const LONG_FORM: Schema = Schema {
     known: &[
         "policies",
+        "routes",
         "storage",
         "failureMode",
         "auth",
@@ -101,6 +110,24 @@ pub(crate) const REQUEST_BODY: Schema = Schema {
 };
 
 const DEFAULT_MAX_COUNTERS: u32 = 65_536;
+
+// === impl Configuration ===
+
+impl Configuration {
+    /// The limits that are enforced on a request, by its headers and pseudo-headers: those that
+    /// prevail of all policies that concern it. Without routes, every policy concerns every request.
+    pub fn effective<'h>(
+        &self,
+        header: impl Fn(&str) -> Option<Cow<'h, str>>,
+    ) -> &[EffectivePolicy] {
+        let rule = self
+            .routing
+            .as_ref()
+            .and_then(|routing| routing.rule(header));
+        rule.and_then(|rule| self.effective.rules.get(rule))
+            .unwrap_or(&self.effective.otherwise)
+    }
+}
 
 // === impl Storage ===
 
@@ -133,6 +160,8 @@ pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
         needs_pricing(&policies, &[], faults);
         needs_held_headers(&policies, faults);
         return Some(Configuration {
+            effective: Effective::all(&policies),
+            routing: None,
             policies,
             storage: Storage::default(),
             failure_mode: FailureMode::default(),
@@ -154,6 +183,8 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     let policies = fields
         .require("policies", path, faults)
         .and_then(|json| policies(json, &path.field("policies"), faults));
+    let routes = fields.read_optional("routes", path, faults, route::read);
+    let are_sound = faults.is_empty();
     let storage = fields.read_or("storage", path, faults, Storage::default, storage);
     let failure_mode = fields.read_or(
         "failureMode",
@@ -184,8 +215,17 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     if let (Some(policies), Some(None)) = (&policies, &pricing) {
         needs_pricing(policies, exports.as_deref().unwrap_or_default(), faults);
     }
+    let (policies, routes) = (policies?, routes?);
+    let effective = match &routes {
+        Some(routes) if are_sound => {
+            Effective::resolve(&policies, routes, &path.field("policies"), faults)?
+        }
+        _ => Effective::all(&policies),
+    };
     Some(Configuration {
-        policies: policies?,
+        policies,
+        effective,
+        routing: routes.map(Routing::new),
         storage: storage?,
         failure_mode: failure_mode?,
         auth: auth?,

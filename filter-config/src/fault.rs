@@ -62,6 +62,30 @@ pub enum FaultKind {
         /// The known field that comes closest.
         suggestion: Option<String>,
     },
+    /// A policy for a route that is not described.
+    #[error("no route {name:?} in routes{}", did_you_mean(.suggestion.as_ref()))]
+    UnknownRoute {
+        /// The route, `namespace/name`.
+        name: String,
+        /// The route that comes closest.
+        suggestion: Option<String>,
+    },
+    /// A policy for a rule that its route does not have.
+    #[error("no rule {name:?} in the route {route:?}")]
+    UnknownRule {
+        /// The route, `namespace/name`.
+        route: String,
+        /// The rule.
+        name: String,
+    },
+    /// A placeholder of a template that its place does not have.
+    #[error("unknown placeholder {name:?}{}", did_you_mean(.suggestion.as_ref()))]
+    UnknownPlaceholder {
+        /// What is in the braces.
+        name: String,
+        /// The placeholder that comes closest.
+        suggestion: Option<String>,
+    },
     /// A field or a value that is planned, and refused until it is there.
     #[error("not supported by this version of tollgate")]
     NotSupported,
@@ -152,6 +176,11 @@ impl Faults {
     /// Whether further faults are only counted.
     pub(crate) fn is_full(&self) -> bool {
         self.faults.len() >= bounds::FAULTS
+    }
+
+    /// How many there are, those included that are only counted.
+    pub(crate) fn count(&self) -> usize {
+        self.faults.len().saturating_add(self.omitted)
     }
 
     pub(crate) fn push(&mut self, path: &Path<'_>, kind: impl Into<FaultKind>) {

@@ -24,6 +24,7 @@ mod auth;
 pub mod bounds;
 mod budget;
 mod configuration;
+mod effective;
 mod exceeded;
 mod export;
 mod expression;
@@ -36,6 +37,8 @@ mod policy;
 mod pricing;
 mod rate;
 mod replies;
+mod route;
+mod routing;
 mod suggestion;
 mod usage;
 mod usd;
@@ -44,6 +47,7 @@ mod window;
 pub use auth::AuthSource;
 pub use budget::Budget;
 pub use configuration::{Configuration, FailureMode, RequestBody, Storage};
+pub use effective::{EffectivePolicy, LimitIndex};
 pub use exceeded::{Alternative, Exceeded, Queue};
 pub use export::Export;
 pub use expression::{
@@ -53,10 +57,13 @@ pub use expression::{
 };
 pub use fault::{Fault, FaultKind, Faults};
 pub use limit::{Limit, Reservation, WhenMissing};
-pub use policy::{Policy, TargetRef};
+pub use policy::{Policy, Precedence, Strategy, TargetRef};
 pub use pricing::{Price, Pricing, Unpriced};
 pub use rate::{Algorithm, Rate, RateLimit, RateWindow};
-pub use replies::{QuotaHeaders, Replies};
+pub use replies::{
+    BODY_PLACEHOLDERS, ErrorShape, HeaderNames, NAME_PLACEHOLDERS, Placeholder, QuotaHeaders,
+    Replies, Template,
+};
 pub use usage::{IncludeUsage, OnMissing, UsageSettings};
 pub use usd::{Usd, UsdError};
 pub use window::{Window, WindowError};

@@ -4,6 +4,7 @@ use super::KeyHasher;
 use crate::storage::{self, Algorithm};
 use filter_config::{Configuration, Limit, Policy, RateLimit, RateWindow};
 use siphasher::sip128::SipHasher13;
+use std::ops::Range;
 
 /// A rate in force.
 #[derive(Clone, Copy, Debug)]
@@ -91,16 +92,25 @@ impl Rate {
     }
 }
 
-/// How many rates in force a limit has.
-pub(super) fn number_of(limit: &Limit) -> usize {
-    [
-        limit.rates.len(),
-        limit.requests.len(),
-        limit.budgets.len(),
-        limit.concurrency.iter().len(),
-    ]
-    .into_iter()
-    .fold(0, usize::saturating_add)
+/// The rates of each limit, which follow each other, by policy and limit: their indices among those of
+/// the configuration.
+pub(super) fn of_limits(configuration: &Configuration) -> Vec<Vec<Range<usize>>> {
+    let mut rates = 0..0_usize;
+    let mut next = |limit: &Limit| {
+        let number = [
+            limit.rates.len(),
+            limit.requests.len(),
+            limit.budgets.len(),
+            limit.concurrency.iter().len(),
+        ];
+        let number = number.into_iter().fold(0, usize::saturating_add);
+        rates = rates.end..rates.end.saturating_add(number);
+        rates.clone()
+    };
+    let policies = configuration.policies.iter();
+    policies
+        .map(|policy| policy.limits.iter().map(&mut next).collect())
+        .collect()
 }
 
 /// The rates of a configuration, in its order.

@@ -5,6 +5,7 @@ mod exceeded;
 mod expressions;
 mod long_form;
 mod policies;
+mod routes;
 
 use serde_json::{Value, json};
 

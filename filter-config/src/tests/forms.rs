@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{long_form, set, tutorial};
 use crate::{
-    Algorithm, AuthSource, Configuration, Exceeded, Expression, FailureMode, IncludeUsage, Limit,
-    OnMissing, Queue, QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage, Unpriced,
-    UsageSettings, Usd, WhenMissing, parse,
+    Algorithm, AuthSource, Configuration, ErrorShape, Exceeded, Expression, FailureMode,
+    IncludeUsage, Limit, OnMissing, Queue, QuotaHeaders, Rate, RateLimit, RateWindow, Replies,
+    Storage, Unpriced, UsageSettings, Usd, WhenMissing, parse,
 };
 
 fn read(document: &Value) -> Configuration {
@@ -119,7 +119,7 @@ fn every_field_of_the_long_form_is_read() {
         "holdHeaders": true,
         "requestBody": { "maxBytes": 1000 },
         "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0"] },
-        "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "headers": "draft-03" }
+        "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "error": "anthropic", "headers": "draft-03" }
     }));
     assert_eq!(configuration.storage, Storage::Local { max_counters: 1024 });
     assert_eq!(configuration.failure_mode, FailureMode::Allow);
@@ -138,7 +138,8 @@ fn every_field_of_the_long_form_is_read() {
         Replies {
             status: 503,
             content_type: Some("text/plain".to_owned()),
-            body: Some("slow down".to_owned()),
+            body: Some("slow down".into()),
+            error: ErrorShape::Anthropic,
             headers: Some(QuotaHeaders::Draft03),
         }
     );

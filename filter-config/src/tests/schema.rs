@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::fields::Schema;
 use crate::{
-    auth, bounds, budget, configuration, exceeded, limit, policy, pricing, rate, replies, usage,
+    auth, bounds, budget, configuration, exceeded, limit, policy, pricing, rate, replies, route,
+    usage,
 };
 
 const WRITTEN: &str = include_str!("../../../docs/configuration.schema.json");
@@ -114,6 +115,7 @@ fn configuration() -> Value {
         "$defs": {
             "longForm": long_form(),
             "policy": policy(),
+            "route": route(),
             "when": when(),
             "limits": limits(),
             "limit": limit(),
@@ -156,27 +158,16 @@ fn long_form() -> Value {
             "paths": described("JSON pointers to the total of tokens, tried in order.", pointers(&bounds::USAGE_PATHS))
         }),
     );
-    let replies = object(
-        &replies::SCHEMA,
-        &[],
-        &json!({
-            "status": described("The status of a refusal.", whole(&bounds::REPLY_STATUS)),
-            "contentType": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": bounds::REPLY_CONTENT_TYPE_BYTES,
-                "pattern": "^[ -~]+$"
-            },
-            "body": { "type": "string", "maxLength": bounds::REPLY_BODY_BYTES },
-            "headers": { "description": "Quota headers.", "enum": ["none", "draft-03"] }
-        }),
-    );
     let policy = json!({ "$ref": "#/$defs/policy" });
     object(
         &configuration::LONG_FORM,
         &["policies"],
         &json!({
-            "policies": described("All of them are enforced.", list(1, bounds::POLICIES, &policy)),
+            "policies": described("The policies.", list(1, bounds::POLICIES, &policy)),
+            "routes": described(
+                "The routes of the gateway; with them, policies are enforced where they are attached.",
+                list(1, bounds::ROUTES, &json!({ "$ref": "#/$defs/route" }))
+            ),
             "storage": described("Where the counters are.", storage),
             "failureMode": {
                 "description": "What an exchange meets whose policy cannot be evaluated.",
@@ -194,7 +185,7 @@ fn long_form() -> Value {
             },
             "requestBody": request_body,
             "usage": described("How usage is found.", usage),
-            "replies": described("How refusals look.", replies),
+            "replies": described("How refusals look.", replies()),
             "pricing": prices(),
             "unpriced": {
                 "description": "What becomes of a model without a price, under a limit that has a budget.",
@@ -214,6 +205,48 @@ fn long_form() -> Value {
             )
         }),
     )
+}
+
+fn replies() -> Value {
+    object(
+        &replies::SCHEMA,
+        &[],
+        &json!({
+            "status": described("The status of a refusal.", whole(&bounds::REPLY_STATUS)),
+            "contentType": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": bounds::REPLY_CONTENT_TYPE_BYTES,
+                "pattern": "^[ -~]+$"
+            },
+            "body": { "type": "string", "maxLength": bounds::REPLY_BODY_BYTES },
+            "error": {
+                "description": "Whose errors the default body looks like.",
+                "enum": ["auto", "openai", "anthropic", "gemini"],
+                "default": "auto"
+            },
+            "headers": {
+                "description": "Quota headers.",
+                "oneOf": [{ "enum": ["none", "draft-03", "ietf", "openai"] }, header_names()]
+            }
+        }),
+    )
+}
+
+fn header_names() -> Value {
+    let name = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": bounds::HEADER_NAME_BYTES,
+        "pattern": r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]|\{[a-z]+\})+$"
+    });
+    let mut names = object(
+        &replies::HEADER_NAMES,
+        &[],
+        &json!({ "limit": name, "remaining": name, "reset": name, "retryAfter": name }),
+    );
+    names["minProperties"] = json!(1);
+    names
 }
 
 /// An amount of US dollars.
@@ -329,6 +362,70 @@ fn policy() -> Value {
         &json!({
             "apiVersion": { "const": "kuadrant.io/v1alpha1" },
             "kind": { "const": "TokenRateLimitPolicy" },
+            "metadata": metadata,
+            "spec": spec
+        }),
+    )
+}
+
+fn route() -> Value {
+    let metadata = object(
+        &policy::METADATA,
+        &["name"],
+        &json!({ "name": resource_name(), "namespace": resource_name() }),
+    );
+    let label = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?";
+    let hostname = json!({
+        "type": "string",
+        "maxLength": bounds::NAME_BYTES,
+        "pattern": format!(r"^(\*\.)?{label}(\.{label})*$")
+    });
+    let value = text(bounds::ROUTE_VALUE_BYTES);
+    let path = object(
+        &route::PATH,
+        &[],
+        &json!({
+            "type": {
+                "enum": ["Exact", "PathPrefix", "RegularExpression"],
+                "default": "PathPrefix"
+            },
+            "value": value
+        }),
+    );
+    let named = object(
+        &route::NAMED,
+        &["name", "value"],
+        &json!({
+            "type": { "enum": ["Exact", "RegularExpression"], "default": "Exact" },
+            "name": name(),
+            "value": value
+        }),
+    );
+    let named = list(0, bounds::ROUTE_NAMED, &named);
+    let found = object(
+        &route::MATCH,
+        &[],
+        &json!({ "path": path, "method": name(), "headers": named, "queryParams": named }),
+    );
+    let rule = object(
+        &route::RULE,
+        &[],
+        &json!({ "name": resource_name(), "matches": list(0, bounds::ROUTE_MATCHES, &found) }),
+    );
+    let spec = object(
+        &route::SPEC,
+        &[],
+        &json!({
+            "hostnames": list(0, bounds::ROUTE_HOSTNAMES, &hostname),
+            "rules": list(0, bounds::ROUTE_RULES, &rule)
+        }),
+    );
+    object(
+        &route::ROUTE,
+        &["apiVersion", "kind", "metadata", "spec"],
+        &json!({
+            "apiVersion": { "const": "gateway.networking.k8s.io/v1" },
+            "kind": { "const": "HTTPRoute" },
             "metadata": metadata,
             "spec": spec
         }),
