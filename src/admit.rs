@@ -11,7 +11,7 @@ use crate::attributes::{AttributeError, Attributes};
 use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::settle;
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
-use filter_config::{Expression, FailureMode, Limit, Policy, WhenMissing};
+use filter_config::{Exceeded, Expression, FailureMode, Limit, Policy, WhenMissing};
 
 pub use hold::Expected;
 
@@ -47,10 +47,10 @@ pub struct Denial {
 }
 
 /// The limits that apply to a request, as the counters it would be charged to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Applicable {
     charges: Vec<Charge>,
-    /// Those of limits in shadow.
+    /// Those of limits that refuse nobody: that are in shadow, or allow what exceeds them.
     shadowed: Vec<Charge>,
     /// Whether a limit was left out because it could not be evaluated.
     failed_open: bool,
@@ -92,6 +92,9 @@ pub enum Fault {
         /// The budget's index in the rates of the plugin.
         rate: usize,
     },
+    /// An alternative was taken, and the request cannot be changed to it.
+    #[error("request: {0}")]
+    Unchangeable(crate::host::HostError),
     /// The counters cannot be read.
     #[error("storage: {0}")]
     Storage(#[from] StorageError),
@@ -107,6 +110,7 @@ impl Fault {
         match self {
             Self::Evaluation { place, .. } => place,
             Self::Unpriced { limit, .. } => limit,
+            Self::Unchangeable(_) => "request",
             Self::Storage(_) => "storage",
             Self::Clock(_) => "clock",
         }
@@ -191,8 +195,11 @@ pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<Option<Den
     if applicable.charges.is_empty() {
         return Ok(None);
     }
+    // Others may have room for it when it has been changed, or has waited.
+    let refuses_at_once = |charge: &&Charge| *plugin.on_exceeded(charge) == Exceeded::Deny;
+    let charges = applicable.charges.iter().filter(refuses_at_once);
     let mut admission = Admission {
-        charges: applicable.charges.clone(),
+        charges: charges.copied().collect(),
         ..Admission::default()
     };
     let now = plugin.host.now()?;
@@ -200,7 +207,8 @@ pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<Option<Den
 }
 
 /// The last look at a request: decides on it by all that will be known of it, and holds what it is
-/// expected to use.
+/// expected to use. Who comes to a counter at which others wait has to wait behind them; the stream
+/// that `waits`, by its context, is one of those or none.
 ///
 /// # Errors
 /// [`Fault`], where the failure mode is to deny; where it is to allow, the limit at fault is left
@@ -210,6 +218,7 @@ pub fn last_look(
     attributes: &mut Attributes,
     applicable: Applicable,
     expected: &Expected<'_>,
+    waits: Option<u32>,
 ) -> Result<Outcome, Fault> {
     let mut admission = Admission {
         failed_open: applicable.failed_open,
@@ -225,6 +234,9 @@ pub fn last_look(
         }
     }
     let now = plugin.host.now()?;
+    if let Some(denial) = behind_others(plugin, now, &admission.charges, waits) {
+        return Ok(Outcome::Denied(denial));
+    }
     match or_failure_mode(plugin, claim(plugin, now, &mut admission))? {
         Some(None) => {}
         Some(Some(denial)) => return Ok(Outcome::Denied(denial)),
@@ -238,6 +250,27 @@ pub fn last_look(
     }
     count_request(plugin, now, &mut admission);
     Ok(Outcome::Admitted(admission))
+}
+
+/// The refusal of a request that comes to a counter at which others wait.
+fn behind_others(
+    plugin: &Plugin,
+    now: u64,
+    charges: &[Charge],
+    waits: Option<u32>,
+) -> Option<Denial> {
+    let queue = plugin.queue.borrow();
+    if queue.is_empty() {
+        return None;
+    }
+    charges.iter().find_map(|&charge| {
+        let standing = queue.before(charge.counter(), waits)?;
+        Some(Denial {
+            charge,
+            standing,
+            now,
+        })
+    })
 }
 
 /// What the storage answers; `None` where it fails and the failure mode is to allow.
@@ -299,8 +332,12 @@ fn claim_in_shadow(plugin: &Plugin, now: u64, mut charge: Charge, admission: &mu
     };
     match claim(plugin, now, &mut alone) {
         Ok(None) => {}
-        Ok(Some(_)) => {
-            admission.shadow_denied = Some(charge);
+        Ok(Some(denial)) => {
+            if is_shadow(plugin, &charge) {
+                admission.shadow_denied = Some(charge);
+            } else {
+                settle::alert_of_crowd(plugin, &denial);
+            }
             charge.hold = 0;
         }
         Err(_) => {
@@ -313,6 +350,13 @@ fn claim_in_shadow(plugin: &Plugin, now: u64, mut charge: Charge, admission: &mu
     admission.tickets.push(ticket.unwrap_or_default());
     let standing = alone.standings.first().copied();
     admission.standings.push(standing.unwrap_or_default());
+}
+
+/// Whether the limit of a charge is in shadow.
+fn is_shadow(plugin: &Plugin, charge: &Charge) -> bool {
+    let rate = plugin.rates.get(charge.rate);
+    let limit = rate.and_then(|rate| plugin.limit_of(rate));
+    limit.is_none_or(|(_, limit)| limit.shadow)
 }
 
 /// Counts a request that was let go where requests are counted: now, not when it ends, or a stream
@@ -397,12 +441,12 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             let applies = holds(plugin, attributes, &limit.when).map_err(|(index, error)| {
                 fault(format!("limits.{}.when[{index}]", limit.name), error)
             });
-            // A limit in shadow refuses nobody, nor does a fault of it.
+            // A limit that refuses nobody does not do so by a fault.
             let mut ignored = false;
-            let (mode, failed_open) = if limit.shadow {
-                (FailureMode::Allow, &mut ignored)
-            } else {
+            let (mode, failed_open) = if limit.refuses() {
                 (mode, &mut found.failed_open)
+            } else {
+                (FailureMode::Allow, &mut ignored)
             };
             let applies = or_open(plugin, mode, failed_open, applies)?;
             let waits = attributes.body.is_pending() && needs_body(limit);
@@ -434,7 +478,7 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
                         ..
                     }),
                     Some(WhenMissing::Refuse),
-                ) if !limit.shadow => (key, FailureMode::Deny),
+                ) if limit.refuses() => (key, FailureMode::Deny),
                 (key, _) => (key, mode),
             };
             let Some(key) = or_open(plugin, mode, failed_open, key.map(Some))? else {
@@ -442,10 +486,10 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             };
             found.needs_body |=
                 attributes.body.is_pending() && amount(limit).is_some_and(Expression::needs_body);
-            let charges = if limit.shadow {
-                &mut found.shadowed
-            } else {
+            let charges = if limit.refuses() {
                 &mut found.charges
+            } else {
+                &mut found.shadowed
             };
             for index in rates {
                 let Some(rate) = plugin.rates.get(index) else {

@@ -8,14 +8,15 @@ mod structure;
 mod tests;
 
 use crate::admit::Fault;
+use crate::admit::queue::{Counter, Queue, Waited};
 use crate::estimate::Estimates;
 use crate::host::{CREATE, Host, HostError, LogLevel};
 use crate::meter::{UsagePathError, UsagePaths};
 use crate::reply::Prepared;
-use crate::storage::{self, Claim, Local};
+use crate::storage::{self, Claim, Local, Standing};
 use announced::Announced;
 use filter_config::{
-    Attribute, Configuration, Expression, Faults, Limit, LimitIndex, Policy, Storage,
+    Attribute, Configuration, Exceeded, Expression, Faults, Limit, LimitIndex, Policy, Storage,
 };
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::cell::RefCell;
@@ -32,6 +33,12 @@ pub const MINUTE: u64 = 60_000_000_000;
 
 /// An hour in nanoseconds.
 const HOUR: u64 = 3_600_000_000_000;
+
+/// How often those who wait are looked at again, in milliseconds.
+const TICK_MS: u32 = 10;
+
+/// How many of those who wait are looked at in a tick, but for those who have waited long enough.
+const TURNS: usize = 64;
 
 /// Where the workers find the secret that counter keys are hashed with.
 const SECRET: &[u8] = b"tollgate/1/secret";
@@ -50,10 +57,14 @@ pub struct Plugin {
     pub prepared: Vec<Prepared>,
     /// The counters.
     pub storage: Local,
+    /// The requests that wait for room, and how their counters stood.
+    pub queue: RefCell<Queue<Standing>>,
     /// What is learnt of the models.
     pub estimates: Estimates,
     /// Where responses have their usage.
     pub usage_paths: UsagePaths,
+    /// Whether a limit makes requests wait.
+    pub queues: bool,
     /// Whether an expression reads the request's body as JSON.
     pub reads_body: bool,
     /// Whether an expression reads `llm`.
@@ -126,6 +137,10 @@ impl Plugin {
             return Err(ConfigureError::Host("storage", HostError::BadArgument));
         };
         let rates = rates::of(&configuration);
+        let queues = queues(&configuration);
+        if queues {
+            host.set_tick_period(TICK_MS).map_err(failed("tick"))?;
+        }
         Ok(Self {
             rates_of: rates::of_limits(&configuration),
             prepared: Prepared::of(&configuration, &rates),
@@ -133,6 +148,8 @@ impl Plugin {
             kept: kept(&configuration),
             exports: exports(&configuration),
             storage: Local::new(max_counters),
+            queue: RefCell::default(),
+            queues,
             estimates: Estimates::default(),
             usage_paths: usage_paths(&configuration)?,
             reads_body: reads(&configuration, |used| *used == Attribute::RequestBody),
@@ -159,6 +176,48 @@ impl Plugin {
         let limit = policy.limits.get(index.limit)?;
         let rates = self.rates_of.get(index.policy)?.get(index.limit)?;
         Some((policy, limit, rates.clone()))
+    }
+
+    /// Time has passed: `look` is to look again at the requests that wait, by their contexts, those first
+    /// in line and those who have waited long enough. One that it does not know waits no longer.
+    pub fn on_tick(&self, mut look: impl FnMut(u32) -> Option<Waited>) {
+        if self.queue.borrow().is_empty() {
+            return;
+        }
+        let mut turn = |context: u32| {
+            look(context).unwrap_or_else(|| {
+                if self.queue.borrow_mut().forget(context) {
+                    self.metrics.queued(&*self.host, false);
+                }
+                Waited::IsOver
+            })
+        };
+        let mut turns = TURNS;
+        loop {
+            let firsts = self.queue.borrow_mut().firsts(turns);
+            turns = turns.saturating_sub(firsts.len());
+            // Where one has left its line, the next may go on.
+            let mut moves = false;
+            for context in firsts {
+                moves |= turn(context) != Waited::StillWaits;
+            }
+            if !moves {
+                break;
+            }
+        }
+        let now = self.host.now().unwrap_or_default();
+        let overdue = self.queue.borrow().overdue(now);
+        for context in overdue {
+            turn(context);
+        }
+    }
+
+    /// What becomes of a request that the limit of a charge has no room for.
+    #[must_use]
+    pub fn on_exceeded(&self, charge: &Charge) -> &Exceeded {
+        let rate = self.rates.get(charge.rate);
+        let limit = rate.and_then(|rate| self.limit_of(rate));
+        limit.map_or(&Exceeded::Deny, |(_, limit)| &limit.on_exceeded)
     }
 
     /// Whether exchanges are metered to which no limit applies.
@@ -207,9 +266,22 @@ impl Plugin {
     }
 }
 
+/// Whether a limit makes requests wait.
+fn queues(configuration: &Configuration) -> bool {
+    let policies = configuration.policies.iter();
+    let mut limits = policies.flat_map(|policy| &policy.limits);
+    limits.any(|limit| limit.queue().is_some())
+}
+
 // === impl Charge ===
 
 impl Charge {
+    /// The counter, as those who wait for room at it have it.
+    #[must_use]
+    pub const fn counter(&self) -> Counter {
+        (self.rate, self.key)
+    }
+
     /// What the charge claims of the storage.
     #[must_use]
     pub const fn claim(&self) -> Claim<'_> {

@@ -4,11 +4,11 @@ pub mod price;
 #[cfg(test)]
 mod tests;
 
-use crate::admit::{Admission, EvaluationError, Fault, evaluate};
+use crate::admit::{Admission, Denial, EvaluationError, Fault, evaluate};
 use crate::attributes::{Attributes, Outcome};
 use crate::host::LogLevel;
 use crate::meter::{Meter, Usage};
-use crate::plugin::{Charge, Count, Counts, Plugin};
+use crate::plugin::{Charge, Count, Counts, MINUTE, Plugin};
 use crate::storage::{Standing, StorageError};
 use filter_config::{Attribute, Expression, OnMissing, Usd};
 
@@ -258,12 +258,49 @@ pub fn alert(plugin: &Plugin, charge: &Charge, standing: &Standing, cost: u64) {
         _ => amount.to_string(),
     };
     let message = format!(
-        "policy {}: limit {} of counter {:016x} nearly used up: {} of {} {}",
+        "policy {}: limit {} of counter {:016x} {} up: {} of {} {}",
         policy.name,
         limit.name,
         charge.key >> 64,
+        if standing.used < standing.limit {
+            "nearly used"
+        } else {
+            "used"
+        },
         amount(standing.used),
         amount(standing.limit),
+        rate.counts.unit(),
+    );
+    host.log(LogLevel::Info, &message);
+}
+
+/// Tells of more requests at once than a limit has room for that allows them: the first time in a minute.
+/// What is used of it has its alert when it is.
+pub fn alert_of_crowd(plugin: &Plugin, denial: &Denial) {
+    let Denial {
+        charge,
+        standing,
+        now,
+    } = denial;
+    let Some(rate) = plugin.rates.get(charge.rate) else {
+        return;
+    };
+    let Some((policy, limit)) = plugin.limit_of(rate) else {
+        return;
+    };
+    let until = now.saturating_add(MINUTE);
+    let mut announced = plugin.announced.borrow_mut();
+    if rate.counts != Counts::InFlight || !announced.first(charge.rate, charge.key, *now, until) {
+        return;
+    }
+    let host = &*plugin.host;
+    plugin.metrics.alerted(host, rate.policy, rate.limit);
+    let message = format!(
+        "policy {}: limit {} of counter {:016x} used up: more than {} {}",
+        policy.name,
+        limit.name,
+        charge.key >> 64,
+        standing.limit,
         rate.counts.unit(),
     );
     host.log(LogLevel::Info, &message);

@@ -4,15 +4,18 @@
 //! such call is made here and follows from [`State`]. Nothing outside this module resumes, replies
 //! or charges; and whatever happens to the exchange, [`Stream::on_log`] is its end.
 
+mod alternative;
 mod asking;
 mod head;
 mod observe;
+mod queued;
 #[cfg(test)]
 mod tests;
 
+pub use crate::admit::queue::Waited;
 use crate::admit::{self, Admission, Applicable, Denial, Expected, Fault, Outcome};
 use crate::attributes::{Attributes, Body, BodyError, Llm};
-use crate::host::{Buffer, Direction, HeaderMap, Headers, LogLevel};
+use crate::host::{Buffer, HeaderMap, Headers, LogLevel};
 use crate::meter::withhold::Withhold;
 use crate::meter::{BedrockCounts, Meter, ResponseHead, Usage};
 use crate::plugin::{Charge, Count, Decision, Kept, Plugin};
@@ -20,8 +23,9 @@ use crate::reply;
 use crate::request::Ask;
 use crate::request::path::{self, Target};
 use crate::settle::{self, Reading, Request, Spent, price};
-use filter_config::{OnMissing, Usd};
+use filter_config::{Exceeded, OnMissing, Usd};
 use head::{content_length, is_encoded, is_grpc, is_json, is_upgrade, status};
+use queued::Queued;
 use std::mem;
 use std::rc::Rc;
 
@@ -32,6 +36,8 @@ pub enum Next {
     Continue,
     /// Keeps it, and what follows, until told otherwise or asked again.
     Pause,
+    /// Keeps it, and lets no more come than fits, until told otherwise. Only for bodies.
+    Stall,
 }
 
 /// Where an exchange is on its way.
@@ -41,6 +47,8 @@ enum State {
     New,
     /// The request waits for its body, which decides on it.
     Reading(Box<Waiting>),
+    /// The request waits for room at a counter.
+    Queued(Box<Queued>),
     /// The request was let go; there is no response yet.
     Admitted,
     /// The response is read as it passes.
@@ -49,6 +57,17 @@ enum State {
     Upgraded,
     /// There is nothing more to do than to say what was done.
     Done,
+}
+
+/// Where a request is decided on, and so where it can wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// At its headers: no body follows, or none that is read.
+    Headers,
+    /// At its body.
+    Body,
+    /// When the response has begun, and nothing can wait.
+    Late,
 }
 
 /// What is known of a request that waits for its body.
@@ -62,6 +81,8 @@ struct Waiting {
 /// One HTTP exchange.
 pub struct Stream {
     plugin: Rc<Plugin>,
+    /// What Envoy knows the stream by.
+    context: u32,
     state: State,
     /// Whether the request's body was kept back by the last callback.
     request_paused: bool,
@@ -83,6 +104,8 @@ pub struct Stream {
     decision: Option<Decision>,
     /// The policy and limit that decided, by their indices.
     decided_by: Option<(usize, usize)>,
+    /// The alternative of that limit which was taken, by its index.
+    alternative: Option<usize>,
     reading: Option<Reading>,
     /// What that costs in money, where there are prices.
     usd: Option<Usd>,
@@ -95,11 +118,12 @@ pub struct Stream {
 // === impl Stream ===
 
 impl Stream {
-    /// An exchange that is about to begin.
+    /// An exchange that is about to begin, on the stream that Envoy knows by `context`.
     #[must_use]
-    pub fn new(plugin: Rc<Plugin>) -> Self {
+    pub fn new(plugin: Rc<Plugin>, context: u32) -> Self {
         Self {
             plugin,
+            context,
             state: State::New,
             request_paused: false,
             request_bytes: 0,
@@ -112,6 +136,7 @@ impl Stream {
             admission: Admission::default(),
             decision: None,
             decided_by: None,
+            alternative: None,
             reading: None,
             usd: None,
             kept: None,
@@ -162,7 +187,7 @@ impl Stream {
             } else {
                 Some(0)
             };
-            return self.decide(&mut attributes, applicable, length);
+            return self.decide(attributes, applicable, length, None, Turn::Headers);
         }
         match admit::first_look(&self.plugin, &applicable) {
             Ok(None) => {}
@@ -196,18 +221,21 @@ impl Stream {
         self.request_ended |= end_of_stream;
         let State::Reading(waiting) = &self.state else {
             self.request_bytes = self.request_bytes.saturating_add(size as u64);
-            return Next::Continue;
+            return match self.state {
+                State::Queued(_) => Next::Stall,
+                _ => Next::Continue,
+            };
         };
         let max = self.plugin.configuration.request_body.max_bytes;
         if size > max {
-            return self.on_whole_body(size, None, BodyError::TooLarge(max));
+            return self.on_whole_body(size, None, BodyError::TooLarge(max), Turn::Body);
         }
         if end_of_stream {
             return self.on_held_body(size);
         }
         if is_grpc(waiting.attributes.headers()) && self.begins_like_grpc() {
             // Whoever streams both ways may wait for an answer to the first message.
-            return self.on_whole_body(size, Some(&[]), BodyError::Unfinished);
+            return self.on_whole_body(size, Some(&[]), BodyError::Unfinished, Turn::Body);
         }
         self.request_paused = true;
         Next::Pause
@@ -216,10 +244,11 @@ impl Stream {
     /// The request ends with trailers.
     pub fn on_request_trailers(&mut self) -> Next {
         self.request_ended = true;
-        if matches!(self.state, State::Reading(_)) {
-            return self.on_held_body(usize::MAX);
+        match self.state {
+            State::Reading(_) => self.on_held_body(usize::MAX),
+            State::Queued(_) => Next::Pause,
+            _ => Next::Continue,
         }
-        Next::Continue
     }
 
     /// The body that was kept back is whole.
@@ -230,18 +259,26 @@ impl Stream {
             .host
             .buffer(Buffer::RequestBody, 0, size.min(max));
         match bytes {
-            Ok(bytes) => self.on_whole_body(bytes.len(), Some(&bytes), BodyError::Unfinished),
+            Ok(bytes) => {
+                self.on_whole_body(bytes.len(), Some(&bytes), BodyError::Unfinished, Turn::Body)
+            }
             Err(error) => {
                 self.log(LogLevel::Error, &format!("request body: {error}"));
                 let size = if size == usize::MAX { 0 } else { size };
-                self.on_whole_body(size, None, BodyError::Unfinished)
+                self.on_whole_body(size, None, BodyError::Unfinished, Turn::Body)
             }
         }
     }
 
     /// Decides on a request whose body is known, as far as it ever will be: `size` bytes, these if
     /// they can be read, else for the reason `unread`.
-    fn on_whole_body(&mut self, size: usize, bytes: Option<&[u8]>, unread: BodyError) -> Next {
+    fn on_whole_body(
+        &mut self,
+        size: usize,
+        bytes: Option<&[u8]>,
+        unread: BodyError,
+        turn: Turn,
+    ) -> Next {
         self.request_paused = false;
         let State::Reading(waiting) = mem::replace(&mut self.state, State::Done) else {
             return Next::Continue;
@@ -273,13 +310,7 @@ impl Stream {
                 Err(fault) => return self.fail(&fault),
             },
         };
-        let next = self.decide(&mut attributes, applicable, length);
-        if next == Next::Continue
-            && let Some(bytes) = bytes
-        {
-            self.ask_for_usage(&attributes, bytes);
-        }
-        next
+        self.decide(attributes, applicable, length, bytes, turn)
     }
 
     /// Whether the body at hand begins with the frame of a gRPC message, as no JSON does.
@@ -335,15 +366,60 @@ impl Stream {
         Expected { model, usage }
     }
 
-    /// Decides on the request, by all that will be known of it.
+    /// Decides on the request, by all that will be known of it: lets it go or refuses it, or does what
+    /// the limit says that has no room for it.
     fn decide(
         &mut self,
-        attributes: &mut Attributes,
+        mut attributes: Attributes,
         applicable: Applicable,
         body_bytes: Option<u64>,
+        body: Option<&[u8]>,
+        turn: Turn,
     ) -> Next {
         let expected = self.expected(body_bytes);
-        let admission = match admit::last_look(&self.plugin, attributes, applicable, &expected) {
+        let waits = (turn != Turn::Late).then_some(self.context);
+        // What it takes to look again.
+        let again = self.plugin.queues.then(|| applicable.clone());
+        let outcome = admit::last_look(&self.plugin, &mut attributes, applicable, &expected, waits);
+        if let Ok(Outcome::Denied(denial)) = &outcome
+            && turn != Turn::Late
+        {
+            let plugin = Rc::clone(&self.plugin);
+            match (plugin.on_exceeded(&denial.charge), again) {
+                (Exceeded::Alternatives(alternatives), _) => {
+                    if let Some(next) =
+                        self.take_alternative(alternatives, denial, &attributes, body_bytes, body)
+                    {
+                        return next;
+                    }
+                }
+                (Exceeded::Queue(queue), Some(applicable)) if self.join(queue, denial) => {
+                    if let Some(body) = body {
+                        self.ask_for_usage(&attributes, body);
+                    }
+                    let waiting =
+                        Queued::new(attributes, applicable, body_bytes, denial, queue, turn);
+                    self.state = State::Queued(Box::new(waiting));
+                    return match turn {
+                        Turn::Body if !self.request_ended => Next::Stall,
+                        _ => Next::Pause,
+                    };
+                }
+                _ => {}
+            }
+        }
+        let next = self.conclude(outcome, &mut attributes);
+        if matches!(self.state, State::Admitted)
+            && let Some(body) = body
+        {
+            self.ask_for_usage(&attributes, body);
+        }
+        next
+    }
+
+    /// Does what was decided.
+    fn conclude(&mut self, outcome: Result<Outcome, Fault>, attributes: &mut Attributes) -> Next {
+        let admission = match outcome {
             Ok(Outcome::Admitted(admission)) => admission,
             Ok(Outcome::Denied(denial)) => return self.deny(&denial, attributes),
             Err(fault) => return self.fail(&fault),
@@ -413,6 +489,7 @@ impl Stream {
 
     /// The response's headers are here: the upstream's, or those of a reply of Envoy's own.
     pub fn on_response_headers(&mut self, end_of_stream: bool) -> Next {
+        self.tell_alternative();
         if matches!(self.state, State::New | State::Done | State::Metering(_)) {
             return Next::Continue;
         }
@@ -422,6 +499,9 @@ impl Stream {
             Headers::default()
         });
         let status = status(&headers);
+        if matches!(self.state, State::Queued(_)) {
+            self.on_response_before_turn(status);
+        }
         if matches!(self.state, State::Reading(_)) && !self.on_early_response(status) {
             return Next::Continue;
         }
@@ -475,11 +555,10 @@ impl Stream {
             return false;
         }
         let paused = self.request_paused;
-        if self.on_whole_body(0, None, BodyError::Unfinished) == Next::Continue
+        if self.on_whole_body(0, None, BodyError::Unfinished, Turn::Late) == Next::Continue
             && paused
-            && let Err(error) = self.plugin.host.resume(Direction::Request)
         {
-            self.log(LogLevel::Error, &format!("resume: {error}"));
+            self.resume_request();
         }
         true
     }
@@ -631,6 +710,9 @@ impl Stream {
             State::Upgraded => {
                 self.state = State::Done;
                 self.charge(None, &[]);
+            }
+            State::Queued(_) => {
+                self.leave();
             }
             State::New | State::Reading(_) | State::Done => self.state = State::Done,
         }

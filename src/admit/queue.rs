@@ -15,6 +15,17 @@ pub type Counter = (usize, u128);
 /// The most requests that wait in one worker, at whichever counters.
 pub const MOST: usize = 1024;
 
+/// What has become of a request that waits, when it was looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// It waits on.
+    StillWaits,
+    /// It waits on, in another line.
+    HasMoved,
+    /// It waits no longer.
+    IsOver,
+}
+
 /// The requests that wait.
 #[derive(Debug)]
 pub struct Queue<Reason> {
@@ -104,25 +115,34 @@ impl<Reason: Copy> Queue<Reason> {
         true
     }
 
+    /// Takes a request out of whatever line it is in. Returns whether it was in one.
+    pub fn forget(&mut self, context: u32) -> bool {
+        let is_here = |line: &Line<Reason>| line.waiting.iter().any(|(known, _)| *known == context);
+        let line = self.lines.iter().find(|(_, line)| is_here(line));
+        let counter = line.map(|(counter, _)| *counter);
+        counter.is_some_and(|counter| self.leave(counter, context))
+    }
+
     /// Why a request has to wait that comes to a counter now: the reason of those who are there before
     /// it. The first of them has nobody before it.
     #[must_use]
-    pub fn before(&self, counter: Counter, context: u32) -> Option<Reason> {
+    pub fn before(&self, counter: Counter, context: Option<u32>) -> Option<Reason> {
         let line = self.lines.get(&counter)?;
         let (first, _) = line.waiting.front()?;
-        (*first != context).then_some(line.reason)
+        (Some(*first) != context).then_some(line.reason)
     }
 
     /// The requests that are first in line, one of each counter, `most` of them: those of the next
     /// counters in turn.
     pub fn firsts(&mut self, most: usize) -> Vec<u32> {
         let mut firsts = Vec::with_capacity(most.min(self.lines.len()));
-        let from = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let last = self.last;
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         let after = self.lines.range((from, Bound::Unbounded));
         let around = self
             .lines
             .range(..)
-            .take_while(|(counter, _)| self.last.is_some_and(|last| **counter <= last));
+            .take_while(|(counter, _)| last.is_some_and(|last| **counter <= last));
         for (counter, line) in after.chain(around).take(most) {
             firsts.extend(line.waiting.front().map(|(context, _)| *context));
             self.last = Some(*counter);

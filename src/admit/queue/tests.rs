@@ -16,14 +16,15 @@ fn requests_wait_in_order_and_so_many_of_them() {
     assert!(queue.join(BOB, 4, 15, 2, 'd'));
     assert_eq!(queue.len(), 3);
     assert_eq!(queue.firsts(9), [1, 4]);
-    assert_eq!(queue.before(ALICE, 1), None, "it is the first");
-    assert_eq!(queue.before(ALICE, 2), Some('b'));
-    assert_eq!(queue.before((1, 1), 2), None, "nobody waits there");
+    assert_eq!(queue.before(ALICE, Some(1)), None, "it is the first");
+    assert_eq!(queue.before(ALICE, Some(2)), Some('b'));
+    assert_eq!(queue.before((1, 1), Some(2)), None, "nobody waits there");
     assert_eq!(queue.overdue(15), [1, 4]);
     assert!(queue.leave(ALICE, 1));
     assert!(!queue.leave(ALICE, 1), "it is gone");
-    assert_eq!(queue.before(ALICE, 2), None);
-    assert!(queue.leave(ALICE, 2) && queue.leave(BOB, 4));
+    assert_eq!(queue.before(ALICE, Some(2)), None);
+    assert!(queue.forget(2) && !queue.forget(2));
+    assert!(queue.leave(BOB, 4));
     assert!(queue.is_empty() && queue.firsts(9).is_empty());
 }
 
@@ -98,7 +99,7 @@ proptest! {
                     for context in firsts {
                         let of = plain.iter_mut().find(|(_, line)| line.front() == Some(&context));
                         let (counter, line) = of.expect("it is the first of a line");
-                        prop_assert_eq!(queue.before(*counter, context), None);
+                        prop_assert_eq!(queue.before(*counter, Some(context)), None);
                         line.pop_front();
                         prop_assert!(queue.leave(*counter, context));
                     }
@@ -112,7 +113,7 @@ proptest! {
             prop_assert_eq!(known, all);
             for (counter, line) in &plain {
                 prop_assert!(line.len() <= depth);
-                prop_assert_eq!(queue.before(*counter, 0).is_some(), !line.is_empty());
+                prop_assert_eq!(queue.before(*counter, None).is_some(), !line.is_empty());
             }
         }
     }
