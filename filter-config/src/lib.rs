@@ -23,6 +23,7 @@
 mod auth;
 pub mod bounds;
 mod configuration;
+pub mod descriptor;
 mod expression;
 mod fault;
 mod fields;
