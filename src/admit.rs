@@ -282,7 +282,7 @@ fn claim(
     if admission.charges.is_empty() {
         return Ok(None);
     }
-    let claims = plugin.claims(&admission.charges);
+    let claims: Vec<_> = admission.charges.iter().map(Charge::claim).collect();
     let verdict = plugin.storage.admit(
         &*plugin.host,
         now,
@@ -395,12 +395,21 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             };
             found.needs_body |=
                 attributes.body.is_pending() && amount(limit).is_some_and(Expression::needs_body);
-            let charges = rates.clone().map(|rate| Charge { rate, key, hold: 0 });
-            if limit.shadow {
-                found.shadowed.extend(charges);
+            let charges = if limit.shadow {
+                &mut found.shadowed
             } else {
-                found.charges.extend(charges);
-            }
+                &mut found.charges
+            };
+            charges.extend(rates.clone().filter_map(|index| {
+                let rate = plugin.rates.get(index)?;
+                Some(Charge {
+                    rate: index,
+                    key,
+                    limit: rate.max,
+                    counted: rate.counted,
+                    hold: 0,
+                })
+            }));
         }
     }
     Ok(found)

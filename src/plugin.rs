@@ -88,6 +88,10 @@ pub struct Charge {
     pub rate: usize,
     /// Hash of the values that the limit counts by.
     pub key: u128,
+    /// The most that there may be of what the rate counts.
+    pub limit: u64,
+    /// How the counter is kept.
+    pub counted: storage::Rate,
     /// What is held for the exchange until it is settled, in what the limit counts.
     pub hold: u64,
 }
@@ -144,22 +148,6 @@ impl Plugin {
         Some((policy, policy.limits.get(rate.limit)?))
     }
 
-    /// What the charges of an exchange claim of the storage, each with what it holds.
-    pub fn claims(&self, charges: &[Charge]) -> Vec<Claim<'_>> {
-        charges
-            .iter()
-            .filter_map(|charge| {
-                let rate = self.rates.get(charge.rate)?;
-                Some(Claim {
-                    rate: &rate.counted,
-                    key: charge.key,
-                    limit: rate.max,
-                    hold: charge.hold,
-                })
-            })
-            .collect()
-    }
-
     /// Logs that there are more live counters than there is room for: a line an hour.
     pub fn warn_of_full_pages(&self) {
         let now = self.host.now().unwrap_or_default();
@@ -197,6 +185,21 @@ impl Plugin {
     #[must_use]
     pub fn hasher(&self) -> KeyHasher {
         KeyHasher(SipHasher13::new_with_key(&self.secret))
+    }
+}
+
+// === impl Charge ===
+
+impl Charge {
+    /// What the charge claims of the storage.
+    #[must_use]
+    pub const fn claim(&self) -> Claim<'_> {
+        Claim {
+            rate: &self.counted,
+            key: self.key,
+            limit: self.limit,
+            hold: self.hold,
+        }
     }
 }
 

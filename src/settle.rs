@@ -5,7 +5,7 @@ mod tests;
 
 use crate::admit::Admission;
 use crate::meter::{Meter, Usage};
-use crate::plugin::{Counts, Plugin};
+use crate::plugin::{Charge, Counts, Plugin};
 use crate::storage::StorageError;
 use filter_config::OnMissing;
 
@@ -92,7 +92,7 @@ pub fn settle(plugin: &Plugin, admission: &mut Admission, cost: u64) -> Result<(
         return Ok(());
     }
     let now = plugin.host.now().unwrap_or_default();
-    let claims = plugin.claims(&admission.charges);
+    let claims: Vec<_> = admission.charges.iter().map(Charge::claim).collect();
     let rates = admission
         .charges
         .iter()

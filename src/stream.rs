@@ -4,6 +4,8 @@
 //! such call is made here and follows from [`State`]. Nothing outside this module resumes, replies
 //! or charges; and whatever happens to the exchange, [`Stream::on_log`] is its end.
 
+mod asking;
+mod head;
 mod observe;
 #[cfg(test)]
 mod tests;
@@ -15,10 +17,11 @@ use crate::meter::withhold::Withhold;
 use crate::meter::{BedrockCounts, Meter, ResponseHead};
 use crate::plugin::{Charge, Count, Decision, Plugin};
 use crate::reply;
+use crate::request::Ask;
 use crate::request::path::{self, Target};
-use crate::request::{Ask, StreamOptions, include_usage};
 use crate::settle::{self, Reading, Request};
-use filter_config::{IncludeUsage, OnMissing};
+use filter_config::OnMissing;
+use head::{content_length, is_encoded, is_grpc, is_json, is_upgrade, status};
 use std::mem;
 use std::rc::Rc;
 
@@ -348,51 +351,6 @@ impl Stream {
         Next::Continue
     }
 
-    /// Whether this may be a request in whose body the filter asks for usage.
-    fn may_ask_for_usage(&self) -> bool {
-        let max = self.plugin.configuration.request_body.max_bytes as u64;
-        self.plugin.configuration.usage.include_usage == IncludeUsage::Auto
-            && self.target.as_ref().is_some_and(Target::has_stream_options)
-            && self.request_length.is_none_or(|length| length <= max)
-    }
-
-    /// Asks for a usage report, if a limit applies to a stream whose client did not.
-    fn ask_for_usage(&mut self, attributes: &Attributes, body: &[u8]) {
-        if !matches!(self.state, State::Admitted)
-            || self.ask.stream != Some(true)
-            || self.ask.stream_options == StreamOptions::WithUsage
-            || !self.may_ask_for_usage()
-        {
-            return;
-        }
-        let Some(spliced) = include_usage::splice(body) else {
-            return;
-        };
-        let host = &self.plugin.host;
-        if self.plugin.configuration.hold_headers {
-            // The length first: a body that does not fit its length is worse than none asked for.
-            let length = spliced.len().to_string();
-            let has_length = attributes.headers().get("content-length").is_some();
-            if has_length
-                && let Err(error) =
-                    host.set_header(HeaderMap::Request, "content-length", length.as_bytes())
-            {
-                return self.log(LogLevel::Error, &format!("content-length: {error}"));
-            }
-            // A report in a compressed stream could not be taken out again.
-            let _ = host.remove_header(HeaderMap::Request, "accept-encoding");
-        }
-        match host.replace_buffer(Buffer::RequestBody, &spliced) {
-            Ok(()) => self.withhold = Some(Withhold::default()),
-            Err(error) => {
-                if let Some(length) = attributes.headers().get("content-length") {
-                    let _ = host.set_header(HeaderMap::Request, "content-length", length);
-                }
-                self.log(LogLevel::Error, &format!("request body: {error}"));
-            }
-        }
-    }
-
     /// The policy and limit that a charge is for, by their indices.
     fn limit_of(&self, charge: Charge) -> Option<(usize, usize)> {
         let rate = self.plugin.rates.get(charge.rate)?;
@@ -488,28 +446,6 @@ impl Stream {
         true
     }
 
-    /// Makes ready to take a usage report out of the response, if the filter asked for it and the
-    /// response can be read.
-    fn prepare_to_withhold(&mut self, headers: &Headers) {
-        if self.withhold.is_none() {
-            return;
-        }
-        let is_stream = headers
-            .get("content-type")
-            .is_some_and(|kind| kind.to_ascii_lowercase().starts_with(b"text/event-stream"));
-        if !is_stream || is_encoded(headers) {
-            self.withhold = None;
-            return;
-        }
-        if headers.get("content-length").is_some() {
-            let host = &self.plugin.host;
-            if let Err(error) = host.remove_header(HeaderMap::Response, "content-length") {
-                self.log(LogLevel::Error, &format!("content-length: {error}"));
-                self.withhold = None;
-            }
-        }
-    }
-
     /// `size` bytes of the response's body are here, and go on to the client afterwards.
     pub fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> Next {
         let is_metering = matches!(self.state, State::Metering(_));
@@ -541,21 +477,6 @@ impl Stream {
         self.on_response_end(true);
         self.withhold(&[], true, true);
         Next::Continue
-    }
-
-    /// Takes out of the bytes at hand the usage report that the client did not ask for.
-    fn withhold(&mut self, bytes: &[u8], reported: bool, end_of_stream: bool) {
-        let Some(withhold) = &mut self.withhold else {
-            return;
-        };
-        if let Some(passed) = withhold.push(bytes, reported, end_of_stream)
-            && let Err(error) = self
-                .plugin
-                .host
-                .replace_buffer(Buffer::ResponseBody, &passed)
-        {
-            self.log(LogLevel::Error, &format!("response body: {error}"));
-        }
     }
 
     /// Nothing more that matters will come: the exchange is charged.
@@ -661,52 +582,5 @@ impl Stream {
 
     fn log(&self, level: LogLevel, message: &str) {
         self.plugin.host.log(level, message);
-    }
-}
-
-/// The status of a response; 0 when it has none that can be read.
-fn status(headers: &Headers) -> u16 {
-    headers
-        .get(":status")
-        .and_then(|status| str::from_utf8(status).ok()?.parse().ok())
-        .unwrap_or_default()
-}
-
-/// The length of a body, where its headers say it.
-fn content_length(headers: &Headers) -> Option<u64> {
-    let length = headers.get("content-length")?;
-    str::from_utf8(length).ok()?.trim().parse().ok()
-}
-
-/// Whether a body is compressed or otherwise encoded.
-fn is_encoded(headers: &Headers) -> bool {
-    headers
-        .all("content-encoding")
-        .any(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
-}
-
-/// Whether a body is JSON, or may be, for all that its headers say.
-fn is_json(headers: &Headers) -> bool {
-    headers.get("content-type").is_none_or(|kind| {
-        let kind = kind.to_ascii_lowercase();
-        memchr::memmem::find(&kind, b"json").is_some()
-    })
-}
-
-/// Whether a request says that it is a call of gRPC.
-fn is_grpc(headers: &Headers) -> bool {
-    headers
-        .get("content-type")
-        .is_some_and(|kind| kind.starts_with(b"application/grpc"))
-}
-
-/// Whether a request asks for another protocol, so that its body is none: a WebSocket, by HTTP/1.1
-/// (RFC 6455) or HTTP/2 (RFC 8441), or a tunnel. A POST that says so is read like any other: the
-/// upstream may well ignore the wish.
-fn is_upgrade(headers: &Headers) -> bool {
-    match headers.get(":method") {
-        Some(b"CONNECT") => true,
-        Some(b"GET") => headers.get("upgrade").is_some(),
-        _ => false,
     }
 }

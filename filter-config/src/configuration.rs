@@ -8,6 +8,7 @@ use crate::json::Json;
 use crate::path::Path;
 use crate::policy::{self, Policy};
 use crate::replies::{self, Replies};
+use crate::storage::{self, Storage};
 use crate::usage::{self, UsageSettings};
 
 /// A plugin configuration, every value of it within its bounds.
@@ -30,17 +31,6 @@ pub struct Configuration {
     pub usage: UsageSettings,
     /// How refusals look.
     pub replies: Replies,
-}
-
-/// Where the counters are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Storage {
-    /// In Envoy's own shared data.
-    Local {
-        /// How many counters there is room for, within [`bounds::MAX_COUNTERS`].
-        max_counters: u32,
-    },
 }
 
 /// What an exchange meets whose policy cannot be evaluated.
@@ -75,29 +65,11 @@ pub(crate) const LONG_FORM: Schema = Schema {
     planned: &["pricing"],
 };
 
-pub(crate) const STORAGE: Schema = Schema {
-    known: &["type", "maxCounters"],
-    ignored: &[],
-    planned: &[],
-};
-
 pub(crate) const REQUEST_BODY: Schema = Schema {
     known: &["maxBytes"],
     ignored: &[],
     planned: &[],
 };
-
-const DEFAULT_MAX_COUNTERS: u32 = 65_536;
-
-// === impl Storage ===
-
-impl Default for Storage {
-    fn default() -> Self {
-        Storage::Local {
-            max_counters: DEFAULT_MAX_COUNTERS,
-        }
-    }
-}
 
 // === impl RequestBody ===
 
@@ -136,7 +108,7 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     let policies = fields
         .require("policies", path, faults)
         .and_then(|json| policies(json, &path.field("policies"), faults));
-    let storage = fields.read_or("storage", path, faults, Storage::default, storage);
+    let storage = fields.read_or("storage", path, faults, Storage::default, storage::read);
     let failure_mode = fields.read_or(
         "failureMode",
         path,
@@ -155,9 +127,13 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     );
     let usage = fields.read_or("usage", path, faults, UsageSettings::default, usage::read);
     let replies = fields.read_or("replies", path, faults, Replies::default, replies::read);
+    let (policies, storage) = (policies?, storage?);
+    if faults.is_empty() {
+        storage::check(&storage, &policies, json, path, faults);
+    }
     Some(Configuration {
-        policies: policies?,
-        storage: storage?,
+        policies,
+        storage,
         failure_mode: failure_mode?,
         auth: auth?,
         request_body: request_body?,
@@ -188,32 +164,6 @@ fn policies(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Pol
         policies.push((position, policy));
     }
     Some(policies.into_iter().map(|(_, policy)| policy).collect())
-}
-
-fn storage(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Storage> {
-    if let Json::Object(entries) = json
-        && let Some((_, kind)) = entries.iter().find(|(name, _)| name == "type")
-    {
-        // The other fields of another type of storage would only add noise.
-        let planned = ["limitador", "envoy-rls"];
-        fields::choice(
-            kind,
-            &[("local", ())],
-            &planned,
-            &path.field("type"),
-            faults,
-        )?;
-    }
-    let fields = Fields::read(json, path, &STORAGE, faults)?;
-    let counters = fields.read_or(
-        "maxCounters",
-        path,
-        faults,
-        || u64::from(DEFAULT_MAX_COUNTERS),
-        |json, path, faults| fields::whole(json, &bounds::MAX_COUNTERS, path, faults),
-    );
-    let max_counters = u32::try_from(counters?).ok()?;
-    Some(Storage::Local { max_counters })
 }
 
 fn failure_mode(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<FailureMode> {

@@ -99,6 +99,9 @@ pub enum FaultKind {
         "the calendar has no such window, expected one that divides a day such as \"1m\", \"1h\" or \"1d\", or \"1w\", or \"30d\" for a month"
     )]
     NotInCalendar,
+    /// Something that a rate limit service cannot do, and why.
+    #[error("not possible with this type of storage: {0}")]
+    NotRemote(&'static str),
     /// A CEL expression that cannot be used.
     #[error(transparent)]
     Expression(#[from] ExpressionFault),

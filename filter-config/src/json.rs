@@ -48,6 +48,15 @@ pub(crate) fn parse(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
 // === impl Json ===
 
 impl Json {
+    /// The value of an object's field, if it is an object and has one.
+    pub(crate) fn field(&self, name: &str) -> Option<&Json> {
+        let Json::Object(entries) = self else {
+            return None;
+        };
+        let entry = entries.iter().find(|(key, _)| key == name);
+        entry.map(|(_, value)| value)
+    }
+
     /// What the value is, as a fault tells of it: short whatever its size.
     pub(crate) fn found(&self) -> String {
         match self {

@@ -33,12 +33,13 @@ mod path;
 mod policy;
 mod rate;
 mod replies;
+mod storage;
 mod suggestion;
 mod usage;
 mod window;
 
 pub use auth::AuthSource;
-pub use configuration::{Configuration, FailureMode, RequestBody, Storage};
+pub use configuration::{Configuration, FailureMode, RequestBody};
 pub use expression::{
     Attribute, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property,
     REQUEST_BODY, environment, missing,
@@ -48,6 +49,7 @@ pub use limit::{Limit, Reservation};
 pub use policy::{Policy, TargetRef};
 pub use rate::{Algorithm, Rate};
 pub use replies::{QuotaHeaders, Replies};
+pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
 pub use usage::{IncludeUsage, OnMissing, UsageSettings};
 pub use window::{Window, WindowError};
 

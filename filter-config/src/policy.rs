@@ -37,6 +37,18 @@ pub struct TargetRef {
     pub section_name: Option<String>,
 }
 
+// === impl Policy ===
+
+impl Policy {
+    /// The domain under which Kuadrant has the policy's limits in limitador: the namespace and name of
+    /// what it is attached to, which is in the policy's own namespace.
+    #[must_use]
+    pub fn domain(&self) -> String {
+        let namespace = self.name.split('/').next().unwrap_or_default();
+        format!("{namespace}/{}", self.target.name)
+    }
+}
+
 pub(crate) const POLICY: Schema = Schema {
     known: &["apiVersion", "kind", "metadata", "spec"],
     ignored: &["status"],

@@ -3,6 +3,7 @@
 mod expressions;
 mod long_form;
 mod policies;
+mod storage;
 
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::fields::Schema;
-use crate::{auth, bounds, configuration, limit, policy, rate, replies, usage};
+use crate::{auth, bounds, configuration, limit, policy, rate, replies, storage, usage};
 
 const WRITTEN: &str = include_str!("../../../docs/configuration.schema.json");
 
@@ -122,14 +122,6 @@ fn configuration() -> Value {
 }
 
 fn long_form() -> Value {
-    let storage = object(
-        &configuration::STORAGE,
-        &[],
-        &json!({
-            "type": { "enum": ["local"], "default": "local" },
-            "maxCounters": described("How many counters there is room for.", whole(&bounds::MAX_COUNTERS))
-        }),
-    );
     let request_body = object(
         &configuration::REQUEST_BODY,
         &[],
@@ -175,7 +167,7 @@ fn long_form() -> Value {
         &["policies"],
         &json!({
             "policies": described("All of them are enforced.", list(1, bounds::POLICIES, &policy)),
-            "storage": described("Where the counters are.", storage),
+            "storage": described("Where the counters are.", storage()),
             "failureMode": {
                 "description": "What an exchange meets whose policy cannot be evaluated.",
                 "enum": ["deny", "allow"],
@@ -195,6 +187,64 @@ fn long_form() -> Value {
             "replies": described("How refusals look.", replies)
         }),
     )
+}
+
+fn storage() -> Value {
+    let duration = |text: &str, default: &str| json!({ "description": text, "type": "string", "maxLength": 64, "default": default });
+    let counters = whole(&bounds::MAX_COUNTERS);
+    let cluster = json!({
+        "description": "The Envoy cluster of the service.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": bounds::CLUSTER_BYTES,
+        "pattern": r"^\S+$"
+    });
+    let timeout = duration("How long a call may take.", "100ms");
+    let flush = duration(
+        "For how long settlements are kept to be sent together.",
+        "0s",
+    );
+    let failure_mode = json!({
+        "description": "How requests are decided on while the service does not answer.",
+        "enum": ["local", "allow", "deny"],
+        "default": "local"
+    });
+    let local = object(
+        &storage::LOCAL,
+        &[],
+        &json!({
+            "type": { "const": "local", "default": "local" },
+            "maxCounters": described("How many counters there is room for.", counters.clone())
+        }),
+    );
+    let limitador = object(
+        &storage::LIMITADOR,
+        &["type", "cluster"],
+        &json!({
+            "type": { "const": "limitador" },
+            "cluster": cluster,
+            "protocol": { "enum": ["reserve", "check-report"], "default": "reserve" },
+            "domain": described("The namespace of the limits, for all policies.", name()),
+            "timeout": timeout,
+            "failureMode": failure_mode,
+            "flush": flush,
+            "maxCounters": described("How many counters there is room for in this Envoy.", counters.clone())
+        }),
+    );
+    let envoy_rls = object(
+        &storage::ENVOY_RLS,
+        &["type", "cluster", "domain"],
+        &json!({
+            "type": { "const": "envoy-rls" },
+            "cluster": cluster,
+            "domain": described("The domain of the limits, for all policies.", name()),
+            "timeout": timeout,
+            "failureMode": failure_mode,
+            "flush": flush,
+            "maxCounters": described("How many counters there is room for in this Envoy.", counters)
+        }),
+    );
+    json!({ "oneOf": [local, limitador, envoy_rls] })
 }
 
 fn auth_source() -> Value {

@@ -1,0 +1,50 @@
+//! What the headers of a request or a response say of the message as a whole.
+
+use crate::host::Headers;
+
+/// The status of a response; 0 when it has none that can be read.
+pub(super) fn status(headers: &Headers) -> u16 {
+    headers
+        .get(":status")
+        .and_then(|status| str::from_utf8(status).ok()?.parse().ok())
+        .unwrap_or_default()
+}
+
+/// The length of a body, where its headers say it.
+pub(super) fn content_length(headers: &Headers) -> Option<u64> {
+    let length = headers.get("content-length")?;
+    str::from_utf8(length).ok()?.trim().parse().ok()
+}
+
+/// Whether a body is compressed or otherwise encoded.
+pub(super) fn is_encoded(headers: &Headers) -> bool {
+    headers
+        .all("content-encoding")
+        .any(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether a body is JSON, or may be, for all that its headers say.
+pub(super) fn is_json(headers: &Headers) -> bool {
+    headers.get("content-type").is_none_or(|kind| {
+        let kind = kind.to_ascii_lowercase();
+        memchr::memmem::find(&kind, b"json").is_some()
+    })
+}
+
+/// Whether a request says that it is a call of gRPC.
+pub(super) fn is_grpc(headers: &Headers) -> bool {
+    headers
+        .get("content-type")
+        .is_some_and(|kind| kind.starts_with(b"application/grpc"))
+}
+
+/// Whether a request asks for another protocol, so that its body is none: a WebSocket, by HTTP/1.1
+/// (RFC 6455) or HTTP/2 (RFC 8441), or a tunnel. A POST that says so is read like any other: the
+/// upstream may well ignore the wish.
+pub(super) fn is_upgrade(headers: &Headers) -> bool {
+    match headers.get(":method") {
+        Some(b"CONNECT") => true,
+        Some(b"GET") => headers.get("upgrade").is_some(),
+        _ => false,
+    }
+}
