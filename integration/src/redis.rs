@@ -1,6 +1,6 @@
 //! Counters of the limitador library in Redis.
 //!
-//! The library has such a storage of its own, but one that takes a build of RocksDB to compile. This one
+//! The library has such a storage of its own, but one that takes a build of `RocksDB` to compile. This one
 //! stands in its place, behind the same trait: a counter is a number that expires with its window, its
 //! reservations are a hash beside it, and each step is one script, which nothing comes between.
 
@@ -151,12 +151,11 @@ impl RedisStorage {
         let room = answer.last() == Some(&1);
         let mut refused_by = None;
         for (counter, answer) in counters.iter_mut().zip(answer.chunks_exact(3)) {
-            let [used, held, ends] = [answer[0], answer[1], answer[2]];
-            let taken = used.saturating_add(held);
-            let hold = if room { taking.hold } else { 0 };
+            let taken = answer[0].saturating_add(answer[1]);
             let left = counter.max_value().saturating_sub(taken);
-            counter.set_remaining(left.saturating_sub(hold));
-            counter.set_expires_in(Duration::from_millis(ends));
+            let granted = if room { taking.hold } else { 0 };
+            counter.set_remaining(left.saturating_sub(granted));
+            counter.set_expires_in(Duration::from_millis(answer[2]));
             if taken.saturating_add(taking.check) > counter.max_value() && refused_by.is_none() {
                 refused_by = Some(counter.limit().name().map(str::to_owned));
             }

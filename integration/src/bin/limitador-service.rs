@@ -15,8 +15,8 @@ struct Arguments {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8081")]
     address: SocketAddr,
-    /// Where the counters are, such as redis://127.0.0.1:6379; by default in memory
-    #[arg(long, value_name = "URL")]
+    /// The Redis that has the counters; by default they are in memory
+    #[arg(long, value_name = "redis://HOST:PORT")]
     redis: Option<String>,
     /// Answer `ShouldRateLimit` with the quota headers of draft 3
     #[arg(long)]
