@@ -21,7 +21,9 @@ mod tests;
 use crate::host::{GrpcCall, Host, HostError, LogLevel};
 use circuit::{Change, Circuit};
 use filter_config::Protocol;
-use message::{CommitRequest, Descriptor, Entry, MessageError, RateLimitRequest, Reply, ReserveRequest};
+use message::{
+    CommitRequest, Descriptor, Entry, MessageError, RateLimitRequest, Reply, ReserveRequest,
+};
 use metrics::{Count, Metrics};
 use prost::Message;
 use queue::{Kept, Queue, Settlement};

@@ -57,7 +57,8 @@ impl Metrics {
         Ok(Self {
             counts,
             away: host.define_metric(MetricKind::Gauge, "tollgate.storage_away")?,
-            waiting: host.define_metric(MetricKind::Gauge, "tollgate.storage_settlements_waiting")?,
+            waiting: host
+                .define_metric(MetricKind::Gauge, "tollgate.storage_settlements_waiting")?,
             told: Cell::new(0),
         })
     }
