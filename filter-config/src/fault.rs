@@ -35,6 +35,9 @@ pub enum FaultKind {
     /// The document is no JSON.
     #[error("not JSON: {0}")]
     Syntax(String),
+    /// The document is no YAML.
+    #[error("not YAML: {0}")]
+    YamlSyntax(String),
     /// The document is empty.
     #[error("empty, expected a TokenRateLimitPolicy or an object with \"policies\"")]
     Empty,

@@ -29,6 +29,8 @@ mod fault;
 mod fields;
 mod json;
 mod limit;
+#[cfg(feature = "command-line")]
+pub mod limitador;
 mod path;
 mod policy;
 mod rate;
@@ -61,8 +63,24 @@ pub use window::{Window, WindowError};
 /// that is no JSON, or too large, is one fault.
 pub fn parse(json: &[u8]) -> Result<Configuration, Faults> {
     let mut faults = Faults::default();
-    let configuration = json::parse(json, &mut faults)
-        .and_then(|document| configuration::read(&document, &mut faults));
+    let document = json::parse(json, &mut faults);
+    checked(document, faults)
+}
+
+/// Reads a plugin configuration as [`parse`] does, from YAML or JSON.
+///
+/// # Errors
+///
+/// As [`parse`].
+#[cfg(feature = "command-line")]
+pub fn parse_yaml(yaml: &[u8]) -> Result<Configuration, Faults> {
+    let mut faults = Faults::default();
+    let document = json::parse_yaml(yaml, &mut faults);
+    checked(document, faults)
+}
+
+fn checked(document: Option<json::Json>, mut faults: Faults) -> Result<Configuration, Faults> {
+    let configuration = document.and_then(|document| configuration::read(&document, &mut faults));
     match configuration {
         Some(configuration) if faults.is_empty() => Ok(configuration),
         _ => Err(faults),
