@@ -119,7 +119,7 @@ pub fn settle(plugin: &Plugin, admission: &mut Admission, cost: u64) -> Result<(
                 now,
                 &asked.subject,
                 asked.reservation,
-                cost,
+                cost.saturating_sub(asked.added),
                 &admission.trace,
             );
         }

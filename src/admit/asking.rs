@@ -47,6 +47,8 @@ pub struct Asked {
     pub reservation: Option<String>,
     /// The position among the charges of one of these counters: all of them cost the same.
     pub charge: usize,
+    /// What the question itself has added.
+    pub added: u64,
 }
 
 /// What a service wants callers to be told: names in lower case, values that a header can have.
@@ -340,6 +342,20 @@ impl Pending {
             subject: self.question.subject,
             reservation: None,
             charge: self.charges.first().copied().unwrap_or_default(),
+            added: 0,
+        }
+    }
+
+    /// The counters of a question, with what was answered.
+    fn asked(self, adds: bool) -> Asked {
+        let reply = self.reply();
+        let reservation = reply.and_then(|reply| reply.reservation.clone());
+        // Whoever does not tell how descriptors stand does not know of questions that add nothing.
+        let added = adds && reply.is_some_and(|reply| reply.statuses.is_empty());
+        Asked {
+            reservation,
+            added: added.into(),
+            ..self.unasked()
         }
     }
 
@@ -463,6 +479,7 @@ impl Asking {
                 }
             }
         }
+        let adds = service.remote.settings().protocol == Protocol::EnvoyRls;
         let Self {
             mut admission,
             pending,
@@ -474,11 +491,7 @@ impl Asking {
                 let charge = charge.and_then(|&charge| admission.charges.get(charge));
                 admission.shadow_denied = charge.copied();
             }
-            let reservation = pending.reply().and_then(|reply| reply.reservation.clone());
-            admission.asked.push(Asked {
-                reservation,
-                ..pending.unasked()
-            });
+            admission.asked.push(pending.asked(adds));
         }
         admission.told = told;
         Ok(Outcome::Admitted(admission))
@@ -488,11 +501,7 @@ impl Asking {
     /// still grants it is given back when it comes.
     pub fn abandon(&mut self, plugin: &Plugin) {
         for pending in self.pending.drain(..) {
-            let reservation = pending.reply().and_then(|reply| reply.reservation.clone());
-            self.admission.asked.push(Asked {
-                reservation,
-                ..pending.unasked()
-            });
+            self.admission.asked.push(pending.asked(false));
         }
         if crate::settle::settle(plugin, &mut self.admission, 0).is_err() {
             // What it holds expires.

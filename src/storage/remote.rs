@@ -112,6 +112,11 @@ enum Call {
         method: Method,
     },
     Settlement(Settlement, Method),
+    /// Part of a settlement that did not fit, of which less than `room` does.
+    Filling {
+        settlement: Settlement,
+        room: u64,
+    },
     /// Nobody waits for it: it tells whether the service is there.
     Probe,
 }
@@ -320,12 +325,40 @@ impl Remote {
             }
             Call::Settlement(settlement, method) => {
                 let told = reply.and_then(|message| match method {
-                    Method::Commit => Ok(message::committed(message)?),
-                    _ => Ok(message::checked(message).map(|_| ())?),
+                    Method::Commit => Ok(message::committed(message).map(|()| Reply::default())?),
+                    _ => Ok(message::checked(message)?),
                 });
                 match told {
-                    Ok(()) => self.succeeded(host, now),
+                    Ok(reply) => {
+                        self.succeeded(host, now);
+                        if method == Method::ShouldRateLimit && has_not_added(&reply) {
+                            let room = settlement.amount;
+                            self.fill(host, now, settlement, room);
+                        }
+                    }
                     Err(error) => self.put_back(host, now, settlement, &error),
+                }
+                None
+            }
+            Call::Filling {
+                mut settlement,
+                room,
+            } => {
+                match reply.and_then(|message| Ok(message::checked(message)?)) {
+                    Ok(reply) => {
+                        self.succeeded(host, now);
+                        let part = settlement.amount;
+                        let room = if has_not_added(&reply) {
+                            part
+                        } else {
+                            room.saturating_sub(part)
+                        };
+                        self.fill(host, now, settlement, room);
+                    }
+                    Err(error) => {
+                        settlement.amount = room;
+                        self.put_back(host, now, settlement, &error);
+                    }
                 }
                 None
             }
@@ -377,7 +410,7 @@ impl Remote {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         let calls = self.calls.borrow();
-        let settles = |call: &Call| matches!(call, Call::Settlement(..));
+        let settles = |call: &Call| matches!(call, Call::Settlement(..) | Call::Filling { .. });
         self.queue.borrow().is_empty() && !calls.values().any(settles)
     }
 
@@ -453,6 +486,35 @@ impl Remote {
         };
         let message = request.encode_to_vec();
         self.send(host, now, method, &message, trace, settlement);
+    }
+
+    /// Adds as much as there is room for, which is less than `room`. A service that adds nothing that
+    /// does not fit would otherwise never count the request that goes past a limit, nor refuse the next.
+    fn fill(&self, host: &dyn Host, now: u64, mut settlement: Settlement, room: u64) {
+        let part = u32::try_from(room / 2).unwrap_or(u32::MAX);
+        if part == 0 {
+            return;
+        }
+        let subject = &settlement.subject;
+        let request = RateLimitRequest {
+            domain: subject.domain.to_string(),
+            descriptors: subject.descriptors.clone(),
+            hits_addend: part,
+        };
+        settlement.amount = part.into();
+        let mut kept = settlement.clone();
+        kept.amount = room;
+        let call = Call::Filling { settlement, room };
+        let message = request.encode_to_vec();
+        let trace = Trace::new();
+        let method = Method::ShouldRateLimit;
+        // Why it failed has been counted and told.
+        if self
+            .call(host, now, method, &message, &trace, call)
+            .is_err()
+        {
+            self.keep_for_later(host, now, kept);
+        }
     }
 
     fn send(
@@ -633,6 +695,12 @@ impl Remote {
         self.random.set(random);
         random
     }
+}
+
+/// Whether a service has added nothing, because it did not fit. limitador is such a one, and does not
+/// tell how descriptors stand; those that do add whatever comes.
+fn has_not_added(reply: &Reply) -> bool {
+    reply.is_over_limit && reply.statuses.is_empty()
 }
 
 /// Nanoseconds as a duration of protobuf.
