@@ -1,13 +1,18 @@
 //! Admission: which limits apply to a request, and whether they have room for it.
 
+mod asking;
 mod evaluate;
 #[cfg(test)]
 mod tests;
 
 use crate::attributes::{AttributeError, Attributes};
 use crate::plugin::{Charge, Count, Counts, Plugin};
+use crate::storage::remote::Trace;
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
 use filter_config::{Expression, FailureMode, Limit};
+use std::rc::Rc;
+
+pub use asking::{Asked, Asking, Told};
 
 /// How long a hold lives that nobody releases: the longest exchange allowed, in nanoseconds.
 pub const HOLD_TTL: u64 = 600_000_000_000;
@@ -25,6 +30,12 @@ pub struct Admission {
     pub shadow_denied: Option<Charge>,
     /// Whether a limit was left out because it could not be evaluated.
     pub failed_open: bool,
+    /// The same counters at a rate limit service, if there is one.
+    pub asked: Vec<Asked>,
+    /// What goes on with calls to the service.
+    pub trace: Trace,
+    /// What the service wants the caller to be told.
+    pub told: Told,
 }
 
 /// A refusal.
@@ -50,6 +61,19 @@ pub struct Applicable {
     pub undecided: bool,
     /// Whether what is to be held cannot be told before that.
     pub needs_body: bool,
+    /// The values that limits count by, where a rate limit service has to know them.
+    values: Vec<Values>,
+}
+
+/// The values that a limit counts by.
+#[derive(Debug)]
+struct Values {
+    /// Index of the policy in the configuration.
+    policy: usize,
+    /// Index of the limit in the policy.
+    limit: usize,
+    /// The values of its counter expressions, in their order.
+    texts: Vec<Rc<str>>,
 }
 
 /// What becomes of a request.
@@ -57,8 +81,10 @@ pub struct Applicable {
 pub enum Outcome {
     /// It may go on. With no charges, no limit applies to it.
     Admitted(Admission),
-    /// A limit refuses it.
-    Denied(Denial),
+    /// A limit refuses it, and a rate limit service wants this to be told.
+    Denied(Denial, Told),
+    /// It waits for a rate limit service.
+    Asking(Box<Asking>),
 }
 
 /// Why a request could be neither admitted nor refused.
@@ -176,12 +202,21 @@ pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<Option<Den
         charges: applicable.charges.clone(),
         ..Admission::default()
     };
+    if plugin.service.is_some() {
+        // A service is asked once, with all that will be known.
+        let rates = &plugin.rates;
+        admission.charges.retain(|charge| {
+            let rate = rates.get(charge.rate);
+            rate.is_some_and(|rate| rate.counts == Counts::InFlight)
+        });
+    }
     let now = plugin.host.now()?;
     or_failure_mode(plugin, claim(plugin, now, &mut admission)).map(Option::flatten)
 }
 
 /// The last look at a request: decides on it by all that will be known of it, and holds what it is
-/// expected to use, in tokens.
+/// expected to use, in tokens; or asks a rate limit service, if there is one and the stream `waits`,
+/// by its context, for the answer.
 ///
 /// # Errors
 /// [`Fault`], where the failure mode is to deny; where it is to allow, the limit at fault is left
@@ -191,6 +226,7 @@ pub fn last_look(
     attributes: &mut Attributes,
     applicable: Applicable,
     expected: u64,
+    waits: Option<u32>,
 ) -> Result<Outcome, Fault> {
     let mut admission = Admission {
         failed_open: applicable.failed_open,
@@ -204,10 +240,20 @@ pub fn last_look(
             admission.charges.push(charge);
         }
     }
+    if let Some(service) = &plugin.service {
+        let mut shadowed = Vec::with_capacity(applicable.shadowed.len());
+        for charge in applicable.shadowed {
+            shadowed.extend(hold(plugin, attributes, charge, expected, &mut admission)?);
+        }
+        let values = &applicable.values;
+        return asking::look(
+            plugin, service, attributes, admission, shadowed, values, waits,
+        );
+    }
     let now = plugin.host.now()?;
     match or_failure_mode(plugin, claim(plugin, now, &mut admission))? {
         Some(None) => {}
-        Some(Some(denial)) => return Ok(Outcome::Denied(denial)),
+        Some(Some(denial)) => return Ok(Outcome::Denied(denial, Told::new())),
         None => admission.failed_open = true,
     }
     for charge in applicable.shadowed {
@@ -348,7 +394,7 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
     let mode = plugin.configuration.failure_mode;
     let mut found = Applicable::default();
     let mut rates = 0..0_usize;
-    for policy in &plugin.configuration.policies {
+    for (policy_index, policy) in plugin.configuration.policies.iter().enumerate() {
         let fault = |place: String, error: EvaluationError| Fault::Evaluation {
             policy: policy.name.clone(),
             place,
@@ -357,7 +403,7 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
         let in_force = holds(plugin, attributes, &policy.when)
             .map_err(|(index, error)| fault(format!("when[{index}]"), error));
         let in_force = or_open(plugin, mode, &mut found.failed_open, in_force)?;
-        for limit in &policy.limits {
+        for (limit_index, limit) in policy.limits.iter().enumerate() {
             let counted = limit
                 .rates
                 .len()
@@ -387,12 +433,18 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
                     continue;
                 }
             }
-            let key = key(plugin, attributes, &limit.counters).map_err(|(index, error)| {
-                fault(format!("limits.{}.counters[{index}]", limit.name), error)
-            });
+            let mut values = plugin.service.is_some().then(Vec::new);
+            let key = key(plugin, attributes, &limit.counters, values.as_mut()).map_err(
+                |(index, error)| fault(format!("limits.{}.counters[{index}]", limit.name), error),
+            );
             let Some(key) = or_open(plugin, mode, failed_open, key.map(Some))? else {
                 continue;
             };
+            found.values.extend(values.map(|texts| Values {
+                policy: policy_index,
+                limit: limit_index,
+                texts,
+            }));
             found.needs_body |=
                 attributes.body.is_pending() && amount(limit).is_some_and(Expression::needs_body);
             let charges = if limit.shadow {
@@ -450,16 +502,24 @@ fn holds(
     Ok(holds)
 }
 
-/// The hash of a limit's counter values.
+/// The hash of a limit's counter values; they are added to `values`, where they are needed.
 fn key(
     plugin: &Plugin,
     attributes: &mut Attributes,
     counters: &[Expression],
+    mut values: Option<&mut Vec<Rc<str>>>,
 ) -> Result<u128, (usize, EvaluationError)> {
     let mut hasher = plugin.hasher();
     for (index, counter) in counters.iter().enumerate() {
-        evaluate::counter(plugin, attributes, counter, &mut hasher)
-            .map_err(|error| (index, error))?;
+        if let Some(values) = &mut values {
+            let text = evaluate::text(plugin, attributes, counter);
+            let text = text.map_err(|error| (index, error))?;
+            hasher.value(text.as_bytes());
+            values.push(text.into());
+        } else {
+            evaluate::counter(plugin, attributes, counter, &mut hasher)
+                .map_err(|error| (index, error))?;
+        }
     }
     Ok(hasher.finish())
 }

@@ -17,7 +17,7 @@ use crate::host::{Headers, Host, HostError};
 use cel::common::types::{CelBool, CelInt, CelMap, CelMapKey, CelString, CelTimestamp};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
-use filter_config::{Attribute, AuthSource, Kind, Property, REQUEST_BODY};
+use filter_config::{Attribute, AuthSource, Kind, Property, REQUEST_BODY, Subject};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -104,6 +104,22 @@ impl Attributes {
             }
         }
         Ok(())
+    }
+
+    /// The string that a plain expression reads; `None` where it is absent or no string. What it
+    /// uses has to be resolved.
+    #[must_use]
+    pub fn text(&self, subject: &Subject) -> Option<Cow<'_, str>> {
+        match subject {
+            Subject::Header(name) => self.headers.text(name),
+            Subject::Variable(name) => match VariableResolver::resolve(self, name)? {
+                CowVal::Borrowed(value) => {
+                    let string = value.downcast_ref::<CelString>()?;
+                    Some(Cow::Borrowed(string.inner()))
+                }
+                CowVal::Owned(_) => None,
+            },
+        }
     }
 
     fn resolve_property(

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::admit::Denial;
+use crate::admit::{Denial, Told};
 use crate::host::{HeaderMap, Host, LocalReply, is_header_value};
 use crate::plugin::{Charge, Counts, Plugin, Rate};
 use crate::storage::Standing;
@@ -52,8 +52,9 @@ impl Draft03 {
     }
 }
 
-/// Refuses a request because of a limit. Returns whether Envoy took the reply.
-pub fn deny(plugin: &Plugin, denial: &Denial) -> bool {
+/// Refuses a request because of a limit; `told` are headers that a rate limit service adds, in place
+/// of ours with the same names. Returns whether Envoy took the reply.
+pub fn deny(plugin: &Plugin, denial: &Denial, told: &Told) -> bool {
     let Some(rate) = plugin.rates.get(denial.charge.rate) else {
         return false;
     };
@@ -75,7 +76,10 @@ pub fn deny(plugin: &Plugin, denial: &Denial) -> bool {
     if replies.headers != Some(QuotaHeaders::None) {
         headers.extend(quota.pairs());
     }
-    headers.retain(|(_, value)| is_header_value(value));
+    headers.retain(|(name, value)| {
+        is_header_value(value) && told.iter().all(|(told, _)| told != name)
+    });
+    headers.extend(told.iter().map(|(name, value)| (&**name, &**value)));
     let body = match &replies.body {
         Some(body) => body.clone(),
         None => refusal(limit, rate, plugin, wait),
@@ -146,6 +150,14 @@ pub fn annotate(plugin: &Plugin, charges: &[Charge], standings: &[Standing]) {
     let now = plugin.host.now().unwrap_or_default();
     for (name, value) in Draft03::new(limit, rate, standing, now).pairs() {
         add(name, value);
+    }
+}
+
+/// Adds to an admitted response what a rate limit service wants its caller to be told.
+pub fn tell(host: &dyn Host, told: &Told) {
+    for (name, value) in told {
+        // The response is worth more than a header about it.
+        let _ = host.set_header(HeaderMap::Response, name, value);
     }
 }
 

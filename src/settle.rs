@@ -103,12 +103,26 @@ pub fn settle(plugin: &Plugin, admission: &mut Admission, cost: u64) -> Result<(
             Some(Counts::InFlight) | None => 0,
         })
         .collect();
-    plugin.storage.settle(
+    let settled = plugin.storage.settle(
         &*plugin.host,
         now,
         &claims,
         &admission.tickets,
         &costs,
         &mut admission.standings,
-    )
+    );
+    if let Some(service) = &plugin.service {
+        for asked in admission.asked.drain(..) {
+            let cost = costs.get(asked.charge).copied().unwrap_or_default();
+            service.remote.settle(
+                &*plugin.host,
+                now,
+                &asked.subject,
+                asked.reservation,
+                cost.saturating_sub(asked.added),
+                &admission.trace,
+            );
+        }
+    }
+    settled
 }

@@ -15,6 +15,7 @@ mod literal;
 mod missing;
 mod nesting;
 mod pattern;
+mod plain;
 mod pointer;
 
 use cel::Program;
@@ -23,6 +24,7 @@ pub use attribute::{Attribute, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property}
 pub use environment::{REQUEST_BODY, environment};
 pub use fault::ExpressionFault;
 pub use missing::missing;
+pub use plain::{Plain, Question, Subject};
 pub(crate) use pointer::is_pointer;
 
 /// A compiled CEL expression.
@@ -30,6 +32,7 @@ pub(crate) use pointer::is_pointer;
 pub struct Expression {
     source: String,
     program: Program,
+    plain: Option<Plain>,
     uses: Vec<Attribute>,
 }
 
@@ -58,6 +61,7 @@ impl Expression {
         Ok(Expression {
             source: source.to_owned(),
             program,
+            plain: Plain::of(source),
             uses,
         })
     }
@@ -72,6 +76,12 @@ impl Expression {
     #[must_use]
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The expression in a form that needs no evaluator, if it has one.
+    #[must_use]
+    pub fn plain(&self) -> Option<&Plain> {
+        self.plain.as_ref()
     }
 
     /// What the expression reads of the host, sorted, each once.

@@ -43,8 +43,8 @@ mod window;
 pub use auth::AuthSource;
 pub use configuration::{Configuration, FailureMode, RequestBody};
 pub use expression::{
-    Attribute, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property,
-    REQUEST_BODY, environment, missing,
+    Attribute, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES, Plain,
+    Property, Question, REQUEST_BODY, Subject, environment, missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
 pub use limit::{Limit, Reservation};

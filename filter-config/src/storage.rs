@@ -13,7 +13,6 @@ use crate::window::{Window, WindowError};
 
 /// Where the counters are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Storage {
     /// In Envoy's own shared data.
     Local {
@@ -41,8 +40,7 @@ pub struct Remote {
     /// For how many milliseconds settlements are kept back to be sent together, within
     /// [`bounds::STORAGE_FLUSH_MS`]; 0 sends each at once.
     pub flush_ms: u32,
-    /// How many counters there is room for in shared data: of requests in flight, and of everything
-    /// while the service does not answer.
+    /// How many counters there is room for in shared data, where this Envoy keeps its own count.
     pub max_counters: u32,
 }
 

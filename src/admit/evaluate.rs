@@ -6,7 +6,7 @@ use crate::plugin::{KeyHasher, Plugin};
 use cel::common::types::{CelBool, CelDouble, CelInt, CelString, CelUInt};
 use cel::common::value::CowVal;
 use cel::{Context, ExecutionError};
-use filter_config::Expression;
+use filter_config::{Expression, Question};
 use std::borrow::Cow;
 
 /// The value of a predicate.
@@ -18,6 +18,13 @@ pub(super) fn predicate(
     attributes: &mut Attributes,
     expression: &Expression,
 ) -> Result<bool, EvaluationError> {
+    attributes.resolve(&*plugin.host, &plugin.configuration.auth, expression.uses())?;
+    if let Some(plain) = expression.plain()
+        && let Some(subject) = attributes.text(&plain.subject)
+        && let Some(answer) = plain.question.answer(&subject)
+    {
+        return Ok(answer);
+    }
     evaluate(plugin, attributes, expression, |value| {
         match value.downcast_ref::<CelBool>() {
             Some(bool) => Ok(*bool.inner()),
@@ -36,6 +43,14 @@ pub(super) fn counter(
     expression: &Expression,
     key: &mut KeyHasher,
 ) -> Result<(), EvaluationError> {
+    attributes.resolve(&*plugin.host, &plugin.configuration.auth, expression.uses())?;
+    if let Some(plain) = expression.plain()
+        && plain.question == Question::Value
+        && let Some(subject) = attributes.text(&plain.subject)
+    {
+        key.value(subject.as_bytes());
+        return Ok(());
+    }
     evaluate(plugin, attributes, expression, |value| {
         key.value(text_of(value)?.as_bytes());
         Ok(())

@@ -42,6 +42,9 @@ pub enum StorageError {
     /// Envoy did not read or write shared data.
     #[error("shared data: {0}")]
     Host(#[from] HostError),
+    /// The rate limit service does not answer.
+    #[error("the rate limit service does not answer")]
+    Away,
     /// Some of the counters could not be settled; the others were.
     #[error("claims {claims:?} were not settled: {cause}")]
     Unsettled {

@@ -26,8 +26,8 @@ pub(super) fn is_encoded(headers: &Headers) -> bool {
 /// Whether a body is JSON, or may be, for all that its headers say.
 pub(super) fn is_json(headers: &Headers) -> bool {
     headers.get("content-type").is_none_or(|kind| {
-        let kind = kind.to_ascii_lowercase();
-        memchr::memmem::find(&kind, b"json").is_some()
+        let mut parts = kind.windows(4);
+        parts.any(|part| part.eq_ignore_ascii_case(b"json"))
     })
 }
 

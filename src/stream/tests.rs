@@ -58,7 +58,7 @@ impl Envoy {
             HeaderMap::Response,
             &[(":status", "200"), ("content-type", "application/json")],
         );
-        Stream::new(Rc::clone(&self.plugin))
+        Stream::new(Rc::clone(&self.plugin), 1)
     }
 
     fn body(&self, stream: &mut Stream, body: &str, end: bool) -> Next {
