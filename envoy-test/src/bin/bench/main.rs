@@ -12,7 +12,7 @@ mod workload;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
-use envoy_test::{envoy::Envoy, filters::Tollgate, tutorial, wait, workspace};
+use envoy_test::{envoy::Envoy, filters::Tollgate, remote, tutorial, wait, workspace};
 use integration::Limitador;
 use nix::{
     errno::Errno,
