@@ -11,6 +11,8 @@
 
 pub mod backoff;
 pub mod circuit;
+#[cfg(test)]
+pub mod limitador;
 pub mod message;
 mod metrics;
 pub mod queue;

@@ -1,5 +1,7 @@
 //! The state machine against a double of Envoy: what it must do, and never do, at every turn.
 
+mod service;
+
 use super::{Next, Stream};
 use crate::host::double::{Call, Double};
 use crate::host::{Buffer, Direction, HeaderMap, HostError};
