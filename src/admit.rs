@@ -189,29 +189,40 @@ impl Applicable {
     }
 }
 
+/// What the first look at a request finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// Nothing against it.
+    Nothing,
+    /// Nothing is left at one of its counters, by the count of this Envoy: it is for a rate limit
+    /// service to say whether that is so.
+    Doubt,
+    /// It is refused, as nothing is left at one of its counters.
+    Denied(Denial),
+}
+
 /// The first look at a request whose body is still to come: whether it is refused already, because
 /// nothing is left at one of its counters.
 ///
 /// # Errors
 /// [`Fault`], where the failure mode is to deny.
-pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<Option<Denial>, Fault> {
+pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<First, Fault> {
     if applicable.charges.is_empty() {
-        return Ok(None);
+        return Ok(First::Nothing);
     }
     let mut admission = Admission {
         charges: applicable.charges.clone(),
         ..Admission::default()
     };
-    if plugin.service.is_some() {
-        // A service is asked once, with all that will be known.
-        let rates = &plugin.rates;
-        admission.charges.retain(|charge| {
-            let rate = rates.get(charge.rate);
-            rate.is_some_and(|rate| rate.counts == Counts::InFlight)
-        });
-    }
     let now = plugin.host.now()?;
-    or_failure_mode(plugin, claim(plugin, now, &mut admission)).map(Option::flatten)
+    let denial = or_failure_mode(plugin, claim(plugin, now, &mut admission))?.flatten();
+    Ok(match denial {
+        None => First::Nothing,
+        Some(denial) if plugin.service.is_some() && asking::is_counted(plugin, &denial.charge) => {
+            First::Doubt
+        }
+        Some(denial) => First::Denied(denial),
+    })
 }
 
 /// The last look at a request: decides on it by all that will be known of it, and holds what it is

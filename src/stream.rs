@@ -11,7 +11,7 @@ mod observe;
 #[cfg(test)]
 mod tests;
 
-use crate::admit::{self, Admission, Applicable, Asking, Denial, Fault, Outcome, Told};
+use crate::admit::{self, Admission, Applicable, Asking, Denial, Fault, First, Outcome, Told};
 use crate::attributes::{Attributes, Body, BodyError, Llm};
 use crate::host::{Buffer, HeaderMap, Headers, LogLevel};
 use crate::meter::withhold::Withhold;
@@ -194,11 +194,11 @@ impl Stream {
             };
             return self.decide(attributes, applicable, length, None, Turn::Headers);
         }
-        match admit::first_look(&self.plugin, &applicable) {
-            Ok(None) => {}
-            Ok(Some(denial)) => return self.deny(&denial, &mut attributes, &Told::new()),
+        let first = match admit::first_look(&self.plugin, &applicable) {
+            Ok(First::Denied(denial)) => return self.deny(&denial, &mut attributes, &Told::new()),
+            Ok(first) => first,
             Err(fault) => return self.fail(&fault),
-        }
+        };
         if !holds_headers && self.may_ask_for_usage() {
             // The headers leave before it is known whether the body will grow.
             let removed = self
@@ -210,8 +210,9 @@ impl Stream {
             }
         }
         let needs_body = applicable.undecided || applicable.needs_body || holds_headers;
-        if self.plugin.service.is_some() && !needs_body {
-            // A service is asked before the upstream hears of the request, where that can be.
+        if first == First::Doubt && !needs_body {
+            // The service is asked once: with the body it would be by what exactly is expected, but
+            // who has nothing left is refused before the upstream hears of him.
             let length = self.request_length;
             return self.decide(attributes, applicable, length, None, Turn::BeforeBody);
         }

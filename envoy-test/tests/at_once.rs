@@ -125,7 +125,7 @@ async fn sixty_four_at_four_workers() -> Outcome {
 async fn sixty_four_with_counters_in_a_service() -> Outcome {
     for protocol in remote::Protocol::ALL {
         let mut configuration = each_caller(1_000);
-        // The body is not waited for, so that nothing else tells what a chat may use.
+        // So that it is told how many fit.
         let limit = &mut configuration["policies"][0]["spec"]["limits"]["tokens"];
         limit["reservation"] = json!({ "amount": "100" });
         configuration["storage"] = protocol.storage();

@@ -120,7 +120,7 @@ pub(super) fn look(
         claim_in_shadow(plugin, now, charge, &mut admission);
     }
     admission.failed_open |= is_away && rule == Rule::Never;
-    let groups = groups(plugin, service, &admission.charges, firm, values);
+    let groups = groups(plugin, service, &admission, firm, values);
     let context = match waits {
         Some(context) if !groups.is_empty() && !remote.is_away() => context,
         _ => {
@@ -141,7 +141,7 @@ pub(super) fn look(
 }
 
 /// Whether a charge is for what the service counts. Requests in flight are this Envoy's own.
-fn is_counted(plugin: &Plugin, charge: &Charge) -> bool {
+pub(super) fn is_counted(plugin: &Plugin, charge: &Charge) -> bool {
     let rate = plugin.rates.get(charge.rate);
     rate.is_some_and(|rate| matches!(rate.counts, Counts::Tokens(_)))
 }
@@ -224,10 +224,13 @@ fn fits(charge: &Charge, standing: &Standing) -> bool {
 fn groups(
     plugin: &Plugin,
     service: &Service,
-    charges: &[Charge],
+    admission: &Admission,
     firm: usize,
     values: &[Values],
 ) -> Vec<Pending> {
+    let Admission {
+        charges, standings, ..
+    } = admission;
     let holds = service.remote.settings().protocol == Protocol::Reserve;
     let mut groups: Vec<(Vec<usize>, Vec<(usize, usize)>)> = Vec::new();
     for (position, charge) in charges.iter().enumerate() {
@@ -274,8 +277,16 @@ fn groups(
             .iter()
             .filter_map(|&position| charges.get(position));
         let hold = of_group.clone().map(|charge| charge.hold).max()?;
-        // More than a limit is never granted.
+        // More than a limit is never granted; and where nothing is left, more than 1 is asked in vain.
         let most = of_group.map(|charge| charge.limit).min()?;
+        let mut stand = positions
+            .iter()
+            .filter_map(|&position| Some((charges.get(position)?, standings.get(position)?)));
+        let is_spent = stand
+            .clone()
+            .any(|(charge, standing)| standing.used >= charge.limit)
+            && stand.all(|(_, standing)| standing.held == 0);
+        let most = if is_spent { 1 } else { most };
         Some(Pending {
             question: Question {
                 subject: Rc::new(subject),

@@ -472,17 +472,41 @@ fn a_question_about_the_body_keeps_the_body() {
     assert!(String::from_utf8(body).unwrap().contains("include_usage"));
 }
 
-#[test]
-fn a_body_that_needs_no_question_is_read_after_the_answer() {
+/// A gateway whose caller has nothing left by its own count, but by the service's.
+fn in_doubt() -> Gateway {
     let mut gateway = Gateway::new(RESERVE);
+    gateway.exchange(60);
+    gateway.limitador.used.clear();
+    gateway.envoy.host.resumed.borrow_mut().clear();
+    gateway
+}
+
+#[test]
+fn a_caller_with_nothing_left_is_refused_before_the_upstream_hears_of_him() {
+    let mut gateway = Gateway::new(RESERVE);
+    gateway.exchange(60);
     let mut stream = gateway.envoy.stream();
-    assert_eq!(
-        stream.on_request_headers(false),
-        Next::Pause,
-        "asked before the upstream hears"
-    );
+    assert_eq!(stream.on_request_headers(false), Next::Pause);
+    assert_eq!(gateway.methods().last().unwrap(), "Reserve");
     let mut stream = Some(stream);
     gateway.answer(&mut stream);
+    assert_eq!(gateway.envoy.host.replies.borrow().len(), 1);
+    let reserves = gateway
+        .methods()
+        .iter()
+        .filter(|method| *method == "Reserve")
+        .count();
+    assert_eq!(reserves, 2, "one for each exchange");
+}
+
+#[test]
+fn a_service_has_the_last_word_and_the_body_is_read_after_it() {
+    let mut gateway = in_doubt();
+    let mut stream = gateway.envoy.stream();
+    assert_eq!(stream.on_request_headers(false), Next::Pause);
+    let mut stream = Some(stream);
+    gateway.answer(&mut stream);
+    assert_eq!(*gateway.envoy.host.resumed.borrow(), [Direction::Request]);
     let mut stream = stream.unwrap();
     gateway
         .envoy
@@ -497,6 +521,20 @@ fn a_body_that_needs_no_question_is_read_after_the_answer() {
     stream.on_log();
     gateway.answer(&mut None);
     assert_eq!(gateway.limitador.total(), 7);
+}
+
+#[test]
+fn a_question_is_about_what_the_body_is_expected_to_use() {
+    let mut gateway = Gateway::new(RESERVE);
+    gateway.limitador.limit = 1_000;
+    let mut stream = gateway.envoy.stream();
+    assert_eq!(stream.on_request_headers(false), Next::Continue);
+    assert!(gateway.methods().is_empty());
+    let body = br#"{"max_tokens":9}"#;
+    gateway.envoy.host.set_buffer(Buffer::RequestBody, body);
+    assert_eq!(stream.on_request_body(body.len(), true), Next::Pause);
+    let reserve = ReserveRequest::decode(&*gateway.call(0).message).unwrap();
+    assert!((10..20).contains(&reserve.amount), "{}", reserve.amount);
 }
 
 #[test]
@@ -546,7 +584,7 @@ fn a_response_that_comes_before_the_answer_does_not_wait() {
 
 #[test]
 fn an_answered_stream_that_dies_before_its_body_holds_nothing() {
-    let mut gateway = Gateway::new(RESERVE);
+    let mut gateway = in_doubt();
     let mut stream = gateway.envoy.stream();
     stream.on_request_headers(false);
     let mut stream = Some(stream);
