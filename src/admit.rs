@@ -194,8 +194,8 @@ impl Applicable {
 pub enum First {
     /// Nothing against it.
     Nothing,
-    /// Nothing is left at one of its counters, by the count of this Envoy: it is for a rate limit
-    /// service to say whether that is so.
+    /// One of its counters is used up, by the count of this Envoy: it is for a rate limit service to
+    /// say whether that is so.
     Doubt,
     /// It is refused, as nothing is left at one of its counters.
     Denied(Denial),
@@ -218,8 +218,15 @@ pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<First, Fau
     let denial = or_failure_mode(plugin, claim(plugin, now, &mut admission))?.flatten();
     Ok(match denial {
         None => First::Nothing,
-        Some(denial) if plugin.service.is_some() && asking::is_counted(plugin, &denial.charge) => {
-            First::Doubt
+        Some(Denial {
+            charge, standing, ..
+        }) if plugin.service.is_some() && asking::is_counted(plugin, &charge) => {
+            // What is held here is not all held there: it may be that of requests that are asking.
+            if standing.used >= charge.limit {
+                First::Doubt
+            } else {
+                First::Nothing
+            }
         }
         Some(denial) => First::Denied(denial),
     })
