@@ -1,6 +1,6 @@
 //! tollgate with its counters in a limitador: the storage, the limits and the cluster that it takes.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, ops::RangeInclusive};
 
 use integration::{Limitador, limits};
 use serde_json::{Value, json};
@@ -42,12 +42,12 @@ pub enum Error {
     #[error(transparent)]
     Limitador(#[from] integration::Error),
     /// Something awaited did not happen.
-    #[error("{counted} tokens are counted, not {expected}: {source}")]
+    #[error("{counted} tokens are counted, not {expected:?}: {source}")]
     Counted {
         /// What the service has counted.
         counted: u64,
         /// What it should have.
-        expected: u64,
+        expected: RangeInclusive<u64>,
         /// What was awaited.
         source: TimedOut,
     },
@@ -131,9 +131,20 @@ pub async fn counted(limitador: &Limitador) -> Result<u64, Error> {
 /// # Errors
 /// When it does not come to that.
 pub async fn wait_for_counted(limitador: &Limitador, expected: u64) -> Result<(), Error> {
+    wait_for_counted_within(limitador, expected..=expected).await
+}
+
+/// Waits until what the service has counted in [`DOMAIN`] is within a range.
+///
+/// # Errors
+/// When it does not come to that.
+pub async fn wait_for_counted_within(
+    limitador: &Limitador,
+    expected: RangeInclusive<u64>,
+) -> Result<(), Error> {
     let waited = wait::until("what was used to be counted", async || {
         match counted(limitador).await {
-            Ok(counted) => (counted == expected).then_some(Ok(())),
+            Ok(counted) => expected.contains(&counted).then_some(Ok(())),
             Err(error) => Some(Err(error)),
         }
     });

@@ -24,13 +24,12 @@ fn with_storage(mut configuration: Value, protocol: Protocol) -> Value {
     configuration
 }
 
-/// The limit `tokens`, of which a request holds so much, for no longer than a second.
-fn held_for_a_second(tokens: u64, amount: u64) -> Value {
-    configuration(json!({ "tokens": {
-        "rates": [{ "limit": tokens, "window": "1h" }],
-        "counters": [{ "expression": "auth.identity.userid" }],
-        "reservation": { "amount": amount.to_string(), "ttl": "1s" },
-    } }))
+/// As [`each_caller`], where a request holds so much for so long.
+fn each_holds(tokens: u64, amount: u64, ttl: &str) -> Value {
+    let mut configuration = each_caller(tokens);
+    let limits = &mut configuration["policies"][0]["spec"]["limits"];
+    limits["tokens"]["reservation"] = json!({ "amount": amount.to_string(), "ttl": ttl });
+    configuration
 }
 
 /// A service, and a gateway that has its counters there.
@@ -75,11 +74,21 @@ async fn the_tutorial_is_the_same_with_each_protocol() -> Outcome {
                     "{protocol:?}, {caller}, {ask}: {outcome:?}"
                 );
             }
-            // All of it is in the service.
-            let counters = limitador.counters(domain).await?;
-            let mut used: Vec<_> = counters.iter().map(|counter| counter.used).collect();
-            used.sort_unstable();
-            assert_eq!(used, [50, 200], "{protocol:?}");
+            // All of it comes to be in the service, as far as it counts past a limit.
+            let used = async || {
+                let counters = limitador.counters(domain).await?;
+                let mut used: Vec<_> = counters.iter().map(|counter| counter.used).collect();
+                used.sort_unstable();
+                Ok::<_, integration::Error>(used)
+            };
+            let spent = wait::until(
+                format!("{protocol:?}: the limits to be spent"),
+                async || match used().await {
+                    Ok(used) => (used == [50, 200]).then_some(Ok(())),
+                    Err(error) => Some(Err(error)),
+                },
+            );
+            spent.await??;
         }
     }
     Ok(())
@@ -108,7 +117,7 @@ async fn an_exchange_is_two_calls() -> Outcome {
             .header("x-request-id", "6e9d1a52-87d6-4d5f-8a39-1e3fb1f8a001")
             .header("traceparent", trace);
         assert_eq!(ask(&metered, "alice", &chat).await?, 200);
-        // Three counters of 100 tokens; a check that counts is part of them.
+        // Three counters of 100 tokens; where the check counts as one of them, 99 are told afterwards.
         wait_for_counted(&limitador, 300).await?;
         let calls = Method::ALL.map(|method| limitador.calls().count(method));
         assert_eq!(calls.iter().sum::<u64>(), 2, "{protocol:?}");
@@ -124,7 +133,7 @@ async fn an_exchange_is_two_calls() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_envoys_share_a_limit_on_one_redis() -> Outcome {
-    let configuration = with_storage(each_caller(2_000), Protocol::Reserve);
+    let configuration = with_storage(each_holds(2_000, 100, "1m"), Protocol::Reserve);
     let redis = Redis::start().await?;
     let start = async || {
         let builder = remote::limitador(&configuration)?.redis(&redis.url());
@@ -133,10 +142,7 @@ async fn two_envoys_share_a_limit_on_one_redis() -> Outcome {
         Ok::<_, Box<dyn Error>>((limitador, metered))
     };
     let sides = [start().await?, start().await?];
-    let chat = Chat::new(&"What is Kubernetes? ".repeat(9), 60)
-        .header("x-mock-prompt-tokens", 40)
-        .header("x-mock-completion-tokens", 60)
-        .header("x-mock-delay-ms", 150);
+    let chat = Chat::default().header("x-mock-delay-ms", 150);
     let asking = (0..64).map(|number| ask(&sides[number % 2].1, "alice", &chat));
     let mut admitted = 0;
     for status in join_all(asking).await {
@@ -148,11 +154,10 @@ async fn two_envoys_share_a_limit_on_one_redis() -> Outcome {
     }
     let tokens = |metered: &Metered| metered.llm.input_tokens() + metered.llm.output_tokens();
     let spent: u64 = sides.iter().map(|(_, metered)| tokens(metered)).sum();
-    assert_eq!(spent, admitted * 100);
-    assert!((1_900..=2_100).contains(&spent), "{spent}");
-    // Either service tells the same.
+    // As many as fit, at both together; either service tells the same.
+    assert_eq!((admitted, spent), (20, 2_000));
     for (limitador, metered) in &sides {
-        wait_for_counted(limitador, spent.min(2_000)).await?;
+        wait_for_counted(limitador, spent).await?;
         metered.check().await?;
     }
     Ok(())
@@ -160,39 +165,41 @@ async fn two_envoys_share_a_limit_on_one_redis() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_two_envoys_serve_is_what_is_counted() -> Outcome {
-    for protocol in [Protocol::Reserve, Protocol::CheckReport] {
-        for flush in ["0s", "20ms"] {
-            let mut configuration = with_storage(each_caller(MUCH), protocol);
-            configuration["storage"]["flush"] = flush.into();
-            let redis = Redis::start().await?;
-            let builder = remote::limitador(&configuration)?.redis(&redis.url());
-            let limitador = builder.start().await?;
-            let address = limitador.address();
-            let sides = [
-                gateway(configuration.clone(), address, 2).await?,
-                gateway(configuration.clone(), address, 2).await?,
-            ];
-            let chats: Vec<_> = (0..60_usize)
-                .map(|number| {
-                    let chat = Chat::default().header("x-mock-completion-tokens", 1 + number);
-                    match number % 3 {
-                        0 => chat,
-                        1 => chat.stream(true),
-                        _ => chat.stream(false).header("x-mock-chunk-delay-ms", 5),
-                    }
-                })
-                .collect();
-            let asking = chats.iter().enumerate().map(|(number, chat)| {
-                let caller = if number % 5 == 0 { "bob" } else { "alice" };
-                ask(&sides[number % 2], caller, chat)
-            });
-            for status in join_all(asking).await {
-                assert_eq!(status?, 200);
-            }
-            let tokens =
-                |metered: &Metered| metered.llm.input_tokens() + metered.llm.output_tokens();
-            wait_for_counted(&limitador, sides.iter().map(tokens).sum()).await?;
+    for protocol in Protocol::ALL {
+        let mut configuration = with_storage(each_caller(MUCH), protocol);
+        let flush = if protocol == Protocol::Reserve {
+            "0s"
+        } else {
+            "20ms"
+        };
+        configuration["storage"]["flush"] = flush.into();
+        let redis = Redis::start().await?;
+        let builder = remote::limitador(&configuration)?.redis(&redis.url());
+        let limitador = builder.start().await?;
+        let address = limitador.address();
+        let sides = [
+            gateway(configuration.clone(), address, 2).await?,
+            gateway(configuration.clone(), address, 2).await?,
+        ];
+        let chats: Vec<_> = (0..60_usize)
+            .map(|number| {
+                let chat = Chat::default().header("x-mock-completion-tokens", 1 + number);
+                match number % 3 {
+                    0 => chat,
+                    1 => chat.stream(true),
+                    _ => chat.stream(false).header("x-mock-chunk-delay-ms", 5),
+                }
+            })
+            .collect();
+        let asking = chats.iter().enumerate().map(|(number, chat)| {
+            let caller = if number % 5 == 0 { "bob" } else { "alice" };
+            ask(&sides[number % 2], caller, chat)
+        });
+        for status in join_all(asking).await {
+            assert_eq!(status?, 200);
         }
+        let tokens = |metered: &Metered| metered.llm.input_tokens() + metered.llm.output_tokens();
+        wait_for_counted(&limitador, sides.iter().map(tokens).sum()).await?;
     }
     Ok(())
 }
@@ -261,7 +268,7 @@ async fn who_leaves_is_charged_and_holds_nothing() -> Outcome {
 
 #[tokio::test]
 async fn a_hold_that_nobody_commits_expires() -> Outcome {
-    let configuration = with_storage(held_for_a_second(1_000, 1_000), Protocol::Reserve);
+    let configuration = with_storage(each_holds(1_000, 1_000, "1s"), Protocol::Reserve);
     let limitador = remote::limitador(&configuration)?.start().await?;
     let address = limitador.address();
     let first = gateway(configuration.clone(), address, 1).await?;
@@ -288,7 +295,7 @@ async fn a_hold_that_nobody_commits_expires() -> Outcome {
 
 #[tokio::test]
 async fn a_commit_that_comes_after_its_hold_has_expired_counts() -> Outcome {
-    let configuration = with_storage(held_for_a_second(MUCH, 1_000), Protocol::Reserve);
+    let configuration = with_storage(each_holds(MUCH, 1_000, "1s"), Protocol::Reserve);
     let (limitador, metered) = start(&configuration).await?;
     let chat = Chat::default().header("x-mock-delay-ms", 1_500);
     assert_eq!(ask(&metered, "alice", &chat).await?, 200);

@@ -67,6 +67,20 @@ fn limits_are_printed_as_limitador_reads_them() {
 }
 
 #[test]
+fn the_limits_of_the_example_are_those_of_the_documentation() {
+    let example = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/kuadrant/policy.yaml"
+    );
+    let output = tollgate(&["limits", example], "");
+    let documentation = include_str!("../../docs/limitador.md");
+    let (_, rest) = documentation.split_once("```yaml\n- name: free\n").unwrap();
+    let (limit, _) = rest.split_once("- name: gold\n").unwrap();
+    let limit = format!("- name: free\n{limit}- name: gold\n");
+    assert!(text(&output.stdout).starts_with(&limit), "{output:?}");
+}
+
+#[test]
 fn all_that_is_wrong_is_told_with_the_path_to_it() {
     let wrong = POLICY
         .replace("window: 1h", "window: 60")

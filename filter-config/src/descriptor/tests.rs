@@ -10,6 +10,11 @@ fn keys_are_those_of_kuadrants_operator() {
             "tokenlimit.free__c192d660",
         ),
         ("ns/policy", "free", "tokenlimit.free__26316c84"),
+        (
+            "gateway-system/trlp-tutorial-token-limits",
+            "free",
+            "tokenlimit.free__887761d3",
+        ),
     ] {
         assert_eq!(limit_key(policy, limit), key);
     }

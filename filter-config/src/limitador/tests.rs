@@ -1,6 +1,10 @@
+use std::collections::HashMap;
+
+use cel::{Context, Program, Value};
+use proptest::prelude::*;
 use serde_json::json;
 
-use super::limits;
+use super::{limits, value_of};
 use crate::{Configuration, parse_yaml};
 
 const POLICY: &str = r#"
@@ -80,4 +84,16 @@ fn every_rate_that_limitador_cannot_enforce_is_named() {
             "gateway-system/token-limits: limits.free.rates[1]: limitador cannot enforce it: its windows are of whole seconds",
         ]
     );
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_key_is_its_expression_finds_its_value(key in ".*", other in ".*") {
+        let program = Program::compile(&value_of(&key)).unwrap();
+        let mut context = Context::default();
+        let descriptor = HashMap::from([(other, "other"), (key, "own")]);
+        context.add_variable_from_value("descriptors", vec![descriptor]);
+        let value = program.execute(&context).unwrap();
+        prop_assert_eq!(value, Value::from("own"));
+    }
 }
