@@ -9,11 +9,12 @@ use super::{Admission, Denial, Fault, Outcome, Values, claim_in_shadow};
 use crate::attributes::Attributes;
 use crate::host::{Headers, is_header_value};
 use crate::plugin::{Charge, Count, Counts, MINUTE, Plugin, Rate, Service};
+use crate::settle::{self, Spent};
 use crate::storage::remote::message::{Reply, Status};
 use crate::storage::remote::subject::{Limit, Subject};
 use crate::storage::remote::{Answer, Answered, Question, Trace};
 use crate::storage::{Standing, StorageError, Verdict};
-use filter_config::{Protocol, RemoteFailureMode};
+use filter_config::{Protocol, RemoteFailureMode, Usd};
 use std::rc::Rc;
 
 /// Headers of a request that go on with the calls about it.
@@ -527,7 +528,12 @@ impl Asking {
         for pending in self.pending.drain(..) {
             self.admission.asked.push(pending.asked(false));
         }
-        if crate::settle::settle(plugin, &mut self.admission, 0).is_err() {
+        let mut nothing = Spent {
+            reading: None,
+            usd: Usd(0),
+            attributes: None,
+        };
+        if settle::settle(plugin, &mut self.admission, &mut nothing).is_err() {
             // What it holds expires.
             plugin.metrics.count(&*plugin.host, Count::StorageErrors);
         }
