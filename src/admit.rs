@@ -1,5 +1,6 @@
 //! Admission: which limits apply to a request, and whether they have room for it.
 
+mod asking;
 mod computed;
 pub(crate) mod evaluate;
 mod hold;
@@ -10,9 +11,12 @@ mod tests;
 use crate::attributes::{AttributeError, Attributes};
 use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::settle;
+use crate::storage::remote::Trace;
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
 use filter_config::{Exceeded, Expression, FailureMode, Limit, Policy, WhenMissing};
+use std::rc::Rc;
 
+pub use asking::{Asked, Asking, Told};
 pub use hold::Expected;
 
 /// How long a hold lives that nobody releases: the longest exchange allowed, in nanoseconds.
@@ -33,6 +37,12 @@ pub struct Admission {
     pub shadow_denied: Option<Charge>,
     /// Whether a limit was left out because it could not be evaluated.
     pub failed_open: bool,
+    /// The same counters at a rate limit service, if there is one.
+    pub asked: Vec<Asked>,
+    /// What goes on with calls to the service.
+    pub trace: Trace,
+    /// What the service wants the caller to be told.
+    pub told: Told,
 }
 
 /// A refusal.
@@ -58,6 +68,19 @@ pub struct Applicable {
     pub undecided: bool,
     /// Whether what is to be held cannot be told before that.
     pub needs_body: bool,
+    /// The values that limits count by, where a rate limit service has to know them.
+    values: Vec<Values>,
+}
+
+/// The values that a limit counts by.
+#[derive(Clone, Debug)]
+struct Values {
+    /// Index of the policy in the configuration.
+    policy: usize,
+    /// Index of the limit in the policy.
+    limit: usize,
+    /// The values of its counter expressions, in their order.
+    texts: Vec<Rc<str>>,
 }
 
 /// What becomes of a request.
@@ -65,8 +88,10 @@ pub struct Applicable {
 pub enum Outcome {
     /// It may go on. With no charges, no limit applies to it.
     Admitted(Admission),
-    /// A limit refuses it.
-    Denied(Denial),
+    /// A limit refuses it, and a rate limit service wants this to be told.
+    Denied(Denial, Told),
+    /// It waits for a rate limit service.
+    Asking(Box<Asking>),
 }
 
 /// Why a request could be neither admitted nor refused.
@@ -186,14 +211,26 @@ impl Applicable {
     }
 }
 
+/// What the first look at a request finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// Nothing against it.
+    Nothing,
+    /// One of its counters is used up, by the count of this Envoy: it is for a rate limit service to
+    /// say whether that is so.
+    Doubt,
+    /// It is refused, as nothing is left at one of its counters.
+    Denied(Denial),
+}
+
 /// The first look at a request whose body is still to come: whether it is refused already, because
 /// nothing is left at one of its counters.
 ///
 /// # Errors
 /// [`Fault`], where the failure mode is to deny.
-pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<Option<Denial>, Fault> {
+pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<First, Fault> {
     if applicable.charges.is_empty() {
-        return Ok(None);
+        return Ok(First::Nothing);
     }
     // Others may have room for it when it has been changed, or has waited.
     let refuses_at_once = |charge: &&Charge| *plugin.on_exceeded(charge) == Exceeded::Deny;
@@ -203,12 +240,26 @@ pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<Option<Den
         ..Admission::default()
     };
     let now = plugin.host.now()?;
-    or_failure_mode(plugin, claim(plugin, now, &mut admission)).map(Option::flatten)
+    let denial = or_failure_mode(plugin, claim(plugin, now, &mut admission))?.flatten();
+    Ok(match denial {
+        None => First::Nothing,
+        Some(Denial {
+            charge, standing, ..
+        }) if plugin.service.is_some() && asking::is_counted(plugin, &charge) => {
+            // What is held here is not all held there: it may be that of requests that are asking.
+            if standing.used >= charge.limit {
+                First::Doubt
+            } else {
+                First::Nothing
+            }
+        }
+        Some(denial) => First::Denied(denial),
+    })
 }
 
 /// The last look at a request: decides on it by all that will be known of it, and holds what it is
-/// expected to use. Who comes to a counter at which others wait has to wait behind them; the stream
-/// that `waits`, by its context, is one of those or none.
+/// expected to use; or asks a rate limit service, if there is one and the stream `waits`, by its
+/// context, for the answer. Who comes to a counter at which others wait has to wait behind them.
 ///
 /// # Errors
 /// [`Fault`], where the failure mode is to deny; where it is to allow, the limit at fault is left
@@ -233,13 +284,25 @@ pub fn last_look(
             admission.charges.push(charge);
         }
     }
+    if let Some(service) = &plugin.service {
+        let mut shadowed = Vec::with_capacity(applicable.shadowed.len());
+        for charge in applicable.shadowed {
+            let failed_open = &mut admission.failed_open;
+            let charge = hold::hold(plugin, attributes, charge, expected, failed_open)?;
+            shadowed.extend(charge);
+        }
+        let values = &applicable.values;
+        return asking::look(
+            plugin, service, attributes, admission, shadowed, values, waits,
+        );
+    }
     let now = plugin.host.now()?;
     if let Some(denial) = behind_others(plugin, now, &admission.charges, waits) {
-        return Ok(Outcome::Denied(denial));
+        return Ok(Outcome::Denied(denial, Told::new()));
     }
     match or_failure_mode(plugin, claim(plugin, now, &mut admission))? {
         Some(None) => {}
-        Some(Some(denial)) => return Ok(Outcome::Denied(denial)),
+        Some(Some(denial)) => return Ok(Outcome::Denied(denial, Told::new())),
         None => admission.failed_open = true,
     }
     for charge in applicable.shadowed {
@@ -458,9 +521,10 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
                     continue;
                 }
             }
-            let key = key(plugin, attributes, &limit.counters).map_err(|(index, error)| {
-                fault(format!("limits.{}.counters[{index}]", limit.name), error)
-            });
+            let mut values = plugin.service.is_some().then(Vec::new);
+            let key = key(plugin, attributes, &limit.counters, values.as_mut()).map_err(
+                |(index, error)| fault(format!("limits.{}.counters[{index}]", limit.name), error),
+            );
             let (key, mode) = match (key, limit.when_missing) {
                 (
                     Err(Fault::Evaluation {
@@ -484,6 +548,11 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             let Some(key) = or_open(plugin, mode, failed_open, key.map(Some))? else {
                 continue;
             };
+            found.values.extend(values.map(|texts| Values {
+                policy: index.policy,
+                limit: index.limit,
+                texts,
+            }));
             found.needs_body |=
                 attributes.body.is_pending() && amount(limit).is_some_and(Expression::needs_body);
             let charges = if limit.refuses() {
@@ -573,16 +642,24 @@ fn holds(
     Ok(holds)
 }
 
-/// The hash of a limit's counter values.
+/// The hash of a limit's counter values; they are added to `values`, where they are needed.
 fn key(
     plugin: &Plugin,
     attributes: &mut Attributes,
     counters: &[Expression],
+    mut values: Option<&mut Vec<Rc<str>>>,
 ) -> Result<u128, (usize, EvaluationError)> {
     let mut hasher = plugin.hasher();
     for (index, counter) in counters.iter().enumerate() {
-        evaluate::counter(plugin, attributes, counter, &mut hasher)
-            .map_err(|error| (index, error))?;
+        if let Some(values) = &mut values {
+            let text = evaluate::text(plugin, attributes, counter);
+            let text = text.map_err(|error| (index, error))?;
+            hasher.value(text.as_bytes());
+            values.push(text.into());
+        } else {
+            evaluate::counter(plugin, attributes, counter, &mut hasher)
+                .map_err(|error| (index, error))?;
+        }
     }
     Ok(hasher.finish())
 }

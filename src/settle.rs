@@ -170,6 +170,19 @@ pub fn settle(
         &costs,
         &mut admission.standings,
     );
+    if let Some(service) = &plugin.service {
+        for asked in admission.asked.drain(..) {
+            let cost = costs.get(asked.charge).copied().unwrap_or_default();
+            service.remote.settle(
+                &*plugin.host,
+                now,
+                &asked.subject,
+                asked.reservation,
+                cost.saturating_sub(asked.added),
+                &admission.trace,
+            );
+        }
+    }
     admission.costs = costs;
     settled
 }

@@ -5,6 +5,7 @@
 //! or charges; and whatever happens to the exchange, [`Stream::on_log`] is its end.
 
 mod alternative;
+mod answer;
 mod asking;
 mod head;
 mod observe;
@@ -13,7 +14,9 @@ mod queued;
 mod tests;
 
 pub use crate::admit::queue::Waited;
-use crate::admit::{self, Admission, Applicable, Denial, Expected, Fault, Outcome};
+use crate::admit::{
+    self, Admission, Applicable, Asking, Denial, Expected, Fault, First, Outcome, Told,
+};
 use crate::attributes::{Attributes, Body, BodyError, Llm};
 use crate::host::{Buffer, HeaderMap, Headers, LogLevel};
 use crate::meter::withhold::Withhold;
@@ -49,6 +52,8 @@ enum State {
     Reading(Box<Waiting>),
     /// The request waits for room at a counter.
     Queued(Box<Queued>),
+    /// The request waits for a rate limit service, which decides on it.
+    Asking(Box<Unanswered>),
     /// The request was let go; there is no response yet.
     Admitted,
     /// The response is read as it passes.
@@ -64,6 +69,8 @@ enum State {
 enum Turn {
     /// At its headers: no body follows, or none that is read.
     Headers,
+    /// At its headers, though the body is to be read.
+    BeforeBody,
     /// At its body.
     Body,
     /// When the response has begun, and nothing can wait.
@@ -76,6 +83,19 @@ struct Waiting {
     attributes: Attributes,
     /// The limits that apply, where that can be told without the body.
     applicable: Option<Applicable>,
+    /// Whether the request was admitted already, and its body is only read.
+    admitted: bool,
+}
+
+/// What is known of a request that waits for a rate limit service.
+#[derive(Debug)]
+struct Unanswered {
+    attributes: Attributes,
+    asking: Asking,
+    /// Whether its headers wait, and its body is to be read when they go.
+    reads_body: bool,
+    /// Whether the headers wait, so that the upstream has heard nothing.
+    at_headers: bool,
 }
 
 /// One HTTP exchange.
@@ -181,7 +201,9 @@ impl Stream {
         };
         let says_more =
             applicable.needs_body || (!applicable.is_empty() && is_json(attributes.headers()));
-        if !attributes.body.is_pending() || !(applicable.undecided || says_more) {
+        let reads_body = attributes.body.is_pending() && (applicable.undecided || says_more);
+        let holds_headers = self.plugin.configuration.hold_headers;
+        if !reads_body {
             let length = if has_body {
                 self.request_length
             } else {
@@ -189,12 +211,11 @@ impl Stream {
             };
             return self.decide(attributes, applicable, length, None, Turn::Headers);
         }
-        match admit::first_look(&self.plugin, &applicable) {
-            Ok(None) => {}
-            Ok(Some(denial)) => return self.deny(&denial, &mut attributes),
+        let first = match admit::first_look(&self.plugin, &applicable) {
+            Ok(First::Denied(denial)) => return self.deny(&denial, &mut attributes, &Told::new()),
+            Ok(first) => first,
             Err(fault) => return self.fail(&fault),
-        }
-        let holds_headers = self.plugin.configuration.hold_headers;
+        };
         if !holds_headers && self.may_ask_for_usage() {
             // The headers leave before it is known whether the body will grow.
             let removed = self
@@ -205,9 +226,17 @@ impl Stream {
                 self.log(LogLevel::Error, &format!("content-length: {error}"));
             }
         }
+        let needs_body = applicable.undecided || applicable.needs_body || holds_headers;
+        if first == First::Doubt && !needs_body {
+            // The service is asked once: with the body it would be by what exactly is expected, but
+            // who has nothing left is refused before the upstream hears of him.
+            let length = self.request_length;
+            return self.decide(attributes, applicable, length, None, Turn::BeforeBody);
+        }
         self.state = State::Reading(Box::new(Waiting {
             applicable: (!applicable.undecided).then_some(applicable),
             attributes,
+            admitted: false,
         }));
         if holds_headers {
             Next::Pause
@@ -221,7 +250,11 @@ impl Stream {
         self.request_ended |= end_of_stream;
         let State::Reading(waiting) = &self.state else {
             self.request_bytes = self.request_bytes.saturating_add(size as u64);
-            return match self.state {
+            return match &mut self.state {
+                State::Asking(unanswered) => {
+                    unanswered.reads_body = false;
+                    Next::Stall
+                }
                 State::Queued(_) => Next::Stall,
                 _ => Next::Continue,
             };
@@ -246,7 +279,7 @@ impl Stream {
         self.request_ended = true;
         match self.state {
             State::Reading(_) => self.on_held_body(usize::MAX),
-            State::Queued(_) => Next::Pause,
+            State::Queued(_) | State::Asking(_) => Next::Pause,
             _ => Next::Continue,
         }
     }
@@ -286,9 +319,18 @@ impl Stream {
         let Waiting {
             mut attributes,
             applicable,
+            admitted,
         } = *waiting;
         let length = self.request_length.max(Some(size as u64));
         self.request_bytes = self.request_bytes.saturating_add(size as u64);
+        if admitted {
+            self.state = State::Admitted;
+            if let Some(bytes) = bytes {
+                self.ask = Ask::read(bytes);
+                self.ask_for_usage(&attributes, bytes);
+            }
+            return Next::Continue;
+        }
         if attributes.body.is_pending() {
             let is_json = is_json(attributes.headers());
             attributes.body = match bytes {
@@ -367,7 +409,7 @@ impl Stream {
     }
 
     /// Decides on the request, by all that will be known of it: lets it go or refuses it, or does what
-    /// the limit says that has no room for it.
+    /// the limit says that has no room for it; or asks, and lets it wait.
     fn decide(
         &mut self,
         mut attributes: Attributes,
@@ -381,7 +423,19 @@ impl Stream {
         // What it takes to look again.
         let again = self.plugin.queues.then(|| applicable.clone());
         let outcome = admit::last_look(&self.plugin, &mut attributes, applicable, &expected, waits);
-        if let Ok(Outcome::Denied(denial)) = &outcome
+        if let Ok(Outcome::Asking(asking)) = outcome {
+            if let Some(body) = body {
+                self.ask_for_usage(&attributes, body);
+            }
+            self.state = State::Asking(Box::new(Unanswered {
+                attributes,
+                asking: *asking,
+                reads_body: turn == Turn::BeforeBody,
+                at_headers: turn != Turn::Body,
+            }));
+            return self.waits_at(turn);
+        }
+        if let Ok(Outcome::Denied(denial, _)) = &outcome
             && turn != Turn::Late
         {
             let plugin = Rc::clone(&self.plugin);
@@ -400,28 +454,46 @@ impl Stream {
                     let waiting =
                         Queued::new(attributes, applicable, body_bytes, denial, queue, turn);
                     self.state = State::Queued(Box::new(waiting));
-                    return match turn {
-                        Turn::Body if !self.request_ended => Next::Stall,
-                        _ => Next::Pause,
-                    };
+                    return self.waits_at(turn);
                 }
                 _ => {}
             }
         }
         let next = self.conclude(outcome, &mut attributes);
-        if matches!(self.state, State::Admitted)
-            && let Some(body) = body
-        {
-            self.ask_for_usage(&attributes, body);
+        if matches!(self.state, State::Admitted) {
+            if turn == Turn::BeforeBody {
+                self.read_body(attributes);
+            } else if let Some(body) = body {
+                self.ask_for_usage(&attributes, body);
+            }
         }
         next
+    }
+
+    /// How a request waits that is decided on at this turn.
+    fn waits_at(&self, turn: Turn) -> Next {
+        match turn {
+            Turn::Body if !self.request_ended => Next::Stall,
+            _ => Next::Pause,
+        }
+    }
+
+    /// Waits for the body of a request that was admitted, for what it says of the model.
+    fn read_body(&mut self, attributes: Attributes) {
+        self.state = State::Reading(Box::new(Waiting {
+            attributes,
+            applicable: None,
+            admitted: true,
+        }));
     }
 
     /// Does what was decided.
     fn conclude(&mut self, outcome: Result<Outcome, Fault>, attributes: &mut Attributes) -> Next {
         let admission = match outcome {
             Ok(Outcome::Admitted(admission)) => admission,
-            Ok(Outcome::Denied(denial)) => return self.deny(&denial, attributes),
+            Ok(Outcome::Denied(denial, told)) => return self.deny(&denial, attributes, &told),
+            // Nothing is decided.
+            Ok(Outcome::Asking(_)) => return Next::Pause,
             Err(fault) => return self.fail(&fault),
         };
         self.decision = Some(match &admission {
@@ -462,12 +534,12 @@ impl Stream {
     }
 
     /// Refuses the request because of a limit.
-    fn deny(&mut self, denial: &Denial, attributes: &mut Attributes) -> Next {
+    fn deny(&mut self, denial: &Denial, attributes: &mut Attributes, told: &Told) -> Next {
         self.state = State::Done;
         self.decision = Some(Decision::Denied);
         self.decided_by = self.limit_of(denial.charge);
         observe::log_denial(&self.plugin, denial, attributes);
-        reply::deny(&self.plugin, denial, self.target.as_ref());
+        reply::deny(&self.plugin, denial, self.target.as_ref(), told);
         Next::Pause
     }
 
@@ -499,8 +571,10 @@ impl Stream {
             Headers::default()
         });
         let status = status(&headers);
-        if matches!(self.state, State::Queued(_)) {
-            self.on_response_before_turn(status);
+        match self.state {
+            State::Queued(_) => self.on_response_before_turn(status),
+            State::Asking(_) => self.on_response_before_answer(status),
+            _ => {}
         }
         if matches!(self.state, State::Reading(_)) && !self.on_early_response(status) {
             return Next::Continue;
@@ -513,9 +587,13 @@ impl Stream {
             };
         }
         let Admission {
-            charges, standings, ..
+            charges,
+            standings,
+            told,
+            ..
         } = &self.admission;
         reply::annotate(&self.plugin, charges, standings);
+        reply::pass_on(&*self.plugin.host, told);
         if status == 101 {
             self.state = State::Upgraded;
             return Next::Continue;
@@ -550,9 +628,14 @@ impl Stream {
     /// The upstream has not seen the body, so what it answers is hardly a completion. One that
     /// looks like it is admitted, or replaced by a refusal, as the policy has it without the body.
     fn on_early_response(&mut self, status: u16) -> bool {
+        let admitted = matches!(&self.state, State::Reading(waiting) if waiting.admitted);
         if !(200..300).contains(&status) {
-            self.state = State::Done;
-            return false;
+            self.state = if admitted {
+                State::Admitted
+            } else {
+                State::Done
+            };
+            return admitted;
         }
         let paused = self.request_paused;
         if self.on_whole_body(0, None, BodyError::Unfinished, Turn::Late) == Next::Continue
@@ -693,8 +776,15 @@ impl Stream {
 
     /// The exchange is over, however it ended.
     pub fn on_log(&mut self) {
-        match &self.state {
+        if matches!(&self.state, State::Reading(waiting) if waiting.admitted) {
+            self.state = State::Admitted;
+        }
+        match &mut self.state {
             State::Metering(_) => self.on_response_end(false),
+            State::Asking(unanswered) => {
+                unanswered.asking.abandon(&self.plugin);
+                self.state = State::Done;
+            }
             State::Admitted => {
                 // No response was seen. A caller who sends a whole request and hangs up before the
                 // answer has had the upstream work for him all the same.

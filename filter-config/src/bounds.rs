@@ -42,6 +42,15 @@ pub const AUTH_HEADERS: usize = 64;
 pub const AUTH_PATH_SEGMENTS: usize = 16;
 /// `storage.maxCounters`.
 pub const MAX_COUNTERS: RangeInclusive<u64> = 64..=16_777_216;
+/// Bytes of `storage.cluster`: what Envoy's `GrpcService` message can name in as short a form as the
+/// filter writes it.
+pub const CLUSTER_BYTES: usize = 125;
+/// Bytes of `storage.domain`.
+pub const DOMAIN_BYTES: usize = 253;
+/// `storage.timeout`, in milliseconds.
+pub const STORAGE_TIMEOUT_MS: RangeInclusive<u32> = 1..=60_000;
+/// `storage.flush`, in milliseconds: what is kept back is not counted yet.
+pub const STORAGE_FLUSH_MS: RangeInclusive<u32> = 0..=1_000;
 /// `requestBody.maxBytes`: well below Envoy's own buffer of 1 MiB, since one chunk more may overshoot.
 pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=786_432;
 /// JSON pointers in `usage.paths`.

@@ -127,7 +127,7 @@ impl Stream {
         });
         match outcome {
             Ok(Outcome::Admitted(admission)) => Some(admission),
-            Ok(Outcome::Denied(_)) => None,
+            Ok(Outcome::Denied(..) | Outcome::Asking(_)) => None,
             Err(fault) => {
                 plugin.warn(&fault);
                 None

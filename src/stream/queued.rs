@@ -2,9 +2,8 @@
 
 use super::{Next, State, Stream, Turn};
 use crate::admit::queue::{Counter, Waited};
-use crate::admit::{self, Applicable, Denial, Outcome};
+use crate::admit::{self, Applicable, Denial, Outcome, Told};
 use crate::attributes::Attributes;
-use crate::host::{Direction, LogLevel};
 use crate::plugin::Decision;
 use filter_config::{Exceeded, Queue};
 use std::mem;
@@ -107,7 +106,7 @@ impl Stream {
             Some(self.context),
         );
         let counter = queued.counter();
-        if let Ok(Outcome::Denied(denial)) = &outcome {
+        if let Ok(Outcome::Denied(denial, _)) = &outcome {
             let waited = if denial.charge.counter() == counter {
                 Some(Waited::StillWaits)
             } else {
@@ -158,7 +157,7 @@ impl Stream {
                 now,
                 ..queued.denial
             };
-            self.deny(&denial, &mut queued.attributes);
+            self.deny(&denial, &mut queued.attributes, &Told::new());
         }
     }
 
@@ -179,13 +178,6 @@ impl Stream {
         } = queued;
         if self.decide(attributes, applicable, body_bytes, None, Turn::Late) == Next::Continue {
             self.resume_request();
-        }
-    }
-
-    /// Lets the request go on that was paused.
-    pub(super) fn resume_request(&self) {
-        if let Err(error) = self.plugin.host.resume(Direction::Request) {
-            self.log(LogLevel::Error, &format!("resume: {error}"));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod actions;
 mod costs;
+mod service;
 
 use super::{Next, Stream};
 use crate::host::double::{Call, Double};

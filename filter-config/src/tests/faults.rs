@@ -6,6 +6,7 @@ mod expressions;
 mod long_form;
 mod policies;
 mod routes;
+mod storage;
 
 use serde_json::{Value, json};
 

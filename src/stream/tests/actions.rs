@@ -20,7 +20,7 @@ const SECOND: u64 = 1_000_000_000;
 impl Envoy {
     /// A tick, for the streams that there are.
     fn tick(&self, streams: &mut [&mut Stream]) {
-        self.plugin.on_tick(|context| {
+        self.plugin.look_again(|context| {
             let mut streams = streams.iter_mut();
             let stream = streams.find(|stream| stream.context == context)?;
             Some(stream.on_turn())

@@ -1,6 +1,9 @@
 //! Plays Kuadrant's tutorial on token-based rate limiting and shows what it costs whom.
 //!
-//! With `ONCE=1` it plays and ends, with failure if an outcome is not the tutorial's; else it stays up.
+//! With `STORAGE=limitador` there are two Envoys, and a limitador on Redis has their counters. With `ONCE=1` it
+//! plays and ends, with failure if an outcome is not the tutorial's; else it stays up.
+
+mod limitador;
 
 use std::process::ExitCode;
 
@@ -29,14 +32,60 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Plays everything, and returns how many outcomes were not the tutorial's.
-async fn run() -> Result<usize, Error> {
-    let envoy = binary::find().map_err(envoy_test::envoy::Error::from)?;
-    println!(
-        "Envoy {} with tollgate and the policy of examples/kuadrant/policy.yaml",
-        envoy.version
-    );
+/// What ends the demonstration early.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Tutorial(#[from] Error),
+    #[error(transparent)]
+    Limitador(#[from] limitador::Error),
+    #[error("STORAGE is local or limitador, not {0}")]
+    NoSuchStorage(String),
+}
 
+/// Plays everything, and returns how many outcomes were not the tutorial's.
+async fn run() -> Result<usize, Failure> {
+    let envoy = binary::find()
+        .map_err(envoy_test::envoy::Error::from)
+        .map_err(Error::from)?;
+    let setting = |name: &str| std::env::var(name).unwrap_or_default();
+    let stays = setting("ONCE") != "1";
+    let version = &envoy.version;
+    match setting("STORAGE").as_str() {
+        "" | "local" => {
+            println!(
+                "Envoy {version} with tollgate and the policy of examples/kuadrant/policy.yaml"
+            );
+            let faults = play().await?;
+            if stays {
+                let untouched = Gateway::start(policy(), WORKERS, Protocol::Http1).await?;
+                println!("\nTo try, with nothing spent yet (Ctrl-C ends it):\n");
+                invite(&untouched);
+                tokio::signal::ctrl_c().await.map_err(Error::from)?;
+            }
+            Ok(faults)
+        }
+        "limitador" => {
+            println!(
+                "Two Envoys {version} with tollgate and the policy of examples/kuadrant/policy.yaml, \
+                 their counters in a limitador on Redis"
+            );
+            let faults = limitador::play().await?;
+            if stays {
+                let untouched = limitador::Shared::start(Protocol::Http1).await?;
+                println!("\nTo try, with nothing spent yet (Ctrl-C ends it), at either Envoy:\n");
+                untouched.gateways.iter().for_each(invite);
+                untouched.invite();
+                tokio::signal::ctrl_c().await.map_err(Error::from)?;
+            }
+            Ok(faults)
+        }
+        other => Err(Failure::NoSuchStorage(other.to_owned())),
+    }
+}
+
+/// Plays the tutorial with one Envoy that counts by itself.
+async fn play() -> Result<usize, Error> {
     let mut faults = show(
         "The tutorial: 50 tokens a minute for free, 200 for gold",
         &Gateway::start(policy(), WORKERS, Protocol::Http1).await?,
@@ -55,23 +104,21 @@ async fn run() -> Result<usize, Error> {
         steps_through_a_window(),
     )
     .await?;
-
-    if std::env::var("ONCE").is_ok_and(|once| once == "1") {
-        return Ok(faults);
-    }
-    let untouched = Gateway::start(policy(), WORKERS, Protocol::Http1).await?;
-    invite(&untouched);
-    tokio::signal::ctrl_c().await?;
     Ok(faults)
 }
 
-/// Plays steps, showing each as it happens, and returns how many went wrong.
-async fn show(title: &str, gateway: &Gateway, steps: Vec<Step>) -> Result<usize, Error> {
+/// Prints what stands above a play.
+fn print_heading(title: &str) {
     println!("\n{title}\n");
     println!(
         "  {:13}  {:61}  {:>6}  {:>5}  {:>5}  note",
         "caller", "request", "status", "cost", "left"
     );
+}
+
+/// Plays steps, showing each as it happens, and returns how many went wrong.
+async fn show(title: &str, gateway: &Gateway, steps: Vec<Step>) -> Result<usize, Error> {
+    print_heading(title);
     let mut faults = 0;
     for step in steps {
         let outcome = gateway.play(&step).await?;
@@ -115,7 +162,6 @@ fn invite(gateway: &Gateway) {
             envoy_test::llm::MODEL,
         );
     };
-    println!("\nTo try, with nothing spent yet (Ctrl-C ends it):\n");
     chat("iamafreeuser", false);
     chat("iamagolduser", true);
     println!(
