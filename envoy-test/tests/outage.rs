@@ -12,6 +12,8 @@ use std::{
 
 use envoy_test::{
     client::{self, Chat, client},
+    envoy::Update,
+    filters::Tollgate,
     metered::{CALLER, Metered, each_caller},
     redis::Redis,
     remote::{self, Protocol, gateway, wait_for_counted, wait_for_counted_within},
@@ -224,6 +226,29 @@ async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
         caller??;
     }
     wait_for_counted(&limitador, tokens(&metered)).await?;
+    metered.check().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_waits_is_told_though_the_configuration_is_replaced() -> Outcome {
+    let configuration = configuration(Protocol::CheckReport, "local", "300ms");
+    let limitador = remote::limitador(&configuration)?.start().await?;
+    let mut metered = gateway(configuration, limitador.address(), 2).await?;
+    let failing = Fault::Error(tonic::Code::Unavailable);
+    limitador.calls().fail(Method::Report, failing);
+    for _ in 0..4 {
+        assert_eq!(ask(&metered, Chat::default()).await?, 200);
+    }
+    let update = metered
+        .envoy
+        .update(Tollgate::new(each_caller(MUCH)))
+        .await?;
+    assert!(matches!(update, Update::Accepted), "{update:?}");
+    assert_eq!(ask(&metered, Chat::default()).await?, 200);
+    limitador.calls().heal();
+    // The last one is not for the service any more.
+    wait_for_counted(&limitador, 400).await?;
     metered.check().await?;
     Ok(())
 }
