@@ -1,18 +1,22 @@
 //! Admission: which limits apply to a request, and whether they have room for it.
 
 mod asking;
-mod evaluate;
+mod computed;
+pub(crate) mod evaluate;
+mod hold;
 #[cfg(test)]
 mod tests;
 
 use crate::attributes::{AttributeError, Attributes};
 use crate::plugin::{Charge, Count, Counts, Plugin};
+use crate::settle;
 use crate::storage::remote::Trace;
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
-use filter_config::{Expression, FailureMode, Limit};
+use filter_config::{Expression, FailureMode, Limit, Policy, WhenMissing};
 use std::rc::Rc;
 
 pub use asking::{Asked, Asking, Told};
+pub use hold::Expected;
 
 /// How long a hold lives that nobody releases: the longest exchange allowed, in nanoseconds.
 pub const HOLD_TTL: u64 = 600_000_000_000;
@@ -26,6 +30,8 @@ pub struct Admission {
     pub tickets: Vec<Ticket>,
     /// How each of them stood.
     pub standings: Vec<Standing>,
+    /// What was added to each of them, when the exchange was settled.
+    pub costs: Vec<u64>,
     /// A counter that would have refused, were its limit not in shadow.
     pub shadow_denied: Option<Charge>,
     /// Whether a limit was left out because it could not be evaluated.
@@ -100,6 +106,16 @@ pub enum Fault {
         /// What is wrong.
         error: EvaluationError,
     },
+    /// The model that is asked has no price, and is refused for that.
+    #[error("policy {policy}: limits.{limit}.budgets: a model without a price is refused")]
+    Unpriced {
+        /// The policy's name.
+        policy: String,
+        /// The limit's name.
+        limit: String,
+        /// The budget's index in the rates of the plugin.
+        rate: usize,
+    },
     /// The counters cannot be read.
     #[error("storage: {0}")]
     Storage(#[from] StorageError),
@@ -114,6 +130,7 @@ impl Fault {
     pub fn place(&self) -> &str {
         match self {
             Self::Evaluation { place, .. } => place,
+            Self::Unpriced { limit, .. } => limit,
             Self::Storage(_) => "storage",
             Self::Clock(_) => "clock",
         }
@@ -233,8 +250,8 @@ pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<First, Fau
 }
 
 /// The last look at a request: decides on it by all that will be known of it, and holds what it is
-/// expected to use, in tokens; or asks a rate limit service, if there is one and the stream `waits`,
-/// by its context, for the answer.
+/// expected to use; or asks a rate limit service, if there is one and the stream `waits`, by its
+/// context, for the answer.
 ///
 /// # Errors
 /// [`Fault`], where the failure mode is to deny; where it is to allow, the limit at fault is left
@@ -243,7 +260,7 @@ pub fn last_look(
     plugin: &Plugin,
     attributes: &mut Attributes,
     applicable: Applicable,
-    expected: u64,
+    expected: &Expected<'_>,
     waits: Option<u32>,
 ) -> Result<Outcome, Fault> {
     let mut admission = Admission {
@@ -254,14 +271,17 @@ pub fn last_look(
         return Ok(Outcome::Admitted(admission));
     }
     for charge in applicable.charges {
-        if let Some(charge) = hold(plugin, attributes, charge, expected, &mut admission)? {
+        let failed_open = &mut admission.failed_open;
+        if let Some(charge) = hold::hold(plugin, attributes, charge, expected, failed_open)? {
             admission.charges.push(charge);
         }
     }
     if let Some(service) = &plugin.service {
         let mut shadowed = Vec::with_capacity(applicable.shadowed.len());
         for charge in applicable.shadowed {
-            shadowed.extend(hold(plugin, attributes, charge, expected, &mut admission)?);
+            let failed_open = &mut admission.failed_open;
+            let charge = hold::hold(plugin, attributes, charge, expected, failed_open)?;
+            shadowed.extend(charge);
         }
         let values = &applicable.values;
         return asking::look(
@@ -275,10 +295,12 @@ pub fn last_look(
         None => admission.failed_open = true,
     }
     for charge in applicable.shadowed {
-        if let Some(charge) = hold(plugin, attributes, charge, expected, &mut admission)? {
+        let failed_open = &mut admission.failed_open;
+        if let Some(charge) = hold::hold(plugin, attributes, charge, expected, failed_open)? {
             claim_in_shadow(plugin, now, charge, &mut admission);
         }
     }
+    count_request(plugin, now, &mut admission);
     Ok(Outcome::Admitted(admission))
 }
 
@@ -302,39 +324,6 @@ fn or_failure_mode<T>(
 /// What a limit says is to be held.
 fn amount(limit: &Limit) -> Option<&Expression> {
     limit.reservation.as_ref()?.amount.as_ref()
-}
-
-/// A charge with what is held for it; `None` where that cannot be told and the failure mode is to
-/// allow.
-fn hold(
-    plugin: &Plugin,
-    attributes: &mut Attributes,
-    charge: Charge,
-    expected: u64,
-    admission: &mut Admission,
-) -> Result<Option<Charge>, Fault> {
-    let rate = plugin.rates.get(charge.rate);
-    let Some((rate, (policy, limit))) = rate.and_then(|rate| Some((rate, plugin.limit_of(rate)?)))
-    else {
-        return Ok(None);
-    };
-    let hold = match (rate.counts, amount(limit)) {
-        (Counts::InFlight, _) => Ok(1),
-        (Counts::Tokens(_), None) => Ok(expected),
-        (Counts::Tokens(_), Some(amount)) => evaluate::tokens(plugin, attributes, amount),
-    };
-    let hold = hold.map_err(|error| Fault::Evaluation {
-        policy: policy.name.clone(),
-        place: format!("limits.{}.reservation.amount", limit.name),
-        error,
-    });
-    let mode = if limit.shadow {
-        FailureMode::Allow
-    } else {
-        plugin.configuration.failure_mode
-    };
-    let hold = or_open(plugin, mode, &mut admission.failed_open, hold.map(Some))?;
-    Ok(hold.map(|hold| Charge { hold, ..charge }))
 }
 
 /// Asks the storage for room at all counters of an admission at once.
@@ -390,6 +379,47 @@ fn claim_in_shadow(plugin: &Plugin, now: u64, mut charge: Charge, admission: &mu
     admission.standings.push(standing.unwrap_or_default());
 }
 
+/// Counts a request that was let go where requests are counted: now, not when it ends, or a stream
+/// would be counted as long as it lasts. Where that fails, it is counted with the rest in the end.
+fn count_request(plugin: &Plugin, now: u64, admission: &mut Admission) {
+    let counts_requests = |charge: &Charge| {
+        let rate = plugin.rates.get(charge.rate);
+        rate.is_some_and(|rate| matches!(rate.counts, Counts::Requests(_)))
+    };
+    if !admission.charges.iter().any(counts_requests) {
+        return;
+    }
+    let positions = admission.charges.iter().enumerate();
+    let positions: Vec<usize> = positions
+        .filter(|(_, charge)| counts_requests(charge))
+        .map(|(position, _)| position)
+        .collect();
+    let of = |position: &usize| admission.charges.get(*position).copied();
+    let charges: Vec<Charge> = positions.iter().filter_map(of).collect();
+    let of = |position: &usize| admission.tickets.get(*position).copied();
+    let tickets: Vec<Ticket> = positions
+        .iter()
+        .map(|at| of(at).unwrap_or_default())
+        .collect();
+    let mut standings = Vec::new();
+    let claims: Vec<_> = charges.iter().map(Charge::claim).collect();
+    let costs = vec![1; charges.len()];
+    let host = &*plugin.host;
+    let counted = plugin
+        .storage
+        .settle(host, now, &claims, &tickets, &costs, &mut standings);
+    if counted.is_err() {
+        plugin.metrics.count(host, Count::StorageErrors);
+        return;
+    }
+    for ((position, charge), standing) in positions.into_iter().zip(&charges).zip(&standings) {
+        if let Some(charge) = admission.charges.get_mut(position) {
+            charge.hold = 0;
+        }
+        settle::alert(plugin, charge, standing, 1);
+    }
+}
+
 /// How long holds live that nobody releases: as long as the longest of the reservations, in
 /// nanoseconds.
 fn lifetime(plugin: &Plugin, charges: &[Charge]) -> u64 {
@@ -411,25 +441,23 @@ fn lifetime(plugin: &Plugin, charges: &[Charge]) -> u64 {
 pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applicable, Fault> {
     let mode = plugin.configuration.failure_mode;
     let mut found = Applicable::default();
-    let mut rates = 0..0_usize;
-    for (policy_index, policy) in plugin.configuration.policies.iter().enumerate() {
-        let fault = |place: String, error: EvaluationError| Fault::Evaluation {
-            policy: policy.name.clone(),
-            place,
-            error,
-        };
-        let in_force = holds(plugin, attributes, &policy.when)
-            .map_err(|(index, error)| fault(format!("when[{index}]"), error));
+    let headers = attributes.headers();
+    for effective in plugin.configuration.effective(|name| headers.text(name)) {
+        let policy = effective.when;
+        let policy = policy.and_then(|policy| plugin.configuration.policies.get(policy));
+        let in_force = policy.map_or(Ok(Holds::Yes), |policy| {
+            holds(plugin, attributes, &policy.when)
+                .map_err(|(index, error)| fault_of(policy, format!("when[{index}]"), error))
+        });
         let in_force = or_open(plugin, mode, &mut found.failed_open, in_force)?;
-        for (limit_index, limit) in policy.limits.iter().enumerate() {
-            let counted = limit
-                .rates
-                .len()
-                .saturating_add(limit.concurrency.iter().len());
-            rates = rates.end..rates.end.saturating_add(counted);
-            if in_force == Holds::No {
+        if in_force == Holds::No {
+            continue;
+        }
+        for &index in &effective.limits {
+            let Some((policy, limit, rates)) = plugin.limit_at(index) else {
                 continue;
-            }
+            };
+            let fault = |place: String, error| fault_of(policy, place, error);
             let applies = holds(plugin, attributes, &limit.when).map_err(|(index, error)| {
                 fault(format!("limits.{}.when[{index}]", limit.name), error)
             });
@@ -441,8 +469,7 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
                 (mode, &mut found.failed_open)
             };
             let applies = or_open(plugin, mode, failed_open, applies)?;
-            let waits =
-                attributes.body.is_pending() && limit.counters.iter().any(Expression::needs_body);
+            let waits = attributes.body.is_pending() && needs_body(limit);
             match (in_force, applies) {
                 (_, Holds::No) => continue,
                 (Holds::Yes, Holds::Yes) if !waits => {}
@@ -455,12 +482,32 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             let key = key(plugin, attributes, &limit.counters, values.as_mut()).map_err(
                 |(index, error)| fault(format!("limits.{}.counters[{index}]", limit.name), error),
             );
+            let (key, mode) = match (key, limit.when_missing) {
+                (
+                    Err(Fault::Evaluation {
+                        error: EvaluationError::Missing,
+                        ..
+                    }),
+                    Some(WhenMissing::Skip),
+                ) => {
+                    plugin.metrics.count(&*plugin.host, Count::MissingValues);
+                    continue;
+                }
+                (
+                    key @ Err(Fault::Evaluation {
+                        error: EvaluationError::Missing,
+                        ..
+                    }),
+                    Some(WhenMissing::Refuse),
+                ) if !limit.shadow => (key, FailureMode::Deny),
+                (key, _) => (key, mode),
+            };
             let Some(key) = or_open(plugin, mode, failed_open, key.map(Some))? else {
                 continue;
             };
             found.values.extend(values.map(|texts| Values {
-                policy: policy_index,
-                limit: limit_index,
+                policy: index.policy,
+                limit: index.limit,
                 texts,
             }));
             found.needs_body |=
@@ -470,19 +517,51 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             } else {
                 &mut found.charges
             };
-            charges.extend(rates.clone().filter_map(|index| {
-                let rate = plugin.rates.get(index)?;
-                Some(Charge {
+            for index in rates {
+                let Some(rate) = plugin.rates.get(index) else {
+                    continue;
+                };
+                let charge = Charge {
                     rate: index,
                     key,
                     limit: rate.max,
                     counted: rate.counted,
                     hold: 0,
-                })
-            }));
+                };
+                if !rate.is_computed {
+                    charges.push(charge);
+                    continue;
+                }
+                let charge = computed::charge(plugin, attributes, limit, rate, charge);
+                let charge = charge.map_err(|(field, error)| {
+                    let place = format!("limits.{}.{}.{field}", limit.name, rate.place());
+                    fault(place, error)
+                });
+                charges.extend(or_open(plugin, mode, failed_open, charge.map(Some))?);
+            }
         }
     }
     Ok(found)
+}
+
+/// A fault of an expression of a policy.
+fn fault_of(policy: &Policy, place: String, error: EvaluationError) -> Fault {
+    Fault::Evaluation {
+        policy: policy.name.clone(),
+        place,
+        error,
+    }
+}
+
+/// Whether what a limit counts by, or its value or window, is in the body.
+fn needs_body(limit: &Limit) -> bool {
+    let rates = limit.rates.iter().chain(&limit.requests);
+    let computed = rates.flat_map(filter_config::Rate::expressions);
+    limit
+        .counters
+        .iter()
+        .chain(computed)
+        .any(Expression::needs_body)
 }
 
 /// Whether a list of predicates holds.

@@ -8,8 +8,10 @@ mod auth;
 mod body;
 mod header_map;
 mod llm;
+mod map;
 mod metadata;
 mod object;
+mod outcome;
 #[cfg(test)]
 mod tests;
 
@@ -17,13 +19,17 @@ use crate::host::{Headers, Host, HostError};
 use cel::common::types::{CelBool, CelInt, CelMap, CelMapKey, CelString, CelTimestamp};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
-use filter_config::{Attribute, AuthSource, Kind, Property, REQUEST_BODY, Subject};
+use filter_config::{
+    Attribute, AuthSource, Kind, Plain, Property, Question, REQUEST_BODY, Subject,
+};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 
 pub use body::{Body, BodyError};
 pub use llm::Llm;
+pub use outcome::{Outcome, Response};
 
 /// A CEL value that owns all it is made of.
 pub type Value = Box<dyn Val>;
@@ -50,6 +56,8 @@ pub struct Attributes {
     pub body: Body,
     /// What the request says of the model that it asks. Not to be changed once it is resolved.
     pub llm: Llm,
+    /// What the exchange used and was answered with, as far as it is known; for costs.
+    pub outcome: Option<Box<Outcome>>,
     llm_fields: Vec<(&'static str, Option<Value>)>,
     properties: Vec<(&'static Property, Option<Value>)>,
     filter_state: Vec<(String, Option<Value>)>,
@@ -67,12 +75,35 @@ impl Attributes {
             headers: Arc::new(headers),
             body: Body::Pending,
             llm: Llm::default(),
+            outcome: None,
             llm_fields: Vec::new(),
             properties: Vec::new(),
             filter_state: Vec::new(),
             auth: auth::Auth::default(),
             metadata: None,
         }
+    }
+
+    /// All that was taken of the request, for what is evaluated when the exchange is over; here only
+    /// the headers stay. The body goes along only if it is to be read then.
+    #[must_use]
+    pub fn keep(&mut self, with_body: bool) -> Self {
+        let stays = Self {
+            headers: Arc::clone(&self.headers),
+            ..Self::new(Headers::default())
+        };
+        let mut kept = mem::replace(self, stays);
+        if !with_body && matches!(kept.body, Body::Json(_)) {
+            kept.body = Body::Opaque;
+        }
+        kept
+    }
+
+    /// What the exchange is answered with.
+    pub fn answered(&mut self, code: u16, headers: Headers) {
+        let headers = Arc::new(headers);
+        let outcome = self.outcome.get_or_insert_default();
+        outcome.response = Response { code, headers };
     }
 
     /// The request's headers.
@@ -120,6 +151,15 @@ impl Attributes {
                 CowVal::Owned(_) => None,
             },
         }
+    }
+
+    /// The tokens that a plain expression reads of `usage`; `None` where it reads something else.
+    #[must_use]
+    pub fn tokens(&self, plain: &Plain) -> Option<u64> {
+        let (Subject::Variable(name), Question::Value) = (&plain.subject, &plain.question) else {
+            return None;
+        };
+        self.outcome.as_ref()?.tokens(name)
     }
 
     fn resolve_property(
@@ -220,7 +260,7 @@ impl VariableResolver for Attributes {
                     present.collect::<HashMap<_, _>>(),
                 )))
             }
-            _ => self.group(name),
+            _ => self.group(name).or_else(|| self.of_cost(name)),
         }
     }
 }
@@ -249,6 +289,17 @@ impl Attributes {
             }
         }
         known.then(|| CowVal::owned(CelMap::from(fields)))
+    }
+}
+
+impl Attributes {
+    /// What only costs read.
+    fn of_cost<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        let outcome = self.outcome.as_ref()?;
+        if let Some(variable) = filter_config::aliased(name) {
+            return VariableResolver::resolve(self, variable);
+        }
+        outcome.value(name).map(CowVal::Owned)
     }
 }
 

@@ -215,6 +215,12 @@ pub trait Host: SharedData {
     /// Whatever Envoy answers; none is expected.
     fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<()>;
 
+    /// Sets filter state that Envoy's own filters read, under one of the keys that Envoy registers.
+    ///
+    /// # Errors
+    /// [`HostError::NotFound`] for a key that Envoy does not know.
+    fn set_envoy_filter_state(&self, key: &str, value: &[u8]) -> Result<()>;
+
     /// The bytes of a buffer from `start` on, `max` at most; empty where there are none.
     ///
     /// # Errors

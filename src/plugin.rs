@@ -2,6 +2,7 @@
 
 mod announced;
 mod metrics;
+mod rates;
 mod service;
 mod structure;
 #[cfg(test)]
@@ -11,17 +12,22 @@ use crate::admit::Fault;
 use crate::estimate::Estimates;
 use crate::host::{CREATE, Host, HostError, LogLevel};
 use crate::meter::{UsagePathError, UsagePaths};
+use crate::reply::Prepared;
 use crate::storage::remote::Answered;
-use crate::storage::{self, Algorithm, Claim, Local};
+use crate::storage::{self, Claim, Local};
 use announced::Announced;
-use filter_config::{Attribute, Configuration, Faults, Limit, Policy, Storage};
+use filter_config::{
+    Attribute, Configuration, Expression, Faults, Limit, LimitIndex, Policy, Storage,
+};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::ops::Range;
 use std::rc::Rc;
 
 pub use metrics::{Count, Decision, Metrics};
+pub use rates::{Counts, Rate};
 pub use service::{Named, Service};
 
 /// A minute in nanoseconds.
@@ -41,6 +47,10 @@ pub struct Plugin {
     pub configuration: Configuration,
     /// Every rate of every limit of every policy, in the order of the configuration.
     pub rates: Vec<Rate>,
+    /// Which of them are those of each limit, by policy and limit.
+    pub rates_of: Vec<Vec<Range<usize>>>,
+    /// What callers are told of each of them, at the same index.
+    pub prepared: Vec<Prepared>,
     /// The counters in shared data: all of them or, beside a service, what this Envoy knows of them.
     pub storage: Local,
     /// The rate limit service that has the counters, if there is one.
@@ -53,6 +63,10 @@ pub struct Plugin {
     pub reads_body: bool,
     /// Whether an expression reads `llm`.
     pub reads_llm: bool,
+    /// What is kept of a request until the exchange is over.
+    pub kept: Kept,
+    /// The filter state of each of the exported costs.
+    pub exports: Vec<String>,
     /// What Envoy counts for us.
     pub metrics: Metrics,
     /// Who was told of already.
@@ -60,30 +74,15 @@ pub struct Plugin {
     secret: [u8; 16],
 }
 
-/// A rate in force.
-#[derive(Clone, Copy, Debug)]
-pub struct Rate {
-    /// Index of the policy in the configuration.
-    pub policy: usize,
-    /// Index of the limit in the policy.
-    pub limit: usize,
-    /// What it counts.
-    pub counts: Counts,
-    /// The most that there may be of it: tokens in a window, or requests at once.
-    pub max: u64,
-    /// What is used past which it is told; `u64::MAX` for never.
-    pub alert_past: u64,
-    /// How its counters are kept.
-    pub counted: storage::Rate,
-}
-
-/// What a rate counts.
+/// What is kept of a request for the costs that are evaluated when the exchange is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counts {
-    /// Tokens, in the window of the limit's rate of this index.
-    Tokens(usize),
-    /// Requests in flight.
-    InFlight,
+pub enum Kept {
+    /// Nothing: there are no costs, of limits other than their tokens or exported.
+    Nothing,
+    /// What was taken of it, but for the body.
+    WithoutBody,
+    /// All that was taken of it.
+    WithBody,
 }
 
 /// One counter that an exchange is charged to.
@@ -137,8 +136,13 @@ impl Plugin {
             let tick = host.set_tick_period(service.remote.tick_ms());
             tick.map_err(failed("tick"))?;
         }
+        let rates = rates::of(&configuration);
         Ok(Self {
-            rates: rates(&configuration),
+            rates_of: rates::of_limits(&configuration),
+            prepared: Prepared::of(&configuration, &rates),
+            rates,
+            kept: kept(&configuration),
+            exports: exports(&configuration),
             storage: Local::new(max_counters),
             service,
             estimates: Estimates::default(),
@@ -201,8 +205,27 @@ impl Plugin {
     /// Whether what an exchange costs at two rates is the same, whatever the exchange.
     #[must_use]
     pub fn cost_the_same(&self, one: &Rate, other: &Rate) -> bool {
+        let cost = |rate: &Rate| {
+            let (_, limit) = self.limit_of(rate)?;
+            limit.cost.as_ref().map(Expression::source)
+        };
         let counts_tokens = |rate: &Rate| matches!(rate.counts, Counts::Tokens(_));
-        counts_tokens(one) && counts_tokens(other)
+        counts_tokens(one) && counts_tokens(other) && cost(one) == cost(other)
+    }
+
+    /// A limit, its policy, and its rates as indices in [`Plugin::rates`].
+    #[must_use]
+    pub fn limit_at(&self, index: LimitIndex) -> Option<(&Policy, &Limit, Range<usize>)> {
+        let policy = self.configuration.policies.get(index.policy)?;
+        let limit = policy.limits.get(index.limit)?;
+        let rates = self.rates_of.get(index.policy)?.get(index.limit)?;
+        Some((policy, limit, rates.clone()))
+    }
+
+    /// Whether exchanges are metered to which no limit applies.
+    #[must_use]
+    pub fn exports_costs(&self) -> bool {
+        !self.exports.is_empty()
     }
 
     /// Logs that there are more live counters than there is room for: a line an hour.
@@ -280,15 +303,55 @@ impl KeyHasher {
 
 /// Whether an expression of a configuration reads an attribute of some kind.
 fn reads(configuration: &Configuration, what: impl Fn(&Attribute) -> bool) -> bool {
-    let mut expressions = configuration.policies.iter().flat_map(|policy| {
-        let limits = policy.limits.iter().flat_map(|limit| {
-            let amount = limit.reservation.as_ref();
-            let amount = amount.and_then(|reservation| reservation.amount.as_ref());
-            limit.when.iter().chain(&limit.counters).chain(amount)
-        });
+    let of_policies = configuration.policies.iter().flat_map(|policy| {
+        let limits = policy.limits.iter().flat_map(of_limit);
         policy.when.iter().chain(limits)
     });
-    expressions.any(|expression| expression.uses().iter().any(&what))
+    let of_exports = configuration.exports.iter().map(|export| &export.cost);
+    of_policies
+        .chain(of_exports)
+        .any(|expression| expression.uses().iter().any(&what))
+}
+
+/// The expressions of a limit.
+fn of_limit(limit: &Limit) -> impl Iterator<Item = &Expression> {
+    let amount = limit.reservation.as_ref();
+    let amount = amount.and_then(|reservation| reservation.amount.as_ref());
+    let rates = limit.rates.iter().chain(&limit.requests);
+    limit
+        .when
+        .iter()
+        .chain(&limit.counters)
+        .chain(amount)
+        .chain(&limit.cost)
+        .chain(rates.flat_map(filter_config::Rate::expressions))
+}
+
+/// What the costs of a configuration need to be kept.
+fn kept(configuration: &Configuration) -> Kept {
+    let limits = configuration
+        .policies
+        .iter()
+        .flat_map(|policy| &policy.limits);
+    let exports = configuration.exports.iter().map(|export| &export.cost);
+    let costs = limits
+        .filter_map(|limit| limit.cost.as_ref())
+        .chain(exports);
+    costs.fold(Kept::Nothing, |kept, cost| {
+        if kept == Kept::WithBody || cost.uses().contains(&Attribute::RequestBody) {
+            Kept::WithBody
+        } else {
+            Kept::WithoutBody
+        }
+    })
+}
+
+/// The filter state of each of the exported costs.
+fn exports(configuration: &Configuration) -> Vec<String> {
+    let exports = configuration.exports.iter();
+    exports
+        .map(|export| format!("tollgate.cost.{}", export.name))
+        .collect()
 }
 
 /// Where the policies say that responses have their total, those of all of them: an exchange is
@@ -308,68 +371,6 @@ fn usage_paths(configuration: &Configuration) -> Result<UsagePaths, UsagePathErr
         return Ok(UsagePaths::default());
     }
     UsagePaths::new(pointers)
-}
-
-/// The rates of a configuration, flat.
-fn rates(configuration: &Configuration) -> Vec<Rate> {
-    let mut rates = Vec::new();
-    for (policy_index, policy) in configuration.policies.iter().enumerate() {
-        for (limit_index, limit) in policy.limits.iter().enumerate() {
-            let mut add = |counts, max, window: storage::Window, name: &str| {
-                rates.push(Rate {
-                    policy: policy_index,
-                    limit: limit_index,
-                    counts,
-                    max,
-                    alert_past: match (counts, limit.alert_at) {
-                        (Counts::Tokens(_), Some(part)) => parts(max, part).max(1),
-                        _ => u64::MAX,
-                    },
-                    counted: storage::Rate::new(identity(policy, limit, name, window), window),
-                });
-            };
-            for (index, rate) in limit.rates.iter().enumerate() {
-                let (algorithm, name) = match rate.algorithm {
-                    filter_config::Algorithm::Fixed => (Algorithm::Fixed, "fixed"),
-                    filter_config::Algorithm::Calendar => (Algorithm::Calendar, "calendar"),
-                    filter_config::Algorithm::Sliding => (Algorithm::Sliding, "sliding"),
-                    filter_config::Algorithm::Bucket => (Algorithm::Bucket, "bucket"),
-                };
-                let length = rate.window.as_nanos();
-                let window = storage::Window { algorithm, length };
-                add(Counts::Tokens(index), rate.limit, window, name);
-            }
-            if let Some(most) = limit.concurrency {
-                // Nothing is ever used of it, only held: the window does not matter.
-                let window = storage::Window {
-                    algorithm: Algorithm::Fixed,
-                    length: 1,
-                };
-                add(Counts::InFlight, most, window, "concurrency");
-            }
-        }
-    }
-    rates
-}
-
-/// So many millionths of a number.
-fn parts(number: u64, millionths: u32) -> u64 {
-    let part = u128::from(number).saturating_mul(millionths.into()) / 1_000_000;
-    u64::try_from(part).unwrap_or(u64::MAX)
-}
-
-/// What a counter is a counter of: with another policy, limit, counter expression, algorithm or
-/// window it starts anew; with another limit's value, or another `when`, it goes on.
-fn identity(policy: &Policy, limit: &Limit, counted: &str, window: storage::Window) -> u128 {
-    let mut hasher = KeyHasher(SipHasher13::new());
-    hasher.value(policy.name.as_bytes());
-    hasher.value(limit.name.as_bytes());
-    for counter in &limit.counters {
-        hasher.value(counter.source().as_bytes());
-    }
-    hasher.value(counted.as_bytes());
-    hasher.value(&window.length.to_le_bytes());
-    hasher.finish()
 }
 
 /// The secret of this VM's counters: whichever worker comes first makes it.

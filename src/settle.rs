@@ -1,13 +1,16 @@
 //! Settlement: what an exchange used becomes its cost, and is added to its counters.
 
+pub mod price;
 #[cfg(test)]
 mod tests;
 
-use crate::admit::Admission;
+use crate::admit::{Admission, EvaluationError, Fault, evaluate};
+use crate::attributes::{Attributes, Outcome};
+use crate::host::LogLevel;
 use crate::meter::{Meter, Usage};
-use crate::plugin::{Charge, Counts, Plugin};
-use crate::storage::StorageError;
-use filter_config::OnMissing;
+use crate::plugin::{Charge, Count, Counts, Plugin};
+use crate::storage::{Standing, StorageError};
+use filter_config::{Attribute, Expression, OnMissing, Usd};
 
 /// What an exchange used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,27 +85,83 @@ pub fn estimate(plugin: &Plugin, request: &Request<'_>, output_bytes: u64) -> Re
     }
 }
 
-/// Adds a cost, in tokens, to every counter that an exchange is charged to, and releases what it
-/// holds there.
+/// What an exchange comes to when it is over.
+#[derive(Debug)]
+pub struct Spent<'a> {
+    /// What it used; `None` when it is nothing that costs.
+    pub reading: Option<Reading>,
+    /// What that costs in money.
+    pub usd: Usd,
+    /// What costs read of the request and, with its outcome, of the response; where costs are in force.
+    pub attributes: Option<&'a mut Attributes>,
+}
+
+impl Spent<'_> {
+    /// Makes it known to costs, with the provider's own usage object.
+    pub fn tell(&mut self, raw: &[u8]) {
+        if let Some(attributes) = &mut self.attributes {
+            let response = attributes.outcome.take().unwrap_or_default().response;
+            let mut outcome = Outcome::expected(Usage::default(), self.usd);
+            outcome.estimated = false;
+            if let Some(Reading { usage, estimated }) = self.reading {
+                (outcome.usage, outcome.estimated) = (usage, estimated);
+            }
+            outcome.raw = raw.to_vec();
+            outcome.response = response;
+            attributes.outcome = Some(Box::new(outcome));
+        }
+    }
+
+    /// The tokens.
+    fn tokens(&self) -> u64 {
+        self.reading.map_or(0, |reading| reading.usage.total_tokens)
+    }
+
+    /// What a cost makes of it. One that has no result costs the tokens: no fault makes an exchange
+    /// free. Where nothing was used, only a cost that does not read usage is more than nothing.
+    ///
+    /// # Errors
+    /// Why it has none, for the log.
+    fn cost(&mut self, plugin: &Plugin, cost: &Expression) -> (u64, Option<EvaluationError>) {
+        let tokens = self.tokens();
+        let reads_usage = |used: &Attribute| matches!(used, Attribute::Usage(_));
+        if self.reading.is_none() && cost.uses().iter().any(reads_usage) {
+            return (0, None);
+        }
+        let Some(attributes) = &mut self.attributes else {
+            return (tokens, None);
+        };
+        match evaluate::tokens(plugin, attributes, cost) {
+            Ok(cost) => (cost, None),
+            Err(EvaluationError::Missing) => {
+                plugin.metrics.count(&*plugin.host, Count::MissingValues);
+                (tokens, None)
+            }
+            Err(error) => {
+                plugin.metrics.count(&*plugin.host, Count::EvaluationErrors);
+                (tokens, Some(error))
+            }
+        }
+    }
+}
+
+/// Adds what an exchange cost to every counter that it is charged to, and releases what it holds
+/// there.
 ///
 /// # Errors
 /// [`StorageError`] when a counter could not be written; the others are.
-pub fn settle(plugin: &Plugin, admission: &mut Admission, cost: u64) -> Result<(), StorageError> {
+pub fn settle(
+    plugin: &Plugin,
+    admission: &mut Admission,
+    spent: &mut Spent<'_>,
+) -> Result<(), StorageError> {
     if admission.charges.is_empty() {
         return Ok(());
     }
     let now = plugin.host.now().unwrap_or_default();
+    let costs = admission.charges.iter();
+    let costs: Vec<u64> = costs.map(|charge| cost(plugin, charge, spent)).collect();
     let claims: Vec<_> = admission.charges.iter().map(Charge::claim).collect();
-    let rates = admission
-        .charges
-        .iter()
-        .map(|charge| plugin.rates.get(charge.rate));
-    let costs: Vec<u64> = rates
-        .map(|rate| match rate.map(|rate| rate.counts) {
-            Some(Counts::Tokens(_)) => cost,
-            Some(Counts::InFlight) | None => 0,
-        })
-        .collect();
     let settled = plugin.storage.settle(
         &*plugin.host,
         now,
@@ -124,5 +183,101 @@ pub fn settle(plugin: &Plugin, admission: &mut Admission, cost: u64) -> Result<(
             );
         }
     }
+    admission.costs = costs;
     settled
+}
+
+/// What an exchange costs of what a counter counts.
+fn cost(plugin: &Plugin, charge: &Charge, spent: &mut Spent<'_>) -> u64 {
+    let Some(rate) = plugin.rates.get(charge.rate) else {
+        return 0;
+    };
+    match rate.counts {
+        Counts::Tokens(_) => {
+            let Some((policy, limit)) = plugin.limit_of(rate) else {
+                return 0;
+            };
+            let Some(cost) = &limit.cost else {
+                return spent.tokens();
+            };
+            let (cost, error) = spent.cost(plugin, cost);
+            if let Some(error) = error {
+                plugin.warn(&Fault::Evaluation {
+                    policy: policy.name.clone(),
+                    place: format!("limits.{}.cost", limit.name),
+                    error,
+                });
+            }
+            cost
+        }
+        Counts::Usd(_) => spent.usd.0,
+        // What is still held of it has not been counted yet.
+        Counts::Requests(_) => charge.hold,
+        Counts::InFlight => 0,
+    }
+}
+
+/// Tells access logs and other filters of the costs that the configuration exports.
+pub fn export(plugin: &Plugin, spent: &mut Spent<'_>) {
+    const HITS_ADDEND: &str = "envoy.ratelimit.hits_addend";
+    /// The most that Envoy's rate limit filter adds.
+    const MOST_HITS: u64 = 1_000_000_000;
+    let configuration = &plugin.configuration;
+    let exports = configuration
+        .exports
+        .iter()
+        .zip(&plugin.exports)
+        .enumerate();
+    for (index, (export, key)) in exports {
+        let (cost, error) = spent.cost(plugin, &export.cost);
+        if let Some(error) = error {
+            plugin.warn(&Fault::Evaluation {
+                policy: String::new(),
+                place: format!("export.{}", export.name),
+                error,
+            });
+        }
+        let mut number = itoa::Buffer::new();
+        // What cannot be written is missing from the access log, where it is seen to be.
+        let _ = plugin
+            .host
+            .set_filter_state(key, number.format(cost).as_bytes());
+        if configuration.hits_addend == Some(index) {
+            let hits = number.format(cost.min(MOST_HITS)).as_bytes();
+            if let Err(error) = plugin.host.set_envoy_filter_state(HITS_ADDEND, hits) {
+                let message = format!("{HITS_ADDEND}: {error}");
+                plugin.host.log(LogLevel::Error, &message);
+            }
+        }
+    }
+}
+
+/// Tells of a counter that an exchange, which cost so much, has brought past its `alertAt`.
+pub fn alert(plugin: &Plugin, charge: &Charge, standing: &Standing, cost: u64) {
+    let Some(rate) = plugin.rates.get(charge.rate) else {
+        return;
+    };
+    let past = rate.alert_past(standing.limit);
+    if standing.used.saturating_sub(cost) >= past || standing.used < past {
+        return;
+    }
+    let Some((policy, limit)) = plugin.limit_of(rate) else {
+        return;
+    };
+    let host = &*plugin.host;
+    plugin.metrics.alerted(host, rate.policy, rate.limit);
+    let amount = |amount: u64| match rate.counts {
+        Counts::Usd(_) => Usd(amount).to_string(),
+        _ => amount.to_string(),
+    };
+    let message = format!(
+        "policy {}: limit {} of counter {:016x} nearly used up: {} of {} {}",
+        policy.name,
+        limit.name,
+        charge.key >> 64,
+        amount(standing.used),
+        amount(standing.limit),
+        rate.counts.unit(),
+    );
+    host.log(LogLevel::Info, &message);
 }

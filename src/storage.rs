@@ -91,6 +91,16 @@ impl Rate {
         }
     }
 
+    /// The same rate, with a window of another length. Its counters are the same.
+    #[must_use]
+    pub const fn with_length(self, length: u64) -> Self {
+        let algorithm = self.window.algorithm;
+        Self {
+            window: Window { algorithm, length },
+            ..self
+        }
+    }
+
     /// How the rate's counters forget.
     #[must_use]
     pub const fn window(&self) -> Window {

@@ -11,17 +11,19 @@ mod observe;
 #[cfg(test)]
 mod tests;
 
-use crate::admit::{self, Admission, Applicable, Asking, Denial, Fault, First, Outcome, Told};
+use crate::admit::{
+    self, Admission, Applicable, Asking, Denial, Expected, Fault, First, Outcome, Told,
+};
 use crate::attributes::{Attributes, Body, BodyError, Llm};
 use crate::host::{Buffer, HeaderMap, Headers, LogLevel};
 use crate::meter::withhold::Withhold;
-use crate::meter::{BedrockCounts, Meter, ResponseHead};
-use crate::plugin::{Charge, Count, Decision, Plugin};
+use crate::meter::{BedrockCounts, Meter, ResponseHead, Usage};
+use crate::plugin::{Charge, Count, Decision, Kept, Plugin};
 use crate::reply;
 use crate::request::Ask;
 use crate::request::path::{self, Target};
-use crate::settle::{self, Reading, Request};
-use filter_config::OnMissing;
+use crate::settle::{self, Reading, Request, Spent, price};
+use filter_config::{OnMissing, Usd};
 use head::{content_length, is_encoded, is_grpc, is_json, is_upgrade, status};
 use std::mem;
 use std::rc::Rc;
@@ -117,6 +119,10 @@ pub struct Stream {
     /// The policy and limit that decided, by their indices.
     decided_by: Option<(usize, usize)>,
     reading: Option<Reading>,
+    /// What that costs in money, where there are prices.
+    usd: Option<Usd>,
+    /// What costs read when the exchange is over.
+    kept: Option<Box<Attributes>>,
     /// The model that the response names.
     model: Option<String>,
 }
@@ -143,6 +149,8 @@ impl Stream {
             decision: None,
             decided_by: None,
             reading: None,
+            usd: None,
+            kept: None,
             model: None,
         }
     }
@@ -365,20 +373,29 @@ impl Stream {
         }
     }
 
-    /// What a request is expected to use, in tokens, whose body has so many bytes.
-    fn expected(&self, body_bytes: Option<u64>) -> u64 {
+    /// What a request is expected to use whose body has so many bytes.
+    fn expected(&self, body_bytes: Option<u64>) -> Expected<'_> {
         let estimates = &self.plugin.estimates;
         let model = self.asked_model();
         let bytes = self.ask.input_bytes(body_bytes.unwrap_or_default());
-        let input = estimates.input_tokens(model, bytes);
         if body_bytes == Some(0) {
-            return 0;
+            return Expected {
+                model,
+                ..Expected::default()
+            };
         }
-        let output = match self.ask.max_output_tokens {
+        let input_tokens = estimates.input_tokens(model, bytes);
+        let output_tokens = match self.ask.max_output_tokens {
             Some(tokens) => tokens,
             None => estimates.mean_output(model),
         };
-        input.saturating_add(output)
+        let usage = Usage {
+            input_tokens,
+            output_tokens,
+            total_tokens: input_tokens.saturating_add(output_tokens),
+            ..Usage::default()
+        };
+        Expected { model, usage }
     }
 
     /// Decides on the request, by all that will be known of it; or asks, and lets it wait.
@@ -392,7 +409,7 @@ impl Stream {
     ) -> Next {
         let expected = self.expected(body_bytes);
         let waits = (turn != Turn::Late).then_some(self.context);
-        let outcome = admit::last_look(&self.plugin, &mut attributes, applicable, expected, waits);
+        let outcome = admit::last_look(&self.plugin, &mut attributes, applicable, &expected, waits);
         if let Ok(Outcome::Asking(asking)) = outcome {
             if let Some(body) = body {
                 self.ask_for_usage(&attributes, body);
@@ -446,13 +463,26 @@ impl Stream {
         if let Some(charge) = admission.shadow_denied {
             self.decided_by = self.limit_of(charge);
         }
-        self.state = if admission.charges.is_empty() {
-            State::Done
-        } else {
+        let is_metered = !admission.charges.is_empty() || self.plugin.exports_costs();
+        self.state = if is_metered {
             State::Admitted
+        } else {
+            State::Done
         };
         self.admission = admission;
+        if is_metered && self.plugin.kept != Kept::Nothing {
+            self.kept = Some(Box::new(self.keep(attributes)));
+        }
         Next::Continue
+    }
+
+    /// What costs read of the request, for when the exchange is over.
+    fn keep(&self, attributes: &mut Attributes) -> Attributes {
+        for export in &self.plugin.configuration.exports {
+            // What cannot be read now is a fault when it is evaluated.
+            let _ = admit::evaluate::resolve(&self.plugin, attributes, &export.cost);
+        }
+        attributes.keep(self.plugin.kept == Kept::WithBody)
     }
 
     /// The policy and limit that a charge is for, by their indices.
@@ -467,16 +497,23 @@ impl Stream {
         self.decision = Some(Decision::Denied);
         self.decided_by = self.limit_of(denial.charge);
         observe::log_denial(&self.plugin, denial, attributes);
-        reply::deny(&self.plugin, denial, told);
+        reply::deny(&self.plugin, denial, self.target.as_ref(), told);
         Next::Pause
     }
 
     /// Refuses the request because its policy could not be evaluated.
     fn fail(&mut self, fault: &Fault) -> Next {
         self.state = State::Done;
-        self.decision = Some(Decision::Failed);
         self.plugin.warn(fault);
-        reply::fail(&*self.plugin.host);
+        if let Fault::Unpriced { rate, .. } = fault {
+            self.decision = Some(Decision::Denied);
+            let rate = self.plugin.rates.get(*rate);
+            self.decided_by = rate.map(|rate| (rate.policy, rate.limit));
+            reply::refuse_unpriced(&self.plugin, self.target.as_ref());
+            return Next::Pause;
+        }
+        self.decision = Some(Decision::Failed);
+        reply::fail(&self.plugin, self.target.as_ref());
         Next::Pause
     }
 
@@ -511,7 +548,7 @@ impl Stream {
             ..
         } = &self.admission;
         reply::annotate(&self.plugin, charges, standings);
-        reply::tell(&*self.plugin.host, told);
+        reply::pass_on(&*self.plugin.host, told);
         if status == 101 {
             self.state = State::Upgraded;
             return Next::Continue;
@@ -531,6 +568,9 @@ impl Stream {
         };
         let meter = Meter::with_paths(&head, &self.plugin.usage_paths);
         self.state = State::Metering(Box::new(meter));
+        if let Some(kept) = &mut self.kept {
+            kept.answered(status, headers);
+        }
         if end_of_stream {
             self.on_response_end(true);
         }
@@ -617,7 +657,8 @@ impl Stream {
                 let estimates = &self.plugin.estimates;
                 estimates.learn(model, bytes, meter.output_bytes(), usage);
             }
-            self.charge(reading);
+            let raw = self.kept.is_some().then(|| meter.raw_usage()).flatten();
+            self.charge(reading, raw.unwrap_or_default());
         }
     }
 
@@ -637,26 +678,55 @@ impl Stream {
         }
     }
 
-    /// Charges the exchange for what it used, and releases what it holds.
-    fn charge(&mut self, reading: Option<Reading>) {
+    /// Charges the exchange for what it used, as the provider reported it in `raw`, and releases what
+    /// it holds.
+    fn charge(&mut self, reading: Option<Reading>, raw: &[u8]) {
         let plugin = Rc::clone(&self.plugin);
-        if let Some(reading) = &reading {
-            let host = &*plugin.host;
-            if reading.estimated {
+        let host = &*plugin.host;
+        if let Some(Reading { usage, estimated }) = &reading {
+            if *estimated {
                 plugin.metrics.count(host, Count::Estimated);
             }
-            plugin
-                .metrics
-                .tokens(host, self.model.as_deref(), &reading.usage);
+            self.usd = self.priced(usage);
+            let model = self.model.as_deref();
+            plugin.metrics.tokens(host, model, usage, self.usd);
         }
-        let cost = reading.map_or(0, |reading| reading.usage.total_tokens);
-        if let Err(error) = settle::settle(&plugin, &mut self.admission, cost) {
-            plugin.metrics.count(&*plugin.host, Count::StorageErrors);
+        let mut spent = Spent {
+            reading,
+            usd: self.usd.unwrap_or_default(),
+            attributes: self.kept.as_deref_mut(),
+        };
+        spent.tell(raw);
+        if let Err(error) = settle::settle(&plugin, &mut self.admission, &mut spent) {
+            plugin.metrics.count(host, Count::StorageErrors);
+            let cost = reading.map_or(0, |reading| reading.usage.total_tokens);
             let message = format!("{cost} tokens not counted: {error}");
-            self.log(LogLevel::Error, &message);
+            host.log(LogLevel::Error, &message);
         }
-        observe::log_alerts(&plugin, &self.admission, cost);
+        settle::export(&plugin, &mut spent);
+        let Admission {
+            charges,
+            standings,
+            costs,
+            ..
+        } = &self.admission;
+        for ((charge, standing), cost) in charges.iter().zip(standings).zip(costs) {
+            settle::alert(&plugin, charge, standing, *cost);
+        }
         self.reading = reading;
+    }
+
+    /// What usage costs in money, by the model that was asked, else by that which answered; `None` where
+    /// there are no prices.
+    fn priced(&self, usage: &Usage) -> Option<Usd> {
+        let pricing = self.plugin.configuration.pricing.as_ref()?;
+        let models = [self.asked_model(), self.model.as_deref()];
+        let priced = price::priced(pricing, models.into_iter().flatten(), usage);
+        if !priced.is_known {
+            let host = &*self.plugin.host;
+            self.plugin.metrics.count(host, Count::Unpriced);
+        }
+        Some(priced.usd)
     }
 
     /// The exchange is over, however it ended.
@@ -680,11 +750,11 @@ impl Stream {
                 let sent = is_whole && self.request_bytes > 0;
                 let reading = (estimates && sent && self.client_left())
                     .then(|| settle::estimate(&self.plugin, &self.request(false), 0));
-                self.charge(reading);
+                self.charge(reading, &[]);
             }
             State::Upgraded => {
                 self.state = State::Done;
-                self.charge(None);
+                self.charge(None, &[]);
             }
             State::New | State::Reading(_) | State::Done => self.state = State::Done,
         }

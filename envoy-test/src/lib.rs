@@ -10,6 +10,7 @@ pub mod child;
 pub mod client;
 pub mod debian;
 pub mod envoy;
+pub mod example;
 pub mod filters;
 pub mod llm;
 pub mod metered;

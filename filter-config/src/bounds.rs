@@ -6,6 +6,20 @@ use std::ops::RangeInclusive;
 pub const CONFIGURATION_BYTES: usize = 1 << 20;
 /// Policies in `policies`.
 pub const POLICIES: usize = 64;
+/// Routes in `routes`.
+pub const ROUTES: usize = 64;
+/// Hostnames of one route, as the Gateway API bounds them.
+pub const ROUTE_HOSTNAMES: usize = 16;
+/// Rules of one route, as the Gateway API bounds them.
+pub const ROUTE_RULES: usize = 16;
+/// Matches of one rule, as the Gateway API bounds them.
+pub const ROUTE_MATCHES: usize = 64;
+/// Matches of all routes together, counted once for each hostname that they are under.
+pub const ROUTING: usize = 16_384;
+/// Headers or query parameters of one match, as the Gateway API bounds them.
+pub const ROUTE_NAMED: usize = 16;
+/// Bytes of a path, a header or a query parameter of a match, as the Gateway API bounds them at most.
+pub const ROUTE_VALUE_BYTES: usize = 4096;
 /// Limits of one policy.
 pub const LIMITS: usize = 64;
 /// Rates of one limit.
@@ -53,6 +67,14 @@ pub const REPLY_CONTENT_TYPE_BYTES: usize = 256;
 pub const REPLY_BODY_BYTES: usize = 65_536;
 /// `rates[].limit`: exact as a JSON number whoever wrote it.
 pub const LIMIT: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
+/// Models in `pricing`.
+pub const PRICES: usize = 1024;
+/// A price of a million tokens, in billionths of a dollar: up to a million dollars.
+pub const PRICE_BILLIONTHS: RangeInclusive<u64> = 0..=1_000_000_000_000_000;
+/// `budgets[].usd`, in billionths of a dollar: up to a billion dollars.
+pub const BUDGET_BILLIONTHS: RangeInclusive<u64> = 0..=1_000_000_000_000_000_000;
+/// Costs in `export`.
+pub const EXPORTS: usize = 16;
 /// `concurrency`: requests in flight.
 pub const CONCURRENCY: RangeInclusive<u64> = 1..=1_000_000;
 /// `alertAt`, in parts per million: more than none of a limit and less than all of it.

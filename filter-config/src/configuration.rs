@@ -1,21 +1,32 @@
 //! The configuration as a whole: the short form, a policy alone, and the long form.
 
+use std::borrow::Cow;
+
 use crate::auth::{self, AuthSource};
 use crate::bounds;
+use crate::effective::{Effective, EffectivePolicy};
+use crate::export::{self, Export};
+use crate::expression::{Attribute, Expression, UsageField};
 use crate::fault::{FaultKind, Faults};
 use crate::fields::{self, Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
 use crate::policy::{self, Policy};
+use crate::pricing::{self, Pricing};
 use crate::replies::{self, Replies};
+use crate::route;
+use crate::routing::Routing;
 use crate::storage::{self, Storage};
 use crate::usage::{self, UsageSettings};
 
 /// A plugin configuration, every value of it within its bounds.
 #[derive(Debug)]
 pub struct Configuration {
-    /// The policies, at least one; all of them are enforced, and no two have the same name.
+    /// The policies, at least one, and no two with the same name. Which of them are enforced on a
+    /// request, [`Configuration::effective`] says.
     pub policies: Vec<Policy>,
+    effective: Effective,
+    routing: Option<Routing>,
     /// Where the counters are.
     pub storage: Storage,
     /// What an exchange meets whose policy cannot be evaluated.
@@ -31,6 +42,12 @@ pub struct Configuration {
     pub usage: UsageSettings,
     /// How refusals look.
     pub replies: Replies,
+    /// What models cost; there wherever a budget or a cost needs it.
+    pub pricing: Option<Pricing>,
+    /// The costs that are told of.
+    pub exports: Vec<Export>,
+    /// The position in `exports` of what Envoy's rate limit filter is to add for an exchange.
+    pub hits_addend: Option<usize>,
 }
 
 /// What an exchange meets whose policy cannot be evaluated.
@@ -53,6 +70,7 @@ pub struct RequestBody {
 pub(crate) const LONG_FORM: Schema = Schema {
     known: &[
         "policies",
+        "routes",
         "storage",
         "failureMode",
         "auth",
@@ -60,9 +78,13 @@ pub(crate) const LONG_FORM: Schema = Schema {
         "requestBody",
         "usage",
         "replies",
+        "pricing",
+        "unpriced",
+        "export",
+        "hitsAddend",
     ],
     ignored: &[],
-    planned: &["pricing"],
+    planned: &[],
 };
 
 pub(crate) const REQUEST_BODY: Schema = Schema {
@@ -70,6 +92,24 @@ pub(crate) const REQUEST_BODY: Schema = Schema {
     ignored: &[],
     planned: &[],
 };
+
+// === impl Configuration ===
+
+impl Configuration {
+    /// The limits that are enforced on a request, by its headers and pseudo-headers: those that
+    /// prevail of all policies that concern it. Without routes, every policy concerns every request.
+    pub fn effective<'h>(
+        &self,
+        header: impl Fn(&str) -> Option<Cow<'h, str>>,
+    ) -> &[EffectivePolicy] {
+        let rule = self
+            .routing
+            .as_ref()
+            .and_then(|routing| routing.rule(header));
+        rule.and_then(|rule| self.effective.rules.get(rule))
+            .unwrap_or(&self.effective.otherwise)
+    }
+}
 
 // === impl RequestBody ===
 
@@ -88,9 +128,12 @@ pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
     };
     let has = |field: &str| entries.iter().any(|(name, _)| name == field);
     if has("kind") || has("apiVersion") || has("spec") {
-        let policy = policy::read(json, &Path::Root, faults)?;
+        let policies = vec![policy::read(json, &Path::Root, faults)?];
+        needs_pricing(&policies, &[], faults);
         return Some(Configuration {
-            policies: vec![policy],
+            effective: Effective::all(&policies),
+            routing: None,
+            policies,
             storage: Storage::default(),
             failure_mode: FailureMode::default(),
             auth: auth::defaults(),
@@ -98,6 +141,9 @@ pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
             hold_headers: false,
             usage: UsageSettings::default(),
             replies: Replies::default(),
+            pricing: None,
+            exports: Vec::new(),
+            hits_addend: None,
         });
     }
     long_form(json, &Path::Root, faults)
@@ -108,6 +154,8 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     let policies = fields
         .require("policies", path, faults)
         .and_then(|json| policies(json, &path.field("policies"), faults));
+    let routes = fields.read_optional("routes", path, faults, route::read);
+    let are_sound = faults.is_empty();
     let storage = fields.read_or("storage", path, faults, Storage::default, storage::read);
     let failure_mode = fields.read_or(
         "failureMode",
@@ -127,12 +175,28 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     );
     let usage = fields.read_or("usage", path, faults, UsageSettings::default, usage::read);
     let replies = fields.read_or("replies", path, faults, Replies::default, replies::read);
-    let (policies, storage) = (policies?, storage?);
+    let pricing = pricing(fields, path, faults);
+    let exports = fields.read_or("export", path, faults, Vec::new, export::read);
+    let hits_addend = fields.read_optional("hitsAddend", path, faults, |json, path, faults| {
+        export::named(json, exports.as_deref()?, path, faults)
+    });
+    if let (Some(policies), Some(None)) = (&policies, &pricing) {
+        needs_pricing(policies, exports.as_deref().unwrap_or_default(), faults);
+    }
+    let (policies, routes, storage) = (policies?, routes?, storage?);
     if faults.is_empty() {
         storage::check(&storage, &policies, json, path, faults);
     }
+    let effective = match &routes {
+        Some(routes) if are_sound => {
+            Effective::resolve(&policies, routes, &path.field("policies"), faults)?
+        }
+        _ => Effective::all(&policies),
+    };
     Some(Configuration {
         policies,
+        effective,
+        routing: routes.map(Routing::new),
         storage,
         failure_mode: failure_mode?,
         auth: auth?,
@@ -140,7 +204,40 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
         hold_headers: hold_headers?,
         usage: usage?,
         replies: replies?,
+        pricing: pricing?,
+        exports: exports?,
+        hits_addend: hits_addend?,
     })
+}
+
+/// Reads the prices of models, and what becomes of a model without one.
+#[allow(clippy::option_option)]
+fn pricing(fields: Fields<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Option<Pricing>> {
+    let unpriced = fields.read_optional("unpriced", path, faults, pricing::unpriced);
+    if unpriced.is_some_and(|unpriced| unpriced.is_some()) {
+        fields.require("pricing", path, faults)?;
+    }
+    fields.read_optional("pricing", path, faults, |json, path, faults| {
+        pricing::read(json, unpriced?, path, faults)
+    })
+}
+
+/// Adds a fault if something is priced, for a configuration without prices.
+fn needs_pricing(policies: &[Policy], exports: &[Export], faults: &mut Faults) {
+    let is_priced = |cost: &Expression| cost.uses().contains(&Attribute::Usage(UsageField::Usd));
+    let of_limits = policies.iter().flat_map(|policy| {
+        policy.limits.iter().filter_map(move |limit| {
+            let is_priced = !limit.budgets.is_empty() || limit.cost.as_ref().is_some_and(is_priced);
+            is_priced.then(|| format!("the limit {:?} of {:?}", limit.name, policy.name))
+        })
+    });
+    let of_exports = exports
+        .iter()
+        .filter(|export| is_priced(&export.cost))
+        .map(|export| format!("the cost {:?}", export.name));
+    if let Some(what) = of_limits.chain(of_exports).next() {
+        faults.push(&Path::Root.field("pricing"), FaultKind::NeedsPricing(what));
+    }
 }
 
 fn policies(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Policy>> {

@@ -6,6 +6,7 @@
 //! in `has(request.time)`, `request["path"]` and `request.?path`, so the resolver has to know the
 //! root as well: as a map of those fields that the expression uses and that the host has.
 
+mod arithmetic;
 mod attribute;
 mod compile;
 mod environment;
@@ -14,13 +15,17 @@ mod functions;
 mod literal;
 mod missing;
 mod nesting;
+mod origin;
 mod pattern;
 mod plain;
 mod pointer;
 
-use cel::Program;
+use cel::common::ast::IdedExpr;
 
-pub use attribute::{Attribute, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property};
+pub use attribute::{
+    Attribute, COST_ALIASES, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property, RESPONSE_FIELDS,
+    ResponseField, USAGE_FIELDS, UsageField, aliased,
+};
 pub use environment::{REQUEST_BODY, environment};
 pub use fault::ExpressionFault;
 pub use missing::missing;
@@ -31,9 +36,10 @@ pub(crate) use pointer::is_pointer;
 #[derive(Debug)]
 pub struct Expression {
     source: String,
-    program: Program,
+    root: IdedExpr,
     plain: Option<Plain>,
     uses: Vec<Attribute>,
+    is_callers: bool,
 }
 
 /// What an expression is for, which decides what it may use.
@@ -45,6 +51,31 @@ pub(crate) enum Role {
     Counter,
     /// The amount of a reservation.
     Amount,
+    /// The limit of a rate.
+    Limit,
+    /// The window of a rate.
+    Window,
+    /// What an exchange costs, evaluated when it is over.
+    Cost,
+}
+
+impl Role {
+    /// Whether the expression yields a number, so that [`arithmetic`] is that of numbers of all types.
+    pub(crate) const fn is_number(self) -> bool {
+        matches!(self, Self::Amount | Self::Limit | Self::Cost)
+    }
+
+    /// What the expression is, in words.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Predicate => "predicate",
+            Self::Counter => "counter",
+            Self::Amount => "reservation",
+            Self::Limit => "limit",
+            Self::Window => "window",
+            Self::Cost => "cost",
+        }
+    }
 }
 
 // === impl Expression ===
@@ -57,12 +88,17 @@ impl Expression {
     /// All that is wrong with it; never empty.
     pub(crate) fn compile(source: &str, role: Role) -> Result<Self, Vec<ExpressionFault>> {
         let source = source.trim();
-        let (program, uses) = compile::compile(source, role)?;
+        let (mut root, uses) = compile::compile(source, role)?;
+        let is_callers = origin::is_callers(&root);
+        if role.is_number() {
+            arithmetic::replace(&mut root);
+        }
         Ok(Expression {
             source: source.to_owned(),
-            program,
+            root,
             plain: Plain::of(source),
             uses,
+            is_callers,
         })
     }
 
@@ -72,10 +108,10 @@ impl Expression {
         &self.source
     }
 
-    /// The program, to be evaluated in the [`environment`].
+    /// What is to be evaluated, in the [`environment`].
     #[must_use]
-    pub fn program(&self) -> &Program {
-        &self.program
+    pub fn root(&self) -> &IdedExpr {
+        &self.root
     }
 
     /// The expression in a form that needs no evaluator, if it has one.
@@ -95,6 +131,13 @@ impl Expression {
     #[must_use]
     pub fn needs_body(&self) -> bool {
         self.uses.iter().any(Attribute::needs_body)
+    }
+
+    /// Whether a caller can make the value anything he likes, rather than only choose among those that
+    /// the expression names.
+    #[must_use]
+    pub fn is_callers(&self) -> bool {
+        self.is_callers
     }
 }
 

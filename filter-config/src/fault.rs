@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::bounds;
 use crate::expression::ExpressionFault;
 use crate::path::Path;
+use crate::usd::UsdError;
 use crate::window::WindowError;
 
 /// All that is wrong with a configuration, in the order of the document.
@@ -64,6 +65,30 @@ pub enum FaultKind {
         /// The known field that comes closest.
         suggestion: Option<String>,
     },
+    /// A policy for a route that is not described.
+    #[error("no route {name:?} in routes{}", did_you_mean(.suggestion.as_ref()))]
+    UnknownRoute {
+        /// The route, `namespace/name`.
+        name: String,
+        /// The route that comes closest.
+        suggestion: Option<String>,
+    },
+    /// A policy for a rule that its route does not have.
+    #[error("no rule {name:?} in the route {route:?}")]
+    UnknownRule {
+        /// The route, `namespace/name`.
+        route: String,
+        /// The rule.
+        name: String,
+    },
+    /// A placeholder of a template that its place does not have.
+    #[error("unknown placeholder {name:?}{}", did_you_mean(.suggestion.as_ref()))]
+    UnknownPlaceholder {
+        /// What is in the braces.
+        name: String,
+        /// The placeholder that comes closest.
+        suggestion: Option<String>,
+    },
     /// A field or a value that is planned, and refused until it is there.
     #[error("not supported by this version of tollgate")]
     NotSupported,
@@ -105,6 +130,31 @@ pub enum FaultKind {
     /// Something that a rate limit service cannot do, and why.
     #[error("not possible with this type of storage: {0}")]
     NotRemote(&'static str),
+    /// An amount of money that is none.
+    #[error(transparent)]
+    Usd(#[from] UsdError),
+    /// A bound on what an expression yields, where there is none.
+    #[error("only for a {0} that is an expression")]
+    OnlyComputed(&'static str),
+    /// A limit that the caller can choose has no bound.
+    #[error(
+        "required, but missing: the limit is what the caller says, expected a bound, or \"none\" to let him have any"
+    )]
+    CallersLimit,
+    /// A window that the caller can choose has no bound.
+    #[error(
+        "required, but missing: the window is what the caller says, expected the shortest that he may choose"
+    )]
+    CallersWindow,
+    /// A least value beyond the most.
+    #[error("must not be more than \"max\"")]
+    AboveMax,
+    /// A default price that no model gets.
+    #[error("never used, as \"unpriced\" says otherwise")]
+    NeverUsed,
+    /// Something is priced, and there are no prices.
+    #[error("required, but missing: {0} needs the prices of models")]
+    NeedsPricing(String),
     /// A CEL expression that cannot be used.
     #[error(transparent)]
     Expression(#[from] ExpressionFault),
@@ -127,6 +177,11 @@ impl Faults {
     /// Whether further faults are only counted.
     pub(crate) fn is_full(&self) -> bool {
         self.faults.len() >= bounds::FAULTS
+    }
+
+    /// How many there are, those included that are only counted.
+    pub(crate) fn count(&self) -> usize {
+        self.faults.len().saturating_add(self.omitted)
     }
 
     pub(crate) fn push(&mut self, path: &Path<'_>, kind: impl Into<FaultKind>) {

@@ -22,8 +22,11 @@
 
 mod auth;
 pub mod bounds;
+mod budget;
 mod configuration;
 pub mod descriptor;
+mod effective;
+mod export;
 mod expression;
 mod fault;
 mod fields;
@@ -33,26 +36,39 @@ mod limit;
 pub mod limitador;
 mod path;
 mod policy;
+mod pricing;
 mod rate;
 mod replies;
+mod route;
+mod routing;
 mod storage;
 mod suggestion;
 mod usage;
+mod usd;
 mod window;
 
 pub use auth::AuthSource;
+pub use budget::Budget;
 pub use configuration::{Configuration, FailureMode, RequestBody};
+pub use effective::{EffectivePolicy, LimitIndex};
+pub use export::Export;
 pub use expression::{
-    Attribute, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES, Plain,
-    Property, Question, REQUEST_BODY, Subject, environment, missing,
+    Attribute, COST_ALIASES, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES,
+    Plain, Property, Question, REQUEST_BODY, RESPONSE_FIELDS, ResponseField, Subject, USAGE_FIELDS,
+    UsageField, aliased, environment, missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
-pub use limit::{Limit, Reservation};
-pub use policy::{Policy, TargetRef};
-pub use rate::{Algorithm, Rate};
-pub use replies::{QuotaHeaders, Replies};
+pub use limit::{Limit, Reservation, WhenMissing};
+pub use policy::{Policy, Precedence, Strategy, TargetRef};
+pub use pricing::{Price, Pricing, Unpriced};
+pub use rate::{Algorithm, Rate, RateLimit, RateWindow};
+pub use replies::{
+    BODY_PLACEHOLDERS, ErrorShape, HeaderNames, NAME_PLACEHOLDERS, Placeholder, QuotaHeaders,
+    Replies, Template,
+};
 pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
 pub use usage::{IncludeUsage, OnMissing, UsageSettings};
+pub use usd::{Usd, UsdError};
 pub use window::{Window, WindowError};
 
 /// Reads a plugin configuration: JSON, either a `TokenRateLimitPolicy` itself or the long form.

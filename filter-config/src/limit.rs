@@ -3,6 +3,7 @@
 use std::str::FromStr as _;
 
 use crate::bounds;
+use crate::budget::{self, Budget};
 use crate::expression::{Expression, Role};
 use crate::fault::{FaultKind, Faults};
 use crate::fields::{self, Fields, Schema};
@@ -20,8 +21,18 @@ pub struct Limit {
     pub when: Vec<Expression>,
     /// The expressions whose values together are the key that is counted under.
     pub counters: Vec<Expression>,
-    /// The rates, no two with the same window; at least one where there is no `concurrency`.
+    /// What becomes of a request for which a counter has no value; where the limit does not say, the
+    /// failure mode decides.
+    pub when_missing: Option<WhenMissing>,
+    /// What one exchange costs of `rates`; its total of tokens where it is not given.
+    pub cost: Option<Expression>,
+    /// The rates of what exchanges cost, no two with the same window. There is at least one of these, of
+    /// `requests` or of `budgets`, or a `concurrency`.
     pub rates: Vec<Rate>,
+    /// The rates of requests, no two with the same window.
+    pub requests: Vec<Rate>,
+    /// What exchanges may cost in money, no two with the same window.
+    pub budgets: Vec<Budget>,
     /// The most requests in flight per key, within [`bounds::CONCURRENCY`].
     pub concurrency: Option<u64>,
     /// The part of a limit past which its use is told, in parts per million, within
@@ -31,6 +42,15 @@ pub struct Limit {
     pub shadow: bool,
     /// What a request holds until its usage is known; where the limit does not say, an estimate.
     pub reservation: Option<Reservation>,
+}
+
+/// What becomes of a request for which a counter of a limit has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenMissing {
+    /// The limit does not apply to it.
+    Skip,
+    /// It is refused, as one whose policy cannot be evaluated, whatever the failure mode.
+    Refuse,
 }
 
 /// What a request holds of a limit until its usage is known.
@@ -47,13 +67,17 @@ pub(crate) const LIMIT: Schema = Schema {
         "rates",
         "when",
         "counters",
+        "whenMissing",
+        "cost",
+        "requests",
+        "budgets",
         "concurrency",
         "alertAt",
         "shadow",
         "reservation",
     ],
     ignored: &[],
-    planned: &["cost", "budgets", "requests", "onExceeded"],
+    planned: &["onExceeded"],
 };
 
 pub(crate) const RESERVATION: Schema = Schema {
@@ -98,13 +122,21 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
 
 fn limit(name: &str, json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Limit> {
     let fields = Fields::read(json, path, &LIMIT, faults)?;
-    // Requests in flight alone can be what is limited.
-    let rates = match fields.get("concurrency") {
-        Some(_) => fields.read_or("rates", path, faults, Vec::new, rate::read),
-        None => fields
+    // Something else alone can be what is limited.
+    let others = ["concurrency", "requests", "budgets"];
+    let rates = if others.iter().any(|other| fields.get(other).is_some()) {
+        fields.read_or("rates", path, faults, Vec::new, rate::read)
+    } else {
+        fields
             .require("rates", path, faults)
-            .and_then(|json| rate::read(json, &path.field("rates"), faults)),
+            .and_then(|json| rate::read(json, &path.field("rates"), faults))
     };
+    let requests = fields.read_or("requests", path, faults, Vec::new, rate::read);
+    let budgets = fields.read_or("budgets", path, faults, Vec::new, budget::read);
+    let cost = fields.read_optional("cost", path, faults, |json, path, faults| {
+        expression(json, Role::Cost, path, faults)
+    });
+    let when_missing = fields.read_optional("whenMissing", path, faults, when_missing);
     let when = fields.read_or("when", path, faults, Vec::new, when);
     let counters = fields.read_or("counters", path, faults, Vec::new, counters);
     let concurrency = fields.read_optional("concurrency", path, faults, |json, path, faults| {
@@ -119,12 +151,21 @@ fn limit(name: &str, json: &Json, path: &Path<'_>, faults: &mut Faults) -> Optio
         name: name.to_owned(),
         when: when?,
         counters: counters?,
+        when_missing: when_missing?,
+        cost: cost?,
         rates: rates?,
+        requests: requests?,
+        budgets: budgets?,
         concurrency: concurrency?,
         alert_at: alert_at?,
         shadow: shadow?,
         reservation: reservation?,
     })
+}
+
+fn when_missing(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<WhenMissing> {
+    let choices = [("skip", WhenMissing::Skip), ("refuse", WhenMissing::Refuse)];
+    fields::choice(json, &choices, &[], path, faults)
 }
 
 fn reservation(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Reservation> {
@@ -218,7 +259,13 @@ fn expressions(
     expressions
 }
 
-fn expression(json: &Json, role: Role, path: &Path<'_>, faults: &mut Faults) -> Option<Expression> {
+/// Reads an expression.
+pub(crate) fn expression(
+    json: &Json,
+    role: Role,
+    path: &Path<'_>,
+    faults: &mut Faults,
+) -> Option<Expression> {
     let source = fields::text(json, bounds::EXPRESSION_BYTES, path, faults)?;
     match Expression::compile(source, role) {
         Ok(expression) => Some(expression),

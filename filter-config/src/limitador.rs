@@ -4,7 +4,9 @@ use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::{Algorithm, Configuration, Limit, Policy, Rate, Storage, descriptor};
+use crate::{
+    Algorithm, Configuration, Limit, Policy, Rate, RateLimit, RateWindow, Storage, descriptor,
+};
 
 /// An entry of limitador's `limits.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,8 +62,10 @@ pub fn limits(
         let namespace = domain.map_or_else(|| policy.domain(), str::to_owned);
         for limit in &policy.limits {
             for (position, rate) in limit.rates.iter().enumerate() {
-                match seconds(rate) {
-                    Ok(seconds) => limits.push(entry(policy, limit, rate, seconds, &namespace)),
+                match in_numbers(rate) {
+                    Ok((most, seconds)) => {
+                        limits.push(entry(policy, limit, most, seconds, &namespace));
+                    }
                     Err(reason) => unfit.push(NotForLimitador {
                         policy: policy.name.clone(),
                         limit: limit.name.clone(),
@@ -82,7 +86,7 @@ pub fn limits(
 fn entry(
     policy: &Policy,
     limit: &Limit,
-    rate: &Rate,
+    max_value: u64,
     seconds: u64,
     namespace: &str,
 ) -> LimitadorLimit {
@@ -91,7 +95,7 @@ fn entry(
     LimitadorLimit {
         name: limit.name.clone(),
         namespace: namespace.to_owned(),
-        max_value: rate.limit,
+        max_value,
         seconds,
         conditions: vec![format!("{} == \"1\"", value_of(&key))],
         variables: variables
@@ -105,17 +109,23 @@ fn value_of(key: &str) -> String {
     format!("descriptors[0][{}]", Value::from(key))
 }
 
-/// The length of the window, or what limitador lacks.
-fn seconds(rate: &Rate) -> Result<u64, &'static str> {
+/// The most in a window and its length in seconds, or what limitador lacks.
+fn in_numbers(rate: &Rate) -> Result<(u64, u64), &'static str> {
     const SECOND: u64 = 1_000_000_000;
     if rate.algorithm != Algorithm::Fixed {
         return Err("its windows are fixed");
     }
-    let nanos = rate.window.as_nanos();
+    let RateLimit::Fixed(most) = rate.limit else {
+        return Err("its limits are numbers that it is given");
+    };
+    let RateWindow::Fixed(window) = &rate.window else {
+        return Err("its windows are those that it is given");
+    };
+    let nanos = window.as_nanos();
     if !nanos.is_multiple_of(SECOND) {
         return Err("its windows are of whole seconds");
     }
-    Ok(nanos / SECOND)
+    Ok((most, nanos / SECOND))
 }
 
 #[cfg(test)]

@@ -14,9 +14,12 @@ use crate::usage;
 pub struct Policy {
     /// `namespace/name`; the namespace is `default` where the policy gives none.
     pub name: String,
-    /// What the policy is attached to. It does not matter to the filter, which enforces every
-    /// policy that it is given.
+    /// What the policy is attached to.
     pub target: TargetRef,
+    /// Whether the more or the less specific of two policies wins.
+    pub precedence: Precedence,
+    /// What of the other policy is replaced.
+    pub strategy: Strategy,
     /// The predicates that all have to hold for any of the limits to apply.
     pub when: Vec<Expression>,
     /// The limits, at least one, in the order in which they are written.
@@ -35,6 +38,26 @@ pub struct TargetRef {
     pub name: String,
     /// The section of the resource: a listener or a rule.
     pub section_name: Option<String>,
+}
+
+/// Which of two policies wins, this one or one that is attached to something more specific.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precedence {
+    /// The other.
+    #[default]
+    Defaults,
+    /// This one.
+    Overrides,
+}
+
+/// What of a policy is replaced by another that wins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// All of it.
+    #[default]
+    Atomic,
+    /// Limits of the same name, and `when`.
+    Merge,
 }
 
 // === impl Policy ===
@@ -113,6 +136,14 @@ pub(crate) const RESPONSE: Schema = Schema {
     planned: &[],
 };
 
+/// A spec.
+struct Spec {
+    target: TargetRef,
+    precedence: Precedence,
+    strategy: Strategy,
+    rules: Rules,
+}
+
 /// What stands in a spec, or in its `defaults` or `overrides`.
 struct Rules {
     when: Vec<Expression>,
@@ -131,10 +162,17 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
     let spec = fields
         .require("spec", path, faults)
         .and_then(|json| spec(json, &path.field("spec"), faults));
-    let (target, rules) = spec?;
+    let Spec {
+        target,
+        precedence,
+        strategy,
+        rules,
+    } = spec?;
     Some(Policy {
         name: name?,
         target,
+        precedence,
+        strategy,
         when: rules.when,
         limits: rules.limits,
         total_tokens: rules.total_tokens,
@@ -142,14 +180,20 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
 }
 
 /// Checks a field that has one value only.
-fn constant(fields: Fields<'_>, name: &str, value: &str, path: &Path<'_>, faults: &mut Faults) {
+pub(crate) fn constant(
+    fields: Fields<'_>,
+    name: &str,
+    value: &str,
+    path: &Path<'_>,
+    faults: &mut Faults,
+) {
     if let Some(json) = fields.require(name, path, faults) {
         let _: Option<()> = fields::choice(json, &[(value, ())], &[], &path.field(name), faults);
     }
 }
 
-/// Reads the metadata: the policy's name.
-fn metadata(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String> {
+/// Reads the metadata of a resource: its name, with its namespace.
+pub(crate) fn metadata(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String> {
     let fields = Fields::read(json, path, &METADATA, faults)?;
     let name = fields
         .require("name", path, faults)
@@ -159,7 +203,8 @@ fn metadata(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String>
     Some(format!("{}/{}", namespace?, name?))
 }
 
-fn resource_name(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String> {
+/// Reads the name of a resource or of a part of one.
+pub(crate) fn resource_name(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String> {
     let name = fields::name(json, bounds::NAME_BYTES, path, faults)?;
     if name.contains('/') {
         faults.push(path, FaultKind::Malformed("a name must not contain \"/\""));
@@ -168,7 +213,7 @@ fn resource_name(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<St
     Some(name)
 }
 
-fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<(TargetRef, Rules)> {
+fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Spec> {
     let fields = Fields::read(json, path, &SPEC, faults)?;
     let target = fields
         .require("targetRef", path, faults)
@@ -186,25 +231,37 @@ fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<(TargetRef,
             faults.push(&path.field(name), FaultKind::Excludes(other));
         }
     }
-    // A policy alone has the same limits whichever way they are given.
-    let section = ["defaults", "overrides"]
+    let section = [
+        ("defaults", Precedence::Defaults),
+        ("overrides", Precedence::Overrides),
+    ];
+    let section = section
         .into_iter()
-        .find_map(|name| Some((name, fields.get(name)?)));
-    let rules = match section {
-        Some((name, json)) => {
-            let path = path.field(name);
-            Fields::read(json, &path, &RULES, faults).and_then(|fields| {
-                if let Some(json) = fields.get("strategy") {
-                    let strategies = [("atomic", ()), ("merge", ())];
-                    let path = path.field("strategy");
-                    fields::choice(json, &strategies, &[], &path, faults)?;
-                }
-                rules(fields, &path, faults)
-            })
-        }
-        None => rules(fields, path, faults),
+        .find_map(|(name, precedence)| Some((name, precedence, fields.get(name)?)));
+    let Some((name, precedence, json)) = section else {
+        let rules = rules(fields, path, faults);
+        return Some(Spec {
+            target: target?,
+            precedence: Precedence::default(),
+            strategy: Strategy::default(),
+            rules: rules?,
+        });
     };
-    Some((target?, rules?))
+    let path = path.field(name);
+    let fields = Fields::read(json, &path, &RULES, faults)?;
+    let strategy = fields.read_or("strategy", &path, faults, Strategy::default, strategy);
+    let rules = rules(fields, &path, faults);
+    Some(Spec {
+        target: target?,
+        precedence,
+        strategy: strategy?,
+        rules: rules?,
+    })
+}
+
+fn strategy(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Strategy> {
+    let strategies = [("atomic", Strategy::Atomic), ("merge", Strategy::Merge)];
+    fields::choice(json, &strategies, &[], path, faults)
 }
 
 fn target(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<TargetRef> {

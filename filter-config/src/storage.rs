@@ -6,9 +6,10 @@ use crate::bounds;
 use crate::fault::{FaultKind, Faults};
 use crate::fields::{self, Fields, Schema};
 use crate::json::Json;
+use crate::limit::Limit;
 use crate::path::Path;
 use crate::policy::Policy;
-use crate::rate::Algorithm;
+use crate::rate::{Algorithm, RateLimit, RateWindow};
 use crate::window::{Window, WindowError};
 
 /// Where the counters are.
@@ -275,7 +276,6 @@ pub(crate) fn check(
     path: &Path<'_>,
     faults: &mut Faults,
 ) {
-    const SECOND: u64 = 1_000_000_000;
     let Storage::Remote(remote) = storage else {
         return;
     };
@@ -287,23 +287,44 @@ pub(crate) fn check(
         let path = section.map_or(path, |section| path.field(section));
         let path = path.field("limits");
         for limit in &policy.limits {
-            let path = path.field(&limit.name);
-            let path = path.field("rates");
-            for (position, rate) in limit.rates.iter().enumerate() {
-                let path = path.item(position);
-                if rate.algorithm != Algorithm::Fixed {
-                    faults.push(
-                        &path.field("algorithm"),
-                        FaultKind::NotRemote("its windows are fixed"),
-                    );
+            check_limit(remote, limit, &path.field(&limit.name), faults);
+        }
+    }
+}
+
+fn check_limit(remote: &Remote, limit: &Limit, path: &Path<'_>, faults: &mut Faults) {
+    const SECOND: u64 = 1_000_000_000;
+    for (field, is_empty) in [
+        ("requests", limit.requests.is_empty()),
+        ("budgets", limit.budgets.is_empty()),
+    ] {
+        if !is_empty {
+            let kind = FaultKind::NotRemote("it counts one cost of a limit");
+            faults.push(&path.field(field), kind);
+        }
+    }
+    let path = path.field("rates");
+    for (position, rate) in limit.rates.iter().enumerate() {
+        let path = path.item(position);
+        if rate.algorithm != Algorithm::Fixed {
+            let kind = FaultKind::NotRemote("its windows are fixed");
+            faults.push(&path.field("algorithm"), kind);
+        }
+        if !matches!(rate.limit, RateLimit::Fixed(_)) {
+            let kind = FaultKind::NotRemote("its limits are numbers that it is given");
+            faults.push(&path.field("limit"), kind);
+        }
+        let limitador = remote.protocol != Protocol::EnvoyRls;
+        match &rate.window {
+            RateWindow::Fixed(window) => {
+                if limitador && !window.as_nanos().is_multiple_of(SECOND) {
+                    let kind = FaultKind::NotRemote("its windows are of whole seconds");
+                    faults.push(&path.field("window"), kind);
                 }
-                let has_part = !rate.window.as_nanos().is_multiple_of(SECOND);
-                if has_part && remote.protocol != Protocol::EnvoyRls {
-                    faults.push(
-                        &path.field("window"),
-                        FaultKind::NotRemote("its windows are of whole seconds"),
-                    );
-                }
+            }
+            RateWindow::Computed { .. } => {
+                let kind = FaultKind::NotRemote("its windows are those that it is given");
+                faults.push(&path.field("window"), kind);
             }
         }
     }

@@ -31,7 +31,7 @@ fn tutorial() -> Value {
 }
 
 /// The smallest long form.
-fn long_form() -> Value {
+pub(crate) fn long_form() -> Value {
     json!({ "policies": [tutorial()] })
 }
 

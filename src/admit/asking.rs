@@ -8,12 +8,13 @@
 use super::{Admission, Denial, Fault, Outcome, Values, claim_in_shadow};
 use crate::attributes::Attributes;
 use crate::host::{Headers, is_header_value};
-use crate::plugin::{Charge, Count, Counts, MINUTE, Plugin, Service};
+use crate::plugin::{Charge, Count, Counts, MINUTE, Plugin, Rate, Service};
+use crate::settle::{self, Spent};
 use crate::storage::remote::message::{Reply, Status};
 use crate::storage::remote::subject::{Limit, Subject};
 use crate::storage::remote::{Answer, Answered, Question, Trace};
 use crate::storage::{Standing, StorageError, Verdict};
-use filter_config::{Protocol, RemoteFailureMode};
+use filter_config::{Protocol, RemoteFailureMode, Usd};
 use std::rc::Rc;
 
 /// Headers of a request that go on with the calls about it.
@@ -75,6 +76,20 @@ struct Pending {
     /// What the call is known by while it is under way.
     token: Option<u32>,
     answer: Option<Answer>,
+}
+
+/// Counters that one question is about.
+#[derive(Debug)]
+struct Group<'a> {
+    domain: &'a str,
+    /// One of the rates.
+    rate: &'a Rate,
+    hold: u64,
+    shadow: bool,
+    /// The positions of the counters among the charges.
+    charges: Vec<usize>,
+    /// Their policies and limits, each once.
+    limits: Vec<(usize, usize)>,
 }
 
 /// How this Envoy's own count decides.
@@ -232,7 +247,7 @@ fn groups(
         charges, standings, ..
     } = admission;
     let holds = service.remote.settings().protocol == Protocol::Reserve;
-    let mut groups: Vec<(Vec<usize>, Vec<(usize, usize)>)> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for (position, charge) in charges.iter().enumerate() {
         let Some(rate) = plugin.rates.get(charge.rate) else {
             continue;
@@ -244,35 +259,34 @@ fn groups(
             continue;
         }
         let shadow = position >= firm;
-        let of_limit = (rate.policy, rate.limit);
-        let known = groups.iter_mut().find(|(positions, limits)| {
-            let first = positions.first().and_then(|&first| {
-                let first_charge = charges.get(first)?;
-                Some((first, first_charge, plugin.rates.get(first_charge.rate)?))
-            });
-            first.is_some_and(|(first, first_charge, first_rate)| {
-                let same_domain = service
-                    .named(first_rate.policy, first_rate.limit)
-                    .is_some_and(|known| known.domain == named.domain);
-                let same_hold = !holds || first_charge.hold == charge.hold;
-                let together = (first >= firm) == shadow
-                    && (!shadow || limits.contains(&of_limit))
-                    && same_hold;
-                same_domain && together && plugin.cost_the_same(first_rate, rate)
-            })
+        let limit = (rate.policy, rate.limit);
+        let known = groups.iter_mut().find(|group| {
+            group.shadow == shadow
+                && (!shadow || group.limits.contains(&limit))
+                && group.domain == &*named.domain
+                && (!holds || group.hold == charge.hold)
+                && plugin.cost_the_same(group.rate, rate)
         });
         match known {
-            Some((positions, limits)) => {
-                positions.push(position);
-                if !limits.contains(&of_limit) {
-                    limits.push(of_limit);
+            Some(group) => {
+                group.charges.push(position);
+                if !group.limits.contains(&limit) {
+                    group.limits.push(limit);
                 }
             }
-            None => groups.push((vec![position], vec![of_limit])),
+            None => groups.push(Group {
+                domain: &named.domain,
+                rate,
+                hold: charge.hold,
+                shadow,
+                charges: vec![position],
+                limits: vec![limit],
+            }),
         }
     }
-    let pending = groups.into_iter().filter_map(|(positions, limits)| {
-        let subject = subject(service, &limits, values)?;
+    let pending = groups.into_iter().filter_map(|group| {
+        let subject = subject(service, &group.limits, values)?;
+        let positions = group.charges;
         let of_group = positions
             .iter()
             .filter_map(|&position| charges.get(position));
@@ -293,9 +307,9 @@ fn groups(
                 amount: hold.min(most).max(1),
                 ttl: super::lifetime(plugin, charges),
             },
-            shadow: positions.first().is_some_and(|&first| first >= firm),
+            shadow: group.shadow,
             charges: positions,
-            limits,
+            limits: group.limits,
             token: None,
             answer: None,
         })
@@ -514,7 +528,12 @@ impl Asking {
         for pending in self.pending.drain(..) {
             self.admission.asked.push(pending.asked(false));
         }
-        if crate::settle::settle(plugin, &mut self.admission, 0).is_err() {
+        let mut nothing = Spent {
+            reading: None,
+            usd: Usd(0),
+            attributes: None,
+        };
+        if settle::settle(plugin, &mut self.admission, &mut nothing).is_err() {
             // What it holds expires.
             plugin.metrics.count(&*plugin.host, Count::StorageErrors);
         }

@@ -3,10 +3,10 @@
 use super::EvaluationError;
 use crate::attributes::Attributes;
 use crate::plugin::{KeyHasher, Plugin};
-use cel::common::types::{CelBool, CelDouble, CelInt, CelString, CelUInt};
+use cel::common::types::{CelBool, CelDouble, CelDuration, CelInt, CelString, CelUInt};
 use cel::common::value::CowVal;
 use cel::{Context, ExecutionError};
-use filter_config::{Expression, Question};
+use filter_config::{Expression, Question, Window};
 use std::borrow::Cow;
 
 /// The value of a predicate.
@@ -93,25 +93,89 @@ fn text_of<'a>(value: &'a CowVal<'_, '_>) -> Result<Cow<'a, str>, EvaluationErro
 ///
 /// # Errors
 /// [`EvaluationError`] when it yields none.
-pub(super) fn tokens(
+pub(crate) fn tokens(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    expression: &Expression,
+) -> Result<u64, EvaluationError> {
+    if let Some(plain) = expression.plain()
+        && let Some(tokens) = attributes.tokens(plain)
+    {
+        return Ok(tokens);
+    }
+    evaluate(plugin, attributes, expression, |value| {
+        whole(value, f64::ceil)
+    })
+}
+
+/// The limit that an expression yields: none for less than none, fractions rounded down.
+///
+/// # Errors
+/// [`EvaluationError`] when it yields none.
+pub(super) fn limit(
     plugin: &Plugin,
     attributes: &mut Attributes,
     expression: &Expression,
 ) -> Result<u64, EvaluationError> {
     evaluate(plugin, attributes, expression, |value| {
-        if let Some(int) = value.downcast_ref::<CelInt>() {
-            Ok(u64::try_from(*int.inner()).unwrap_or(0))
-        } else if let Some(uint) = value.downcast_ref::<CelUInt>() {
-            Ok(*uint.inner())
-        } else if let Some(double) = value.downcast_ref::<CelDouble>() {
-            // Casts of doubles saturate, and what is no number becomes 0.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let tokens = double.inner().ceil() as u64;
-            Ok(tokens)
+        whole(value, f64::floor)
+    })
+}
+
+/// The nanoseconds of a window that an expression yields: a duration, its text, or a number of
+/// seconds.
+///
+/// # Errors
+/// [`EvaluationError`] when it yields none.
+pub(super) fn window(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    expression: &Expression,
+) -> Result<u64, EvaluationError> {
+    const SECOND: u64 = 1_000_000_000;
+    evaluate(plugin, attributes, expression, |value| {
+        if let Some(text) = value.downcast_ref::<CelString>() {
+            let window = text.inner().parse().map(|window: Window| window.as_nanos());
+            window.map_err(|_| unexpected("a duration", value))
+        } else if let Some(duration) = value.downcast_ref::<CelDuration>() {
+            let nanos = duration.inner().num_nanoseconds();
+            Ok(nanos.map_or(u64::MAX, |nanos| u64::try_from(nanos).unwrap_or(0)))
         } else {
-            Err(unexpected("a number", value))
+            Ok(whole(value, f64::ceil)?.saturating_mul(SECOND))
         }
     })
+}
+
+/// A number as a whole one; none for less than none.
+fn whole(value: &CowVal<'_, '_>, round: fn(f64) -> f64) -> Result<u64, EvaluationError> {
+    if let Some(int) = value.downcast_ref::<CelInt>() {
+        Ok(u64::try_from(*int.inner()).unwrap_or(0))
+    } else if let Some(uint) = value.downcast_ref::<CelUInt>() {
+        Ok(*uint.inner())
+    } else if let Some(double) = value
+        .downcast_ref::<CelDouble>()
+        .filter(|double| !double.inner().is_nan())
+    {
+        // Casts of doubles saturate.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let whole = round(*double.inner()) as u64;
+        Ok(whole)
+    } else {
+        Err(unexpected("a number", value))
+    }
+}
+
+/// Takes from the host what an expression reads, so that it can be evaluated when that is gone.
+///
+/// # Errors
+/// [`EvaluationError::Attribute`] when Envoy fails, or the body cannot be read.
+pub(crate) fn resolve(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    expression: &Expression,
+) -> Result<(), EvaluationError> {
+    let auth = &plugin.configuration.auth;
+    Ok(attributes.resolve(&*plugin.host, auth, expression.uses())?)
 }
 
 fn evaluate<T>(
@@ -120,10 +184,10 @@ fn evaluate<T>(
     expression: &Expression,
     read: impl FnOnce(&CowVal<'_, '_>) -> Result<T, EvaluationError>,
 ) -> Result<T, EvaluationError> {
-    attributes.resolve(&*plugin.host, &plugin.configuration.auth, expression.uses())?;
+    resolve(plugin, attributes, expression)?;
     let mut context = Context::with_env(filter_config::environment());
     context.set_variable_resolver(attributes);
-    let value = cel::Value::resolve_val(expression.program().expression(), &context);
+    let value = cel::Value::resolve_val(expression.root(), &context);
     read(&value.map_err(|error| execution(&error))?)
 }
 

@@ -44,7 +44,7 @@ fn evaluate(
         .unwrap();
     let mut context = Context::with_env(filter_config::environment());
     context.set_variable_resolver(attributes);
-    match expression.program().execute(&context) {
+    match cel::Value::resolve(expression.root(), &context) {
         Ok(value) => format!("{value:?}"),
         Err(error) if filter_config::missing(&error) => "missing".to_owned(),
         Err(error) => format!("error: {error}"),

@@ -74,6 +74,14 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        results: *mut *mut u8,
+        results_size: *mut usize,
+    ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_done() -> u32;
     fn proxy_grpc_call(
@@ -157,6 +165,23 @@ fn grpc_service(cluster: &str) -> Result<Vec<u8>> {
     Ok(message)
 }
 
+/// A `SetEnvoyFilterStateArguments` message: `path = 1`, `value = 2`; the life span that is not given is
+/// that of the filter chain.
+fn filter_state_arguments(key: &str, value: &[u8]) -> Result<Vec<u8>> {
+    let mut message = Vec::new();
+    for (tag, field) in [(0x0a, key.as_bytes()), (0x12, value)] {
+        // Lengths below 128 are one byte.
+        let length = u8::try_from(field.len()).map_err(|_| HostError::BadArgument)?;
+        if length > 127 {
+            return Err(HostError::BadArgument);
+        }
+        message.push(tag);
+        message.push(length);
+        message.extend_from_slice(field);
+    }
+    Ok(message)
+}
+
 impl SharedData for Abi {
     fn shared_data(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>> {
         let mut cas = 0;
@@ -227,6 +252,23 @@ impl Host for Abi {
     fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<()> {
         // SAFETY: all pointers are to live values of the sizes given.
         check(unsafe { proxy_set_property(key.as_ptr(), key.len(), value.as_ptr(), value.len()) })
+    }
+
+    fn set_envoy_filter_state(&self, key: &str, value: &[u8]) -> Result<()> {
+        const NAME: &str = "set_envoy_filter_state";
+        let arguments = filter_state_arguments(key, value)?;
+        // SAFETY: all pointers are to live values of the sizes given.
+        returned(|data, size| unsafe {
+            proxy_call_foreign_function(
+                NAME.as_ptr(),
+                NAME.len(),
+                arguments.as_ptr(),
+                arguments.len(),
+                data,
+                size,
+            )
+        })
+        .map(drop)
     }
 
     fn buffer(&self, buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>> {

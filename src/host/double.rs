@@ -18,6 +18,7 @@ pub enum Call {
     RemoveHeader(HeaderMap),
     Property,
     SetFilterState,
+    SetEnvoyFilterState,
     Buffer(Buffer),
     ReplaceBuffer(Buffer),
     SharedData,
@@ -90,6 +91,8 @@ pub struct Double {
     pub properties: RefCell<HashMap<Vec<String>, Vec<u8>>>,
     /// Filter state that was set.
     pub filter_state: RefCell<BTreeMap<String, String>>,
+    /// Filter state that was set for Envoy's own filters.
+    pub envoy_filter_state: RefCell<BTreeMap<String, String>>,
     /// Buffers; absent ones answer [`HostError::BadArgument`].
     pub buffers: RefCell<HashMap<Buffer, Vec<u8>>>,
     /// Shared data with the number of the last write.
@@ -228,6 +231,14 @@ impl Host for Double {
         self.called(Call::SetFilterState)?;
         let value = String::from_utf8_lossy(value).into_owned();
         self.filter_state.borrow_mut().insert(key.to_owned(), value);
+        Ok(())
+    }
+
+    fn set_envoy_filter_state(&self, key: &str, value: &[u8]) -> Result<()> {
+        self.called(Call::SetEnvoyFilterState)?;
+        let value = String::from_utf8_lossy(value).into_owned();
+        let mut state = self.envoy_filter_state.borrow_mut();
+        state.insert(key.to_owned(), value);
         Ok(())
     }
 

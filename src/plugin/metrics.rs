@@ -7,7 +7,7 @@
 use crate::host::{Host, MetricId, MetricKind, Result};
 use crate::meter::Usage;
 use crate::storage::Occupancy;
-use filter_config::Configuration;
+use filter_config::{Configuration, Usd};
 use std::cell::{Cell, RefCell};
 
 /// How many models have metrics of their own; the rest is counted as `other`.
@@ -67,6 +67,8 @@ pub enum Count {
     EvaluationErrors,
     /// The storage failed: an admission that could not be decided, or usage that was not counted.
     StorageErrors,
+    /// A model without a price of its own was used, where there are prices.
+    Unpriced,
     /// A page of counters overflowed for the first time.
     PagesFull,
     /// A live counter was pushed out of a full page, into what newcomers begin with.
@@ -78,12 +80,13 @@ pub enum Count {
 }
 
 impl Count {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::MissingUsage,
         Self::Estimated,
         Self::MissingValues,
         Self::EvaluationErrors,
         Self::StorageErrors,
+        Self::Unpriced,
         Self::PagesFull,
         Self::CountersPushedOut,
         Self::StorageRetries,
@@ -97,6 +100,7 @@ impl Count {
             Self::MissingValues => "tollgate.missing_values",
             Self::EvaluationErrors => "tollgate.evaluation_errors",
             Self::StorageErrors => "tollgate.storage_errors",
+            Self::Unpriced => "tollgate.unpriced",
             Self::PagesFull => "tollgate.pages_full",
             Self::CountersPushedOut => "tollgate.counters_pushed_out",
             Self::StorageRetries => "tollgate.storage_retries",
@@ -104,6 +108,9 @@ impl Count {
         }
     }
 }
+
+/// The metrics of a model: of each kind of tokens, and of money where there are prices.
+type OfModel = ([MetricId; TOKENS.len()], Option<MetricId>);
 
 /// The kinds of tokens that are counted.
 const TOKENS: [&str; 5] = ["input", "output", "cached", "cache_creation", "reasoning"];
@@ -125,7 +132,7 @@ pub struct Metrics {
     counts: [MetricId; Count::ALL.len()],
     /// What the storage had met when it was told last.
     occupancy: Cell<Occupancy>,
-    models: RefCell<Vec<(String, [MetricId; TOKENS.len()])>>,
+    models: RefCell<Vec<(String, OfModel)>>,
 }
 
 // === impl Metrics ===
@@ -215,8 +222,8 @@ impl Metrics {
         add(host, self.counts.get(count as usize), 1);
     }
 
-    /// Counts the tokens of an exchange.
-    pub fn tokens(&self, host: &dyn Host, model: Option<&str>, usage: &Usage) {
+    /// Counts the tokens of an exchange and, where there are prices, what they cost.
+    pub fn tokens(&self, host: &dyn Host, model: Option<&str>, usage: &Usage, usd: Option<Usd>) {
         let amounts = [
             usage.input_tokens,
             usage.output_tokens,
@@ -224,17 +231,19 @@ impl Metrics {
             usage.cache_creation_tokens,
             usage.reasoning_tokens,
         ];
-        if let Some(ids) = self.model(host, model.unwrap_or("unknown")) {
+        let whole = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+        if let Some((ids, of_usd)) = self.model(host, model.unwrap_or("unknown"), usd.is_some()) {
             for (id, amount) in ids.iter().zip(amounts) {
                 if amount > 0 {
-                    add(host, Some(id), i64::try_from(amount).unwrap_or(i64::MAX));
+                    add(host, Some(id), whole(amount));
                 }
             }
+            add(host, of_usd.as_ref(), whole(usd.unwrap_or_default().0));
         }
     }
 
     /// The metrics of a model, defined when it is first seen.
-    fn model(&self, host: &dyn Host, model: &str) -> Option<[MetricId; TOKENS.len()]> {
+    fn model(&self, host: &dyn Host, model: &str, is_priced: bool) -> Option<OfModel> {
         let mut models = self.models.borrow_mut();
         if let Some((_, ids)) = models.iter().find(|(known, _)| known == model) {
             return Some(*ids);
@@ -252,6 +261,11 @@ impl Metrics {
             let name = format!("tollgate.tokens.kind={kind}.model={}", tag(name));
             *id = host.define_metric(MetricKind::Counter, &name).ok()?;
         }
+        let of_usd = is_priced.then(|| {
+            let name = format!("tollgate.usd_billionths.model={}", tag(name));
+            host.define_metric(MetricKind::Counter, &name).ok()
+        });
+        let ids = (ids, of_usd.flatten());
         models.push((name.to_owned(), ids));
         Some(ids)
     }

@@ -3,6 +3,7 @@
 use super::{Plugin, structure};
 use crate::host::HostError;
 use crate::host::double::{Call, Double};
+use filter_config::Usd;
 use prost::Message;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use std::rc::Rc;
@@ -173,7 +174,9 @@ fn the_reference_has_every_metric() {
     let policy = policy(50, "1m", "auth.user");
     let plugin = Plugin::configure(host.clone(), policy.as_bytes()).unwrap();
     let usage = crate::meter::Usage::default();
-    plugin.metrics.tokens(&*host, Some("m"), &usage);
+    plugin
+        .metrics
+        .tokens(&*host, Some("m"), &usage, Some(Usd(1)));
     let of_all = defined(&host);
     assert_eq!(of_all, documented("metrics"));
     assert_eq!(
@@ -186,7 +189,9 @@ fn the_reference_has_every_metric() {
     let storage = r#"{ "type": "limitador", "cluster": "limitador" }"#;
     let json = format!(r#"{{ "policies": [{policy}], "storage": {storage} }}"#);
     let plugin = Plugin::configure(host.clone(), json.as_bytes()).unwrap();
-    plugin.metrics.tokens(&*host, Some("m"), &usage);
+    plugin
+        .metrics
+        .tokens(&*host, Some("m"), &usage, Some(Usd(1)));
     let mut of_services = defined(&host);
     of_services.retain(|name| !of_all.contains(name));
     assert_eq!(of_services, documented("metrics of a service"));

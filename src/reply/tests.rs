@@ -1,1 +1,397 @@
-//! Tests.
+//! What callers are told, in every style.
+
+use super::openai::duration;
+use super::{annotate, deny, fail};
+use crate::admit::Denial;
+use crate::host::double::{Double, SentReply};
+use crate::host::{HeaderMap, is_header_value};
+use crate::plugin::{Charge, Plugin};
+use crate::request::path;
+use crate::storage::Standing;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::rc::Rc;
+
+const SECOND: u64 = 1_000_000_000;
+const NOW: u64 = 1_000_000 * SECOND;
+
+struct Envoy {
+    host: Rc<Double>,
+    plugin: Plugin,
+}
+
+impl Envoy {
+    /// A policy with these limits, and these replies.
+    fn with(limits: &Value, replies: &Value) -> Self {
+        let configuration = json!({
+            "policies": [{
+                "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
+                "metadata": { "name": "llm", "namespace": "test" },
+                "spec": {
+                    "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" },
+                    "limits": limits
+                }
+            }],
+            "pricing": { "default": { "input": 1, "output": 2 } },
+            "replies": replies
+        });
+        let host = Rc::new(Double::default());
+        host.clock.set(NOW);
+        let plugin = Plugin::configure(host.clone(), configuration.to_string().as_bytes()).unwrap();
+        Self { host, plugin }
+    }
+
+    /// The headers of an admitted response, whose rates have so much used and are reset after so
+    /// many seconds.
+    fn admitted(&self, used: &[(u64, u64)]) -> Vec<String> {
+        let host = &self.host;
+        host.set_headers(HeaderMap::Response, &[(":status", "200")]);
+        let charges: Vec<Charge> = (0..used.len()).map(|rate| self.charge(rate)).collect();
+        let standings: Vec<Standing> = used
+            .iter()
+            .enumerate()
+            .map(|(rate, used)| self.standing(rate, *used))
+            .collect();
+        annotate(&self.plugin, &charges, &standings);
+        let headers = host.headers.borrow();
+        let headers = headers[&HeaderMap::Response].iter().skip(1);
+        headers
+            .map(|(name, value)| format!("{name}: {}", str::from_utf8(value).unwrap()))
+            .collect()
+    }
+
+    fn charge(&self, index: usize) -> Charge {
+        let rate = &self.plugin.rates[index];
+        Charge {
+            rate: index,
+            key: 1,
+            limit: rate.max,
+            counted: rate.counted,
+            hold: 0,
+        }
+    }
+
+    fn standing(&self, rate: usize, (used, seconds): (u64, u64)) -> Standing {
+        Standing {
+            limit: self.plugin.rates[rate].max,
+            used,
+            held: 0,
+            resets_at: NOW + seconds * SECOND,
+        }
+    }
+
+    /// The refusal of a request to a path by a rate that is reset after so many nanoseconds.
+    fn refused(&self, path: &str, rate: usize, nanoseconds: u64) -> SentReply {
+        let max = self.plugin.rates[rate].max;
+        let mut standing = self.standing(rate, (max, 0));
+        standing.resets_at += nanoseconds;
+        let denial = Denial {
+            charge: self.charge(rate),
+            standing,
+            now: NOW,
+        };
+        assert!(deny(
+            &self.plugin,
+            &denial,
+            path::target(path).as_ref(),
+            &Vec::new()
+        ));
+        self.host.replies.borrow().last().unwrap().clone()
+    }
+}
+
+/// A limit of 50 a minute and 1000 a day, another of 200 in 90 minutes and 3 at once.
+fn limits() -> Value {
+    json!({
+        "free": { "rates": [{ "limit": 50, "window": "1m" }, { "limit": 1000, "window": "1d" }] },
+        "all": { "rates": [{ "limit": 200, "window": "90m" }], "concurrency": 3 },
+        "watched": { "rates": [{ "limit": 1, "window": "1h" }], "shadow": true }
+    })
+}
+
+/// How they stand, by the order of their names: 150 left and none in flight, 30 and 20 left.
+const USED: &[(u64, u64)] = &[(50, 90), (0, 0), (20, 59), (980, 80_000), (0, 3_600)];
+
+#[test]
+fn draft_03_tells_of_the_limit_with_the_least_left() {
+    let envoy = Envoy::with(&limits(), &json!({ "headers": "draft-03" }));
+    assert_eq!(
+        envoy.admitted(USED),
+        [
+            "x-ratelimit-limit: 1000, 1000;w=86400;name=\"free\"",
+            "x-ratelimit-remaining: 20",
+            "x-ratelimit-reset: 80000",
+        ]
+    );
+}
+
+#[test]
+fn ietf_tells_of_all_limits() {
+    let envoy = Envoy::with(&limits(), &json!({ "headers": "ietf" }));
+    assert_eq!(
+        envoy.admitted(USED),
+        [
+            "ratelimit-policy: \"all/90m\";q=200;w=5400;qu=\"tokens\", \
+             \"all/concurrent-requests\";q=3;qu=\"concurrent-requests\", \
+             \"free/1m\";q=50;w=60;qu=\"tokens\", \"free/1d\";q=1000;w=86400;qu=\"tokens\"",
+            "ratelimit: \"all/90m\";r=150;t=90, \"all/concurrent-requests\";r=3, \
+             \"free/1m\";r=30;t=59, \"free/1d\";r=20;t=80000",
+        ]
+    );
+    let reply = envoy.refused("/v1/chat/completions", 0, 90 * SECOND);
+    assert_eq!(
+        reply.header("ratelimit"),
+        Some("\"all/90m\";r=0;t=90"),
+        "the limit that refuses"
+    );
+    assert_eq!(reply.header("retry-after"), Some("90"));
+}
+
+#[test]
+fn ietf_is_bounded() {
+    let rates: Vec<Value> = (1..=16)
+        .map(|minutes| json!({ "limit": 9_007_199_254_740_991_u64, "window": format!("{minutes}m") }))
+        .collect();
+    let limits = json!({ "a": { "rates": rates }, "b": { "rates": rates } });
+    let envoy = Envoy::with(&limits, &json!({ "headers": "ietf" }));
+    let mut used = vec![(5, 7); 32];
+    used[31] = (9_007_199_254_740_990, 7);
+    let headers = envoy.admitted(&used);
+    assert!(
+        headers[0].starts_with("ratelimit-policy: \"a/1m\";q=999999999999999;w=60;"),
+        "{headers:?}"
+    );
+    assert!(
+        headers[1].ends_with(", \"b/16m\";r=1;t=7"),
+        "the one with the least left is among them: {headers:?}"
+    );
+    assert_eq!(headers[1].matches("r=").count(), 16);
+}
+
+#[test]
+fn openai_tells_of_tokens() {
+    let envoy = Envoy::with(&limits(), &json!({ "headers": "openai" }));
+    assert_eq!(
+        envoy.admitted(USED),
+        [
+            "x-ratelimit-limit-tokens: 1000",
+            "x-ratelimit-remaining-tokens: 20",
+            "x-ratelimit-reset-tokens: 22h13m20s",
+        ]
+    );
+    let reply = envoy.refused("/v1/chat/completions", 2, 1_500_000_000);
+    assert_eq!(reply.header("x-ratelimit-limit-tokens"), Some("50"));
+    assert_eq!(reply.header("x-ratelimit-remaining-tokens"), Some("0"));
+    assert_eq!(reply.header("x-ratelimit-reset-tokens"), Some("1.5s"));
+    assert_eq!(reply.header("retry-after"), Some("2"));
+    assert_eq!(reply.header("retry-after-ms"), Some("1500"));
+    let reply = envoy.refused("/v1/chat/completions", 1, 0);
+    assert_eq!(reply.header("x-ratelimit-limit-requests"), Some("3"));
+    assert_eq!(reply.header("retry-after"), Some("1"), "nobody knows when");
+}
+
+#[test]
+fn requests_and_money_are_told_of_as_what_they_are() {
+    let limits = json!({ "all": {
+        "rates": [{ "limit": 200, "window": "1m" }],
+        "requests": [{ "limit": 10, "window": "1m" }],
+        "budgets": [{ "usd": "5.00", "window": "24h" }]
+    } });
+    let used = &[(50, 30), (4, 20), (1_250_000_000, 3_600)];
+    let budget = [
+        "x-budget-limit: 5.00",
+        "x-budget-used: 1.25",
+        "x-budget-remaining: 3.75",
+        "x-budget-reset: 1003600",
+    ];
+    for (style, expected) in [
+        (
+            "openai",
+            &[
+                "x-ratelimit-limit-requests: 10",
+                "x-ratelimit-remaining-requests: 6",
+                "x-ratelimit-reset-requests: 20s",
+                "x-ratelimit-limit-tokens: 200",
+                "x-ratelimit-remaining-tokens: 150",
+                "x-ratelimit-reset-tokens: 30s",
+            ][..],
+        ),
+        (
+            "ietf",
+            &[
+                "ratelimit-policy: \"all/1m\";q=200;w=60;qu=\"tokens\", \
+                 \"all/requests/1m\";q=10;w=60;qu=\"requests\"",
+                "ratelimit: \"all/1m\";r=150;t=30, \"all/requests/1m\";r=6;t=20",
+            ],
+        ),
+        (
+            "draft-03",
+            &[
+                "x-ratelimit-limit: 10, 10;w=60;name=\"all\"",
+                "x-ratelimit-remaining: 6",
+                "x-ratelimit-reset: 20",
+            ],
+        ),
+    ] {
+        let envoy = Envoy::with(&limits, &json!({ "headers": style }));
+        assert_eq!(
+            envoy.admitted(used),
+            [&budget[..], expected].concat(),
+            "{style}"
+        );
+    }
+    let template = json!({ "body": "{max} {remaining} {window}", "contentType": "text/plain" });
+    let reply = Envoy::with(&limits, &template).refused("/", 2, SECOND);
+    assert_eq!(reply.body, "5.00 0.00 24h");
+    assert_eq!(reply.header("x-budget-limit"), Some("5.00"));
+    assert_eq!(reply.header("x-ratelimit-limit"), None);
+}
+
+#[test]
+fn names_are_made_of_templates() {
+    // Kong's, and APISIX's with rules.
+    let names = json!({
+        "limit": "X-AI-RateLimit-Limit-{period}-{limit}",
+        "remaining": "X-AI-{limit}-RateLimit-Remaining",
+        "retryAfter": "X-AI-RateLimit-Retry-After-{seconds}-{policy}"
+    });
+    let envoy = Envoy::with(&limits(), &json!({ "headers": names }));
+    let mut headers = envoy.admitted(USED);
+    headers.sort();
+    assert_eq!(
+        headers,
+        [
+            "x-ai-all-ratelimit-remaining: 150",
+            "x-ai-free-ratelimit-remaining: 20",
+            "x-ai-ratelimit-limit-5400-all: 200",
+            "x-ai-ratelimit-limit-day-free: 1000",
+            "x-ai-ratelimit-limit-minute-free: 50",
+        ],
+        "where two have one name, the one with the least left"
+    );
+    let reply = envoy.refused("/v1/chat/completions", 2, 30 * SECOND);
+    let retry_after = reply.header("x-ai-ratelimit-retry-after-60-llm");
+    assert_eq!(retry_after, Some("30"));
+}
+
+#[test]
+fn nothing_is_told_where_nothing_is_asked_for() {
+    for replies in [json!({}), json!({ "headers": "none" })] {
+        let envoy = Envoy::with(&limits(), &replies);
+        assert!(envoy.admitted(USED).is_empty(), "{replies}");
+    }
+    let envoy = Envoy::with(&limits(), &json!({ "headers": "none" }));
+    let reply = envoy.refused("/", 0, SECOND);
+    assert_eq!(reply.header("x-ratelimit-limit"), None);
+    assert_eq!(reply.header("retry-after"), Some("1"));
+}
+
+#[test]
+fn errors_have_the_shape_of_the_callers_api() {
+    let body = |replies: &Value, path: &str| -> Value {
+        let envoy = Envoy::with(&limits(), replies);
+        serde_json::from_str(&envoy.refused(path, 2, SECOND).body).unwrap()
+    };
+    let auto = json!({});
+    for path in ["/v1/chat/completions", "/", "/model/m/converse"] {
+        let error = &body(&auto, path)["error"];
+        assert_eq!(error["code"], "rate_limit_exceeded", "{path}");
+        assert_eq!(error["type"], "tokens");
+        assert!(error["param"].is_null() && error["message"].is_string());
+    }
+    let anthropic = body(&auto, "/v1/messages?beta=true");
+    assert_eq!(anthropic["type"], "error");
+    assert_eq!(anthropic["error"]["type"], "rate_limit_error");
+    let message = anthropic["error"]["message"].as_str().unwrap();
+    assert!(message.contains("50 tokens per 1m"), "{message}");
+    let gemini = body(
+        &json!({ "status": 503 }),
+        "/v1beta/models/gemini-2.0-flash:streamGenerateContent?alt=sse",
+    );
+    assert_eq!(gemini["error"]["code"], 503);
+    assert_eq!(gemini["error"]["status"], "RESOURCE_EXHAUSTED");
+    // Whatever the path, where the configuration says whose.
+    let fixed = body(&json!({ "error": "anthropic" }), "/v1/chat/completions");
+    assert_eq!(fixed, anthropic);
+
+    let envoy = Envoy::with(&limits(), &auto);
+    fail(&envoy.plugin, path::target("/v1/messages").as_ref());
+    let reply = envoy.host.replies.borrow().last().unwrap().clone();
+    assert_eq!(reply.status, 500);
+    let failed: Value = serde_json::from_str(&reply.body).unwrap();
+    assert_eq!(failed["error"]["type"], "api_error");
+}
+
+#[test]
+fn a_body_is_filled_in() {
+    let limits = json!({ "a\"b\\c": { "rates": [{ "limit": 50, "window": "1m30s" }] } });
+    let template = r#"{"limit": "{limit}", "policy": "{policy}", "window": "{window}",
+        "message": "{message}", "numbers": [{max}, {remaining}, {reset}, {retryAfter}], "as is": "{x}"}"#;
+    let replies = json!({ "body": template });
+    let reply = Envoy::with(&limits, &replies).refused("/", 0, 90 * SECOND);
+    let body: Value = serde_json::from_str(&reply.body).unwrap();
+    assert_eq!(body["limit"], "a\"b\\c");
+    assert_eq!(body["policy"], "test/llm");
+    assert_eq!(body["window"], "1m30s");
+    assert_eq!(body["numbers"], json!([50, 0, 90, 90]));
+    assert_eq!(body["as is"], "{x}");
+    let message = body["message"].as_str().unwrap();
+    assert!(message.contains("a\"b\\c"), "{message}");
+
+    let replies = json!({ "body": "{limit}: wait {retryAfter} s", "contentType": "text/plain" });
+    let reply = Envoy::with(&limits, &replies).refused("/", 0, 90 * SECOND);
+    assert_eq!(reply.body, "a\"b\\c: wait 90 s");
+}
+
+#[test]
+fn durations_are_written_as_in_go() {
+    for (milliseconds, text) in [
+        (0, "0s"),
+        (6, "6ms"),
+        (999, "999ms"),
+        (1_000, "1s"),
+        (1_020, "1.02s"),
+        (8_640, "8.64s"),
+        (90_000, "1m30s"),
+        (360_001, "6m0.001s"),
+        (3_600_000, "1h0m0s"),
+        (90_061_500, "25h1m1.5s"),
+    ] {
+        assert_eq!(duration(milliseconds * 1_000_000), text);
+    }
+    assert_eq!(duration(1), "1ms", "rounded up");
+    assert_eq!(duration(u64::MAX), "5124095h34m33.71s");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// No name of a limit or policy, whatever is in it, makes a header that is none.
+    #[test]
+    fn headers_are_headers_whatever_the_names(
+        limit in r"[^\s\p{C}]{1,20}|[\x21-\x7e]{1,20}",
+        style in 0_usize..4,
+        used in any::<u64>(),
+        reset in 0_u64..1_000_000_000,
+    ) {
+        let style = [
+            json!("draft-03"),
+            json!("ietf"),
+            json!("openai"),
+            json!({ "limit": "x-{limit}-{policy}", "retryAfter": "x-{limit}-{window}" }),
+        ][style].clone();
+        let limits = json!({ limit: { "rates": [{ "limit": 50, "window": "1m" }], "alertAt": 0.1 } });
+        let envoy = Envoy::with(&limits, &json!({ "headers": style }));
+        envoy.admitted(&[(used, reset)]);
+        let told = envoy.host.headers.borrow()[&HeaderMap::Response].clone();
+        let refused = envoy.refused("/", 0, reset).headers;
+        let refused = refused.into_iter().map(|(name, value)| (name, value.into_bytes()));
+        for (name, value) in told.into_iter().skip(1).chain(refused) {
+            let is_name = |byte: u8| byte.is_ascii_graphic()
+                && !byte.is_ascii_uppercase()
+                && !b"\"(),/:;<=>?@[\\]{}".contains(&byte);
+            prop_assert!(!name.is_empty() && name.bytes().all(is_name), "{name:?}");
+            prop_assert!(is_header_value(&value) && value.is_ascii(), "{value:?}");
+        }
+    }
+}

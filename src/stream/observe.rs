@@ -1,10 +1,11 @@
 //! What is told of an exchange: filter state for access logs, metrics, lines in the log.
 
 use super::Stream;
-use crate::admit::{self, Admission, Denial};
+use crate::admit::{self, Denial};
 use crate::attributes::Attributes;
 use crate::host::{Host, LogLevel};
 use crate::plugin::{Counts, Decision, MINUTE, Plugin};
+use filter_config::Usd;
 
 /// Tells what became of an exchange, once, at its end.
 pub(super) fn observe(stream: &Stream) {
@@ -18,7 +19,7 @@ pub(super) fn observe(stream: &Stream) {
         plugin.warn_of_full_pages();
     }
     set(host, "tollgate.decision", decision.name().as_bytes());
-    if decision == Decision::Unmatched {
+    if decision == Decision::Unmatched && stream.reading.is_none() {
         return;
     }
     let limit = stream.decided_by.and_then(|(policy, limit)| {
@@ -41,6 +42,9 @@ pub(super) fn observe(stream: &Stream) {
         }
         let estimated = if reading.estimated { "true" } else { "false" };
         set(host, "tollgate.estimated", estimated.as_bytes());
+    }
+    if let Some(usd) = stream.usd {
+        set(host, "tollgate.usd", usd.to_string().as_bytes());
     }
     if let Some(model) = &stream.model {
         set(host, "tollgate.model", model.as_bytes());
@@ -74,46 +78,19 @@ pub(super) fn log_denial(plugin: &Plugin, denial: &Denial, attributes: &mut Attr
     let Some((policy, limit)) = plugin.limit_of(rate) else {
         return;
     };
-    let what = match rate.counts {
-        Counts::Tokens(_) => "tokens",
-        Counts::InFlight => "requests at once",
+    let amount = |amount: u64| match rate.counts {
+        Counts::Usd(_) => Usd(amount).to_string(),
+        _ => amount.to_string(),
     };
     let message = format!(
-        "policy {}: limit {} refuses {}: {} used and {} held of {} {what}",
+        "policy {}: limit {} refuses {}: {} used and {} held of {} {}",
         policy.name,
         limit.name,
         admit::caller(plugin, attributes, limit),
-        standing.used,
-        standing.held,
-        standing.limit,
+        amount(standing.used),
+        amount(standing.held),
+        amount(standing.limit),
+        rate.counts.unit(),
     );
     plugin.host.log(LogLevel::Info, &message);
-}
-
-/// Tells of counters that this exchange, which cost so much, has brought past their `alertAt`.
-pub(super) fn log_alerts(plugin: &Plugin, admission: &Admission, cost: u64) {
-    let host = &*plugin.host;
-    for (charge, standing) in admission.charges.iter().zip(&admission.standings) {
-        let Some(rate) = plugin.rates.get(charge.rate) else {
-            continue;
-        };
-        // Of requests in flight nothing is used, so they are never past it.
-        let before = standing.used.saturating_sub(cost);
-        if before >= rate.alert_past || standing.used < rate.alert_past {
-            continue;
-        }
-        let Some((policy, limit)) = plugin.limit_of(rate) else {
-            continue;
-        };
-        plugin.metrics.alerted(host, rate.policy, rate.limit);
-        let message = format!(
-            "policy {}: limit {} of counter {:016x} nearly used up: {} of {} tokens",
-            policy.name,
-            limit.name,
-            charge.key >> 64,
-            standing.used,
-            standing.limit,
-        );
-        host.log(LogLevel::Info, &message);
-    }
 }

@@ -1,5 +1,6 @@
 //! The state machine against a double of Envoy: what it must do, and never do, at every turn.
 
+mod costs;
 mod service;
 
 use super::{Next, Stream};
@@ -864,4 +865,48 @@ fn counters_that_find_no_room_are_told_of_once_an_hour() {
     assert!(envoy.host.metric("tollgate.counters_pushed_out") > 0);
     envoy.host.clock.set(1_061 * MINUTE);
     assert_eq!(crowd(20_000), 2);
+}
+
+#[test]
+fn a_policy_is_enforced_where_it_is_attached() {
+    let policy = |kind: &str, name: &str, limit: u64| {
+        format!(
+            r#"{{
+              "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
+              "metadata": {{ "name": "{name}" }},
+              "spec": {{
+                "targetRef": {{ "group": "gateway.networking.k8s.io", "kind": "{kind}", "name": "{name}" }},
+                "limits": {{ "all": {{ "rates": [{{ "limit": {limit}, "window": "1m" }}] }} }}
+              }}
+            }}"#
+        )
+    };
+    let configuration = format!(
+        r#"{{
+          "policies": [{}, {}],
+          "routes": [{{
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {{ "name": "route" }},
+            "spec": {{ "hostnames": ["llm"] }}
+          }}]
+        }}"#,
+        policy("Gateway", "gateway", 10),
+        policy("HTTPRoute", "route", 100)
+    );
+    let envoy = Envoy::with(&configuration);
+    let ask = |host: &str| {
+        let mut stream = envoy.stream();
+        let mut headers = request("alice");
+        headers[2] = (":authority", host);
+        envoy.host.set_headers(HeaderMap::Request, &headers);
+        let let_go = stream.on_request_headers(true) == Next::Continue;
+        stream.on_response_headers(false);
+        envoy.body(&mut stream, &completion(60), true);
+        stream.on_log();
+        let_go
+    };
+    // The route's own policy takes the place of the gateway's.
+    assert!(ask("llm:8080") && ask("LLM") && !ask("llm"));
+    // Elsewhere the gateway's is in force, in a counter of its own.
+    assert!(ask("other") && !ask("another"));
 }

@@ -17,6 +17,10 @@ pub enum Attribute {
     /// The request's body as JSON, read by `requestBodyJSON`. The variable is
     /// [`REQUEST_BODY`](crate::REQUEST_BODY).
     RequestBody,
+    /// A field of `usage`: what an exchange used. For costs alone.
+    Usage(UsageField),
+    /// A field of `response`. For costs alone.
+    Response(ResponseField),
 }
 
 /// A variable that is a property of Envoy.
@@ -65,6 +69,38 @@ pub enum LlmField {
     MaxOutputTokens,
     /// The tokens of the request's own text, as far as its size tells.
     EstimatedInputTokens,
+}
+
+/// A field of `usage`: what an exchange used, on the same footing whoever the provider is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UsageField {
+    /// Tokens of the input, with those that were read from and written to a cache.
+    InputTokens,
+    /// Tokens of the output, with reasoning.
+    OutputTokens,
+    /// All tokens.
+    TotalTokens,
+    /// Tokens of the input that were read from a cache.
+    CachedTokens,
+    /// Tokens of the input that were written to a cache.
+    CacheCreationTokens,
+    /// Tokens of the output that were reasoning.
+    ReasoningTokens,
+    /// What it costs by the prices of the configuration, in US dollars.
+    Usd,
+    /// Whether it was estimated rather than reported.
+    Estimated,
+    /// The provider's own usage object; empty where there is none.
+    Raw,
+}
+
+/// A field of `response`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResponseField {
+    /// The status.
+    Code,
+    /// The headers, as those of the request.
+    Headers,
 }
 
 const fn property(name: &'static str, path: &'static [&'static str], kind: Kind) -> Property {
@@ -242,6 +278,48 @@ pub static LLM_FIELDS: [(&str, LlmField, Kind); 6] = [
     ),
 ];
 
+/// Every field of `usage` with its name in CEL and its type.
+pub static USAGE_FIELDS: [(&str, UsageField, &str); 9] = [
+    ("usage.input_tokens", UsageField::InputTokens, "int"),
+    ("usage.output_tokens", UsageField::OutputTokens, "int"),
+    ("usage.total_tokens", UsageField::TotalTokens, "int"),
+    ("usage.cached_tokens", UsageField::CachedTokens, "int"),
+    (
+        "usage.cache_creation_tokens",
+        UsageField::CacheCreationTokens,
+        "int",
+    ),
+    ("usage.reasoning_tokens", UsageField::ReasoningTokens, "int"),
+    ("usage.usd", UsageField::Usd, "double"),
+    ("usage.estimated", UsageField::Estimated, "bool"),
+    ("usage.raw", UsageField::Raw, "map"),
+];
+
+/// Every field of `response` with its name in CEL and its type.
+pub static RESPONSE_FIELDS: [(&str, ResponseField, &str); 2] = [
+    ("response.code", ResponseField::Code, "int"),
+    (
+        "response.headers",
+        ResponseField::Headers,
+        "map(string, string)",
+    ),
+];
+
+/// The names that other gateways have for what a cost reads, and ours. For costs alone.
+pub static COST_ALIASES: [(&str, &str); 11] = [
+    ("input_tokens", "usage.input_tokens"),
+    ("output_tokens", "usage.output_tokens"),
+    ("total_tokens", "usage.total_tokens"),
+    ("cached_input_tokens", "usage.cached_tokens"),
+    ("cache_creation_input_tokens", "usage.cache_creation_tokens"),
+    ("reasoning_tokens", "usage.reasoning_tokens"),
+    ("prompt_tokens", "usage.input_tokens"),
+    ("completion_tokens", "usage.output_tokens"),
+    ("model", "llm.model"),
+    ("backend", "xds.cluster_name"),
+    ("route_name", "xds.route_name"),
+];
+
 /// The root under which filter state is.
 pub(super) const FILTER_STATE: &str = "filter_state";
 
@@ -264,6 +342,31 @@ pub(super) fn find_llm(name: &str) -> Option<LlmField> {
         .map(|(_, field, _)| *field)
 }
 
+/// The field of `usage` of this name.
+pub(super) fn find_usage(name: &str) -> Option<UsageField> {
+    USAGE_FIELDS
+        .iter()
+        .find(|(known, ..)| *known == name)
+        .map(|(_, field, _)| *field)
+}
+
+/// The field of `response` of this name.
+pub(super) fn find_response(name: &str) -> Option<ResponseField> {
+    RESPONSE_FIELDS
+        .iter()
+        .find(|(known, ..)| *known == name)
+        .map(|(_, field, _)| *field)
+}
+
+/// The variable that a cost reads by a name that another gateway has for it.
+#[must_use]
+pub fn aliased(name: &str) -> Option<&'static str> {
+    COST_ALIASES
+        .iter()
+        .find(|(alias, _)| *alias == name)
+        .map(|(_, variable)| *variable)
+}
+
 /// The names that can follow `prefix`, which is a root or a beginning of names; none if it is neither.
 pub(super) fn fields_of(prefix: &str) -> impl Iterator<Item = &'static str> {
     names().filter_map(move |name| {
@@ -281,7 +384,10 @@ pub(super) fn roots() -> impl Iterator<Item = &'static str> {
 
 fn names() -> impl Iterator<Item = &'static str> {
     let properties = PROPERTIES.iter().map(|property| property.name);
-    properties.chain(LLM_FIELDS.iter().map(|(name, ..)| *name))
+    properties
+        .chain(LLM_FIELDS.iter().map(|(name, ..)| *name))
+        .chain(USAGE_FIELDS.iter().map(|(name, ..)| *name))
+        .chain(RESPONSE_FIELDS.iter().map(|(name, ..)| *name))
 }
 
 // === impl Attribute ===
@@ -292,7 +398,7 @@ impl Attribute {
         match self {
             Attribute::RequestBody => true,
             Attribute::Llm(field) => !matches!(field, LlmField::Provider | LlmField::Api),
-            Attribute::Property(_) | Attribute::Auth(_) | Attribute::FilterState(_) => false,
+            _ => false,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators,
 };
-use cel::{Env, ParseErrors, Program};
+use cel::{Env, ParseErrors};
 
 use super::attribute::{self, Attribute, Kind};
 use super::environment::{REQUEST_BODY, environment};
@@ -21,18 +21,18 @@ const FAULTS: usize = 8;
 /// Characters of what the parser says that are shown.
 const MESSAGE: usize = 160;
 
-/// Compiles an expression: the program, and what it reads of the host.
+/// Compiles an expression: what is to be evaluated, and what it reads of the host.
 pub(super) fn compile(
     source: &str,
     role: Role,
-) -> Result<(Program, Vec<Attribute>), Vec<ExpressionFault>> {
+) -> Result<(IdedExpr, Vec<Attribute>), Vec<ExpressionFault>> {
     nesting::check(source).map_err(|fault| vec![fault])?;
     let env = environment();
     let program = env
         .compile(source)
         .map_err(|errors| vec![syntax(&errors)])?;
     let uses = check(env, program.expression(), role)?;
-    Ok((program, uses))
+    Ok((program.expression().clone(), uses))
 }
 
 fn check(
@@ -56,6 +56,12 @@ fn check(
         }
         (Role::Amount, Some(found)) if found != NUMBER => {
             check.fault(ExpressionFault::NotAmount(found));
+        }
+        (Role::Limit | Role::Cost, Some(found)) if found != NUMBER => {
+            check.fault(ExpressionFault::NotNumber(role.name(), found));
+        }
+        (Role::Window, Some(found)) if found != NUMBER => {
+            check.fault(ExpressionFault::NotWindow(found));
         }
         _ => {}
     }
@@ -243,30 +249,44 @@ impl<'e> Check<'e> {
         if let Some(property) = attribute::find(name) {
             return self.property(property);
         }
+        if matches!(name, "usage" | "response") && self.role != Role::Cost {
+            self.after_response(name);
+            return Place::Value;
+        }
+        if let (Role::Cost, Some(variable)) = (self.role, attribute::aliased(name)) {
+            return self.named(variable).unwrap_or(Place::Value);
+        }
         if name == attribute::FILTER_STATE || attribute::fields_of(name).next().is_some() {
             return Place::Prefix(name.to_owned());
         }
         if self.env.types().find_type(name).is_some() {
             return Place::Value;
         }
-        match name {
-            "usage" | "response" => self.after_response(name),
-            _ => {
-                let mut known: Vec<&str> = attribute::roots().collect();
-                known.extend(&self.scope);
-                let suggestion = suggestion::closest(name, known);
-                self.fault(ExpressionFault::UnknownVariable {
-                    name: name.to_owned(),
-                    suggestion,
-                });
-            }
-        }
+        let mut known: Vec<&str> = attribute::roots().collect();
+        known.extend(&self.scope);
+        let suggestion = suggestion::closest(name, known);
+        self.fault(ExpressionFault::UnknownVariable {
+            name: name.to_owned(),
+            suggestion,
+        });
         Place::Value
     }
 
     fn auth(&mut self, path: String) -> Place {
         self.uses.insert(Attribute::Auth(path.clone()));
         Place::Auth(path)
+    }
+
+    /// The place of a full name such as `request.path`.
+    fn named(&mut self, name: &str) -> Option<Place> {
+        if let Some(property) = attribute::find(name) {
+            return Some(self.property(property));
+        }
+        let llm = attribute::find_llm(name).map(Attribute::Llm);
+        let usage = attribute::find_usage(name).map(Attribute::Usage);
+        let response = attribute::find_response(name).map(Attribute::Response);
+        self.uses.insert(llm.or(usage).or(response)?);
+        Some(Place::Value)
     }
 
     fn property(&mut self, property: &'static attribute::Property) -> Place {
@@ -305,12 +325,8 @@ impl<'e> Check<'e> {
             return Place::Value;
         }
         let name = format!("{variable}.{field}");
-        if let Some(property) = attribute::find(&name) {
-            return self.property(property);
-        }
-        if let Some(field) = attribute::find_llm(&name) {
-            self.uses.insert(Attribute::Llm(field));
-            return Place::Value;
+        if let Some(place) = self.named(&name) {
+            return place;
         }
         if attribute::fields_of(&name).next().is_some() {
             return Place::Prefix(name);
@@ -333,14 +349,9 @@ impl<'e> Check<'e> {
     }
 
     fn after_response(&mut self, name: &str) {
-        let role = match self.role {
-            Role::Predicate => "predicate",
-            Role::Counter => "counter",
-            Role::Amount => "reservation",
-        };
         self.fault(ExpressionFault::AfterResponse {
             name: name.to_owned(),
-            role,
+            role: self.role.name(),
         });
     }
 
@@ -402,6 +413,8 @@ impl<'e> Check<'e> {
                 name: name.to_owned(),
                 usage,
             });
+        } else if name == "responseBodyJSON" && self.role == Role::Cost {
+            self.fault(ExpressionFault::ResponseBody);
         } else if name == "responseBodyJSON" {
             self.after_response(name);
         } else {

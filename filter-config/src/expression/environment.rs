@@ -7,7 +7,7 @@ use cel::common::types::{DYN_TYPE, STRING_TYPE};
 use cel::parser::Macro;
 use cel::{DeclarationError, Env, extensions};
 
-use super::{pattern, pointer};
+use super::{arithmetic, pattern, pointer};
 
 /// The variable that stands for the request's body as JSON. No expression can spell it: it comes
 /// from `requestBodyJSON` alone.
@@ -34,6 +34,7 @@ pub fn environment() -> Arc<Env> {
 pub(super) fn declare() -> Result<Env, DeclarationError> {
     let mut env = Env::stdlib();
     env.add_extension(extensions::strings)?;
+    arithmetic::declare(&mut env)?;
     env.add_overload(
         JSON_POINTER,
         "json_pointer_dyn_string",

@@ -116,4 +116,15 @@ pub enum ExpressionFault {
     /// An amount that can never be a number of tokens.
     #[error("an amount has to be a number of tokens, this is {0}")]
     NotAmount(&'static str),
+    /// A limit or a cost that can never be a number.
+    #[error("a {0} has to be a number, this is {1}")]
+    NotNumber(&'static str, &'static str),
+    /// A window that can never be a duration.
+    #[error("a window has to be a duration or a number of seconds, this is {0}")]
+    NotWindow(&'static str),
+    /// The response's body in a cost: it is not kept.
+    #[error(
+        "`responseBodyJSON` is not supported, as the body of a response is not kept; the provider's usage object is `usage.raw`"
+    )]
+    ResponseBody,
 }

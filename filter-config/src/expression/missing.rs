@@ -18,7 +18,9 @@ pub fn missing(error: &ExecutionError) -> bool {
         ExecutionError::NoSuchKey(_) => true,
         // Every name is known once an expression compiles: the host has no value for this one.
         ExecutionError::UndeclaredReference(name) => {
-            name.as_str() == REQUEST_BODY || attribute::roots().any(|root| root == name.as_str())
+            name.as_str() == REQUEST_BODY
+                || attribute::aliased(name).is_some()
+                || attribute::roots().any(|root| root == name.as_str())
         }
         ExecutionError::NoSuchOverload(error) => error
             .argument_types()

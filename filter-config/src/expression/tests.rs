@@ -33,6 +33,7 @@ fn uses(source: &str) -> Vec<String> {
                 .map(|(name, ..)| (*name).to_owned())
                 .unwrap(),
             Attribute::RequestBody => "body".to_owned(),
+            Attribute::Usage(_) | Attribute::Response(_) => "after the response".to_owned(),
         })
         .collect()
 }
@@ -75,7 +76,7 @@ fn evaluate(source: &str) -> Result<Value, ExecutionError> {
     let caller = Caller;
     let mut context = Context::with_env(environment());
     context.set_variable_resolver(&caller);
-    expression.program().execute(&context)
+    Value::resolve(expression.root(), &context)
 }
 
 #[test]

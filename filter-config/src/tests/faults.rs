@@ -1,8 +1,10 @@
 //! Every kind of bad configuration: the path and the message of its fault.
 
+mod costs;
 mod expressions;
 mod long_form;
 mod policies;
+mod routes;
 mod storage;
 
 use serde_json::{Value, json};

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::{long_form, set, tutorial};
 use crate::{
-    Algorithm, AuthSource, Configuration, Expression, FailureMode, IncludeUsage, Limit, OnMissing,
-    QuotaHeaders, Replies, Storage, UsageSettings, parse,
+    Algorithm, AuthSource, Configuration, ErrorShape, Expression, FailureMode, IncludeUsage, Limit,
+    OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage, Unpriced,
+    UsageSettings, Usd, WhenMissing, parse,
 };
 
 fn read(document: &Value) -> Configuration {
@@ -22,7 +23,7 @@ fn limits(configuration: &Configuration) -> Vec<String> {
             let rates: Vec<String> = limit
                 .rates
                 .iter()
-                .map(|rate| format!("{} in {}", rate.limit, rate.window))
+                .map(|rate| format!("{} in {}", fixed(rate), rate.window.as_str()))
                 .collect();
             words.push(format!(
                 "{}: {} for {} when {}",
@@ -40,6 +41,14 @@ fn limits(configuration: &Configuration) -> Vec<String> {
     words
 }
 
+/// The limit of a rate that is the same for all requests.
+fn fixed(rate: &Rate) -> u64 {
+    match &rate.limit {
+        RateLimit::Fixed(limit) => *limit,
+        RateLimit::Computed { .. } => panic!("{rate:?}"),
+    }
+}
+
 #[test]
 fn the_tutorials_policy_is_a_configuration() {
     let configuration = read(&tutorial());
@@ -54,7 +63,10 @@ fn the_tutorials_policy_is_a_configuration() {
     let policy = &configuration.policies[0];
     assert_eq!(policy.target.kind, "Gateway");
     assert_eq!(policy.target.name, "llm");
-    assert_eq!(policy.limits[0].rates[0].window.as_nanos(), 60_000_000_000);
+    let RateWindow::Fixed(window) = &policy.limits[0].rates[0].window else {
+        panic!("{policy:?}");
+    };
+    assert_eq!(window.as_nanos(), 60_000_000_000);
     assert_eq!(
         policy.limits[0].when[1].source(),
         "auth.identity.groups.split(\",\").exists(g, g == \"free\")"
@@ -107,7 +119,7 @@ fn every_field_of_the_long_form_is_read() {
         "holdHeaders": true,
         "requestBody": { "maxBytes": 1000 },
         "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0"] },
-        "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "headers": "draft-03" }
+        "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "error": "anthropic", "headers": "draft-03" }
     }));
     assert_eq!(configuration.storage, Storage::Local { max_counters: 1024 });
     assert_eq!(configuration.failure_mode, FailureMode::Allow);
@@ -126,7 +138,8 @@ fn every_field_of_the_long_form_is_read() {
         Replies {
             status: 503,
             content_type: Some("text/plain".to_owned()),
-            body: Some("slow down".to_owned()),
+            body: Some("slow down".into()),
+            error: ErrorShape::Anthropic,
             headers: Some(QuotaHeaders::Draft03),
         }
     );
@@ -309,7 +322,8 @@ fn a_whole_number_is_read_however_it_is_written() {
         let text = text.replace("\"limit\":50", &format!("\"limit\":{number}"));
         let configuration = parse(text.as_bytes()).unwrap();
         assert_eq!(
-            configuration.policies[0].limits[0].rates[0].limit, 50,
+            fixed(&configuration.policies[0].limits[0].rates[0]),
+            50,
             "{number}"
         );
     }
@@ -332,4 +346,102 @@ fn a_limit_can_do_without_counters_and_predicates_and_may_admit_nobody() {
         Some(json!({ "none": limit })),
     );
     assert_eq!(limits(&read(&document))[1], "none: 0 in 1w for  when 0");
+}
+
+#[test]
+fn a_limit_has_costs_requests_and_budgets_beside_rates_or_alone() {
+    let limit = limit_with(&json!({
+        "cost": "usage.output_tokens * 1.5",
+        "requests": [{ "limit": 10, "window": "1s" }, { "limit": 500, "window": "1m" }],
+        "whenMissing": "skip"
+    }));
+    assert_eq!(limit.cost.unwrap().source(), "usage.output_tokens * 1.5");
+    assert_eq!(limit.requests.len(), 2);
+    assert_eq!(limit.when_missing, Some(WhenMissing::Skip));
+    let limit = limit_with(&json!({
+        "rates": null, "requests": [{ "limit": 1, "window": "1s" }]
+    }));
+    assert!(limit.rates.is_empty() && limit.cost.is_none() && limit.when_missing.is_none());
+    let mut document = long_form();
+    let budgets = json!([{ "usd": "100.00", "window": "24h", "algorithm": "sliding" }]);
+    set(
+        &mut document,
+        "/policies/0/spec/limits/free",
+        Some(json!({ "budgets": budgets })),
+    );
+    let prices = json!({ "gpt-4o": { "input": 2.5, "output": 10 } });
+    set(&mut document, "/pricing", Some(prices));
+    let configuration = read(&document);
+    let budget = &configuration.policies[0].limits[0].budgets[0];
+    assert_eq!(budget.usd, Usd(100_000_000_000));
+    assert_eq!(budget.algorithm, Algorithm::Sliding);
+    let pricing = configuration.pricing.unwrap();
+    assert_eq!(pricing.unpriced, Unpriced::Refuse);
+    assert_eq!(pricing.of("gpt-4o").unwrap().input, Usd(2_500_000_000));
+}
+
+#[test]
+fn limits_and_windows_can_be_computed_within_bounds() {
+    let rate = |fields: Value| {
+        let mut limit = limit_with(&json!({ "rates": [fields] }));
+        limit.rates.remove(0)
+    };
+    for (fields, bounds) in [
+        (
+            json!({ "limit": "int(request.headers['x-count'])", "max": 500, "min": 1, "window": "1m" }),
+            (1, 500),
+        ),
+        (
+            json!({ "limit": "int(request.headers['x-count'])", "max": "none", "window": "1m" }),
+            (0, 9_007_199_254_740_991),
+        ),
+        (
+            json!({ "limit": "{'free': 50, 'gold': 200}[auth.tier]", "window": "1m" }),
+            (0, 9_007_199_254_740_991),
+        ),
+        (
+            json!({ "limit": "request.path == '/a' ? 1 : 2", "window": "1m" }),
+            (0, 9_007_199_254_740_991),
+        ),
+    ] {
+        match rate(fields).limit {
+            RateLimit::Computed { min, max, .. } => assert_eq!((min, max), bounds),
+            RateLimit::Fixed(limit) => panic!("{limit}"),
+        }
+    }
+    for (window, min_window, nanos) in [
+        ("auth.window", None, 1_000_000_000),
+        ("auth.gold ? '1h' : '1m'", Some("1m"), 60_000_000_000),
+        (
+            "duration(request.headers['x-window'])",
+            Some("10s"),
+            10_000_000_000,
+        ),
+    ] {
+        let mut fields = json!({ "limit": 1, "window": window });
+        if let Some(min_window) = min_window {
+            set(&mut fields, "/minWindow", Some(json!(min_window)));
+        }
+        match rate(fields).window {
+            RateWindow::Computed { min, .. } => assert_eq!(min, nanos, "{window}"),
+            RateWindow::Fixed(fixed) => panic!("{fixed}"),
+        }
+    }
+}
+
+#[test]
+fn costs_can_be_told_of_and_one_of_them_to_the_rate_limit_filter() {
+    let mut document = long_form();
+    let costs =
+        json!({ "input": "usage.input_tokens", "custom": "has(usage.raw.a) ? usage.raw.a : 0" });
+    set(&mut document, "/export", Some(costs));
+    set(&mut document, "/hitsAddend", Some(json!("custom")));
+    let configuration = read(&document);
+    let names: Vec<&str> = configuration
+        .exports
+        .iter()
+        .map(|export| export.name.as_str())
+        .collect();
+    assert_eq!(names.len(), 2);
+    assert_eq!(names[configuration.hits_addend.unwrap()], "custom");
 }

@@ -6,7 +6,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::fields::Schema;
-use crate::{auth, bounds, configuration, limit, policy, rate, replies, storage, usage};
+use crate::{
+    auth, bounds, budget, configuration, limit, policy, pricing, rate, replies, route, storage,
+    usage,
+};
 
 const WRITTEN: &str = include_str!("../../../docs/configuration.schema.json");
 
@@ -112,6 +115,7 @@ fn configuration() -> Value {
         "$defs": {
             "longForm": long_form(),
             "policy": policy(),
+            "route": route(),
             "when": when(),
             "limits": limits(),
             "limit": limit(),
@@ -146,27 +150,16 @@ fn long_form() -> Value {
             "paths": described("JSON pointers to the total of tokens, tried in order.", pointers(&bounds::USAGE_PATHS))
         }),
     );
-    let replies = object(
-        &replies::SCHEMA,
-        &[],
-        &json!({
-            "status": described("The status of a refusal.", whole(&bounds::REPLY_STATUS)),
-            "contentType": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": bounds::REPLY_CONTENT_TYPE_BYTES,
-                "pattern": "^[ -~]+$"
-            },
-            "body": { "type": "string", "maxLength": bounds::REPLY_BODY_BYTES },
-            "headers": { "description": "Quota headers.", "enum": ["none", "draft-03"] }
-        }),
-    );
     let policy = json!({ "$ref": "#/$defs/policy" });
     object(
         &configuration::LONG_FORM,
         &["policies"],
         &json!({
-            "policies": described("All of them are enforced.", list(1, bounds::POLICIES, &policy)),
+            "policies": described("The policies.", list(1, bounds::POLICIES, &policy)),
+            "routes": described(
+                "The routes of the gateway; with them, policies are enforced where they are attached.",
+                list(1, bounds::ROUTES, &json!({ "$ref": "#/$defs/route" }))
+            ),
             "storage": described("Where the counters are.", storage()),
             "failureMode": {
                 "description": "What an exchange meets whose policy cannot be evaluated.",
@@ -184,7 +177,24 @@ fn long_form() -> Value {
             },
             "requestBody": request_body,
             "usage": described("How usage is found.", usage),
-            "replies": described("How refusals look.", replies)
+            "replies": described("How refusals look.", replies()),
+            "pricing": prices(),
+            "unpriced": {
+                "description": "What becomes of a model without a price, under a limit that has a budget.",
+                "enum": ["refuse", "free", "default"]
+            },
+            "export": {
+                "description": "Costs that access logs and other filters are told of, by their names.",
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": bounds::EXPORTS,
+                "propertyNames": { "pattern": "^[A-Za-z0-9_-]+$", "maxLength": bounds::NAME_BYTES },
+                "additionalProperties": cel("what an exchange costs.")
+            },
+            "hitsAddend": described(
+                "The name of the cost that Envoy's rate limit filter is to add for an exchange.",
+                text(bounds::NAME_BYTES)
+            )
         }),
     )
 }
@@ -245,6 +255,81 @@ fn storage() -> Value {
         }),
     );
     json!({ "oneOf": [local, limitador, envoy_rls] })
+}
+
+fn replies() -> Value {
+    object(
+        &replies::SCHEMA,
+        &[],
+        &json!({
+            "status": described("The status of a refusal.", whole(&bounds::REPLY_STATUS)),
+            "contentType": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": bounds::REPLY_CONTENT_TYPE_BYTES,
+                "pattern": "^[ -~]+$"
+            },
+            "body": { "type": "string", "maxLength": bounds::REPLY_BODY_BYTES },
+            "error": {
+                "description": "Whose errors the default body looks like.",
+                "enum": ["auto", "openai", "anthropic", "gemini"],
+                "default": "auto"
+            },
+            "headers": {
+                "description": "Quota headers.",
+                "oneOf": [{ "enum": ["none", "draft-03", "ietf", "openai"] }, header_names()]
+            }
+        }),
+    )
+}
+
+fn header_names() -> Value {
+    let name = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": bounds::HEADER_NAME_BYTES,
+        "pattern": r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]|\{[a-z]+\})+$"
+    });
+    let mut names = object(
+        &replies::HEADER_NAMES,
+        &[],
+        &json!({ "limit": name, "remaining": name, "reset": name, "retryAfter": name }),
+    );
+    names["minProperties"] = json!(1);
+    names
+}
+
+/// An amount of US dollars.
+fn usd(text: &str) -> Value {
+    json!({
+        "description": text,
+        "anyOf": [
+            { "type": "number", "minimum": 0 },
+            { "type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,9})?$" }
+        ]
+    })
+}
+
+fn prices() -> Value {
+    let price = object(
+        &pricing::PRICE,
+        &["input", "output"],
+        &json!({
+            "input": usd("Of input."),
+            "cachedInput": usd("Of input that is read from a cache; as input where it is not given."),
+            "cacheWrite": usd("Of input that is written to a cache; as input where it is not given."),
+            "output": usd("Of output."),
+            "reasoning": usd("Of reasoning; as output where it is not given.")
+        }),
+    );
+    json!({
+        "description": "What a million tokens of a model cost in US dollars, by names of models in which * stands for any text; default is that of every other model.",
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": bounds::PRICES,
+        "propertyNames": name(),
+        "additionalProperties": price
+    })
 }
 
 fn auth_source() -> Value {
@@ -333,6 +418,70 @@ fn policy() -> Value {
     )
 }
 
+fn route() -> Value {
+    let metadata = object(
+        &policy::METADATA,
+        &["name"],
+        &json!({ "name": resource_name(), "namespace": resource_name() }),
+    );
+    let label = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?";
+    let hostname = json!({
+        "type": "string",
+        "maxLength": bounds::NAME_BYTES,
+        "pattern": format!(r"^(\*\.)?{label}(\.{label})*$")
+    });
+    let value = text(bounds::ROUTE_VALUE_BYTES);
+    let path = object(
+        &route::PATH,
+        &[],
+        &json!({
+            "type": {
+                "enum": ["Exact", "PathPrefix", "RegularExpression"],
+                "default": "PathPrefix"
+            },
+            "value": value
+        }),
+    );
+    let named = object(
+        &route::NAMED,
+        &["name", "value"],
+        &json!({
+            "type": { "enum": ["Exact", "RegularExpression"], "default": "Exact" },
+            "name": name(),
+            "value": value
+        }),
+    );
+    let named = list(0, bounds::ROUTE_NAMED, &named);
+    let found = object(
+        &route::MATCH,
+        &[],
+        &json!({ "path": path, "method": name(), "headers": named, "queryParams": named }),
+    );
+    let rule = object(
+        &route::RULE,
+        &[],
+        &json!({ "name": resource_name(), "matches": list(0, bounds::ROUTE_MATCHES, &found) }),
+    );
+    let spec = object(
+        &route::SPEC,
+        &[],
+        &json!({
+            "hostnames": list(0, bounds::ROUTE_HOSTNAMES, &hostname),
+            "rules": list(0, bounds::ROUTE_RULES, &rule)
+        }),
+    );
+    object(
+        &route::ROUTE,
+        &["apiVersion", "kind", "metadata", "spec"],
+        &json!({
+            "apiVersion": { "const": "gateway.networking.k8s.io/v1" },
+            "kind": { "const": "HTTPRoute" },
+            "metadata": metadata,
+            "spec": spec
+        }),
+    )
+}
+
 fn data_extraction() -> Value {
     let response = object(
         &policy::RESPONSE,
@@ -385,13 +534,34 @@ fn limit() -> Value {
         }),
     );
     let rate = json!({ "$ref": "#/$defs/rate" });
+    let budget = object(
+        &budget::BUDGET,
+        &["usd", "window"],
+        &json!({
+            "usd": usd("What may be spent in a window, in US dollars."),
+            "window": {
+                "description": "A duration such as 1h, 24h or 30d.",
+                "type": "string",
+                "maxLength": 64,
+                "pattern": WINDOW
+            },
+            "algorithm": algorithm()
+        }),
+    );
     let [least, most] = [bounds::ALERT_AT.start(), bounds::ALERT_AT.end()]
         .map(|parts| f64::from(*parts) / 1_000_000.0);
     let mut limit = object(
         &limit::LIMIT,
         &[],
         &json!({
-            "rates": described("Each is enforced.", list(1, bounds::RATES, &rate)),
+            "rates": described("Each is enforced, of what exchanges cost.", list(1, bounds::RATES, &rate)),
+            "requests": described("Each is enforced, of requests.", list(1, bounds::RATES, &rate)),
+            "budgets": described("Each is enforced, of money.", list(1, bounds::RATES, &budget)),
+            "cost": cel("what one exchange costs of the rates; its total of tokens where it is not given."),
+            "whenMissing": {
+                "description": "What becomes of a request for which a counter has no value; where it is not given, failureMode decides.",
+                "enum": ["skip", "refuse"]
+            },
             "when": { "$ref": "#/$defs/when" },
             "counters": list(0, bounds::COUNTERS, &counter),
             "concurrency": described("The most requests in flight for each key.", whole(&bounds::CONCURRENCY)),
@@ -409,8 +579,21 @@ fn limit() -> Value {
             "reservation": described("What a request holds until its usage is known.", reservation)
         }),
     );
-    limit["anyOf"] = json!([{ "required": ["rates"] }, { "required": ["concurrency"] }]);
+    limit["anyOf"] = json!([
+        { "required": ["rates"] },
+        { "required": ["requests"] },
+        { "required": ["budgets"] },
+        { "required": ["concurrency"] }
+    ]);
     limit
+}
+
+fn algorithm() -> Value {
+    json!({
+        "description": "When windows begin, and how they follow each other.",
+        "enum": ["fixed", "calendar", "sliding", "bucket"],
+        "default": "fixed"
+    })
 }
 
 fn rate() -> Value {
@@ -418,18 +601,28 @@ fn rate() -> Value {
         &rate::RATE,
         &["limit", "window"],
         &json!({
-            "limit": described("Tokens in a window.", whole(&bounds::LIMIT)),
+            "limit": {
+                "description": "The most in a window.",
+                "anyOf": [whole(&bounds::LIMIT), cel("the most in a window.")]
+            },
+            "min": described("The least that a limit that is an expression yields.", whole(&bounds::LIMIT)),
+            "max": {
+                "description": "The most that a limit that is an expression yields; none for any.",
+                "anyOf": [whole(&bounds::LIMIT), { "const": "none" }]
+            },
             "window": {
-                "description": "A duration such as 1m, 1h30m or 7d.",
+                "description": "A duration such as 1m, 1h30m or 7d, or CEL that yields one or a number of seconds.",
+                "type": "string",
+                "minLength": 1,
+                "maxLength": bounds::EXPRESSION_BYTES
+            },
+            "minWindow": {
+                "description": "The shortest window that an expression yields.",
                 "type": "string",
                 "maxLength": 64,
                 "pattern": WINDOW
             },
-            "algorithm": {
-                "description": "When windows begin, and how they follow each other.",
-                "enum": ["fixed", "calendar", "sliding", "bucket"],
-                "default": "fixed"
-            }
+            "algorithm": algorithm()
         }),
     )
 }

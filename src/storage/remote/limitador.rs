@@ -22,6 +22,7 @@ pub struct Limitador {
 }
 
 /// The pairs of a serialised descriptor.
+#[must_use]
 pub fn entries(descriptor: &[u8]) -> Vec<(String, String)> {
     let descriptor = Descriptor::decode(descriptor).unwrap();
     let entries = descriptor.entries.into_iter();
@@ -30,6 +31,7 @@ pub fn entries(descriptor: &[u8]) -> Vec<(String, String)> {
 
 impl Limitador {
     /// A service of which so much may be used.
+    #[must_use]
     pub fn new(limit: u64) -> Self {
         Self {
             limit,
@@ -38,11 +40,15 @@ impl Limitador {
     }
 
     /// What was used of all counters.
+    #[must_use]
     pub fn total(&self) -> u64 {
         self.used.values().sum()
     }
 
     /// Answers a call, as limitador does.
+    ///
+    /// # Errors
+    /// The status of a method that it does not know.
     pub fn answer(&mut self, method: &str, message: &[u8]) -> Said {
         match method {
             "Reserve" | "Commit" if self.is_old => Err(12),

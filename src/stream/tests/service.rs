@@ -648,6 +648,7 @@ fn traces_go_on_with_calls_as_far_as_they_are_plain() {
 }
 
 /// A reply of Envoy's protocol: a code, statuses of limit, what is left and seconds, and headers.
+#[allow(clippy::unnecessary_wraps)] // It is what is said of a call.
 fn rls(code: u8, statuses: &[(u8, u8, u8, u8)], headers: &[(&str, &str)]) -> Said {
     let mut reply = vec![8, code];
     for (code, limit, remaining, seconds) in statuses {

@@ -7,10 +7,20 @@ use tokio::process::Command;
 
 use crate::{Error, workload::Workload};
 
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Callers {
+    /// The same caller each time.
+    One,
+    /// Another one each time, numbered from here on.
+    From(u64),
+}
+
 /// Asks for the workload over and over again, for so long, on so many connections at once.
 pub(crate) async fn run(
     gateway: SocketAddr,
     workload: &Workload,
+    callers: Callers,
     connections: u32,
     time: Duration,
 ) -> Result<(), Error> {
@@ -27,6 +37,17 @@ pub(crate) async fn run(
         workload.request.to_string(),
         workload.host,
     )?;
+    if let Callers::From(first) = callers {
+        write!(
+            script,
+            "local caller = {first}\n\
+             request = function()\n\
+               caller = caller + 1\n\
+               wrk.headers['x-user-id'] = 'user-' .. caller\n\
+               return wrk.format()\n\
+             end\n"
+        )?;
+    }
     let output = Command::new(debian::program("wrk", "wrk")?)
         .args(["--threads", "1", "--connections", &connections.to_string()])
         .args(["--duration", &format!("{}s", time.as_secs())])

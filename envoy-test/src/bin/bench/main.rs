@@ -5,6 +5,7 @@
 //! else on the others. The filters take turns in every round, and what is shown is the median over the rounds of
 //! the difference to the Envoy without a filter in the same round.
 
+mod keys;
 mod load;
 mod measure;
 mod upstream;
@@ -21,9 +22,9 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-use self::{measure::median, upstream::Upstream, workload::Workload};
+use self::{load::Callers, measure::median, upstream::Upstream, workload::Workload};
 
-const USAGE: &str = "usage: bench [--rounds N] [--seconds N] [--connections N]";
+const USAGE: &str = "usage: bench [--rounds N] [--seconds N] [--connections N] [--keys N]";
 const DOMAIN: &str = "bench";
 const COUNTER: &str = "auth.identity.userid";
 /// More than any load can spend.
@@ -34,6 +35,8 @@ struct Options {
     rounds: usize,
     seconds: u64,
     connections: u32,
+    /// How many callers a flood has, if that is what is to be measured.
+    keys: Option<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +63,7 @@ enum Error {
     TimedOut(#[from] wait::TimedOut),
     #[error("wrk: {0}")]
     Load(String),
-    #[error("{filter}, {workload}: {refused} of {completed} responses were not 2xx")]
+    #[error("{filter}, {workload}: {refused} of {completed} responses were refusals or failures")]
     Refused {
         filter: &'static str,
         workload: &'static str,
@@ -92,6 +95,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Error
         seconds: 2,
         // Enough to keep Envoy's worker busy, so that its waking up is no part of the cost.
         connections: 32,
+        keys: None,
     };
     while let Some(name) = arguments.next() {
         let value = arguments.next().and_then(|value| value.parse().ok());
@@ -100,6 +104,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Error
             "--rounds" => options.rounds = value as usize,
             "--seconds" => options.seconds = value.into(),
             "--connections" => options.connections = value,
+            "--keys" => options.keys = Some(value.into()),
             _ => return Err(Error::Usage),
         }
     }
@@ -145,6 +150,9 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
             None => builder,
         }
     };
+    if let (Some(keys), Some(workload)) = (options.keys, workloads.first()) {
+        return keys::bench(options, keys, envoy, workload).await;
+    }
     let actions = json!([
         { "request_headers": { "header_name": "x-user-id", "descriptor_key": COUNTER } },
     ]);
@@ -163,7 +171,14 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
         Contender {
             name: "tollgate",
             envoy: envoy()
-                .tollgate(Tollgate::new(configuration()))
+                .tollgate(Tollgate::new(configuration(tutorial::policy())))
+                .start()
+                .await?,
+        },
+        Contender {
+            name: "tollgate, three limits with two rates each",
+            envoy: envoy()
+                .tollgate(Tollgate::new(configuration(three_limits())))
                 .start()
                 .await?,
         },
@@ -212,21 +227,44 @@ fn limits(configuration: Option<&Value>) -> Result<String, Error> {
 
 /// As [`configuration`], with the counters in limitador.
 fn remote_configuration() -> Value {
-    let mut configuration = configuration();
+    let mut configuration = configuration(tutorial::policy());
     configuration["storage"] = remote::Protocol::Reserve.storage();
     configuration
 }
 
-/// The tutorial's policy, with limits that nobody reaches and callers who say themselves who they are.
-fn configuration() -> Value {
-    let mut policy = tutorial::policy();
-    for tier in ["free", "gold"] {
-        policy["spec"]["limits"][tier]["rates"][0]["limit"] = LIMIT.into();
+/// A policy with limits that nobody reaches, and callers who say themselves who they are.
+fn configuration(mut policy: Value) -> Value {
+    let limits = policy["spec"]["limits"].as_object_mut();
+    for (_, limit) in limits.into_iter().flatten() {
+        for rate in limit["rates"].as_array_mut().into_iter().flatten() {
+            rate["limit"] = LIMIT.into();
+        }
     }
     json!({
         "policies": [policy],
         "auth": [{ "header": { "identity.userid": "x-user-id", "identity.groups": "x-groups" } }],
     })
+}
+
+/// Three limits that all apply, by caller, by group and for everybody.
+fn three_limits() -> Value {
+    let limit = |counters: &[&str]| {
+        let counters = counters
+            .iter()
+            .map(|counter| json!({ "expression": counter }));
+        json!({
+            "rates": [{ "limit": 1, "window": "1m" }, { "limit": 1, "window": "24h" }],
+            "when": [{ "predicate": "request.path == \"/v1/chat/completions\"" }],
+            "counters": counters.collect::<Vec<_>>(),
+        })
+    };
+    let mut policy = tutorial::policy();
+    policy["spec"]["limits"] = json!({
+        "caller": limit(&["auth.identity.userid"]),
+        "group": limit(&["auth.identity.groups"]),
+        "all": limit(&[]),
+    });
+    policy
 }
 
 /// Microseconds a request, by workload and contender, one for each round.
@@ -245,7 +283,9 @@ async fn play(
         for (column, workload) in workloads.iter().enumerate() {
             for (row, contender) in contenders.iter().enumerate() {
                 let time = Duration::from_secs(seconds);
-                let cost = measure::cost(contender, workload, options.connections, time).await?;
+                let cost =
+                    measure::cost(contender, workload, Callers::One, options.connections, time)
+                        .await?;
                 if round > 0 {
                     costs.entry((column, row)).or_default().push(cost);
                 }
@@ -261,6 +301,7 @@ fn print_table(options: Options, contenders: &[Contender], workloads: &[Workload
         rounds,
         seconds,
         connections,
+        ..
     } = options;
     println!(
         "\nCPU microseconds of Envoy a request, medians of {rounds} rounds of {seconds} s, \

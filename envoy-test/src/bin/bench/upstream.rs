@@ -82,12 +82,17 @@ fn configure(directory: &Path, address: SocketAddr, workloads: &[Workload]) -> i
         let Workload {
             host, content_type, ..
         } = workload;
+        let coding = if workload.gzip {
+            "    add_header content-encoding gzip;\n"
+        } else {
+            ""
+        };
         let root = directory.join(host);
         fs::create_dir_all(root.join("v1/chat"))?;
         fs::write(root.join("v1/chat/completions"), &workload.response)?;
         writeln!(
             servers,
-            "  server {{\n    listen {address};\n    server_name {host};\n    root {};\n    \
+            "  server {{\n    listen {address};\n    server_name {host};\n{coding}    root {};\n    \
              default_type {content_type};\n    error_page 405 =200 $uri;\n  }}",
             root.display()
         )

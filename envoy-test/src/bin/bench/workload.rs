@@ -1,10 +1,13 @@
-//! What is asked for: three completions of different sizes.
+//! What is asked for: completions of different sizes and codings.
+
+use std::io::Write;
 
 use bytes::Bytes;
 use envoy_test::{
     client::{Chat, Protocol, client},
     llm::Llm,
 };
+use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
 
 use crate::Error;
@@ -18,6 +21,8 @@ pub(crate) struct Workload {
     pub request: Value,
     pub response: Bytes,
     pub content_type: &'static str,
+    /// Whether the upstream sends the response compressed by gzip.
+    pub gzip: bool,
 }
 
 /// All of them, with the responses of the mock.
@@ -35,12 +40,23 @@ pub(crate) async fn all() -> Result<Vec<Workload>, Error> {
             request: chat.body().clone(),
             response: response.bytes().await?,
             content_type,
+            gzip: false,
         })
     };
     let json = Chat::default().header("x-mock-body-bytes", 1_700);
     let stream = |events: u64| Chat::default().stream(true).header("x-mock-events", events);
+    let json = record("JSON 2 kB", "json", "application/json", json).await?;
+    let compressed = Workload {
+        title: "JSON 2 kB, gzip",
+        host: "gzip",
+        request: json.request.clone(),
+        response: gzip(&json.response)?,
+        content_type: json.content_type,
+        gzip: true,
+    };
     Ok(vec![
-        record("JSON 2 kB", "json", "application/json", json).await?,
+        json,
+        compressed,
         record(
             "SSE 100 events, 20 kB",
             "short",
@@ -56,4 +72,10 @@ pub(crate) async fn all() -> Result<Vec<Workload>, Error> {
         )
         .await?,
     ])
+}
+
+fn gzip(bytes: &[u8]) -> std::io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes)?;
+    encoder.finish().map(Bytes::from)
 }

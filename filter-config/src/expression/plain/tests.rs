@@ -27,7 +27,7 @@ fn evaluated(source: &str, path: &str) -> Value {
     let request = One(CelString::from(path.to_owned()));
     let mut context = Context::with_env(environment());
     context.set_variable_resolver(&request);
-    expression.program().execute(&context).unwrap()
+    cel::Value::resolve(expression.root(), &context).unwrap()
 }
 
 #[test]

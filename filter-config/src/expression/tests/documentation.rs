@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::expression::attribute::Kind;
 use crate::expression::functions::{FUNCTIONS, Style};
-use crate::expression::{LLM_FIELDS, PROPERTIES};
+use crate::expression::{COST_ALIASES, LLM_FIELDS, PROPERTIES, RESPONSE_FIELDS, USAGE_FIELDS};
 
 const REFERENCE: &str = include_str!("../../../../docs/configuration.md");
 
@@ -29,13 +29,39 @@ fn the_reference_has_every_variable() {
     assert_eq!(part("variables"), table, "the table should be\n{table}");
 }
 
-#[test]
-fn the_reference_has_every_field_of_llm() {
-    let rows: Vec<String> = part("llm")
-        .lines()
+/// The rows of a table without their last cell.
+fn rows(part: &str) -> Vec<String> {
+    part.lines()
         .skip(2)
         .filter_map(|row| row.rsplit_once(" | ").map(|(cells, _)| cells.to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_reference_has_every_field_of_usage_and_response() {
+    let usage = USAGE_FIELDS.iter().map(|(name, _, kind)| (name, kind));
+    let response = RESPONSE_FIELDS.iter().map(|(name, _, kind)| (name, kind));
+    let expected: Vec<String> = usage
+        .chain(response)
+        .map(|(name, kind)| format!("| `{name}` | {kind}"))
         .collect();
+    assert_eq!(rows(part("usage")), expected);
+}
+
+#[test]
+fn the_guide_to_costs_has_every_name_of_another_gateway() {
+    let guide = include_str!("../../../../docs/costs.md");
+    for (alias, variable) in COST_ALIASES {
+        let row = format!("| `{variable}` |");
+        let names = guide.lines().find(|line| line.starts_with(&row));
+        let names = names.unwrap_or_else(|| panic!("no row of {variable}"));
+        assert!(names.contains(&format!("`{alias}`")), "{alias} in {names}");
+    }
+}
+
+#[test]
+fn the_reference_has_every_field_of_llm() {
+    let rows = rows(part("llm"));
     let expected: Vec<String> = LLM_FIELDS
         .iter()
         .map(|(name, _, kind)| format!("| `{name}` | {}", words(*kind)))

@@ -39,11 +39,6 @@ fn long_forms_that_are_wrong() {
                 "stroage: unknown field, did you mean \"storage\"?",
             ),
             (
-                "/pricing",
-                Some(json!({ "gpt-4o": { "input": 2.5 } })),
-                "pricing: not supported by this version of tollgate",
-            ),
-            (
                 "/storage",
                 Some(json!({ "maxCounters": 63 })),
                 "storage.maxCounters: expected a whole number from 64 to 16777216, found 63",
@@ -172,18 +167,38 @@ fn long_forms_that_are_wrong() {
             ),
             (
                 "/replies",
-                Some(json!({ "headers": "openai" })),
-                "replies.headers: not supported by this version of tollgate",
-            ),
-            (
-                "/replies",
-                Some(json!({ "headers": { "limit": "X-Limit" } })),
-                "replies.headers: not supported by this version of tollgate",
+                Some(json!({ "error": "ollama" })),
+                "replies.error: expected \"auto\", \"openai\", \"anthropic\" or \"gemini\", found \"ollama\"",
             ),
             (
                 "/replies",
                 Some(json!({ "headers": "all" })),
-                "replies.headers: expected \"none\" or \"draft-03\", found \"all\"",
+                "replies.headers: expected \"none\", \"draft-03\", \"ietf\" or \"openai\", found \"all\"",
+            ),
+            (
+                "/replies",
+                Some(json!({ "headers": {} })),
+                "replies.headers: must not be empty",
+            ),
+            (
+                "/replies",
+                Some(json!({ "headers": {
+                    "limit": "x-limit-{limits}",
+                    "remaining": "x remaining",
+                    "reset": "Content-Length",
+                    "retryAfter": "{limit}-retry-after",
+                    "retry": "x-retry"
+                } })),
+                "replies.headers.retry: unknown field\n\
+                 replies.headers.limit: unknown placeholder \"limits\", did you mean \"limit\"?\n\
+                 replies.headers.remaining: not the name of a header\n\
+                 replies.headers.reset: expected a name that begins like no header with another meaning, such as \"x-ratelimit-\"\n\
+                 replies.headers.retryAfter: expected a name that begins like no header with another meaning, such as \"x-ratelimit-\"",
+            ),
+            (
+                "/replies",
+                Some(json!({ "headers": { "limit": "x-{limit}\r\nx-evil" } })),
+                "replies.headers.limit: not the name of a header",
             ),
         ],
     );

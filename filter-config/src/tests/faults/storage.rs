@@ -151,6 +151,21 @@ fn policies_that_a_service_cannot_enforce() {
         ],
     );
     refused(
+        &limitador(),
+        [
+            (
+                "/policies/0/spec/limits/free/requests",
+                Some(json!([{ "limit": 1, "window": "1m" }])),
+                "policies[0].spec.limits.free.requests: not possible with this type of storage: it counts one cost of a limit",
+            ),
+            (
+                RATE,
+                Some(json!({ "limit": "auth.limit", "max": 9, "window": "1m" })),
+                "policies[0].spec.limits.free.rates[0].limit: not possible with this type of storage: its limits are numbers that it is given",
+            ),
+        ],
+    );
+    refused(
         &envoy_rls(),
         [(
             RATE,

@@ -1,0 +1,289 @@
+//! What is left of several policies: Kuadrant's cases.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use crate::Configuration;
+
+/// A policy by its name, the kind and section of its target, where its limits stand and with which
+/// strategy, the limits, and whether it has a `when`.
+#[derive(Clone, Debug)]
+struct Case {
+    name: &'static str,
+    kind: &'static str,
+    section: Option<&'static str>,
+    place: &'static str,
+    strategy: &'static str,
+    limits: &'static [&'static str],
+    when: bool,
+}
+
+const GATEWAY: Case = Case {
+    name: "gateway",
+    kind: "Gateway",
+    section: None,
+    place: "defaults",
+    strategy: "atomic",
+    limits: &["a", "b"],
+    when: false,
+};
+
+const ROUTE: Case = Case {
+    name: "route",
+    kind: "HTTPRoute",
+    limits: &["b", "c"],
+    ..GATEWAY
+};
+
+fn policy(case: &Case) -> Value {
+    let limits: Map<String, Value> = case
+        .limits
+        .iter()
+        .map(|name| {
+            (
+                (*name).to_owned(),
+                json!({ "rates": [{ "limit": 1, "window": "1m" }] }),
+            )
+        })
+        .collect();
+    let mut rules = json!({ "limits": limits });
+    if case.when {
+        rules["when"] = json!([{ "predicate": "true" }]);
+    }
+    let mut spec = if case.place == "bare" {
+        rules
+    } else {
+        rules["strategy"] = json!(case.strategy);
+        json!({ case.place: rules })
+    };
+    spec["targetRef"] =
+        json!({ "group": "gateway.networking.k8s.io", "kind": case.kind, "name": "llm" });
+    if let Some(section) = case.section {
+        spec["targetRef"]["sectionName"] = json!(section);
+    }
+    json!({
+        "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
+        "metadata": { "name": case.name }, "spec": spec
+    })
+}
+
+fn configuration(cases: &[Case]) -> Configuration {
+    let policies: Vec<Value> = cases.iter().map(policy).collect();
+    let document = json!({
+        "policies": policies,
+        "routes": [{
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": { "name": "llm" },
+            "spec": {
+                "parentRefs": [{ "name": "llm" }],
+                "hostnames": ["llm.example.com"],
+                "rules": [
+                    { "name": "chat", "matches": [{ "path": { "value": "/v1/chat" } }] },
+                    { "matches": [{ "path": { "value": "/v1" } }] }
+                ]
+            }
+        }]
+    });
+    crate::parse(document.to_string().as_bytes()).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// The limits in force on a request, as `policy/limit`, and the policy of the `when`.
+fn in_force(cases: &[Case], path: &str) -> String {
+    let configuration = configuration(cases);
+    let effective = configuration.effective(|name| match name {
+        ":path" => Some(path.to_owned().into()),
+        ":authority" => Some("llm.example.com".into()),
+        _ => None,
+    });
+    let name = |policy: usize| &configuration.policies[policy].name["default/".len()..];
+    let [effective] = effective else {
+        return format!("{} policies", effective.len());
+    };
+    let mut limits: Vec<String> = effective
+        .limits
+        .iter()
+        .map(|index| {
+            let limit = &configuration.policies[index.policy].limits[index.limit];
+            format!("{}/{}", name(index.policy), limit.name)
+        })
+        .collect();
+    limits.sort();
+    let when = effective
+        .when
+        .map(|policy| format!(" when {}", name(policy)));
+    limits.join(" ") + &when.unwrap_or_default()
+}
+
+#[test]
+fn of_gateway_and_route_one_prevails_as_the_gateway_says() {
+    for (place, strategy, expected) in [
+        ("bare", "", "route/b route/c"),
+        ("defaults", "atomic", "route/b route/c"),
+        ("defaults", "merge", "gateway/a route/b route/c"),
+        ("overrides", "atomic", "gateway/a gateway/b"),
+        ("overrides", "merge", "gateway/a gateway/b route/c"),
+    ] {
+        let gateway = Case {
+            place,
+            strategy,
+            ..GATEWAY
+        };
+        // What the more specific policy says of itself matters only to what is more specific still.
+        for route in ["bare", "defaults", "overrides"] {
+            for strategy in ["atomic", "merge"] {
+                let route = Case {
+                    place: route,
+                    strategy,
+                    ..ROUTE
+                };
+                let found = in_force(&[gateway.clone(), route.clone()], "/v1/x");
+                assert_eq!(found, expected, "{gateway:?} {route:?}");
+                let found = in_force(&[route, gateway.clone()], "/v1/x");
+                assert_eq!(found, expected, "in another order");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_when_of_a_policy_is_one_rule() {
+    for (place, strategy, whens, expected) in [
+        (
+            "defaults",
+            "merge",
+            [true, false],
+            "gateway/a route/b route/c when gateway",
+        ),
+        (
+            "defaults",
+            "merge",
+            [true, true],
+            "gateway/a route/b route/c when route",
+        ),
+        ("defaults", "atomic", [true, false], "route/b route/c"),
+        (
+            "overrides",
+            "merge",
+            [true, true],
+            "gateway/a gateway/b route/c when gateway",
+        ),
+        (
+            "overrides",
+            "merge",
+            [false, true],
+            "gateway/a gateway/b route/c when route",
+        ),
+        ("overrides", "atomic", [false, true], "gateway/a gateway/b"),
+    ] {
+        let gateway = Case {
+            place,
+            strategy,
+            when: whens[0],
+            ..GATEWAY
+        };
+        let route = Case {
+            when: whens[1],
+            ..ROUTE
+        };
+        assert_eq!(
+            in_force(&[gateway, route], "/v1"),
+            expected,
+            "{place} {strategy} {whens:?}"
+        );
+    }
+}
+
+#[test]
+fn a_policy_alone_concerns_what_is_below_its_target() {
+    assert_eq!(in_force(&[GATEWAY], "/v1"), "gateway/a gateway/b");
+    assert_eq!(in_force(&[GATEWAY], "/elsewhere"), "gateway/a gateway/b");
+    assert_eq!(in_force(&[ROUTE], "/v1"), "route/b route/c");
+    assert_eq!(in_force(&[ROUTE], "/elsewhere"), "0 policies");
+    let rule = Case {
+        section: Some("chat"),
+        ..ROUTE
+    };
+    assert_eq!(
+        in_force(std::slice::from_ref(&rule), "/v1/chat/completions"),
+        "route/b route/c"
+    );
+    assert_eq!(in_force(&[rule], "/v1/models"), "0 policies");
+}
+
+#[test]
+fn sections_are_more_specific_than_what_they_are_of() {
+    let merge = |case: Case, name, section, place, limits| Case {
+        name,
+        section,
+        place,
+        strategy: "merge",
+        limits,
+        ..case
+    };
+    let gateway = merge(GATEWAY, "gateway", None, "defaults", &["a", "b", "c", "d"]);
+    let listener = merge(
+        GATEWAY,
+        "listener",
+        Some("https"),
+        "defaults",
+        &["b", "c", "d"],
+    );
+    let route = merge(ROUTE, "route", None, "defaults", &["c", "d"]);
+    let rule = merge(ROUTE, "rule", Some("chat"), "defaults", &["d", "e"]);
+    let all = [gateway, rule, listener, route];
+    assert_eq!(
+        in_force(&all, "/v1/chat"),
+        "gateway/a listener/b route/c rule/d rule/e"
+    );
+    assert_eq!(
+        in_force(&all, "/v1/models"),
+        "gateway/a listener/b route/c route/d"
+    );
+    assert_eq!(
+        in_force(&all, "/"),
+        "gateway/a listener/b listener/c listener/d"
+    );
+
+    let overrides = |case: &Case| Case {
+        place: "overrides",
+        ..case.clone()
+    };
+    let all = all.map(|case| overrides(&case));
+    assert_eq!(
+        in_force(&all, "/v1/chat"),
+        "gateway/a gateway/b gateway/c gateway/d rule/e"
+    );
+}
+
+proptest! {
+    /// Which policies are given first does not matter.
+    #[test]
+    fn the_order_of_policies_decides_nothing(
+        forms in proptest::collection::vec((0_usize..5, 0_usize..4, any::<bool>()), 4),
+        order in Just([0_usize, 1, 2, 3]).prop_shuffle(),
+        path in prop_oneof![Just("/v1/chat"), Just("/v1"), Just("/")],
+    ) {
+        let targets = [
+            ("gateway", "Gateway", None),
+            ("listener", "Gateway", Some("https")),
+            ("route", "HTTPRoute", None),
+            ("rule", "HTTPRoute", Some("chat")),
+        ];
+        let forms = forms.into_iter().zip(targets);
+        let cases: Vec<Case> = forms
+            .map(|((form, limits, when), (name, kind, section))| {
+                let (place, strategy) = [
+                    ("bare", ""),
+                    ("defaults", "atomic"),
+                    ("defaults", "merge"),
+                    ("overrides", "atomic"),
+                    ("overrides", "merge"),
+                ][form];
+                let limits: &[&str] = [&["a"][..], &["a", "b"], &["b", "c"], &["c", "a"]][limits];
+                Case { name, kind, section, place, strategy, limits, when }
+            })
+            .collect();
+        let shuffled: Vec<Case> = order.iter().map(|index| cases[*index].clone()).collect();
+        prop_assert_eq!(in_force(&cases, path), in_force(&shuffled, path));
+    }
+}

@@ -1,0 +1,48 @@
+//! Limits and windows that are computed for each request.
+
+use super::{EvaluationError, evaluate};
+use crate::attributes::Attributes;
+use crate::plugin::{Charge, Plugin, Rate};
+use crate::storage;
+use filter_config::{Limit, RateLimit, RateWindow, bounds};
+
+/// The charge of a rate whose limit or window is computed; what is beyond the bounds of the policy is
+/// brought within them.
+///
+/// # Errors
+/// The field of the rate that has no value, and why.
+pub(super) fn charge(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    limit: &Limit,
+    rate: &Rate,
+    charge: Charge,
+) -> Result<Charge, (&'static str, EvaluationError)> {
+    let Some(configured) = rate.of(limit) else {
+        return Ok(charge);
+    };
+    let most = match &configured.limit {
+        RateLimit::Fixed(limit) => *limit,
+        RateLimit::Computed {
+            expression,
+            min,
+            max,
+        } => evaluate::limit(plugin, attributes, expression)
+            .map_err(|error| ("limit", error))?
+            .clamp(*min, *max),
+    };
+    let counted: storage::Rate = match &configured.window {
+        RateWindow::Fixed(_) => rate.counted,
+        RateWindow::Computed { expression, min } => {
+            let nanos = evaluate::window(plugin, attributes, expression)
+                .map_err(|error| ("window", error))?;
+            rate.counted
+                .with_length(nanos.clamp(*min, bounds::WINDOW_NANOS))
+        }
+    };
+    Ok(Charge {
+        limit: most,
+        counted,
+        ..charge
+    })
+}

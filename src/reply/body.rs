@@ -1,0 +1,93 @@
+//! The body of a refusal: an error, or what the configuration says.
+
+use super::error::{self, Kind};
+use super::quota::{Quota, push, seconds, written};
+use crate::plugin::Counts;
+use crate::request::path::Target;
+use filter_config::{Placeholder, Replies, Template, Usd};
+
+/// The body of a refusal because of a limit, after `wait` seconds of which the request can be tried
+/// again.
+pub(super) fn refusal(
+    quota: &Quota<'_>,
+    replies: &Replies,
+    target: Option<&Target>,
+    wait: u64,
+) -> String {
+    if let Some(template) = &replies.body {
+        let kind = replies.content_type.as_deref();
+        let is_json = kind.is_none_or(|kind| kind.to_ascii_lowercase().contains("json"));
+        return fill(template, quota, wait, is_json);
+    }
+    let unit = match quota.rate.counts {
+        Counts::Tokens(_) => "tokens",
+        Counts::Requests(_) | Counts::InFlight => "requests",
+        Counts::Usd(_) => "budget",
+    };
+    let message = message(quota, wait);
+    error::body(
+        replies.error,
+        target,
+        Kind::Limited(unit),
+        &message,
+        replies.status,
+    )
+}
+
+/// A template with its values, which are made for a string of JSON where it is that.
+fn fill(template: &Template, quota: &Quota<'_>, wait: u64, is_json: bool) -> String {
+    let text = |body: &mut String, value: &str| {
+        if is_json {
+            let escaped = serde_json::Value::from(value).to_string();
+            body.push_str(
+                escaped
+                    .get(1..escaped.len().saturating_sub(1))
+                    .unwrap_or(""),
+            );
+        } else {
+            body.push_str(value);
+        }
+    };
+    template.render(|placeholder, body| match placeholder {
+        Placeholder::Limit => text(body, &quota.limit.name),
+        Placeholder::Policy => text(body, &quota.policy.name),
+        Placeholder::Window => {
+            text(body, written(quota.rate, quota.limit).unwrap_or_default());
+        }
+        Placeholder::Message => text(body, &message(quota, wait)),
+        Placeholder::Max => amount(body, quota, quota.standing.limit),
+        Placeholder::Remaining => amount(body, quota, quota.standing.remaining()),
+        Placeholder::Reset => push(body, seconds(quota.reset())),
+        Placeholder::RetryAfter => push(body, wait),
+        // Those of the names of headers alone.
+        _ => {}
+    })
+}
+
+/// Writes an amount of what a rate counts.
+fn amount(body: &mut String, quota: &Quota<'_>, amount: u64) {
+    match quota.rate.counts {
+        Counts::Usd(_) => body.push_str(&Usd(amount).to_string()),
+        _ => push(body, amount),
+    }
+}
+
+/// What a refusal says.
+fn message(quota: &Quota<'_>, wait: u64) -> String {
+    let (name, policy) = (&quota.limit.name, &quota.policy.name);
+    let max = quota.standing.limit;
+    let (what, max) = match quota.rate.counts {
+        Counts::Tokens(_) => ("Token rate limit", format!("{max} tokens")),
+        Counts::Requests(_) => ("Request rate limit", format!("{max} requests")),
+        Counts::Usd(_) => ("Budget", format!("{} USD", Usd(max))),
+        Counts::InFlight => {
+            return format!(
+                "Concurrency limit \"{name}\" of policy \"{policy}\" reached: {max} requests at \
+                 once. Try again when one of them is done."
+            );
+        }
+    };
+    let window = written(quota.rate, quota.limit);
+    let per = window.map_or(String::new(), |window| format!(" per {window}"));
+    format!("{what} \"{name}\" of policy \"{policy}\" reached: {max}{per}. Try again in {wait} s.")
+}

@@ -1,0 +1,506 @@
+//! Costs, computed limits, money, requests and exported costs, through whole exchanges.
+
+use super::{Envoy, MINUTE, request};
+use crate::host::{Buffer, HeaderMap};
+use crate::stream::{Next, Stream};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::rc::Rc;
+
+/// A configuration with one limit, and whatever else is given.
+fn configuration(limit: &Value, rest: &Value) -> String {
+    let mut configuration = json!({
+        "policies": [{
+            "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
+            "metadata": { "name": "llm", "namespace": "test" },
+            "spec": {
+                "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" },
+                "limits": { "free": limit }
+            }
+        }],
+        "auth": [{ "header": { "user": "x-user" } }]
+    });
+    for (name, value) in rest.as_object().unwrap() {
+        configuration[name] = value.clone();
+    }
+    configuration.to_string()
+}
+
+fn envoy(limit: &Value) -> Envoy {
+    envoy_with(limit, &json!({}))
+}
+
+fn envoy_with(limit: &Value, rest: &Value) -> Envoy {
+    Envoy::with(&configuration(limit, rest))
+}
+
+/// Prices at which a token of input costs 2500 billionths of a dollar, and one of output 10000.
+fn prices() -> Value {
+    json!({ "gpt-4o*": { "input": 2.5, "cachedInput": 1.25, "output": 10 } })
+}
+
+/// A usage report of a chat completion.
+fn usage(input: u64, output: u64, cached: u64, reasoning: u64) -> String {
+    json!({
+        "id": "1", "object": "chat.completion", "model": "gpt-4o-2024",
+        "choices": [{ "message": { "content": "hi" } }],
+        "usage": {
+            "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output,
+            "prompt_tokens_details": { "cached_tokens": cached },
+            "completion_tokens_details": { "reasoning_tokens": reasoning },
+            "custom": { "units": 7 }
+        }
+    })
+    .to_string()
+}
+
+impl Envoy {
+    /// Begins an exchange with these headers beside the usual ones and this body; whether it was let go.
+    fn begin(&self, headers: &[(&str, &str)], body: &str) -> (Stream, bool) {
+        let mut stream = self.stream();
+        let all: Vec<(&str, &str)> = request("alice")
+            .into_iter()
+            .chain(headers.iter().copied())
+            .collect();
+        self.host.set_headers(HeaderMap::Request, &all);
+        let mut let_go = stream.on_request_headers(false) == Next::Continue;
+        if let_go {
+            self.host.set_buffer(Buffer::RequestBody, body.as_bytes());
+            let_go = stream.on_request_body(body.len(), true) == Next::Continue;
+        }
+        (stream, let_go)
+    }
+
+    fn end(&self, mut stream: Stream, answer: &str) {
+        stream.on_response_headers(false);
+        // Once the request has gone on, its headers are gone.
+        self.host.headers.borrow_mut().remove(&HeaderMap::Request);
+        self.body(&mut stream, answer, true);
+        stream.on_log();
+    }
+
+    /// A whole exchange; whether it was let go.
+    fn ask(&self, headers: &[(&str, &str)], answer: &str) -> bool {
+        let (mut stream, let_go) = self.begin(headers, r#"{"model":"gpt-4o","max_tokens":1}"#);
+        if let_go {
+            self.end(stream, answer);
+        } else {
+            stream.on_log();
+        }
+        let_go
+    }
+
+    /// What the first counter of the last refusal had used.
+    fn used(&self) -> u64 {
+        let log = self.host.log.borrow();
+        let line = log.iter().rev().find(|(_, line)| line.contains("refuses"));
+        let (_, line) = line.expect("a refusal");
+        let (before, _) = line.split_once(" used").unwrap();
+        let (_, number) = before.rsplit_once(' ').unwrap();
+        number.parse().unwrap()
+    }
+
+    fn last_reply(&self) -> crate::host::double::SentReply {
+        self.host.replies.borrow().last().expect("a reply").clone()
+    }
+}
+
+/// What an exchange of so much costs under an expression.
+fn cost(expression: &str, answer: &str) -> u64 {
+    let envoy = envoy_with(
+        &json!({ "cost": expression, "rates": [{ "limit": 1, "window": "1m" }] }),
+        &json!({ "pricing": prices() }),
+    );
+    assert!(envoy.ask(&[("x-tier", "gold")], answer), "{expression}");
+    if envoy.ask(&[], answer) {
+        return 0;
+    }
+    envoy.used()
+}
+
+#[test]
+fn a_cost_is_what_its_expression_yields() {
+    let answer = usage(100, 20, 40, 5);
+    for (expression, expected) in [
+        ("usage.total_tokens", 120),
+        ("usage.input_tokens", 100),
+        ("usage.output_tokens", 20),
+        ("usage.cached_tokens", 40),
+        ("usage.reasoning_tokens", 5),
+        ("usage.cache_creation_tokens + 1", 1),
+        // Names of other gateways.
+        (
+            "input_tokens - cached_input_tokens + output_tokens * 4",
+            140,
+        ),
+        ("prompt_tokens + completion_tokens * uint(2)", 140),
+        ("model == 'gpt-4o' ? input_tokens : 1", 100),
+        // Fractions are rounded up, less than nothing is nothing.
+        ("usage.output_tokens * 0.26", 6),
+        ("usage.output_tokens - 100", 0),
+        ("usage.usd * 1e6", 400),
+        ("usage.raw.custom.units", 7),
+        ("has(usage.raw.cost) ? usage.raw.cost : 3", 3),
+        ("usage.raw.?total_tokens.orValue(0)", 120),
+        ("usage.estimated ? 1 : 2", 2),
+        // Of the request, though it is gone; and of the response.
+        (r#"request.headers["x-tier"] == "gold" ? 8 : 9"#, 8),
+        (r#"{"alice": 5, "bob": 6}[auth.user]"#, 5),
+        (r#"requestBodyJSON("/max_tokens") + 10"#, 11),
+        ("response.code == 200 ? 4 : 5", 4),
+        (
+            r#"response.headers["content-type"] == "application/json" ? 3 : 0"#,
+            3,
+        ),
+        // What has no result, no place or no meaning is not free.
+        ("usage.raw.nothing", 120),
+        ("usage.raw.custom", 120),
+        (
+            "usage.total_tokens * 9223372036854775807",
+            9_223_372_036_854_775_807,
+        ),
+    ] {
+        assert_eq!(cost(expression, &answer), expected, "{expression}");
+    }
+}
+
+#[test]
+fn a_cost_that_has_no_result_for_a_request_is_a_failure() {
+    let envoy = envoy(&json!({
+        "cost": "usage.total_tokens / int(request.headers['x-part'])",
+        "rates": [{ "limit": 100, "window": "1m" }]
+    }));
+    for part in ["0", "half"] {
+        assert!(!envoy.ask(&[("x-part", part)], ""));
+        assert_eq!(envoy.last_reply().status, 500);
+    }
+    assert!(
+        envoy.ask(&[], &usage(100, 0, 0, 0)),
+        "what is missing is no failure"
+    );
+    assert!(!envoy.ask(&[], ""), "nor is it free");
+}
+
+#[test]
+fn limits_on_every_kind_count_the_same_exchange() {
+    let costs = [
+        "usage.input_tokens",
+        "usage.output_tokens",
+        "usage.cached_tokens",
+    ];
+    for (which, expected) in costs.iter().zip([100, 20, 40]) {
+        let limit = |cost: &str, limit: u64| json!({ "cost": cost, "rates": [{ "limit": limit, "window": "1m" }] });
+        let mut configuration: Value = serde_json::from_str(&configuration(
+            &limit("usage.total_tokens", 9999),
+            &json!({}),
+        ))
+        .unwrap();
+        for cost in costs {
+            let most = if cost == *which { 1 } else { 9999 };
+            configuration["policies"][0]["spec"]["limits"][cost] = limit(cost, most);
+        }
+        let envoy = Envoy::with(&configuration.to_string());
+        assert!(envoy.ask(&[], &usage(100, 20, 40, 0)));
+        assert!(!envoy.ask(&[], ""));
+        assert_eq!(envoy.used(), expected, "{which}");
+    }
+}
+
+#[test]
+fn what_used_nothing_costs_nothing_unless_the_cost_does_not_ask() {
+    for (expression, is_free) in [("usage.total_tokens + 5", true), ("5", false)] {
+        let envoy =
+            envoy(&json!({ "cost": expression, "rates": [{ "limit": 1, "window": "1m" }] }));
+        let (mut stream, let_go) = envoy.begin(&[], "{}");
+        assert!(let_go);
+        envoy
+            .host
+            .set_headers(HeaderMap::Response, &[(":status", "404")]);
+        stream.on_response_headers(true);
+        stream.on_log();
+        assert_eq!(envoy.ask(&[], &usage(1, 1, 0, 0)), is_free, "{expression}");
+    }
+}
+
+#[test]
+fn a_request_holds_what_its_cost_is_expected_to_be() {
+    let envoy = envoy(&json!({
+        "cost": "usage.output_tokens * 2",
+        "rates": [{ "limit": 100, "window": "1m" }]
+    }));
+    let body = r#"{"model":"m","max_tokens":30}"#;
+    let (_first, let_go) = envoy.begin(&[], body);
+    assert!(let_go, "60 of 100 are held");
+    let (_second, let_go) = envoy.begin(&[], body);
+    assert!(!let_go, "another 60 do not fit");
+    let (_third, let_go) = envoy.begin(&[], r#"{"model":"m","max_tokens":20}"#);
+    assert!(let_go, "40 do");
+}
+
+#[test]
+fn a_limit_is_what_the_request_says_within_bounds() {
+    let limit = |max: Value| {
+        json!({ "rates": [{
+            "limit": r#"int(request.headers[?"x-count"].orValue("500"))"#,
+            "window": "1m", "min": 5, "max": max
+        }], "counters": [{ "expression": "request.headers['x-key']" }] })
+    };
+    for (max, header, expected) in [
+        (json!(1000), None, "500"),
+        (json!(1000), Some("10"), "10"),
+        (json!(1000), Some("1000000"), "1000"),
+        (json!("none"), Some("1000000"), "1000000"),
+        (json!(1000), Some("-7"), "5"),
+    ] {
+        let envoy = envoy(&limit(max));
+        let mut headers = vec![("x-key", "a")];
+        headers.extend(header.map(|count| ("x-count", count)));
+        assert!(envoy.ask(&headers, &usage(2_000_000, 0, 0, 0)));
+        assert!(!envoy.ask(&headers, ""), "{header:?}");
+        let told = envoy.last_reply();
+        let told = told.header("x-ratelimit-limit").unwrap();
+        assert!(told.starts_with(&format!("{expected}, ")), "{told}");
+    }
+    let envoy = envoy(&limit(json!(1000)));
+    assert!(!envoy.ask(&[("x-key", "a"), ("x-count", "many")], ""));
+    assert_eq!(
+        envoy.last_reply().status,
+        500,
+        "no fault makes a caller free"
+    );
+}
+
+#[test]
+fn tiers_are_maps_and_windows_can_be_computed() {
+    let envoy = envoy(&json!({ "rates": [{
+        "limit": r#"{"alice": 50, "bob": 200}[auth.user]"#,
+        "window": r#"{"alice": "1m", "bob": "1h"}[auth.user]"#
+    }] }));
+    assert!(envoy.ask(&[], &usage(60, 0, 0, 0)));
+    assert!(!envoy.ask(&[], ""));
+    assert_eq!(
+        envoy.last_reply().header("x-ratelimit-limit"),
+        Some("50, 50;w=60;name=\"free\"")
+    );
+    envoy.host.clock.set(1_001 * MINUTE);
+    assert!(envoy.ask(&[], &usage(1, 0, 0, 0)), "a new window");
+}
+
+#[test]
+fn a_caller_gets_no_new_counter_by_another_window() {
+    let envoy = envoy(&json!({ "rates": [{
+        "limit": 10, "window": r#"int(request.headers["x-window"])"#, "minWindow": "30s"
+    }] }));
+    assert!(envoy.ask(&[("x-window", "3600")], &usage(20, 0, 0, 0)));
+    for window in ["3600", "60", "1", "0", "-5", "86400"] {
+        assert!(!envoy.ask(&[("x-window", window)], ""), "{window}");
+    }
+    envoy.host.clock.set(1_000 * MINUTE + MINUTE / 2 - 1);
+    assert!(
+        !envoy.ask(&[("x-window", "1")], ""),
+        "not before the shortest"
+    );
+}
+
+#[test]
+fn a_limit_whose_counter_is_missing_is_skipped_or_refuses_or_fails() {
+    let limit = |when_missing: Option<&str>| {
+        let mut limit = json!({
+            "rates": [{ "limit": 1, "window": "1m" }],
+            "counters": [{ "expression": r#"request.headers["x-subscription-id"]"# }]
+        });
+        if let Some(when_missing) = when_missing {
+            limit["whenMissing"] = json!(when_missing);
+        }
+        limit
+    };
+    let skip = envoy(&limit(Some("skip")));
+    for _ in 0..3 {
+        assert!(skip.ask(&[], &usage(10, 0, 0, 0)));
+    }
+    assert_eq!(
+        skip.state("tollgate.decision").as_deref(),
+        Some("unmatched")
+    );
+    assert!(skip.ask(&[("x-subscription-id", "s")], &usage(10, 0, 0, 0)));
+    assert!(!skip.ask(&[("x-subscription-id", "s")], ""));
+    let open = json!({ "failureMode": "allow" });
+    assert!(!envoy_with(&limit(Some("refuse")), &open).ask(&[], ""));
+    assert!(envoy_with(&limit(None), &open).ask(&[], &usage(1, 0, 0, 0)));
+    assert!(!envoy(&limit(None)).ask(&[], ""));
+}
+
+#[test]
+fn requests_are_counted_when_they_are_let_go() {
+    let envoy = envoy(&json!({ "requests": [{ "limit": 2, "window": "1m" }] }));
+    let (first, let_go) = envoy.begin(&[], "{}");
+    assert!(let_go);
+    let (second, let_go) = envoy.begin(&[], "{}");
+    assert!(
+        let_go,
+        "though the first has not ended, it is counted and not held"
+    );
+    assert!(!envoy.ask(&[], ""));
+    let reply = envoy.last_reply();
+    assert_eq!(
+        reply.header("retry-after"),
+        Some("60"),
+        "no request in flight is waited for"
+    );
+    assert!(reply.body.contains("2 requests per 1m"), "{}", reply.body);
+    envoy.end(first, &usage(1, 1, 0, 0));
+    envoy.end(second, &usage(1, 1, 0, 0));
+    envoy.host.clock.set(1_001 * MINUTE);
+    assert!(envoy.ask(&[], &usage(1, 1, 0, 0)));
+    assert!(
+        envoy.ask(&[], &usage(1, 1, 0, 0)),
+        "the end of the others was not counted again"
+    );
+    assert!(!envoy.ask(&[], ""));
+}
+
+#[test]
+fn a_budget_admits_until_it_is_spent() {
+    let envoy = envoy_with(
+        &json!({ "budgets": [{ "usd": "0.001", "window": "24h", "algorithm": "sliding" }] }),
+        &json!({ "pricing": prices(), "replies": { "headers": "draft-03" } }),
+    );
+    // 200 * 2500 + 20 * 10000 billionths.
+    assert!(envoy.ask(&[], &usage(200, 20, 0, 0)));
+    assert_eq!(envoy.state("tollgate.usd").as_deref(), Some("0.0007"));
+    assert_eq!(
+        envoy
+            .host
+            .metric("tollgate.usd_billionths.model=gpt-4o-2024"),
+        700_000
+    );
+    let (stream, let_go) = envoy.begin(&[], r#"{"model":"gpt-4o","max_tokens":1}"#);
+    assert!(let_go);
+    envoy.end(stream, &usage(200, 20, 0, 0));
+    let headers = envoy.host.headers.borrow()[&HeaderMap::Response].clone();
+    let header = |name: &str| {
+        let found = headers.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+    };
+    assert_eq!(header("x-budget-limit").as_deref(), Some("0.001"));
+    assert_eq!(header("x-budget-used").as_deref(), Some("0.0007"));
+    assert_eq!(header("x-budget-remaining").as_deref(), Some("0.0003"));
+    assert!(header("x-budget-reset").is_some() && header("x-ratelimit-limit").is_none());
+    assert!(!envoy.ask(&[], ""));
+    let reply = envoy.last_reply();
+    assert_eq!(reply.header("x-budget-used"), Some("0.0014"));
+    assert_eq!(reply.header("x-budget-remaining"), Some("0.00"));
+    assert!(reply.body.contains("0.001 USD per 24h"), "{}", reply.body);
+}
+
+#[test]
+fn a_model_without_a_price_is_refused_or_free_or_as_dear_as_the_default() {
+    let limit = json!({ "budgets": [{ "usd": "0.001", "window": "24h" }] });
+    let ask = |envoy: &Envoy, model: &str| {
+        let (mut stream, let_go) = envoy.begin(&[], &format!(r#"{{"model":"{model}"}}"#));
+        if let_go {
+            let answer = usage(1000, 0, 0, 0).replace("gpt-4o-2024", model);
+            envoy.end(stream, &answer);
+        } else {
+            stream.on_log();
+        }
+        let_go
+    };
+    let refuse = envoy_with(&limit, &json!({ "pricing": prices() }));
+    assert!(!ask(&refuse, "llama"));
+    assert_eq!(refuse.last_reply().status, 403);
+    assert_eq!(refuse.state("tollgate.decision").as_deref(), Some("denied"));
+    let free = envoy_with(&limit, &json!({ "pricing": prices(), "unpriced": "free" }));
+    assert!(ask(&free, "llama") && ask(&free, "llama"));
+    assert_eq!(free.host.metric("tollgate.unpriced"), 2);
+    let mut with_default = prices();
+    with_default["default"] = json!({ "input": 1, "output": 1 });
+    let default = envoy_with(&limit, &json!({ "pricing": with_default }));
+    assert!(ask(&default, "llama") && !ask(&default, "llama"));
+}
+
+#[test]
+fn costs_are_exported_whether_or_not_a_limit_applies() {
+    let rest = json!({
+        "pricing": prices(),
+        "export": { "input": "usage.input_tokens", "cents": "usage.usd * 100000" },
+        "hitsAddend": "input"
+    });
+    let limit = json!({
+        "rates": [{ "limit": 9999, "window": "1m" }],
+        "when": [{ "predicate": "auth.user == 'bob'" }]
+    });
+    let envoy = envoy_with(&limit, &rest);
+    assert!(envoy.ask(&[], &usage(100, 20, 0, 0)));
+    assert_eq!(
+        envoy.state("tollgate.decision").as_deref(),
+        Some("unmatched")
+    );
+    assert_eq!(envoy.state("tollgate.cost.input").as_deref(), Some("100"));
+    assert_eq!(envoy.state("tollgate.cost.cents").as_deref(), Some("45"));
+    assert_eq!(envoy.state("tollgate.total_tokens").as_deref(), Some("120"));
+    let hits = || {
+        let state = envoy.host.envoy_filter_state.borrow();
+        state.get("envoy.ratelimit.hits_addend").cloned()
+    };
+    assert_eq!(hits().as_deref(), Some("100"));
+    let (mut stream, _) = envoy.begin(&[], "{}");
+    envoy
+        .host
+        .set_headers(HeaderMap::Response, &[(":status", "503")]);
+    stream.on_response_headers(true);
+    stream.on_log();
+    assert_eq!(hits().as_deref(), Some("0"), "what failed adds nothing");
+}
+
+#[test]
+fn a_policy_without_costs_keeps_nothing_of_its_requests() {
+    let envoy = envoy(&json!({ "rates": [{ "limit": 50, "window": "1m" }] }));
+    let (stream, let_go) = envoy.begin(&[], "{}");
+    assert!(let_go && stream.kept.is_none());
+    assert_eq!(Rc::strong_count(&envoy.plugin), 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn money_is_the_sum_of_what_exchanges_cost(
+        exchanges in prop::collection::vec((0..5000_u64, 0..5000_u64, 0..5000_u64), 1..12),
+    ) {
+        let envoy = envoy_with(
+            &json!({ "budgets": [{ "usd": "1000", "window": "24h" }] }),
+            &json!({ "pricing": prices(), "replies": { "headers": "draft-03" } }),
+        );
+        let mut sum = 0;
+        for (input, output, cached) in exchanges {
+            let cached = cached.min(input);
+            prop_assert!(envoy.ask(&[], &usage(input, output, cached, 0)));
+            sum += (input - cached) * 2500 + cached * 1250 + output * 10_000;
+        }
+        let (stream, _) = envoy.begin(&[], "{}");
+        envoy.end(stream, "");
+        let headers = envoy.host.headers.borrow();
+        let mut found = headers[&HeaderMap::Response].iter();
+        let used = found.find(|(name, _)| name == "x-budget-used").unwrap();
+        let used: filter_config::Usd = String::from_utf8_lossy(&used.1).parse().unwrap();
+        prop_assert_eq!(used.0, sum);
+    }
+
+    #[test]
+    fn whatever_a_header_says_the_limit_is_within_its_bounds(header in "[0-9.eE+-]{0,20}") {
+        let envoy = envoy(&json!({ "rates": [{
+            "limit": r#"double(request.headers["x-count"])"#, "window": "1m", "min": 10, "max": 100
+        }] }));
+        let let_go = envoy.ask(&[("x-count", &header)], &usage(100, 0, 0, 0));
+        if let_go {
+            prop_assert!(!envoy.ask(&[("x-count", &header)], ""), "100 are never less than it is");
+            let told = envoy.last_reply();
+            let told = told.header("x-ratelimit-limit").unwrap();
+            let (limit, _) = told.split_once(',').unwrap();
+            prop_assert!((10..=100).contains(&limit.parse::<u64>().unwrap()), "{}", told);
+        } else {
+            prop_assert_eq!(envoy.last_reply().status, 500);
+        }
+    }
+}
