@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod header_map;
 mod llm;
+mod map;
 mod metadata;
 mod object;
 mod outcome;

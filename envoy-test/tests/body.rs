@@ -34,12 +34,8 @@ fn by_model() -> Value {
 async fn start(mut configuration: Value, holds: bool) -> Result<Metered, Box<dyn Error>> {
     configuration["holdHeaders"] = json!(holds);
     let tollgate = Tollgate::new(configuration).holds_headers(holds);
-    let enable_trailers = |listener: &mut Value| {
-        let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
-        manager["http_protocol_options"] = json!({ "enable_trailers": true });
-    };
     let metered = Metered::build(json!({}), |builder| {
-        builder.tollgate(tollgate).edit_listener(enable_trailers)
+        builder.tollgate(tollgate).enable_trailers()
     });
     Ok(metered.await?)
 }

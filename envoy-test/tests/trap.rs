@@ -11,7 +11,7 @@ use envoy_test::{
     metered::{CALLER, Metered, each_caller},
     wait, workspace,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::NamedTempFile;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -74,12 +74,8 @@ async fn start(module: &NamedTempFile) -> Result<Metered, Box<dyn Error>> {
     let limits = &mut configuration["policies"][0]["spec"]["limits"];
     limits["tokens"]["reservation"] = json!({ "ttl": "2s" });
     let tollgate = Tollgate::new(configuration).module(module.path());
-    let enable_trailers = |listener: &mut Value| {
-        let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
-        manager["http_protocol_options"] = json!({ "enable_trailers": true });
-    };
     let metered = Metered::build(json!({}), |builder| {
-        builder.tollgate(tollgate).edit_listener(enable_trailers)
+        builder.tollgate(tollgate).enable_trailers()
     });
     Ok(metered.await?)
 }

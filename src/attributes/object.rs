@@ -4,6 +4,7 @@
 //! build, to search and to drop, as long as there are few of them, which is when it is used.
 
 use super::Value;
+use super::map::shows_a_map;
 use cel::ExecutionError;
 use cel::common::traits::{Container, Indexer, Iterable, Iterator, Sizer};
 use cel::common::types::{CelInt, CelMap, CelMapKey, CelString, MAP_TYPE, Type};
@@ -53,35 +54,7 @@ pub(super) fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
 }
 
 impl Val for Object {
-    fn get_type(&self) -> &Type {
-        Self::cel_type()
-    }
-
-    fn cel_type() -> &'static Type {
-        &MAP_TYPE
-    }
-
-    fn as_indexer<'b, 'v>(&'b self) -> Option<&'b (dyn Indexer + 'v)>
-    where
-        Self: 'v,
-    {
-        Some(self)
-    }
-
-    fn as_container(&self) -> Option<&dyn Container> {
-        Some(self)
-    }
-
-    fn as_iterable<'b, 'v>(&'b self) -> Option<&'b (dyn Iterable + 'v)>
-    where
-        Self: 'v,
-    {
-        Some(self)
-    }
-
-    fn as_sizer(&self) -> Option<&dyn Sizer> {
-        Some(self)
-    }
+    shows_a_map!();
 
     fn equals(&self, other: &dyn Val) -> bool {
         let all = |len: usize, equal: &dyn Fn(&str, &Value) -> bool| {
@@ -100,13 +73,6 @@ impl Val for Object {
         } else {
             false
         }
-    }
-
-    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v>
-    where
-        Self: 'v,
-    {
-        Box::new(self.clone())
     }
 
     fn as_any(&self) -> Option<&dyn Any> {

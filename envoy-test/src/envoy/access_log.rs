@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use serde_json::{Map, Value, json};
 
 /// The keys that tollgate puts into the filter state, below `wasm.tollgate.`.
-const TOLLGATE_KEYS: [&str; 10] = [
+const TOLLGATE_KEYS: [&str; 11] = [
     "input_tokens",
     "output_tokens",
     "total_tokens",
@@ -16,6 +16,7 @@ const TOLLGATE_KEYS: [&str; 10] = [
     "estimated",
     "decision",
     "limit",
+    "cost.total",
 ];
 
 /// What Envoy logged about one exchange.

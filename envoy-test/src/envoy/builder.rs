@@ -185,6 +185,15 @@ impl Builder {
         self
     }
 
+    /// Lets HTTP/1.1 messages end with trailers, which Envoy drops otherwise. An edit of the listener.
+    #[must_use]
+    pub fn enable_trailers(self) -> Self {
+        self.edit_listener(|listener| {
+            let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+            manager["http_protocol_options"] = json!({ "enable_trailers": true });
+        })
+    }
+
     /// Changes the finished bootstrap, for what this builder does not know.
     #[must_use]
     pub fn edit_bootstrap(mut self, edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {

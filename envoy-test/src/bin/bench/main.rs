@@ -65,7 +65,7 @@ enum Error {
     TimedOut(#[from] wait::TimedOut),
     #[error("wrk: {0}")]
     Load(String),
-    #[error("{filter}, {workload}: {refused} of {completed} responses were not 2xx")]
+    #[error("{filter}, {workload}: {refused} of {completed} responses were refusals or failures")]
     Refused {
         filter: &'static str,
         workload: &'static str,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use envoy_test::envoy::Envoy;
+
 use crate::{
     Contender, Error,
     load::{self, Callers},
@@ -10,7 +12,10 @@ use crate::{
 
 /// The stat of Envoy that counts what was answered.
 pub(crate) const COMPLETED: &str = "http.ingress.downstream_rq_completed";
-const GOOD: &str = "http.ingress.downstream_rq_2xx";
+const REFUSED: [&str; 2] = [
+    "http.ingress.downstream_rq_4xx",
+    "http.ingress.downstream_rq_5xx",
+];
 
 /// The CPU microseconds that Envoy spends on a request under load.
 pub(crate) async fn cost(
@@ -22,22 +27,31 @@ pub(crate) async fn cost(
 ) -> Result<f64, Error> {
     let envoy = &contender.envoy;
     // Asking for stats costs CPU time, too: outside of what is measured.
-    let (completed, good) = (envoy.stat(COMPLETED).await?, envoy.stat(GOOD).await?);
+    let (completed, refused) = (envoy.stat(COMPLETED).await?, refused(envoy).await?);
     let used = envoy.cpu_time()?;
     load::run(envoy.address(), workload, callers, connections, time).await?;
     let used = envoy.cpu_time()?.saturating_sub(used);
     let completed = envoy.stat(COMPLETED).await? - completed;
-    let good = envoy.stat(GOOD).await? - good;
-    if good < completed || completed == 0 {
+    let refused = self::refused(envoy).await? - refused;
+    if refused > 0 || completed == 0 {
         return Err(Error::Refused {
             filter: contender.name,
             workload: workload.title,
-            refused: completed - good,
+            refused,
             completed,
         });
     }
     #[expect(clippy::cast_precision_loss, reason = "far fewer requests than that")]
     Ok(used.as_secs_f64() * 1e6 / completed as f64)
+}
+
+/// Responses that say that something is wrong; not those whose client hung up at the end of a load.
+async fn refused(envoy: &Envoy) -> Result<u64, Error> {
+    let mut refused = 0;
+    for class in REFUSED {
+        refused += envoy.stat(class).await?;
+    }
+    Ok(refused)
 }
 
 /// The median; not a number when there are none.

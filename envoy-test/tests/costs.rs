@@ -1,0 +1,201 @@
+//! What an exchange costs: of each kind of tokens, by the caller's own limits, and told to Envoy's own rate
+//! limit filter.
+
+use std::error::Error;
+
+use envoy_test::{
+    client::{Chat, Protocol, client},
+    metered::{CALLER, Metered, configuration},
+    ratelimit::RateLimit,
+};
+use serde_json::{Value, json};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// A chat of 30 tokens of input and 20 of output.
+fn chat(caller: &str) -> Chat {
+    Chat::default()
+        .header(CALLER, caller)
+        .header("x-mock-prompt-tokens", 30)
+        .header("x-mock-completion-tokens", 20)
+}
+
+/// A limit of what exchanges cost in an hour, for each caller.
+fn limit(cost: &str, tokens: u64) -> Value {
+    json!({
+        "cost": cost,
+        "rates": [{ "limit": tokens, "window": "1h" }],
+        "counters": [{ "expression": "auth.identity.userid" }],
+        "reservation": { "amount": "0" },
+    })
+}
+
+#[tokio::test]
+async fn each_kind_of_tokens_has_its_limit() -> Outcome {
+    let metered = Metered::start(configuration(json!({
+        "input": limit("usage.input_tokens", 60),
+        "output": limit("usage.output_tokens", 80),
+        // Envoy AI Gateway's names, and a header of the request, which is gone by then.
+        "weighted": limit(
+            r#"input_tokens + output_tokens * (request.headers[?"x-tier"] == optional.of("gold") ? 1 : 4.5)"#,
+            200,
+        ),
+    })))
+    .await?;
+    let client = client(Protocol::Http1);
+    // Input alone is used up by the second; output is not; of the weighted, 120 each are charged.
+    for (caller, tier, refused) in [("alice", "free", "weighted"), ("bob", "gold", "input")] {
+        for stream in [false, true] {
+            let id = format!("{caller} {stream}");
+            let chat = chat(caller).header("x-tier", tier);
+            let chat = if stream { chat.stream(true) } else { chat };
+            let exchange = metered.exchange(&client, &id, chat).await?;
+            assert_eq!(exchange.status, 200, "{id}");
+            assert_eq!(exchange.entry.tollgate_number("total_tokens"), Some(50));
+        }
+        let id = format!("{caller} refused");
+        let entry = metered.exchange(&client, &id, chat(caller)).await?.entry;
+        assert_eq!(entry.status(), 429);
+        // Of several, the one that keeps the caller waiting longest answers: all of them an hour.
+        let limit = entry.tollgate("limit").unwrap_or_default();
+        assert!(limit == refused || limit == "input", "{limit}");
+    }
+    metered.check().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn limits_are_those_that_the_request_brings_and_rules_without_a_key_are_skipped() -> Outcome {
+    let rule = |key: &str, limit: Value| {
+        let mut rate = json!({ "window": "1h" });
+        for (name, value) in limit.as_object().into_iter().flatten() {
+            rate[name] = value.clone();
+        }
+        json!({
+            "rates": [rate],
+            "counters": [{ "expression": format!("request.headers[{key:?}]") }],
+            "whenMissing": "skip",
+        })
+    };
+    let count = r#"int(request.headers[?"x-custom-count"].orValue("500"))"#;
+    let metered = Metered::start(configuration(json!({
+        "subscription": rule("x-subscription-id", json!({ "limit": count, "max": 1000 })),
+        "trial": rule("x-trial-id", json!({ "limit": 50 })),
+        "tier": {
+            "rates": [{ "limit": r#"{"free": 40, "gold": 100}[auth.identity.groups]"#, "window": "1h" }],
+            "when": [{ "predicate": "has(auth.identity.groups)" }],
+        },
+    })))
+    .await?;
+    let client = client(Protocol::Http2);
+    for (id, headers, told) in [
+        ("none", [("x-other", "a"), ("x-b", "b")], None),
+        (
+            "default",
+            [("x-subscription-id", "a"), ("x-b", "b")],
+            Some("500"),
+        ),
+        (
+            "custom",
+            [("x-subscription-id", "b"), ("x-custom-count", "10")],
+            Some("10"),
+        ),
+        (
+            "bounded",
+            [("x-subscription-id", "c"), ("x-custom-count", "99999")],
+            Some("1000"),
+        ),
+        ("trial", [("x-trial-id", "a"), ("x-b", "b")], Some("50")),
+        ("gold", [("x-groups", "gold"), ("x-b", "b")], Some("100")),
+    ] {
+        let mut chat = chat("alice");
+        for (name, value) in headers {
+            chat = chat.header(name, value);
+        }
+        let exchange = metered.exchange(&client, id, chat.clone()).await?;
+        assert_eq!(exchange.status, 200, "{id}");
+        let header = exchange.headers.get("x-ratelimit-limit");
+        let header = header.and_then(|header| header.to_str().ok()?.split(',').next());
+        assert_eq!(header, told, "{id}");
+        // 50 of them are used now.
+        let refuses = matches!(told, Some("10" | "50"));
+        let again = metered
+            .exchange(&client, &format!("{id} again"), chat)
+            .await?;
+        assert_eq!(again.status, if refuses { 429 } else { 200 }, "{id}");
+    }
+    let chat = chat("alice")
+        .header("x-subscription-id", "d")
+        .header("x-custom-count", "many");
+    let fault = metered.exchange(&client, "fault", chat).await?;
+    assert_eq!(fault.status, 500, "no fault makes a caller free");
+    metered.check().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn requests_are_counted_beside_tokens() -> Outcome {
+    let metered = Metered::start(configuration(json!({ "few": {
+        "requests": [{ "limit": 2, "window": "1h" }],
+        "rates": [{ "limit": 1000, "window": "1h" }],
+        "counters": [{ "expression": "auth.identity.userid" }],
+    } })))
+    .await?;
+    let client = client(Protocol::Http1);
+    for (id, status) in [("1", 200), ("2", 200), ("3", 429)] {
+        let exchange = metered
+            .exchange(&client, id, chat("alice").stream(true))
+            .await?;
+        assert_eq!(exchange.status, status, "{id}");
+        if status == 429 {
+            let body = String::from_utf8_lossy(&exchange.body);
+            assert!(body.contains("2 requests per 1h"), "{body}");
+        }
+    }
+    metered.check().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn envoys_rate_limit_filter_adds_what_tollgate_metered() -> Outcome {
+    const DOMAIN: &str = "llm";
+    // Each exchange adds 1 when it comes, and 70 when it is over: there is room for three. What does not fit is
+    // not added by this service, so they have to fit to the last.
+    let service = RateLimit::start(DOMAIN, "user", 213, 3600).await?;
+    let address = service.address();
+    // Nothing is enforced here: no limit applies.
+    let mut policy = configuration(json!({ "none": {
+        "rates": [{ "limit": 0, "window": "1h" }],
+        "when": [{ "predicate": "false" }],
+    } }));
+    policy["export"] = json!({ "total": "input_tokens + output_tokens * 2" });
+    policy["hitsAddend"] = json!("total");
+    let actions =
+        json!([{ "request_headers": { "header_name": CALLER, "descriptor_key": "user" } }]);
+    let metered = Metered::build(policy, |builder| {
+        let on_done = json!({ "actions": actions.clone(), "apply_on_stream_done": true });
+        builder
+            .rate_limit(address, DOMAIN, actions)
+            .edit_listener(move |listener| {
+                let limits = "/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/rate_limits";
+                let limits = listener.pointer_mut(limits).and_then(Value::as_array_mut);
+                limits.expect("the rate limits of the host").push(on_done.clone());
+            })
+    })
+    .await?;
+    let client = client(Protocol::Http1);
+    for (id, status) in [("1", 200), ("2", 200), ("3", 200), ("4", 429)] {
+        let stream = id == "2";
+        let chat = chat("alice");
+        let chat = if stream { chat.stream(true) } else { chat };
+        let exchange = metered.exchange(&client, id, chat).await?;
+        assert_eq!(exchange.status, status, "{id}");
+        if status == 200 {
+            assert_eq!(exchange.entry.tollgate("cost.total"), Some("70"), "{id}");
+        }
+    }
+    let other = metered.exchange(&client, "bob", chat("bob")).await?;
+    assert_eq!(other.status, 200);
+    metered.check().await?;
+    Ok(())
+}
