@@ -38,6 +38,7 @@ const INTERNAL: i32 = 13;
 const ALERT: &str = "x-ratelimit-alert";
 
 /// Refuses a request because of a limit. Returns whether Envoy took the reply.
+#[cold]
 pub fn deny(plugin: &Plugin, denial: &Denial, target: Option<&Target>) -> bool {
     let Some(quota) = Quota::new(plugin, &denial.charge, &denial.standing, denial.now) else {
         return false;
@@ -102,6 +103,7 @@ pub fn refuse_unpriced(plugin: &Plugin, target: Option<&Target>) -> bool {
 }
 
 /// Refuses a request for what is no limit's doing, with a status of HTTP and one of gRPC.
+#[cold]
 fn refuse(
     plugin: &Plugin,
     target: Option<&Target>,
