@@ -39,6 +39,7 @@ const ALERT: &str = "x-ratelimit-alert";
 
 /// Refuses a request because of a limit; `told` are headers that a rate limit service adds, in place
 /// of ours with the same names. Returns whether Envoy took the reply.
+#[cold]
 pub fn deny(plugin: &Plugin, denial: &Denial, target: Option<&Target>, told: &Told) -> bool {
     let Some(quota) = Quota::new(plugin, &denial.charge, &denial.standing, denial.now) else {
         return false;
@@ -104,6 +105,7 @@ pub fn refuse_unpriced(plugin: &Plugin, target: Option<&Target>) -> bool {
 }
 
 /// Refuses a request for what is no limit's doing, with a status of HTTP and one of gRPC.
+#[cold]
 fn refuse(
     plugin: &Plugin,
     target: Option<&Target>,

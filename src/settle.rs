@@ -93,10 +93,24 @@ pub struct Spent<'a> {
     /// What that costs in money.
     pub usd: Usd,
     /// What costs read of the request and, with its outcome, of the response; where costs are in force.
-    pub attributes: Option<&'a mut Attributes>,
+    attributes: Option<&'a mut Attributes>,
+    /// The last cost that was computed, with the policy and the limit that it is of: a limit may have
+    /// several rates.
+    computed: Option<((usize, usize), u64)>,
 }
 
-impl Spent<'_> {
+impl<'a> Spent<'a> {
+    /// What an exchange used, what that costs in money, and what costs read, where they are in force.
+    #[must_use]
+    pub fn new(reading: Option<Reading>, usd: Usd, attributes: Option<&'a mut Attributes>) -> Self {
+        Self {
+            reading,
+            usd,
+            attributes,
+            computed: None,
+        }
+    }
+
     /// Makes it known to costs, with the provider's own usage object.
     pub fn tell(&mut self, raw: &[u8]) {
         if let Some(attributes) = &mut self.attributes {
@@ -200,6 +214,10 @@ fn cost(plugin: &Plugin, charge: &Charge, spent: &mut Spent<'_>) -> u64 {
             let Some(cost) = &limit.cost else {
                 return spent.tokens();
             };
+            let of = (rate.policy, rate.limit);
+            if let Some((_, cost)) = spent.computed.filter(|(computed, _)| *computed == of) {
+                return cost;
+            }
             let (cost, error) = spent.cost(plugin, cost);
             if let Some(error) = error {
                 plugin.warn(&Fault::Evaluation {
@@ -208,6 +226,7 @@ fn cost(plugin: &Plugin, charge: &Charge, spent: &mut Spent<'_>) -> u64 {
                     error,
                 });
             }
+            spent.computed = Some((of, cost));
             cost
         }
         Counts::Usd(_) => spent.usd.0,

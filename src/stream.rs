@@ -736,11 +736,8 @@ impl Stream {
             let model = self.model.as_deref();
             plugin.metrics.tokens(host, model, usage, self.usd);
         }
-        let mut spent = Spent {
-            reading,
-            usd: self.usd.unwrap_or_default(),
-            attributes: self.kept.as_deref_mut(),
-        };
+        let usd = self.usd.unwrap_or_default();
+        let mut spent = Spent::new(reading, usd, self.kept.as_deref_mut());
         spent.tell(raw);
         if let Err(error) = settle::settle(&plugin, &mut self.admission, &mut spent) {
             plugin.metrics.count(host, Count::StorageErrors);

@@ -12,9 +12,11 @@ use std::{
 
 use envoy_test::{
     client::{self, Chat, client},
+    envoy::Update,
+    filters::Tollgate,
     metered::{CALLER, Metered, each_caller},
     redis::Redis,
-    remote::{self, Protocol, gateway, wait_for_counted, wait_for_counted_within},
+    remote::{self, Protocol, gateway, wait_for_counted_within},
 };
 use integration::{
     Limitador,
@@ -26,6 +28,9 @@ use tokio::task::JoinSet;
 type Outcome = Result<(), Box<dyn Error>>;
 
 const MUCH: u64 = 1_000_000_000;
+
+/// How many ask one chat of 100 tokens after the other.
+const CALLERS: usize = 6;
 
 /// What goes wrong.
 #[derive(Debug, Clone)]
@@ -176,7 +181,7 @@ async fn at_settlement_with_reports() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
-    let configuration = configuration(Protocol::Reserve, "local", "300ms");
+    let configuration = configuration(Protocol::Reserve, "local", "5s");
     let redis = Redis::start().await?;
     let start = |builder: integration::Builder| builder.redis(&redis.url()).start();
     let limitador = start(remote::limitador(&configuration)?).await?;
@@ -185,7 +190,7 @@ async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
 
     let stop = Arc::new(AtomicBool::new(false));
     let mut callers = JoinSet::new();
-    for number in 0..6 {
+    for number in 0..CALLERS {
         let (stop, gateway) = (Arc::clone(&stop), metered.envoy.address());
         callers.spawn(async move {
             let client = client(client::Protocol::ALL[number % 2]);
@@ -223,7 +228,33 @@ async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
     while let Some(caller) = callers.join_next().await {
         caller??;
     }
-    wait_for_counted(&limitador, tokens(&metered)).await?;
+    // Nothing is lost. What was under way when it was killed may have had its effect, and is told again.
+    let used = tokens(&metered);
+    let under_way = u64::try_from(CALLERS)? * 100;
+    wait_for_counted_within(&limitador, used..=used + under_way).await?;
+    metered.check().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_waits_is_told_though_the_configuration_is_replaced() -> Outcome {
+    let configuration = configuration(Protocol::CheckReport, "local", "300ms");
+    let limitador = remote::limitador(&configuration)?.start().await?;
+    let mut metered = gateway(configuration, limitador.address(), 2).await?;
+    let failing = Fault::Error(tonic::Code::Unavailable);
+    limitador.calls().fail(Method::Report, failing);
+    for _ in 0..4 {
+        assert_eq!(ask(&metered, Chat::default()).await?, 200);
+    }
+    let update = metered
+        .envoy
+        .update(Tollgate::new(each_caller(MUCH)))
+        .await?;
+    assert!(matches!(update, Update::Accepted), "{update:?}");
+    assert_eq!(ask(&metered, Chat::default()).await?, 200);
+    limitador.calls().heal();
+    // The last one is not for the service any more.
+    wait_for_counted(&limitador, 400).await?;
     metered.check().await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ mod tests;
 
 use crate::fault::{FaultKind, Faults};
 use crate::path::Path;
-use crate::policy::{Policy, Precedence, Strategy, TargetRef};
+use crate::policy::{Policy, Precedence, Strategy};
 use crate::route::Route;
 use crate::suggestion;
 
@@ -19,12 +19,12 @@ pub struct EffectivePolicy {
     /// The policy, by its index, whose `when` has to hold for any of the limits to apply; none where
     /// there is no `when`.
     pub when: Option<usize>,
-    /// The limits, in the order of the configuration.
+    /// The limits.
     pub limits: Vec<LimitIndex>,
 }
 
 /// Where a limit is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitIndex {
     /// Index of the policy in the configuration.
     pub policy: usize,
@@ -39,15 +39,6 @@ pub(crate) struct Effective {
     pub(crate) rules: Vec<Vec<EffectivePolicy>>,
     /// For all other requests.
     pub(crate) otherwise: Vec<EffectivePolicy>,
-}
-
-/// How specific the target of a policy is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Gateway,
-    Listener,
-    Route,
-    Rule,
 }
 
 // === impl EffectivePolicy ===
@@ -82,7 +73,6 @@ impl EffectivePolicy {
             .filter(|index| self.limits.iter().all(|known| name(known) != name(index)))
             .collect();
         self.limits.extend(added);
-        self.limits.sort_unstable();
         Self {
             when: self.when.or(other.when),
             limits: self.limits,
@@ -114,9 +104,11 @@ impl Effective {
         if faults.count() > before {
             return None;
         }
-        let level = |policy: &Policy| level(&policy.target);
-        let mut gateway: Vec<usize> = indices(policies, |policy| level(policy) < Level::Route);
-        gateway.sort_by_key(|index| policies.get(*index).map(level));
+        let of_gateway = |policy: &Policy, has_section: bool| {
+            policy.target.kind == "Gateway" && policy.target.section_name.is_some() == has_section
+        };
+        let mut gateway: Vec<usize> = indices(policies, |policy| of_gateway(policy, false));
+        gateway.extend(indices(policies, |policy| of_gateway(policy, true)));
         let mut rules = Vec::new();
         for route in routes {
             let of_route = |policy: &Policy| target(policy) == ("HTTPRoute", route.name.clone());
@@ -166,15 +158,6 @@ fn indices(policies: &[Policy], which: impl Fn(&Policy) -> bool) -> Vec<usize> {
     let found = policies.iter().enumerate();
     let found = found.filter(|(_, policy)| which(policy));
     found.map(|(index, _)| index).collect()
-}
-
-fn level(target: &TargetRef) -> Level {
-    match (target.kind.as_str(), &target.section_name) {
-        ("Gateway", None) => Level::Gateway,
-        ("Gateway", Some(_)) => Level::Listener,
-        (_, None) => Level::Route,
-        (_, Some(_)) => Level::Rule,
-    }
 }
 
 /// The kind and the `namespace/name` of what a policy is attached to, which is in its own namespace.

@@ -25,16 +25,16 @@ pub struct LimitadorLimit {
     pub variables: Vec<String>,
 }
 
-/// A rate that limitador has not the means for.
+/// A part of a limit that limitador has not the means for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{policy}: limits.{limit}.rates[{rate}]: limitador cannot enforce it: {reason}")]
+#[error("{policy}: limits.{limit}.{part}: limitador cannot enforce it: {reason}")]
 pub struct NotForLimitador {
     /// The policy's `namespace/name`.
     pub policy: String,
     /// The name of the limit.
     pub limit: String,
-    /// The position of the rate.
-    pub rate: usize,
+    /// The part, such as `rates[0]`.
+    pub part: String,
     /// What limitador lacks.
     pub reason: &'static str,
 }
@@ -47,7 +47,7 @@ pub struct NotForLimitador {
 ///
 /// # Errors
 ///
-/// All rates that limitador cannot enforce.
+/// Everything that limitador cannot enforce.
 pub fn limits(
     configuration: &Configuration,
     domain: Option<&str>,
@@ -61,17 +61,29 @@ pub fn limits(
     for policy in &configuration.policies {
         let namespace = domain.map_or_else(|| policy.domain(), str::to_owned);
         for limit in &policy.limits {
+            let mut is_unfit = |part: String, reason| {
+                unfit.push(NotForLimitador {
+                    policy: policy.name.clone(),
+                    limit: limit.name.clone(),
+                    part,
+                    reason,
+                });
+            };
+            // What is counted of a limit is told under its one key.
+            for (part, is_empty) in [
+                ("requests", limit.requests.is_empty()),
+                ("budgets", limit.budgets.is_empty()),
+            ] {
+                if !is_empty {
+                    is_unfit(part.to_owned(), "it counts one cost of a limit");
+                }
+            }
             for (position, rate) in limit.rates.iter().enumerate() {
                 match in_numbers(rate) {
                     Ok((most, seconds)) => {
                         limits.push(entry(policy, limit, most, seconds, &namespace));
                     }
-                    Err(reason) => unfit.push(NotForLimitador {
-                        policy: policy.name.clone(),
-                        limit: limit.name.clone(),
-                        rate: position,
-                        reason,
-                    }),
+                    Err(reason) => is_unfit(format!("rates[{position}]"), reason),
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! [`Limitador::refuse`].
 
 pub mod calls;
-pub mod counters;
+mod counters;
 pub mod limits;
 pub mod protocol;
 mod redis;

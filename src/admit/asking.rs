@@ -529,11 +529,7 @@ impl Asking {
         for pending in self.pending.drain(..) {
             self.admission.asked.push(pending.asked(false));
         }
-        let mut nothing = Spent {
-            reading: None,
-            usd: Usd(0),
-            attributes: None,
-        };
+        let mut nothing = Spent::new(None, Usd(0), None);
         if settle::settle(plugin, &mut self.admission, &mut nothing).is_err() {
             // What it holds expires.
             plugin.metrics.count(&*plugin.host, Count::StorageErrors);

@@ -6,7 +6,6 @@ use cel::ExecutionError;
 use cel::common::traits::{Container, Indexer, Iterable, Iterator, Sizer};
 use cel::common::types::{CelInt, CelString, MAP_TYPE, Type};
 use cel::common::value::{CowVal, Val};
-use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 /// The request's headers: names in lower case, duplicates joined with `,`.
@@ -27,12 +26,16 @@ impl HeaderMap {
     /// The names, each once; made only for expressions that go through all headers.
     fn names(&self) -> &[CelString<'static>] {
         self.names.get_or_init(|| {
-            let names: BTreeSet<_> = self
-                .headers
-                .iter()
-                .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
-                .collect();
-            names.into_iter().map(CelString::from).collect()
+            let mut names: Vec<&[u8]> = Vec::with_capacity(self.headers.len());
+            for (name, _) in self.headers.iter() {
+                if let Err(place) = names.binary_search(&name) {
+                    names.insert(place, name);
+                }
+            }
+            let texts = names.into_iter().map(String::from_utf8_lossy);
+            texts
+                .map(|name| CelString::from(name.into_owned()))
+                .collect()
         })
     }
 }

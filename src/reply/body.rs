@@ -8,6 +8,7 @@ use filter_config::{Placeholder, Replies, Template, Usd};
 
 /// The body of a refusal because of a limit, after `wait` seconds of which the request can be tried
 /// again.
+#[cold]
 pub(super) fn refusal(
     quota: &Quota<'_>,
     replies: &Replies,
@@ -38,7 +39,7 @@ pub(super) fn refusal(
 fn fill(template: &Template, quota: &Quota<'_>, wait: u64, is_json: bool) -> String {
     let text = |body: &mut String, value: &str| {
         if is_json {
-            let escaped = serde_json::Value::from(value).to_string();
+            let escaped = error::text(value);
             body.push_str(
                 escaped
                     .get(1..escaped.len().saturating_sub(1))

@@ -2,7 +2,6 @@
 
 use crate::request::path::Target;
 use filter_config::ErrorShape;
-use serde_json::json;
 
 /// What goes wrong with a request that is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +15,7 @@ pub(super) enum Kind {
 }
 
 /// The body of an error with this message and status.
+#[cold]
 pub(super) fn body(
     shape: ErrorShape,
     target: Option<&Target>,
@@ -23,14 +23,15 @@ pub(super) fn body(
     message: &str,
     status: u16,
 ) -> String {
-    let body = match (shape, target.map(|target| target.provider)) {
+    let message = text(message);
+    match (shape, target.map(|target| target.provider)) {
         (ErrorShape::Anthropic, _) | (ErrorShape::Auto, Some("anthropic")) => {
             let kind = match kind {
                 Kind::Limited(_) => "rate_limit_error",
                 Kind::Unpriced => "permission_error",
                 Kind::Failed => "api_error",
             };
-            json!({ "type": "error", "error": { "type": kind, "message": message } })
+            format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#)
         }
         (ErrorShape::Gemini, _) | (ErrorShape::Auto, Some("gemini" | "vertex")) => {
             // The names of gRPC's codes.
@@ -39,7 +40,7 @@ pub(super) fn body(
                 Kind::Unpriced => "PERMISSION_DENIED",
                 Kind::Failed => "INTERNAL",
             };
-            json!({ "error": { "code": status, "message": message, "status": name } })
+            format!(r#"{{"error":{{"code":{status},"message":{message},"status":"{name}"}}}}"#)
         }
         _ => {
             let (kind, code) = match kind {
@@ -47,10 +48,14 @@ pub(super) fn body(
                 Kind::Unpriced => ("invalid_request_error", "model_not_priced"),
                 Kind::Failed => ("server_error", "rate_limit_unavailable"),
             };
-            json!({
-                "error": { "message": message, "type": kind, "param": null, "code": code }
-            })
+            format!(
+                r#"{{"error":{{"code":"{code}","message":{message},"param":null,"type":"{kind}"}}}}"#
+            )
         }
-    };
-    body.to_string()
+    }
+}
+
+/// A text as a string of JSON, with its quotes.
+pub(super) fn text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }

@@ -28,6 +28,7 @@ const PERIODS: [(u64, &str); 7] = [
 
 impl Names {
     /// The names that templates give to a rate.
+    #[cold]
     pub(super) fn new(names: &HeaderNames, rate: &Rate, policy: &Policy, limit: &Limit) -> Self {
         let render = |template: &Template| {
             template.render_name(|placeholder, name| {

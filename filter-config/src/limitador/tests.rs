@@ -71,8 +71,12 @@ fn the_namespace_is_the_domain_that_is_asked_with() {
 }
 
 #[test]
-fn every_rate_that_limitador_cannot_enforce_is_named() {
+fn everything_that_limitador_cannot_enforce_is_named() {
     let policy = POLICY
+        .replace(
+            "{ concurrency: 4 }",
+            "{ requests: [ { limit: 4, window: 1m } ] }",
+        )
         .replace("window: 1m", "window: 1m, algorithm: sliding")
         .replace("window: 1h30m", "window: 1500ms");
     let unfit = limits(&configuration(&policy), None).unwrap_err();
@@ -82,6 +86,7 @@ fn every_rate_that_limitador_cannot_enforce_is_named() {
         [
             "gateway-system/token-limits: limits.free.rates[0]: limitador cannot enforce it: its windows are fixed",
             "gateway-system/token-limits: limits.free.rates[1]: limitador cannot enforce it: its windows are of whole seconds",
+            "gateway-system/token-limits: limits.few-at-once.requests: limitador cannot enforce it: it counts one cost of a limit",
         ]
     );
 }

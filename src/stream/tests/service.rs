@@ -647,6 +647,29 @@ fn traces_go_on_with_calls_as_far_as_they_are_plain() {
     }
 }
 
+#[test]
+fn limits_that_cost_the_same_share_their_calls() {
+    let rates = r#""rates": [{ "limit": 50, "window": "1m" }]"#;
+    for (cost, calls) in [("usage.total_tokens", 1), ("usage.output_tokens * 2", 2)] {
+        let spec = if calls == 1 {
+            format!("}}, \"all\": {{ {rates}")
+        } else {
+            format!("}}, \"all\": {{ {rates}, \"cost\": \"{cost}\"")
+        };
+        let mut gateway = Gateway::with(&spec, RESERVE, "");
+        assert_eq!(gateway.exchange(20), "admitted");
+        let expected = ["Reserve", "Reserve", "Commit", "Commit"];
+        let expected = if calls == 1 {
+            &expected[1..3]
+        } else {
+            &expected
+        };
+        assert_eq!(gateway.methods(), expected, "{cost}");
+        let total = if calls == 1 { 20 } else { 20 + 40 };
+        assert_eq!(gateway.limitador.total(), total, "{cost}");
+    }
+}
+
 /// A reply of Envoy's protocol: a code, statuses of limit, what is left and seconds, and headers.
 #[allow(clippy::unnecessary_wraps)] // It is what is said of a call.
 fn rls(code: u8, statuses: &[(u8, u8, u8, u8)], headers: &[(&str, &str)]) -> Said {

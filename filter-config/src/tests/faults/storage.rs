@@ -159,6 +159,16 @@ fn policies_that_a_service_cannot_enforce() {
                 "policies[0].spec.limits.free.requests: not possible with this type of storage: it counts one cost of a limit",
             ),
             (
+                "/policies/0/spec/limits/free/onExceeded",
+                Some(json!({ "queue": { "depth": 1, "timeout": "1s" } })),
+                "policies[0].spec.limits.free.onExceeded: not possible with this type of storage: it is asked once for a request",
+            ),
+            (
+                "/policies/0/spec/limits/free/onExceeded",
+                Some(json!("allow")),
+                "accepted",
+            ),
+            (
                 RATE,
                 Some(json!({ "limit": "auth.limit", "max": 9, "window": "1m" })),
                 "policies[0].spec.limits.free.rates[0].limit: not possible with this type of storage: its limits are numbers that it is given",
