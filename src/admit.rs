@@ -525,25 +525,20 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             let key = key(plugin, attributes, &limit.counters, values.as_mut()).map_err(
                 |(index, error)| fault(format!("limits.{}.counters[{index}]", limit.name), error),
             );
-            let (key, mode) = match (key, limit.when_missing) {
-                (
-                    Err(Fault::Evaluation {
-                        error: EvaluationError::Missing,
-                        ..
-                    }),
-                    Some(WhenMissing::Skip),
-                ) => {
+            let is_missing = matches!(
+                &key,
+                Err(Fault::Evaluation {
+                    error: EvaluationError::Missing,
+                    ..
+                })
+            );
+            let mode = match limit.when_missing {
+                Some(WhenMissing::Skip) if is_missing => {
                     plugin.metrics.count(&*plugin.host, Count::MissingValues);
                     continue;
                 }
-                (
-                    key @ Err(Fault::Evaluation {
-                        error: EvaluationError::Missing,
-                        ..
-                    }),
-                    Some(WhenMissing::Refuse),
-                ) if limit.refuses() => (key, FailureMode::Deny),
-                (key, _) => (key, mode),
+                Some(WhenMissing::Refuse) if is_missing && limit.refuses() => FailureMode::Deny,
+                _ => mode,
             };
             let Some(key) = or_open(plugin, mode, failed_open, key.map(Some))? else {
                 continue;
