@@ -12,7 +12,7 @@ use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::settle;
 use crate::storage::remote::Trace;
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
-use filter_config::{Expression, FailureMode, Limit, Policy, WhenMissing};
+use filter_config::{Expression, FailureMode, Limit, LimitIndex, Policy, WhenMissing};
 use std::rc::Rc;
 
 pub use asking::{Asked, Asking, Told};
@@ -74,10 +74,8 @@ pub struct Applicable {
 /// The values that a limit counts by.
 #[derive(Debug)]
 struct Values {
-    /// Index of the policy in the configuration.
-    policy: usize,
-    /// Index of the limit in the policy.
-    limit: usize,
+    /// The limit.
+    index: LimitIndex,
     /// The values of its counter expressions, in their order.
     texts: Vec<Rc<str>>,
 }
@@ -505,11 +503,9 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             let Some(key) = or_open(plugin, mode, failed_open, key.map(Some))? else {
                 continue;
             };
-            found.values.extend(values.map(|texts| Values {
-                policy: index.policy,
-                limit: index.limit,
-                texts,
-            }));
+            found
+                .values
+                .extend(values.map(|texts| Values { index, texts }));
             found.needs_body |=
                 attributes.body.is_pending() && amount(limit).is_some_and(Expression::needs_body);
             let charges = if limit.shadow {
