@@ -514,30 +514,40 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
                 &mut found.charges
             };
             for index in rates {
-                let Some(rate) = plugin.rates.get(index) else {
-                    continue;
-                };
-                let charge = Charge {
-                    rate: index,
-                    key,
-                    limit: rate.max,
-                    counted: rate.counted,
-                    hold: 0,
-                };
-                if !rate.is_computed {
-                    charges.push(charge);
-                    continue;
-                }
-                let charge = computed::charge(plugin, attributes, limit, rate, charge);
-                let charge = charge.map_err(|(field, error)| {
-                    let place = format!("limits.{}.{}.{field}", limit.name, rate.place());
-                    fault(place, error)
-                });
-                charges.extend(or_open(plugin, mode, failed_open, charge.map(Some))?);
+                let charge = charge(plugin, attributes, index, key, (policy, limit));
+                charges.extend(or_open(plugin, mode, failed_open, charge)?);
             }
         }
     }
     Ok(found)
+}
+
+/// What is charged to the counter of this key of a rate of a limit.
+fn charge(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    rate: usize,
+    key: u128,
+    (policy, limit): (&Policy, &Limit),
+) -> Result<Option<Charge>, Fault> {
+    let Some(of) = plugin.rates.get(rate) else {
+        return Ok(None);
+    };
+    let charge = Charge {
+        rate,
+        key,
+        limit: of.max,
+        counted: of.counted,
+        hold: 0,
+    };
+    if !of.is_computed {
+        return Ok(Some(charge));
+    }
+    let computed = computed::charge(plugin, attributes, limit, of, charge);
+    computed.map(Some).map_err(|(field, error)| {
+        let place = format!("limits.{}.{}.{field}", limit.name, of.place());
+        fault_of(policy, place, error)
+    })
 }
 
 /// A fault of an expression of a policy.
