@@ -13,7 +13,7 @@ use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::settle;
 use crate::storage::remote::Trace;
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
-use filter_config::{Exceeded, Expression, FailureMode, Limit, Policy, WhenMissing};
+use filter_config::{Exceeded, Expression, FailureMode, Limit, LimitIndex, Policy, WhenMissing};
 use std::rc::Rc;
 
 pub use asking::{Asked, Asking, Told};
@@ -75,10 +75,8 @@ pub struct Applicable {
 /// The values that a limit counts by.
 #[derive(Clone, Debug)]
 struct Values {
-    /// Index of the policy in the configuration.
-    policy: usize,
-    /// Index of the limit in the policy.
-    limit: usize,
+    /// The limit.
+    index: LimitIndex,
     /// The values of its counter expressions, in their order.
     texts: Vec<Rc<str>>,
 }
@@ -543,11 +541,9 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             let Some(key) = or_open(plugin, mode, failed_open, key.map(Some))? else {
                 continue;
             };
-            found.values.extend(values.map(|texts| Values {
-                policy: index.policy,
-                limit: index.limit,
-                texts,
-            }));
+            found
+                .values
+                .extend(values.map(|texts| Values { index, texts }));
             found.needs_body |=
                 attributes.body.is_pending() && amount(limit).is_some_and(Expression::needs_body);
             let charges = if limit.refuses() {
@@ -556,30 +552,40 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
                 &mut found.shadowed
             };
             for index in rates {
-                let Some(rate) = plugin.rates.get(index) else {
-                    continue;
-                };
-                let charge = Charge {
-                    rate: index,
-                    key,
-                    limit: rate.max,
-                    counted: rate.counted,
-                    hold: 0,
-                };
-                if !rate.is_computed {
-                    charges.push(charge);
-                    continue;
-                }
-                let charge = computed::charge(plugin, attributes, limit, rate, charge);
-                let charge = charge.map_err(|(field, error)| {
-                    let place = format!("limits.{}.{}.{field}", limit.name, rate.place());
-                    fault(place, error)
-                });
-                charges.extend(or_open(plugin, mode, failed_open, charge.map(Some))?);
+                let charge = charge(plugin, attributes, index, key, (policy, limit));
+                charges.extend(or_open(plugin, mode, failed_open, charge)?);
             }
         }
     }
     Ok(found)
+}
+
+/// What is charged to the counter of this key of a rate of a limit.
+fn charge(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    rate: usize,
+    key: u128,
+    (policy, limit): (&Policy, &Limit),
+) -> Result<Option<Charge>, Fault> {
+    let Some(of) = plugin.rates.get(rate) else {
+        return Ok(None);
+    };
+    let charge = Charge {
+        rate,
+        key,
+        limit: of.max,
+        counted: of.counted,
+        hold: 0,
+    };
+    if !of.is_computed {
+        return Ok(Some(charge));
+    }
+    let computed = computed::charge(plugin, attributes, limit, of, charge);
+    computed.map(Some).map_err(|(field, error)| {
+        let place = format!("limits.{}.{}.{field}", limit.name, of.place());
+        fault_of(policy, place, error)
+    })
 }
 
 /// A fault of an expression of a policy.

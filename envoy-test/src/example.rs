@@ -125,6 +125,9 @@ impl Example {
     /// # Errors
     /// [`Error::File`] and [`Error::Content`].
     pub fn read(name: &str) -> Result<Self, Error> {
+        fn yaml<T: for<'de> Deserialize<'de>>((path, text): (PathBuf, String)) -> Result<T, Error> {
+            serde_norway::from_str(&text).map_err(|error| Error::Content(path, error))
+        }
         let folder = workspace::root().join("examples").join(name);
         let text = |file: &str| {
             let path = folder.join(file);
@@ -132,9 +135,6 @@ impl Example {
             text.map(|text| (path.clone(), text))
                 .map_err(|error| Error::File(path, error))
         };
-        fn yaml<T: for<'de> Deserialize<'de>>((path, text): (PathBuf, String)) -> Result<T, Error> {
-            serde_norway::from_str(&text).map_err(|error| Error::Content(path, error))
-        }
         Ok(Self {
             configuration: yaml(text("tollgate.yaml")?)?,
             envoy: yaml(text("envoy.yaml")?)?,

@@ -86,6 +86,19 @@ pub fn limits(configuration: &Value) -> Result<Vec<Value>, Error> {
     Ok(limits.into_iter().map(|limit| json!(limit)).collect())
 }
 
+/// A limit as it stands there: in `domain`, for each value of the descriptor entry `key`, at most `max_value` hits
+/// in `seconds`.
+#[must_use]
+pub fn limit(domain: &str, key: &str, max_value: u64, seconds: u64) -> Value {
+    json!({
+        "namespace": domain,
+        "max_value": max_value,
+        "seconds": seconds,
+        "conditions": [],
+        "variables": [format!("descriptors[0][{key:?}]")],
+    })
+}
+
 /// A service with the limits of a configuration, to be started.
 ///
 /// # Errors

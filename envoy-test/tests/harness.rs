@@ -8,6 +8,7 @@ use envoy_test::{
     envoy::{Envoy, Update},
     filters::{self, Tollgate},
     llm::{Llm, Script},
+    remote,
 };
 use integration::Limitador;
 use serde_json::{Value, json};
@@ -335,13 +336,7 @@ async fn answers_can_be_scripted_byte_by_byte() -> Outcome {
 #[tokio::test]
 async fn the_rate_limit_service_counts_for_envoys_own_filter() -> Outcome {
     let llm = Llm::start().await?;
-    let limits = json!([{
-        "namespace": "test",
-        "max_value": 2,
-        "seconds": 60,
-        "conditions": [],
-        "variables": ["descriptors[0][\"user\"]"],
-    }]);
+    let limits = json!([remote::limit("test", "user", 2, 60)]);
     let service = Limitador::start(&limits.to_string()).await?;
     let actions =
         json!([{ "request_headers": { "header_name": "x-user", "descriptor_key": "user" } }]);

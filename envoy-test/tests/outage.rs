@@ -16,7 +16,7 @@ use envoy_test::{
     filters::Tollgate,
     metered::{CALLER, Metered, each_caller},
     redis::Redis,
-    remote::{self, Protocol, gateway, wait_for_counted_within},
+    remote::{self, Protocol, gateway, wait_for_counted, wait_for_counted_within},
 };
 use integration::{
     Limitador,

@@ -325,7 +325,7 @@ fn subject(service: &Service, limits: &[(usize, usize)], values: &[Values]) -> O
         let named = service.named(policy, limit)?;
         let values = values
             .iter()
-            .find(|values| (values.policy, values.limit) == (policy, limit))?;
+            .find(|values| (values.index.policy, values.index.limit) == (policy, limit))?;
         let pairs = named.counters.iter().cloned();
         let pairs: Vec<_> = pairs.zip(values.texts.iter().cloned()).collect();
         hash = hash.rotate_left(1) ^ named.hash;

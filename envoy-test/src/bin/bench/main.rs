@@ -212,17 +212,11 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
 /// The limit for Envoy's own filter and, where tollgate asks as well, those of its configuration, in
 /// limitador's format.
 fn limits(configuration: Option<&Value>) -> Result<String, Error> {
-    let mut limits = json!([{
-        "namespace": DOMAIN,
-        "max_value": LIMIT,
-        "seconds": 60,
-        "conditions": [],
-        "variables": [format!("descriptors[0][{COUNTER:?}]")],
-    }]);
-    if let (Some(configuration), Value::Array(limits)) = (configuration, &mut limits) {
+    let mut limits = vec![remote::limit(DOMAIN, COUNTER, LIMIT, 60)];
+    if let Some(configuration) = configuration {
         limits.extend(remote::limits(configuration)?);
     }
-    Ok(limits.to_string())
+    Ok(Value::from(limits).to_string())
 }
 
 /// As [`configuration`], with the counters in limitador.
