@@ -1,22 +1,26 @@
 //! Admission: which limits apply to a request, and whether they have room for it.
 
+mod applicable;
 mod asking;
 mod computed;
 pub(crate) mod evaluate;
+mod fault;
 mod hold;
 pub mod queue;
 #[cfg(test)]
 mod tests;
 
-use crate::attributes::{AttributeError, Attributes};
+use crate::attributes::Attributes;
 use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::settle;
 use crate::storage::remote::Trace;
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
-use filter_config::{Exceeded, Expression, FailureMode, Limit, LimitIndex, Policy, WhenMissing};
-use std::rc::Rc;
+use filter_config::{Exceeded, Expression, FailureMode, Limit};
 
+pub use applicable::{Applicable, applicable};
+use applicable::{Values, or_open};
 pub use asking::{Asked, Asking, Told};
+pub use fault::{EvaluationError, Fault};
 pub use hold::Expected;
 
 /// How long a hold lives that nobody releases: the longest exchange allowed, in nanoseconds.
@@ -56,31 +60,6 @@ pub struct Denial {
     pub now: u64,
 }
 
-/// The limits that apply to a request, as the counters it would be charged to.
-#[derive(Clone, Debug, Default)]
-pub struct Applicable {
-    charges: Vec<Charge>,
-    /// Those of limits that refuse nobody: that are in shadow, or allow what exceeds them.
-    shadowed: Vec<Charge>,
-    /// Whether a limit was left out because it could not be evaluated.
-    failed_open: bool,
-    /// Whether there may be more, which cannot be told before the request's body is known.
-    pub undecided: bool,
-    /// Whether what is to be held cannot be told before that.
-    pub needs_body: bool,
-    /// The values that limits count by, where a rate limit service has to know them.
-    values: Vec<Values>,
-}
-
-/// The values that a limit counts by.
-#[derive(Clone, Debug)]
-struct Values {
-    /// The limit.
-    index: LimitIndex,
-    /// The values of its counter expressions, in their order.
-    texts: Vec<Rc<str>>,
-}
-
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Outcome {
@@ -90,54 +69,6 @@ pub enum Outcome {
     Denied(Denial, Told),
     /// It waits for a rate limit service.
     Asking(Box<Asking>),
-}
-
-/// Why a request could be neither admitted nor refused.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// An expression has no result.
-    #[error("policy {policy}: {place}: {error}")]
-    Evaluation {
-        /// The policy's name.
-        policy: String,
-        /// The path to the expression, below the policy's spec.
-        place: String,
-        /// What is wrong.
-        error: EvaluationError,
-    },
-    /// The model that is asked has no price, and is refused for that.
-    #[error("policy {policy}: limits.{limit}.budgets: a model without a price is refused")]
-    Unpriced {
-        /// The policy's name.
-        policy: String,
-        /// The limit's name.
-        limit: String,
-        /// The budget's index in the rates of the plugin.
-        rate: usize,
-    },
-    /// An alternative was taken, and the request cannot be changed to it.
-    #[error("request: {0}")]
-    Unchangeable(crate::host::HostError),
-    /// The counters cannot be read.
-    #[error("storage: {0}")]
-    Storage(#[from] StorageError),
-    /// Envoy failed.
-    #[error("clock: {0}")]
-    Clock(#[from] crate::host::HostError),
-}
-
-impl Fault {
-    /// What is at fault, the same for every request.
-    #[must_use]
-    pub fn place(&self) -> &str {
-        match self {
-            Self::Evaluation { place, .. } => place,
-            Self::Unpriced { limit, .. } => limit,
-            Self::Unchangeable(_) => "request",
-            Self::Storage(_) => "storage",
-            Self::Clock(_) => "clock",
-        }
-    }
 }
 
 /// The values that a limit counts a caller by, for the log: at most so much of each as tells
@@ -175,38 +106,6 @@ pub fn caller(plugin: &Plugin, attributes: &mut Attributes, limit: &Limit) -> St
         caller.push_str(&value);
     }
     caller
-}
-
-/// Why an expression has no result.
-#[derive(Debug, thiserror::Error)]
-pub enum EvaluationError {
-    /// What it reads cannot be had.
-    #[error(transparent)]
-    Attribute(#[from] AttributeError),
-    /// A value it reads is absent or null.
-    #[error("no value")]
-    Missing,
-    /// It cannot be computed.
-    #[error("{0}")]
-    Execution(String),
-    /// Its value is of a type that has no meaning there.
-    #[error("expected {expected}, found {found}")]
-    Type {
-        /// What is needed.
-        expected: &'static str,
-        /// The type that it has.
-        found: String,
-    },
-}
-
-// === impl Applicable ===
-
-impl Applicable {
-    /// Whether no limit applies.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.charges.is_empty() && self.shadowed.is_empty()
-    }
 }
 
 /// What the first look at a request finds.
@@ -471,216 +370,4 @@ fn lifetime(plugin: &Plugin, charges: &[Charge]) -> u64 {
     };
     let longest = charges.iter().map(|charge| ttl(charge).unwrap_or(HOLD_TTL));
     longest.max().unwrap_or(HOLD_TTL)
-}
-
-/// Finds the limits that apply to a request, by what is known of it, and the counters they count
-/// in.
-///
-/// # Errors
-/// [`Fault`], where the failure mode is to deny; where it is to allow, the limit at fault is left
-/// out.
-pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applicable, Fault> {
-    let mode = plugin.configuration.failure_mode;
-    let mut found = Applicable::default();
-    let headers = attributes.headers();
-    for effective in plugin.configuration.effective(|name| headers.text(name)) {
-        let policy = effective.when;
-        let policy = policy.and_then(|policy| plugin.configuration.policies.get(policy));
-        let in_force = policy.map_or(Ok(Holds::Yes), |policy| {
-            holds(plugin, attributes, &policy.when)
-                .map_err(|(index, error)| fault_of(policy, format!("when[{index}]"), error))
-        });
-        let in_force = or_open(plugin, mode, &mut found.failed_open, in_force)?;
-        if in_force == Holds::No {
-            continue;
-        }
-        for &index in &effective.limits {
-            let Some((policy, limit, rates)) = plugin.limit_at(index) else {
-                continue;
-            };
-            let fault = |place: String, error| fault_of(policy, place, error);
-            let applies = holds(plugin, attributes, &limit.when).map_err(|(index, error)| {
-                fault(format!("limits.{}.when[{index}]", limit.name), error)
-            });
-            // A limit that refuses nobody does not do so by a fault.
-            let mut ignored = false;
-            let (mode, failed_open) = if limit.refuses() {
-                (mode, &mut found.failed_open)
-            } else {
-                (FailureMode::Allow, &mut ignored)
-            };
-            let applies = or_open(plugin, mode, failed_open, applies)?;
-            let waits = attributes.body.is_pending() && needs_body(limit);
-            match (in_force, applies) {
-                (_, Holds::No) => continue,
-                (Holds::Yes, Holds::Yes) if !waits => {}
-                _ => {
-                    found.undecided = true;
-                    continue;
-                }
-            }
-            let mut values = plugin.service.is_some().then(Vec::new);
-            let key = key(plugin, attributes, &limit.counters, values.as_mut()).map_err(
-                |(index, error)| fault(format!("limits.{}.counters[{index}]", limit.name), error),
-            );
-            let is_missing = matches!(
-                &key,
-                Err(Fault::Evaluation {
-                    error: EvaluationError::Missing,
-                    ..
-                })
-            );
-            let mode = match limit.when_missing {
-                Some(WhenMissing::Skip) if is_missing => {
-                    plugin.metrics.count(&*plugin.host, Count::MissingValues);
-                    continue;
-                }
-                Some(WhenMissing::Refuse) if is_missing && limit.refuses() => FailureMode::Deny,
-                _ => mode,
-            };
-            let Some(key) = or_open(plugin, mode, failed_open, key.map(Some))? else {
-                continue;
-            };
-            found
-                .values
-                .extend(values.map(|texts| Values { index, texts }));
-            found.needs_body |=
-                attributes.body.is_pending() && amount(limit).is_some_and(Expression::needs_body);
-            let charges = if limit.refuses() {
-                &mut found.charges
-            } else {
-                &mut found.shadowed
-            };
-            for index in rates {
-                let charge = charge(plugin, attributes, index, key, (policy, limit));
-                charges.extend(or_open(plugin, mode, failed_open, charge)?);
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// What is charged to the counter of this key of a rate of a limit.
-fn charge(
-    plugin: &Plugin,
-    attributes: &mut Attributes,
-    rate: usize,
-    key: u128,
-    (policy, limit): (&Policy, &Limit),
-) -> Result<Option<Charge>, Fault> {
-    let Some(of) = plugin.rates.get(rate) else {
-        return Ok(None);
-    };
-    let charge = Charge {
-        rate,
-        key,
-        limit: of.max,
-        counted: of.counted,
-        hold: 0,
-    };
-    if !of.is_computed {
-        return Ok(Some(charge));
-    }
-    let computed = computed::charge(plugin, attributes, limit, of, charge);
-    computed.map(Some).map_err(|(field, error)| {
-        let place = format!("limits.{}.{}.{field}", limit.name, of.place());
-        fault_of(policy, place, error)
-    })
-}
-
-/// A fault of an expression of a policy.
-fn fault_of(policy: &Policy, place: String, error: EvaluationError) -> Fault {
-    Fault::Evaluation {
-        policy: policy.name.clone(),
-        place,
-        error,
-    }
-}
-
-/// Whether what a limit counts by, or its value or window, is in the body.
-fn needs_body(limit: &Limit) -> bool {
-    let rates = limit.rates.iter().chain(&limit.requests);
-    let computed = rates.flat_map(filter_config::Rate::expressions);
-    limit
-        .counters
-        .iter()
-        .chain(computed)
-        .any(Expression::needs_body)
-}
-
-/// Whether a list of predicates holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Holds {
-    Yes,
-    #[default]
-    No,
-    /// Those that can be told do; others need the body.
-    Undecided,
-}
-
-/// Whether all predicates hold. A missing value makes one false.
-fn holds(
-    plugin: &Plugin,
-    attributes: &mut Attributes,
-    when: &[Expression],
-) -> Result<Holds, (usize, EvaluationError)> {
-    let mut holds = Holds::Yes;
-    for (index, predicate) in when.iter().enumerate() {
-        if predicate.needs_body() && attributes.body.is_pending() {
-            holds = Holds::Undecided;
-            continue;
-        }
-        match evaluate::predicate(plugin, attributes, predicate) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Holds::No),
-            Err(EvaluationError::Missing) => {
-                plugin.metrics.count(&*plugin.host, Count::MissingValues);
-                return Ok(Holds::No);
-            }
-            Err(error) => return Err((index, error)),
-        }
-    }
-    Ok(holds)
-}
-
-/// The hash of a limit's counter values; they are added to `values`, where they are needed.
-fn key(
-    plugin: &Plugin,
-    attributes: &mut Attributes,
-    counters: &[Expression],
-    mut values: Option<&mut Vec<Rc<str>>>,
-) -> Result<u128, (usize, EvaluationError)> {
-    let mut hasher = plugin.hasher();
-    for (index, counter) in counters.iter().enumerate() {
-        if let Some(values) = &mut values {
-            let text = evaluate::text(plugin, attributes, counter);
-            let text = text.map_err(|error| (index, error))?;
-            hasher.value(text.as_bytes());
-            values.push(text.into());
-        } else {
-            evaluate::counter(plugin, attributes, counter, &mut hasher)
-                .map_err(|error| (index, error))?;
-        }
-    }
-    Ok(hasher.finish())
-}
-
-/// A result, or what stands for a fault where the failure mode is to allow: nothing that applies.
-fn or_open<T: Default>(
-    plugin: &Plugin,
-    mode: FailureMode,
-    failed_open: &mut bool,
-    result: Result<T, Fault>,
-) -> Result<T, Fault> {
-    result.or_else(|fault| {
-        plugin.metrics.count(&*plugin.host, Count::EvaluationErrors);
-        match mode {
-            FailureMode::Deny => Err(fault),
-            FailureMode::Allow => {
-                plugin.warn(&fault);
-                *failed_open = true;
-                Ok(T::default())
-            }
-        }
-    })
 }
