@@ -1,8 +1,4 @@
 //! Plays Kuadrant's tutorial on token-based rate limiting and shows what it costs whom.
-//!
-//! With `ONCE=1` it plays and ends, with failure if an outcome is not the tutorial's; else it stays up.
-
-use std::process::ExitCode;
 
 use envoy_test::{
     binary,
@@ -14,23 +10,8 @@ use envoy_test::{
 
 const WORKERS: u32 = 2;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run().await {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(faults) => {
-            eprintln!("\n{faults} outcomes are not the tutorial's");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// Plays everything, and returns how many outcomes were not the tutorial's.
-async fn run() -> Result<usize, Error> {
+pub async fn run(once: bool) -> Result<usize, Error> {
     let envoy = binary::find().map_err(envoy_test::envoy::Error::from)?;
     println!(
         "Envoy {} with tollgate and the policy of examples/kuadrant/policy.yaml",
@@ -56,7 +37,7 @@ async fn run() -> Result<usize, Error> {
     )
     .await?;
 
-    if std::env::var("ONCE").is_ok_and(|once| once == "1") {
+    if once {
         return Ok(faults);
     }
     let untouched = Gateway::start(policy(), WORKERS, Protocol::Http1).await?;
