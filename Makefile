@@ -8,8 +8,8 @@ FUZZ_SECONDS ?= 10
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-demo: wasm ## play a system's document in a real Envoy, then stay up (SEED=kuadrant, kong, apisix; ONCE=1: play, check and exit)
-	@ONCE=$(ONCE) SEED=$(SEED) $(CARGO) run --quiet --locked --package envoy-test --bin demo
+demo: wasm ## play a system's document in a real Envoy, then stay up (SEED=kuadrant, kong or apisix; ONCE=1: play, check and exit; STORAGE=limitador: two Envoys share the tutorial's limits)
+	@ONCE=$(ONCE) SEED=$(SEED) STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --package envoy-test --bin demo
 
 test: wasm ## unit, property and end-to-end tests
 	$(CARGO) test --locked --workspace
@@ -17,8 +17,8 @@ test: wasm ## unit, property and end-to-end tests
 wasm: ## build the filter to dist/tollgate.wasm
 	@build/wasm.sh
 
-bench: wasm ## CPU microseconds a request, beside no filter and Envoy's own rate limit filter
-	@$(CARGO) run --quiet --locked --profile native --package envoy-test --bin bench -- $(ARGS)
+bench: wasm ## CPU microseconds a request, beside no filter and Envoy's own rate limit filter (STORAGE=limitador: also with counters there)
+	@STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --profile native --package envoy-test --bin bench -- $(ARGS)
 
 fuzz: ## fuzz every target for FUZZ_SECONDS (10); takes a nightly toolchain
 	@fuzz/run.sh $(FUZZ_SECONDS)

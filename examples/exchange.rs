@@ -69,7 +69,7 @@ fn main() {
     let mut spent = [0u128; 4];
     for _ in 0..rounds {
         let start = Instant::now();
-        let mut stream = Stream::new(Rc::clone(&plugin));
+        let mut stream = Stream::new(Rc::clone(&plugin), 1);
         black_box(stream.on_request_headers(false));
         let admitted = Instant::now();
         stream.on_request_body(200, true);

@@ -1,17 +1,22 @@
 //! Admission: which limits apply to a request, and whether they have room for it.
 
+mod asking;
 mod computed;
 pub(crate) mod evaluate;
 mod hold;
+pub mod queue;
 #[cfg(test)]
 mod tests;
 
 use crate::attributes::{AttributeError, Attributes};
 use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::settle;
+use crate::storage::remote::Trace;
 use crate::storage::{Standing, StorageError, Ticket, Verdict};
-use filter_config::{Expression, FailureMode, Limit, Policy, WhenMissing};
+use filter_config::{Exceeded, Expression, FailureMode, Limit, LimitIndex, Policy, WhenMissing};
+use std::rc::Rc;
 
+pub use asking::{Asked, Asking, Told};
 pub use hold::Expected;
 
 /// How long a hold lives that nobody releases: the longest exchange allowed, in nanoseconds.
@@ -32,6 +37,12 @@ pub struct Admission {
     pub shadow_denied: Option<Charge>,
     /// Whether a limit was left out because it could not be evaluated.
     pub failed_open: bool,
+    /// The same counters at a rate limit service, if there is one.
+    pub asked: Vec<Asked>,
+    /// What goes on with calls to the service.
+    pub trace: Trace,
+    /// What the service wants the caller to be told.
+    pub told: Told,
 }
 
 /// A refusal.
@@ -46,10 +57,10 @@ pub struct Denial {
 }
 
 /// The limits that apply to a request, as the counters it would be charged to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Applicable {
     charges: Vec<Charge>,
-    /// Those of limits in shadow.
+    /// Those of limits that refuse nobody: that are in shadow, or allow what exceeds them.
     shadowed: Vec<Charge>,
     /// Whether a limit was left out because it could not be evaluated.
     failed_open: bool,
@@ -57,6 +68,17 @@ pub struct Applicable {
     pub undecided: bool,
     /// Whether what is to be held cannot be told before that.
     pub needs_body: bool,
+    /// The values that limits count by, where a rate limit service has to know them.
+    values: Vec<Values>,
+}
+
+/// The values that a limit counts by.
+#[derive(Clone, Debug)]
+struct Values {
+    /// The limit.
+    index: LimitIndex,
+    /// The values of its counter expressions, in their order.
+    texts: Vec<Rc<str>>,
 }
 
 /// What becomes of a request.
@@ -64,8 +86,10 @@ pub struct Applicable {
 pub enum Outcome {
     /// It may go on. With no charges, no limit applies to it.
     Admitted(Admission),
-    /// A limit refuses it.
-    Denied(Denial),
+    /// A limit refuses it, and a rate limit service wants this to be told.
+    Denied(Denial, Told),
+    /// It waits for a rate limit service.
+    Asking(Box<Asking>),
 }
 
 /// Why a request could be neither admitted nor refused.
@@ -91,6 +115,9 @@ pub enum Fault {
         /// The budget's index in the rates of the plugin.
         rate: usize,
     },
+    /// An alternative was taken, and the request cannot be changed to it.
+    #[error("request: {0}")]
+    Unchangeable(crate::host::HostError),
     /// The counters cannot be read.
     #[error("storage: {0}")]
     Storage(#[from] StorageError),
@@ -106,6 +133,7 @@ impl Fault {
         match self {
             Self::Evaluation { place, .. } => place,
             Self::Unpriced { limit, .. } => limit,
+            Self::Unchangeable(_) => "request",
             Self::Storage(_) => "storage",
             Self::Clock(_) => "clock",
         }
@@ -181,25 +209,55 @@ impl Applicable {
     }
 }
 
+/// What the first look at a request finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// Nothing against it.
+    Nothing,
+    /// One of its counters is used up, by the count of this Envoy: it is for a rate limit service to
+    /// say whether that is so.
+    Doubt,
+    /// It is refused, as nothing is left at one of its counters.
+    Denied(Denial),
+}
+
 /// The first look at a request whose body is still to come: whether it is refused already, because
 /// nothing is left at one of its counters.
 ///
 /// # Errors
 /// [`Fault`], where the failure mode is to deny.
-pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<Option<Denial>, Fault> {
+pub fn first_look(plugin: &Plugin, applicable: &Applicable) -> Result<First, Fault> {
     if applicable.charges.is_empty() {
-        return Ok(None);
+        return Ok(First::Nothing);
     }
+    // Others may have room for it when it has been changed, or has waited.
+    let refuses_at_once = |charge: &&Charge| *plugin.on_exceeded(charge) == Exceeded::Deny;
+    let charges = applicable.charges.iter().filter(refuses_at_once);
     let mut admission = Admission {
-        charges: applicable.charges.clone(),
+        charges: charges.copied().collect(),
         ..Admission::default()
     };
     let now = plugin.host.now()?;
-    or_failure_mode(plugin, claim(plugin, now, &mut admission)).map(Option::flatten)
+    let denial = or_failure_mode(plugin, claim(plugin, now, &mut admission))?.flatten();
+    Ok(match denial {
+        None => First::Nothing,
+        Some(Denial {
+            charge, standing, ..
+        }) if plugin.service.is_some() && asking::is_counted(plugin, &charge) => {
+            // What is held here is not all held there: it may be that of requests that are asking.
+            if standing.used >= charge.limit {
+                First::Doubt
+            } else {
+                First::Nothing
+            }
+        }
+        Some(denial) => First::Denied(denial),
+    })
 }
 
 /// The last look at a request: decides on it by all that will be known of it, and holds what it is
-/// expected to use.
+/// expected to use; or asks a rate limit service, if there is one and the stream `waits`, by its
+/// context, for the answer. Who comes to a counter at which others wait has to wait behind them.
 ///
 /// # Errors
 /// [`Fault`], where the failure mode is to deny; where it is to allow, the limit at fault is left
@@ -209,6 +267,7 @@ pub fn last_look(
     attributes: &mut Attributes,
     applicable: Applicable,
     expected: &Expected<'_>,
+    waits: Option<u32>,
 ) -> Result<Outcome, Fault> {
     let mut admission = Admission {
         failed_open: applicable.failed_open,
@@ -223,10 +282,25 @@ pub fn last_look(
             admission.charges.push(charge);
         }
     }
+    if let Some(service) = &plugin.service {
+        let mut shadowed = Vec::with_capacity(applicable.shadowed.len());
+        for charge in applicable.shadowed {
+            let failed_open = &mut admission.failed_open;
+            let charge = hold::hold(plugin, attributes, charge, expected, failed_open)?;
+            shadowed.extend(charge);
+        }
+        let values = &applicable.values;
+        return asking::look(
+            plugin, service, attributes, admission, shadowed, values, waits,
+        );
+    }
     let now = plugin.host.now()?;
+    if let Some(denial) = behind_others(plugin, now, &admission.charges, waits) {
+        return Ok(Outcome::Denied(denial, Told::new()));
+    }
     match or_failure_mode(plugin, claim(plugin, now, &mut admission))? {
         Some(None) => {}
-        Some(Some(denial)) => return Ok(Outcome::Denied(denial)),
+        Some(Some(denial)) => return Ok(Outcome::Denied(denial, Told::new())),
         None => admission.failed_open = true,
     }
     for charge in applicable.shadowed {
@@ -237,6 +311,27 @@ pub fn last_look(
     }
     count_request(plugin, now, &mut admission);
     Ok(Outcome::Admitted(admission))
+}
+
+/// The refusal of a request that comes to a counter at which others wait.
+fn behind_others(
+    plugin: &Plugin,
+    now: u64,
+    charges: &[Charge],
+    waits: Option<u32>,
+) -> Option<Denial> {
+    let queue = plugin.queue.borrow();
+    if queue.is_empty() {
+        return None;
+    }
+    charges.iter().find_map(|&charge| {
+        let standing = queue.before(charge.counter(), waits)?;
+        Some(Denial {
+            charge,
+            standing,
+            now,
+        })
+    })
 }
 
 /// What the storage answers; `None` where it fails and the failure mode is to allow.
@@ -298,8 +393,12 @@ fn claim_in_shadow(plugin: &Plugin, now: u64, mut charge: Charge, admission: &mu
     };
     match claim(plugin, now, &mut alone) {
         Ok(None) => {}
-        Ok(Some(_)) => {
-            admission.shadow_denied = Some(charge);
+        Ok(Some(denial)) => {
+            if is_shadow(plugin, &charge) {
+                admission.shadow_denied = Some(charge);
+            } else {
+                settle::alert_of_crowd(plugin, &denial);
+            }
             charge.hold = 0;
         }
         Err(_) => {
@@ -312,6 +411,13 @@ fn claim_in_shadow(plugin: &Plugin, now: u64, mut charge: Charge, admission: &mu
     admission.tickets.push(ticket.unwrap_or_default());
     let standing = alone.standings.first().copied();
     admission.standings.push(standing.unwrap_or_default());
+}
+
+/// Whether the limit of a charge is in shadow.
+fn is_shadow(plugin: &Plugin, charge: &Charge) -> bool {
+    let rate = plugin.rates.get(charge.rate);
+    let limit = rate.and_then(|rate| plugin.limit_of(rate));
+    limit.is_none_or(|(_, limit)| limit.shadow)
 }
 
 /// Counts a request that was let go where requests are counted: now, not when it ends, or a stream
@@ -396,12 +502,12 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
             let applies = holds(plugin, attributes, &limit.when).map_err(|(index, error)| {
                 fault(format!("limits.{}.when[{index}]", limit.name), error)
             });
-            // A limit in shadow refuses nobody, nor does a fault of it.
+            // A limit that refuses nobody does not do so by a fault.
             let mut ignored = false;
-            let (mode, failed_open) = if limit.shadow {
-                (FailureMode::Allow, &mut ignored)
-            } else {
+            let (mode, failed_open) = if limit.refuses() {
                 (mode, &mut found.failed_open)
+            } else {
+                (FailureMode::Allow, &mut ignored)
             };
             let applies = or_open(plugin, mode, failed_open, applies)?;
             let waits = attributes.body.is_pending() && needs_body(limit);
@@ -413,64 +519,73 @@ pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applic
                     continue;
                 }
             }
-            let key = key(plugin, attributes, &limit.counters).map_err(|(index, error)| {
-                fault(format!("limits.{}.counters[{index}]", limit.name), error)
-            });
-            let (key, mode) = match (key, limit.when_missing) {
-                (
-                    Err(Fault::Evaluation {
-                        error: EvaluationError::Missing,
-                        ..
-                    }),
-                    Some(WhenMissing::Skip),
-                ) => {
+            let mut values = plugin.service.is_some().then(Vec::new);
+            let key = key(plugin, attributes, &limit.counters, values.as_mut()).map_err(
+                |(index, error)| fault(format!("limits.{}.counters[{index}]", limit.name), error),
+            );
+            let is_missing = matches!(
+                &key,
+                Err(Fault::Evaluation {
+                    error: EvaluationError::Missing,
+                    ..
+                })
+            );
+            let mode = match limit.when_missing {
+                Some(WhenMissing::Skip) if is_missing => {
                     plugin.metrics.count(&*plugin.host, Count::MissingValues);
                     continue;
                 }
-                (
-                    key @ Err(Fault::Evaluation {
-                        error: EvaluationError::Missing,
-                        ..
-                    }),
-                    Some(WhenMissing::Refuse),
-                ) if !limit.shadow => (key, FailureMode::Deny),
-                (key, _) => (key, mode),
+                Some(WhenMissing::Refuse) if is_missing && limit.refuses() => FailureMode::Deny,
+                _ => mode,
             };
             let Some(key) = or_open(plugin, mode, failed_open, key.map(Some))? else {
                 continue;
             };
+            found
+                .values
+                .extend(values.map(|texts| Values { index, texts }));
             found.needs_body |=
                 attributes.body.is_pending() && amount(limit).is_some_and(Expression::needs_body);
-            let charges = if limit.shadow {
-                &mut found.shadowed
-            } else {
+            let charges = if limit.refuses() {
                 &mut found.charges
+            } else {
+                &mut found.shadowed
             };
             for index in rates {
-                let Some(rate) = plugin.rates.get(index) else {
-                    continue;
-                };
-                let charge = Charge {
-                    rate: index,
-                    key,
-                    limit: rate.max,
-                    counted: rate.counted,
-                    hold: 0,
-                };
-                if !rate.is_computed {
-                    charges.push(charge);
-                    continue;
-                }
-                let charge = computed::charge(plugin, attributes, limit, rate, charge);
-                let charge = charge.map_err(|(field, error)| {
-                    let place = format!("limits.{}.{}.{field}", limit.name, rate.place());
-                    fault(place, error)
-                });
-                charges.extend(or_open(plugin, mode, failed_open, charge.map(Some))?);
+                let charge = charge(plugin, attributes, index, key, (policy, limit));
+                charges.extend(or_open(plugin, mode, failed_open, charge)?);
             }
         }
     }
     Ok(found)
+}
+
+/// What is charged to the counter of this key of a rate of a limit.
+fn charge(
+    plugin: &Plugin,
+    attributes: &mut Attributes,
+    rate: usize,
+    key: u128,
+    (policy, limit): (&Policy, &Limit),
+) -> Result<Option<Charge>, Fault> {
+    let Some(of) = plugin.rates.get(rate) else {
+        return Ok(None);
+    };
+    let charge = Charge {
+        rate,
+        key,
+        limit: of.max,
+        counted: of.counted,
+        hold: 0,
+    };
+    if !of.is_computed {
+        return Ok(Some(charge));
+    }
+    let computed = computed::charge(plugin, attributes, limit, of, charge);
+    computed.map(Some).map_err(|(field, error)| {
+        let place = format!("limits.{}.{}.{field}", limit.name, of.place());
+        fault_of(policy, place, error)
+    })
 }
 
 /// A fault of an expression of a policy.
@@ -528,16 +643,24 @@ fn holds(
     Ok(holds)
 }
 
-/// The hash of a limit's counter values.
+/// The hash of a limit's counter values; they are added to `values`, where they are needed.
 fn key(
     plugin: &Plugin,
     attributes: &mut Attributes,
     counters: &[Expression],
+    mut values: Option<&mut Vec<Rc<str>>>,
 ) -> Result<u128, (usize, EvaluationError)> {
     let mut hasher = plugin.hasher();
     for (index, counter) in counters.iter().enumerate() {
-        evaluate::counter(plugin, attributes, counter, &mut hasher)
-            .map_err(|error| (index, error))?;
+        if let Some(values) = &mut values {
+            let text = evaluate::text(plugin, attributes, counter);
+            let text = text.map_err(|error| (index, error))?;
+            hasher.value(text.as_bytes());
+            values.push(text.into());
+        } else {
+            evaluate::counter(plugin, attributes, counter, &mut hasher)
+                .map_err(|error| (index, error))?;
+        }
     }
     Ok(hasher.finish())
 }

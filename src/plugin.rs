@@ -3,19 +3,22 @@
 mod announced;
 mod metrics;
 mod rates;
+mod service;
 mod structure;
 #[cfg(test)]
 mod tests;
 
 use crate::admit::Fault;
+use crate::admit::queue::{Counter, Queue, Waited};
 use crate::estimate::Estimates;
 use crate::host::{CREATE, Host, HostError, LogLevel};
 use crate::meter::{UsagePathError, UsagePaths};
 use crate::reply::Prepared;
-use crate::storage::{self, Claim, Local};
+use crate::storage::remote::Answered;
+use crate::storage::{self, Claim, Local, Standing};
 use announced::Announced;
 use filter_config::{
-    Attribute, Configuration, Expression, Faults, Limit, LimitIndex, Policy, Storage,
+    Attribute, Configuration, Exceeded, Expression, Faults, Limit, LimitIndex, Policy, Storage,
 };
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::cell::RefCell;
@@ -26,12 +29,19 @@ use std::rc::Rc;
 
 pub use metrics::{Count, Decision, Metrics};
 pub use rates::{Counts, Rate};
+pub use service::{Named, Service};
 
 /// A minute in nanoseconds.
 pub const MINUTE: u64 = 60_000_000_000;
 
 /// An hour in nanoseconds.
 const HOUR: u64 = 3_600_000_000_000;
+
+/// How often those who wait are looked at again, in milliseconds.
+const TICK_MS: u32 = 10;
+
+/// How many of those who wait are looked at in a tick, but for those who have waited long enough.
+const TURNS: usize = 64;
 
 /// Where the workers find the secret that counter keys are hashed with.
 const SECRET: &[u8] = b"tollgate/1/secret";
@@ -48,12 +58,18 @@ pub struct Plugin {
     pub rates_of: Vec<Vec<Range<usize>>>,
     /// What callers are told of each of them, at the same index.
     pub prepared: Vec<Prepared>,
-    /// The counters.
+    /// The counters in shared data: all of them or, beside a service, what this Envoy knows of them.
     pub storage: Local,
+    /// The requests that wait for room, and how their counters stood.
+    pub queue: RefCell<Queue<Standing>>,
+    /// The rate limit service that has the counters, if there is one.
+    pub service: Option<Service>,
     /// What is learnt of the models.
     pub estimates: Estimates,
     /// Where responses have their usage.
     pub usage_paths: UsagePaths,
+    /// Whether a limit makes requests wait.
+    pub queues: bool,
     /// Whether an expression reads the request's body as JSON.
     pub reads_body: bool,
     /// Whether an expression reads `llm`.
@@ -122,10 +138,20 @@ impl Plugin {
         let failed = |what| move |error| ConfigureError::Host(what, error);
         let secret = secret(host.as_ref()).map_err(failed("shared data"))?;
         let metrics = Metrics::define(host.as_ref(), &configuration).map_err(failed("metrics"))?;
-        let Storage::Local { max_counters } = configuration.storage else {
-            return Err(ConfigureError::Host("storage", HostError::BadArgument));
+        let service = Service::new(host.as_ref(), &configuration).map_err(failed("metrics"))?;
+        let max_counters = match &configuration.storage {
+            Storage::Local { max_counters } => *max_counters,
+            Storage::Remote(remote) => remote.max_counters,
         };
+        if let Some(service) = &service {
+            let tick = host.set_tick_period(service.remote.tick_ms());
+            tick.map_err(failed("tick"))?;
+        }
         let rates = rates::of(&configuration);
+        let queues = queues(&configuration);
+        if queues {
+            host.set_tick_period(TICK_MS).map_err(failed("tick"))?;
+        }
         Ok(Self {
             rates_of: rates::of_limits(&configuration),
             prepared: Prepared::of(&configuration, &rates),
@@ -133,6 +159,9 @@ impl Plugin {
             kept: kept(&configuration),
             exports: exports(&configuration),
             storage: Local::new(max_counters),
+            queue: RefCell::default(),
+            queues,
+            service,
             estimates: Estimates::default(),
             usage_paths: usage_paths(&configuration)?,
             reads_body: reads(&configuration, |used| *used == Attribute::RequestBody),
@@ -145,11 +174,60 @@ impl Plugin {
         })
     }
 
+    /// Time has passed: what waits to be told to the service is told.
+    pub fn on_tick(&self) {
+        if let Some(Service { remote, .. }) = &self.service {
+            remote.on_tick(&*self.host, self.host.now().unwrap_or_default());
+        }
+    }
+
+    /// A reply of the service has come: its message, or the gRPC status of a failure. Returns the
+    /// answer to a question, for the stream that asked it.
+    pub fn on_reply(&self, token: u32, reply: Result<&[u8], u32>) -> Option<Answered> {
+        let now = self.host.now().unwrap_or_default();
+        let service = self.service.as_ref()?;
+        service.remote.on_reply(&*self.host, now, token, reply)
+    }
+
+    /// The answer to a question whose stream is gone: nothing stays reserved for it.
+    pub fn give_back(&self, answered: Answered) {
+        if let Some(Service { remote, .. }) = &self.service {
+            let now = self.host.now().unwrap_or_default();
+            remote.give_back(&*self.host, now, answered);
+        }
+    }
+
+    /// The configuration is no longer in force: everything that waits is told now. Returns whether
+    /// nothing is left to tell.
+    pub fn on_done(&self) -> bool {
+        let now = self.host.now().unwrap_or_default();
+        let service = self.service.as_ref();
+        service.is_none_or(|service| service.remote.drain(&*self.host, now))
+    }
+
+    /// Whether nothing is left to tell.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let service = self.service.as_ref();
+        service.is_none_or(|service| service.remote.is_drained())
+    }
+
     /// The policy and the limit of a rate.
     #[must_use]
     pub fn limit_of(&self, rate: &Rate) -> Option<(&Policy, &Limit)> {
         let policy = self.configuration.policies.get(rate.policy)?;
         Some((policy, policy.limits.get(rate.limit)?))
+    }
+
+    /// Whether what an exchange costs at two rates is the same, whatever the exchange.
+    #[must_use]
+    pub fn cost_the_same(&self, one: &Rate, other: &Rate) -> bool {
+        let cost = |rate: &Rate| {
+            let (_, limit) = self.limit_of(rate)?;
+            limit.cost.as_ref().map(Expression::source)
+        };
+        let counts_tokens = |rate: &Rate| matches!(rate.counts, Counts::Tokens(_));
+        counts_tokens(one) && counts_tokens(other) && cost(one) == cost(other)
     }
 
     /// A limit, its policy, and its rates as indices in [`Plugin::rates`].
@@ -159,6 +237,48 @@ impl Plugin {
         let limit = policy.limits.get(index.limit)?;
         let rates = self.rates_of.get(index.policy)?.get(index.limit)?;
         Some((policy, limit, rates.clone()))
+    }
+
+    /// Has `look` look again at requests that wait, by their contexts: at those first in line, and at
+    /// those who have waited long enough. One that it does not know waits no longer.
+    pub fn look_again(&self, mut look: impl FnMut(u32) -> Option<Waited>) {
+        if self.queue.borrow().is_empty() {
+            return;
+        }
+        let mut turn = |context: u32| {
+            look(context).unwrap_or_else(|| {
+                if self.queue.borrow_mut().forget(context) {
+                    self.metrics.queued(&*self.host, false);
+                }
+                Waited::IsOver
+            })
+        };
+        let mut turns = TURNS;
+        loop {
+            let firsts = self.queue.borrow_mut().firsts(turns);
+            turns = turns.saturating_sub(firsts.len());
+            // Where one has left its line, the next may go on.
+            let mut moves = false;
+            for context in firsts {
+                moves |= turn(context) != Waited::StillWaits;
+            }
+            if !moves {
+                break;
+            }
+        }
+        let now = self.host.now().unwrap_or_default();
+        let overdue = self.queue.borrow().overdue(now);
+        for context in overdue {
+            turn(context);
+        }
+    }
+
+    /// What becomes of a request that the limit of a charge has no room for.
+    #[must_use]
+    pub fn on_exceeded(&self, charge: &Charge) -> &Exceeded {
+        let rate = self.rates.get(charge.rate);
+        let limit = rate.and_then(|rate| self.limit_of(rate));
+        limit.map_or(&Exceeded::Deny, |(_, limit)| &limit.on_exceeded)
     }
 
     /// Whether exchanges are metered to which no limit applies.
@@ -207,9 +327,22 @@ impl Plugin {
     }
 }
 
+/// Whether a limit makes requests wait.
+fn queues(configuration: &Configuration) -> bool {
+    let policies = configuration.policies.iter();
+    let mut limits = policies.flat_map(|policy| &policy.limits);
+    limits.any(|limit| limit.queue().is_some())
+}
+
 // === impl Charge ===
 
 impl Charge {
+    /// The counter, as those who wait for room at it have it.
+    #[must_use]
+    pub const fn counter(&self) -> Counter {
+        (self.rate, self.key)
+    }
+
     /// What the charge claims of the storage.
     #[must_use]
     pub const fn claim(&self) -> Claim<'_> {

@@ -11,8 +11,8 @@ mod quota;
 #[cfg(test)]
 mod tests;
 
-use crate::admit::Denial;
-use crate::host::{HeaderMap, LocalReply, is_header_value};
+use crate::admit::{Denial, Told};
+use crate::host::{HeaderMap, Host, LocalReply, is_header_value};
 use crate::plugin::{Charge, Counts, Plugin};
 use crate::request::path::Target;
 use crate::storage::Standing;
@@ -37,9 +37,10 @@ const INTERNAL: i32 = 13;
 /// The header that tells of a limit whose use is past its `alertAt`.
 const ALERT: &str = "x-ratelimit-alert";
 
-/// Refuses a request because of a limit. Returns whether Envoy took the reply.
+/// Refuses a request because of a limit; `told` are headers that a rate limit service adds, in place
+/// of ours with the same names. Returns whether Envoy took the reply.
 #[cold]
-pub fn deny(plugin: &Plugin, denial: &Denial, target: Option<&Target>) -> bool {
+pub fn deny(plugin: &Plugin, denial: &Denial, target: Option<&Target>, told: &Told) -> bool {
     let Some(quota) = Quota::new(plugin, &denial.charge, &denial.standing, denial.now) else {
         return false;
     };
@@ -66,7 +67,8 @@ pub fn deny(plugin: &Plugin, denial: &Denial, target: Option<&Target>) -> bool {
     let headers: Vec<(&str, &[u8])> = headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_slice()))
-        .filter(|(_, value)| is_header_value(value))
+        .filter(|(name, value)| is_header_value(value) && told.iter().all(|(told, _)| told != name))
+        .chain(told.iter().map(|(name, value)| (&**name, &**value)))
         .collect();
     let body = body::refusal(&quota, replies, target, retry_after);
     let reply = LocalReply {
@@ -183,5 +185,13 @@ fn tell(
         QuotaHeaders::Ietf => ietf::tell(&quotas, add),
         QuotaHeaders::OpenAi => openai::tell(&quotas, add),
         QuotaHeaders::Named(_) => named::tell(&quotas, retry_after, add),
+    }
+}
+
+/// Adds to an admitted response what a rate limit service wants its caller to be told.
+pub fn pass_on(host: &dyn Host, told: &Told) {
+    for (name, value) in told {
+        // The response is worth more than a header about it.
+        let _ = host.set_header(HeaderMap::Response, name, value);
     }
 }

@@ -1,7 +1,9 @@
 //! What a request asks of a model: from its path, and from its body when that is at hand.
 
 pub mod include_usage;
+pub mod model;
 pub mod path;
+mod splice;
 #[cfg(test)]
 mod tests;
 

@@ -4,11 +4,11 @@ pub mod price;
 #[cfg(test)]
 mod tests;
 
-use crate::admit::{Admission, EvaluationError, Fault, evaluate};
+use crate::admit::{Admission, Denial, EvaluationError, Fault, evaluate};
 use crate::attributes::{Attributes, Outcome};
 use crate::host::LogLevel;
 use crate::meter::{Meter, Usage};
-use crate::plugin::{Charge, Count, Counts, Plugin};
+use crate::plugin::{Charge, Count, Counts, MINUTE, Plugin};
 use crate::storage::{Standing, StorageError};
 use filter_config::{Attribute, Expression, OnMissing, Usd};
 
@@ -93,10 +93,24 @@ pub struct Spent<'a> {
     /// What that costs in money.
     pub usd: Usd,
     /// What costs read of the request and, with its outcome, of the response; where costs are in force.
-    pub attributes: Option<&'a mut Attributes>,
+    attributes: Option<&'a mut Attributes>,
+    /// The last cost that was computed, with the policy and the limit that it is of: a limit may have
+    /// several rates.
+    computed: Option<((usize, usize), u64)>,
 }
 
-impl Spent<'_> {
+impl<'a> Spent<'a> {
+    /// What an exchange used, what that costs in money, and what costs read, where they are in force.
+    #[must_use]
+    pub fn new(reading: Option<Reading>, usd: Usd, attributes: Option<&'a mut Attributes>) -> Self {
+        Self {
+            reading,
+            usd,
+            attributes,
+            computed: None,
+        }
+    }
+
     /// Makes it known to costs, with the provider's own usage object.
     pub fn tell(&mut self, raw: &[u8]) {
         if let Some(attributes) = &mut self.attributes {
@@ -170,6 +184,19 @@ pub fn settle(
         &costs,
         &mut admission.standings,
     );
+    if let Some(service) = &plugin.service {
+        for asked in admission.asked.drain(..) {
+            let cost = costs.get(asked.charge).copied().unwrap_or_default();
+            service.remote.settle(
+                &*plugin.host,
+                now,
+                &asked.subject,
+                asked.reservation,
+                cost.saturating_sub(asked.added),
+                &admission.trace,
+            );
+        }
+    }
     admission.costs = costs;
     settled
 }
@@ -187,6 +214,10 @@ fn cost(plugin: &Plugin, charge: &Charge, spent: &mut Spent<'_>) -> u64 {
             let Some(cost) = &limit.cost else {
                 return spent.tokens();
             };
+            let of = (rate.policy, rate.limit);
+            if let Some((_, cost)) = spent.computed.filter(|(computed, _)| *computed == of) {
+                return cost;
+            }
             let (cost, error) = spent.cost(plugin, cost);
             if let Some(error) = error {
                 plugin.warn(&Fault::Evaluation {
@@ -195,6 +226,7 @@ fn cost(plugin: &Plugin, charge: &Charge, spent: &mut Spent<'_>) -> u64 {
                     error,
                 });
             }
+            spent.computed = Some((of, cost));
             cost
         }
         Counts::Usd(_) => spent.usd.0,
@@ -258,12 +290,49 @@ pub fn alert(plugin: &Plugin, charge: &Charge, standing: &Standing, cost: u64) {
         _ => amount.to_string(),
     };
     let message = format!(
-        "policy {}: limit {} of counter {:016x} nearly used up: {} of {} {}",
+        "policy {}: limit {} of counter {:016x} {} up: {} of {} {}",
         policy.name,
         limit.name,
         charge.key >> 64,
+        if standing.used < standing.limit {
+            "nearly used"
+        } else {
+            "used"
+        },
         amount(standing.used),
         amount(standing.limit),
+        rate.counts.unit(),
+    );
+    host.log(LogLevel::Info, &message);
+}
+
+/// Tells of more requests at once than a limit has room for that allows them: the first time in a minute.
+/// What is used of it has its alert when it is.
+pub fn alert_of_crowd(plugin: &Plugin, denial: &Denial) {
+    let Denial {
+        charge,
+        standing,
+        now,
+    } = denial;
+    let Some(rate) = plugin.rates.get(charge.rate) else {
+        return;
+    };
+    let Some((policy, limit)) = plugin.limit_of(rate) else {
+        return;
+    };
+    let until = now.saturating_add(MINUTE);
+    let mut announced = plugin.announced.borrow_mut();
+    if rate.counts != Counts::InFlight || !announced.first(charge.rate, charge.key, *now, until) {
+        return;
+    }
+    let host = &*plugin.host;
+    plugin.metrics.alerted(host, rate.policy, rate.limit);
+    let message = format!(
+        "policy {}: limit {} of counter {:016x} used up: more than {} {}",
+        policy.name,
+        limit.name,
+        charge.key >> 64,
+        standing.limit,
         rate.counts.unit(),
     );
     host.log(LogLevel::Info, &message);

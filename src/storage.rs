@@ -1,8 +1,8 @@
 //! Counters: how much of each limit is used, and how much is held by requests in flight.
 //!
 //! [`Window`] is the arithmetic of a limit over time, a pure function of state, time and amount.
-//! [`Local`] keeps counters in the memory that Envoy's workers share. Nothing here knows a clock:
-//! time is passed in, as nanoseconds since the Unix epoch. Amounts are whole numbers of whatever
+//! [`Local`] keeps counters in the memory that Envoy's workers share, [`Remote`] in a rate limit
+//! service. Nothing here knows a clock: time is passed in, as nanoseconds since the Unix epoch. Amounts are whole numbers of whatever
 //! the limit counts.
 //!
 //! A request claims room in every counter that applies to it, and gets all or nothing
@@ -14,12 +14,14 @@ mod exchange;
 mod holds;
 mod local;
 mod page;
+pub mod remote;
 #[cfg(test)]
 mod tests;
 pub mod window;
 
 pub use holds::Ticket;
 pub use local::{Local, Occupancy, StorageError};
+pub use remote::Remote;
 pub use window::{Algorithm, Window};
 
 /// What tells the counters of one rate of one limit from all others, and how they forget.

@@ -4,15 +4,21 @@
 //! such call is made here and follows from [`State`]. Nothing outside this module resumes, replies
 //! or charges; and whatever happens to the exchange, [`Stream::on_log`] is its end.
 
+mod alternative;
+mod answer;
 mod asking;
 mod head;
 mod observe;
+mod queued;
 #[cfg(test)]
 mod tests;
 
-use crate::admit::{self, Admission, Applicable, Denial, Expected, Fault, Outcome};
+pub use crate::admit::queue::Waited;
+use crate::admit::{
+    self, Admission, Applicable, Asking, Denial, Expected, Fault, First, Outcome, Told,
+};
 use crate::attributes::{Attributes, Body, BodyError, Llm};
-use crate::host::{Buffer, Direction, HeaderMap, Headers, LogLevel};
+use crate::host::{Buffer, HeaderMap, Headers, LogLevel};
 use crate::meter::withhold::Withhold;
 use crate::meter::{BedrockCounts, Meter, ResponseHead, Usage};
 use crate::plugin::{Charge, Count, Decision, Kept, Plugin};
@@ -20,8 +26,9 @@ use crate::reply;
 use crate::request::Ask;
 use crate::request::path::{self, Target};
 use crate::settle::{self, Reading, Request, Spent, price};
-use filter_config::{OnMissing, Usd};
+use filter_config::{Exceeded, OnMissing, Usd};
 use head::{content_length, is_encoded, is_grpc, is_json, is_upgrade, status};
+use queued::Queued;
 use std::mem;
 use std::rc::Rc;
 
@@ -32,6 +39,8 @@ pub enum Next {
     Continue,
     /// Keeps it, and what follows, until told otherwise or asked again.
     Pause,
+    /// Keeps it, and lets no more come than fits, until told otherwise. Only for bodies.
+    Stall,
 }
 
 /// Where an exchange is on its way.
@@ -41,6 +50,10 @@ enum State {
     New,
     /// The request waits for its body, which decides on it.
     Reading(Box<Waiting>),
+    /// The request waits for room at a counter.
+    Queued(Box<Queued>),
+    /// The request waits for a rate limit service, which decides on it.
+    Asking(Box<Unanswered>),
     /// The request was let go; there is no response yet.
     Admitted,
     /// The response is read as it passes.
@@ -51,17 +64,45 @@ enum State {
     Done,
 }
 
+/// Where a request is decided on, and so where it can wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// At its headers: no body follows, or none that is read.
+    Headers,
+    /// At its headers, though the body is to be read.
+    BeforeBody,
+    /// At its body.
+    Body,
+    /// When the response has begun, and nothing can wait.
+    Late,
+}
+
 /// What is known of a request that waits for its body.
 #[derive(Debug)]
 struct Waiting {
     attributes: Attributes,
     /// The limits that apply, where that can be told without the body.
     applicable: Option<Applicable>,
+    /// Whether the request was admitted already, and its body is only read.
+    admitted: bool,
+}
+
+/// What is known of a request that waits for a rate limit service.
+#[derive(Debug)]
+struct Unanswered {
+    attributes: Attributes,
+    asking: Asking,
+    /// Whether its headers wait, and its body is to be read when they go.
+    reads_body: bool,
+    /// Whether the headers wait, so that the upstream has heard nothing.
+    at_headers: bool,
 }
 
 /// One HTTP exchange.
 pub struct Stream {
     plugin: Rc<Plugin>,
+    /// What Envoy knows the stream by.
+    context: u32,
     state: State,
     /// Whether the request's body was kept back by the last callback.
     request_paused: bool,
@@ -83,6 +124,8 @@ pub struct Stream {
     decision: Option<Decision>,
     /// The policy and limit that decided, by their indices.
     decided_by: Option<(usize, usize)>,
+    /// The alternative of that limit which was taken, by its index.
+    alternative: Option<usize>,
     reading: Option<Reading>,
     /// What that costs in money, where there are prices.
     usd: Option<Usd>,
@@ -95,11 +138,12 @@ pub struct Stream {
 // === impl Stream ===
 
 impl Stream {
-    /// An exchange that is about to begin.
+    /// An exchange that is about to begin, on the stream that Envoy knows by `context`.
     #[must_use]
-    pub fn new(plugin: Rc<Plugin>) -> Self {
+    pub fn new(plugin: Rc<Plugin>, context: u32) -> Self {
         Self {
             plugin,
+            context,
             state: State::New,
             request_paused: false,
             request_bytes: 0,
@@ -112,6 +156,7 @@ impl Stream {
             admission: Admission::default(),
             decision: None,
             decided_by: None,
+            alternative: None,
             reading: None,
             usd: None,
             kept: None,
@@ -156,20 +201,21 @@ impl Stream {
         };
         let says_more =
             applicable.needs_body || (!applicable.is_empty() && is_json(attributes.headers()));
-        if !attributes.body.is_pending() || !(applicable.undecided || says_more) {
+        let reads_body = attributes.body.is_pending() && (applicable.undecided || says_more);
+        let holds_headers = self.plugin.configuration.hold_headers;
+        if !reads_body {
             let length = if has_body {
                 self.request_length
             } else {
                 Some(0)
             };
-            return self.decide(&mut attributes, applicable, length);
+            return self.decide(attributes, applicable, length, None, Turn::Headers);
         }
-        match admit::first_look(&self.plugin, &applicable) {
-            Ok(None) => {}
-            Ok(Some(denial)) => return self.deny(&denial, &mut attributes),
+        let first = match admit::first_look(&self.plugin, &applicable) {
+            Ok(First::Denied(denial)) => return self.deny(&denial, &mut attributes, &Told::new()),
+            Ok(first) => first,
             Err(fault) => return self.fail(&fault),
-        }
-        let holds_headers = self.plugin.configuration.hold_headers;
+        };
         if !holds_headers && self.may_ask_for_usage() {
             // The headers leave before it is known whether the body will grow.
             let removed = self
@@ -180,9 +226,17 @@ impl Stream {
                 self.log(LogLevel::Error, &format!("content-length: {error}"));
             }
         }
+        let needs_body = applicable.undecided || applicable.needs_body || holds_headers;
+        if first == First::Doubt && !needs_body {
+            // The service is asked once: with the body it would be by what exactly is expected, but
+            // who has nothing left is refused before the upstream hears of him.
+            let length = self.request_length;
+            return self.decide(attributes, applicable, length, None, Turn::BeforeBody);
+        }
         self.state = State::Reading(Box::new(Waiting {
             applicable: (!applicable.undecided).then_some(applicable),
             attributes,
+            admitted: false,
         }));
         if holds_headers {
             Next::Pause
@@ -196,18 +250,25 @@ impl Stream {
         self.request_ended |= end_of_stream;
         let State::Reading(waiting) = &self.state else {
             self.request_bytes = self.request_bytes.saturating_add(size as u64);
-            return Next::Continue;
+            return match &mut self.state {
+                State::Asking(unanswered) => {
+                    unanswered.reads_body = false;
+                    Next::Stall
+                }
+                State::Queued(_) => Next::Stall,
+                _ => Next::Continue,
+            };
         };
         let max = self.plugin.configuration.request_body.max_bytes;
         if size > max {
-            return self.on_whole_body(size, None, BodyError::TooLarge(max));
+            return self.on_whole_body(size, None, BodyError::TooLarge(max), Turn::Body);
         }
         if end_of_stream {
             return self.on_held_body(size);
         }
         if is_grpc(waiting.attributes.headers()) && self.begins_like_grpc() {
             // Whoever streams both ways may wait for an answer to the first message.
-            return self.on_whole_body(size, Some(&[]), BodyError::Unfinished);
+            return self.on_whole_body(size, Some(&[]), BodyError::Unfinished, Turn::Body);
         }
         self.request_paused = true;
         Next::Pause
@@ -216,10 +277,11 @@ impl Stream {
     /// The request ends with trailers.
     pub fn on_request_trailers(&mut self) -> Next {
         self.request_ended = true;
-        if matches!(self.state, State::Reading(_)) {
-            return self.on_held_body(usize::MAX);
+        match self.state {
+            State::Reading(_) => self.on_held_body(usize::MAX),
+            State::Queued(_) | State::Asking(_) => Next::Pause,
+            _ => Next::Continue,
         }
-        Next::Continue
     }
 
     /// The body that was kept back is whole.
@@ -230,18 +292,26 @@ impl Stream {
             .host
             .buffer(Buffer::RequestBody, 0, size.min(max));
         match bytes {
-            Ok(bytes) => self.on_whole_body(bytes.len(), Some(&bytes), BodyError::Unfinished),
+            Ok(bytes) => {
+                self.on_whole_body(bytes.len(), Some(&bytes), BodyError::Unfinished, Turn::Body)
+            }
             Err(error) => {
                 self.log(LogLevel::Error, &format!("request body: {error}"));
                 let size = if size == usize::MAX { 0 } else { size };
-                self.on_whole_body(size, None, BodyError::Unfinished)
+                self.on_whole_body(size, None, BodyError::Unfinished, Turn::Body)
             }
         }
     }
 
     /// Decides on a request whose body is known, as far as it ever will be: `size` bytes, these if
     /// they can be read, else for the reason `unread`.
-    fn on_whole_body(&mut self, size: usize, bytes: Option<&[u8]>, unread: BodyError) -> Next {
+    fn on_whole_body(
+        &mut self,
+        size: usize,
+        bytes: Option<&[u8]>,
+        unread: BodyError,
+        turn: Turn,
+    ) -> Next {
         self.request_paused = false;
         let State::Reading(waiting) = mem::replace(&mut self.state, State::Done) else {
             return Next::Continue;
@@ -249,9 +319,18 @@ impl Stream {
         let Waiting {
             mut attributes,
             applicable,
+            admitted,
         } = *waiting;
         let length = self.request_length.max(Some(size as u64));
         self.request_bytes = self.request_bytes.saturating_add(size as u64);
+        if admitted {
+            self.state = State::Admitted;
+            if let Some(bytes) = bytes {
+                self.ask = Ask::read(bytes);
+                self.ask_for_usage(&attributes, bytes);
+            }
+            return Next::Continue;
+        }
         if attributes.body.is_pending() {
             let is_json = is_json(attributes.headers());
             attributes.body = match bytes {
@@ -273,13 +352,7 @@ impl Stream {
                 Err(fault) => return self.fail(&fault),
             },
         };
-        let next = self.decide(&mut attributes, applicable, length);
-        if next == Next::Continue
-            && let Some(bytes) = bytes
-        {
-            self.ask_for_usage(&attributes, bytes);
-        }
-        next
+        self.decide(attributes, applicable, length, bytes, turn)
     }
 
     /// Whether the body at hand begins with the frame of a gRPC message, as no JSON does.
@@ -335,17 +408,92 @@ impl Stream {
         Expected { model, usage }
     }
 
-    /// Decides on the request, by all that will be known of it.
+    /// Decides on the request, by all that will be known of it: lets it go or refuses it, or does what
+    /// the limit says that has no room for it; or asks, and lets it wait.
     fn decide(
         &mut self,
-        attributes: &mut Attributes,
+        mut attributes: Attributes,
         applicable: Applicable,
         body_bytes: Option<u64>,
+        body: Option<&[u8]>,
+        turn: Turn,
     ) -> Next {
         let expected = self.expected(body_bytes);
-        let admission = match admit::last_look(&self.plugin, attributes, applicable, &expected) {
+        let waits = (turn != Turn::Late).then_some(self.context);
+        // What it takes to look again.
+        let again = self.plugin.queues.then(|| applicable.clone());
+        let outcome = admit::last_look(&self.plugin, &mut attributes, applicable, &expected, waits);
+        if let Ok(Outcome::Asking(asking)) = outcome {
+            if let Some(body) = body {
+                self.ask_for_usage(&attributes, body);
+            }
+            self.state = State::Asking(Box::new(Unanswered {
+                attributes,
+                asking: *asking,
+                reads_body: turn == Turn::BeforeBody,
+                at_headers: turn != Turn::Body,
+            }));
+            return self.waits_at(turn);
+        }
+        if let Ok(Outcome::Denied(denial, _)) = &outcome
+            && turn != Turn::Late
+        {
+            let plugin = Rc::clone(&self.plugin);
+            match (plugin.on_exceeded(&denial.charge), again) {
+                (Exceeded::Alternatives(alternatives), _) => {
+                    if let Some(next) =
+                        self.take_alternative(alternatives, denial, &attributes, body_bytes, body)
+                    {
+                        return next;
+                    }
+                }
+                (Exceeded::Queue(queue), Some(applicable)) if self.join(queue, denial) => {
+                    if let Some(body) = body {
+                        self.ask_for_usage(&attributes, body);
+                    }
+                    let waiting =
+                        Queued::new(attributes, applicable, body_bytes, denial, queue, turn);
+                    self.state = State::Queued(Box::new(waiting));
+                    return self.waits_at(turn);
+                }
+                _ => {}
+            }
+        }
+        let next = self.conclude(outcome, &mut attributes);
+        if matches!(self.state, State::Admitted) {
+            if turn == Turn::BeforeBody {
+                self.read_body(attributes);
+            } else if let Some(body) = body {
+                self.ask_for_usage(&attributes, body);
+            }
+        }
+        next
+    }
+
+    /// How a request waits that is decided on at this turn.
+    fn waits_at(&self, turn: Turn) -> Next {
+        match turn {
+            Turn::Body if !self.request_ended => Next::Stall,
+            _ => Next::Pause,
+        }
+    }
+
+    /// Waits for the body of a request that was admitted, for what it says of the model.
+    fn read_body(&mut self, attributes: Attributes) {
+        self.state = State::Reading(Box::new(Waiting {
+            attributes,
+            applicable: None,
+            admitted: true,
+        }));
+    }
+
+    /// Does what was decided.
+    fn conclude(&mut self, outcome: Result<Outcome, Fault>, attributes: &mut Attributes) -> Next {
+        let admission = match outcome {
             Ok(Outcome::Admitted(admission)) => admission,
-            Ok(Outcome::Denied(denial)) => return self.deny(&denial, attributes),
+            Ok(Outcome::Denied(denial, told)) => return self.deny(&denial, attributes, &told),
+            // Nothing is decided.
+            Ok(Outcome::Asking(_)) => return Next::Pause,
             Err(fault) => return self.fail(&fault),
         };
         self.decision = Some(match &admission {
@@ -386,12 +534,12 @@ impl Stream {
     }
 
     /// Refuses the request because of a limit.
-    fn deny(&mut self, denial: &Denial, attributes: &mut Attributes) -> Next {
+    fn deny(&mut self, denial: &Denial, attributes: &mut Attributes, told: &Told) -> Next {
         self.state = State::Done;
         self.decision = Some(Decision::Denied);
         self.decided_by = self.limit_of(denial.charge);
         observe::log_denial(&self.plugin, denial, attributes);
-        reply::deny(&self.plugin, denial, self.target.as_ref());
+        reply::deny(&self.plugin, denial, self.target.as_ref(), told);
         Next::Pause
     }
 
@@ -413,6 +561,7 @@ impl Stream {
 
     /// The response's headers are here: the upstream's, or those of a reply of Envoy's own.
     pub fn on_response_headers(&mut self, end_of_stream: bool) -> Next {
+        self.tell_alternative();
         if matches!(self.state, State::New | State::Done | State::Metering(_)) {
             return Next::Continue;
         }
@@ -422,6 +571,11 @@ impl Stream {
             Headers::default()
         });
         let status = status(&headers);
+        match self.state {
+            State::Queued(_) => self.on_response_before_turn(status),
+            State::Asking(_) => self.on_response_before_answer(status),
+            _ => {}
+        }
         if matches!(self.state, State::Reading(_)) && !self.on_early_response(status) {
             return Next::Continue;
         }
@@ -433,9 +587,13 @@ impl Stream {
             };
         }
         let Admission {
-            charges, standings, ..
+            charges,
+            standings,
+            told,
+            ..
         } = &self.admission;
         reply::annotate(&self.plugin, charges, standings);
+        reply::pass_on(&*self.plugin.host, told);
         if status == 101 {
             self.state = State::Upgraded;
             return Next::Continue;
@@ -470,16 +628,20 @@ impl Stream {
     /// The upstream has not seen the body, so what it answers is hardly a completion. One that
     /// looks like it is admitted, or replaced by a refusal, as the policy has it without the body.
     fn on_early_response(&mut self, status: u16) -> bool {
+        let admitted = matches!(&self.state, State::Reading(waiting) if waiting.admitted);
         if !(200..300).contains(&status) {
-            self.state = State::Done;
-            return false;
+            self.state = if admitted {
+                State::Admitted
+            } else {
+                State::Done
+            };
+            return admitted;
         }
         let paused = self.request_paused;
-        if self.on_whole_body(0, None, BodyError::Unfinished) == Next::Continue
+        if self.on_whole_body(0, None, BodyError::Unfinished, Turn::Late) == Next::Continue
             && paused
-            && let Err(error) = self.plugin.host.resume(Direction::Request)
         {
-            self.log(LogLevel::Error, &format!("resume: {error}"));
+            self.resume_request();
         }
         true
     }
@@ -574,11 +736,8 @@ impl Stream {
             let model = self.model.as_deref();
             plugin.metrics.tokens(host, model, usage, self.usd);
         }
-        let mut spent = Spent {
-            reading,
-            usd: self.usd.unwrap_or_default(),
-            attributes: self.kept.as_deref_mut(),
-        };
+        let usd = self.usd.unwrap_or_default();
+        let mut spent = Spent::new(reading, usd, self.kept.as_deref_mut());
         spent.tell(raw);
         if let Err(error) = settle::settle(&plugin, &mut self.admission, &mut spent) {
             plugin.metrics.count(host, Count::StorageErrors);
@@ -614,8 +773,15 @@ impl Stream {
 
     /// The exchange is over, however it ended.
     pub fn on_log(&mut self) {
-        match &self.state {
+        if matches!(&self.state, State::Reading(waiting) if waiting.admitted) {
+            self.state = State::Admitted;
+        }
+        match &mut self.state {
             State::Metering(_) => self.on_response_end(false),
+            State::Asking(unanswered) => {
+                unanswered.asking.abandon(&self.plugin);
+                self.state = State::Done;
+            }
             State::Admitted => {
                 // No response was seen. A caller who sends a whole request and hangs up before the
                 // answer has had the upstream work for him all the same.
@@ -631,6 +797,9 @@ impl Stream {
             State::Upgraded => {
                 self.state = State::Done;
                 self.charge(None, &[]);
+            }
+            State::Queued(_) => {
+                self.leave();
             }
             State::New | State::Reading(_) | State::Done => self.state = State::Done,
         }

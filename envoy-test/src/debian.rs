@@ -3,7 +3,11 @@
 use std::{
     path::PathBuf,
     process::{Command, Output},
+    sync::{Mutex, PoisonError},
 };
+
+/// Held while something is installed: tests run at once, and apt-get does not.
+static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// Why a program cannot be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -32,7 +36,13 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf, Error> {
     if let Some(path) = find(name) {
         return Ok(path);
     }
+    let installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Another may have been at it.
+    if let Some(path) = find(name) {
+        return Ok(path);
+    }
     install(package)?;
+    drop(installing);
     find(name).ok_or_else(|| Error::Install {
         package: package.to_owned(),
         reason: format!("it has no program {name}"),
@@ -77,7 +87,7 @@ pub fn install(package: &str) -> Result<(), Error> {
 fn apt_get(arguments: &[&str]) -> std::io::Result<Output> {
     Command::new("apt-get")
         .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["-qq", "-y"])
+        .args(["-qq", "-y", "-o", "DPkg::Lock::Timeout=300"])
         .args(arguments)
         .output()
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{
     authorino::Authorino,
     client::{Chat, Protocol, client},
-    envoy::{self, Envoy},
+    envoy::{self, Builder, Envoy},
     filters::Tollgate,
     llm::Llm,
     workspace,
@@ -241,19 +241,30 @@ impl Gateway {
     /// # Errors
     /// When the filter is not built, or something does not start.
     pub async fn start(policy: Value, workers: u32, protocol: Protocol) -> Result<Self, Error> {
+        Self::build(policy, protocol, |builder| builder.concurrency(workers)).await
+    }
+
+    /// Sets up a gateway with this plugin configuration and whatever else `build` adds, and a client that
+    /// speaks `protocol`.
+    ///
+    /// # Errors
+    /// When the filter is not built, or something does not start.
+    pub async fn build(
+        configuration: Value,
+        protocol: Protocol,
+        build: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Self, Error> {
         let module = workspace::module();
         if !module.is_file() {
             return Err(Error::NoModule(module));
         }
         let llm = Llm::start().await?;
         let authorino = Authorino::tutorial().await?;
-        let envoy = Envoy::builder()
-            .concurrency(workers)
+        let builder = Envoy::builder()
             .upstream(llm.address())
             .authorisation(authorino.address())
-            .tollgate(Tollgate::new(policy))
-            .start()
-            .await?;
+            .tollgate(Tollgate::new(configuration));
+        let envoy = build(builder).start().await?;
         Ok(Self {
             envoy,
             llm,

@@ -4,7 +4,9 @@ use std::error::Error;
 
 use envoy_test::{
     client::{Chat, Protocol, client},
+    envoy::Builder,
     metered::{CALLER, Metered, configuration, each_caller},
+    remote,
 };
 use futures_util::future::join_all;
 use reqwest::Client;
@@ -34,9 +36,17 @@ struct Crowd {
 
 impl Crowd {
     async fn start(configuration: Value, workers: u32) -> Result<Self, Box<dyn Error>> {
+        Self::build(configuration, workers, |builder| builder).await
+    }
+
+    async fn build(
+        configuration: Value,
+        workers: u32,
+        build: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Self, Box<dyn Error>> {
         let metered = Metered::build(configuration, |builder| {
             // Every worker gets as many connections as the next.
-            builder.concurrency(workers).edit_listener(|listener| {
+            build(builder.concurrency(workers)).edit_listener(|listener| {
                 listener["connection_balance_config"] = json!({ "exact_balance": {} });
             })
         });
@@ -109,6 +119,37 @@ async fn sixty_four_at_two_workers() -> Outcome {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_at_four_workers() -> Outcome {
     at_most_one_goes_past(4).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_with_counters_in_a_service() -> Outcome {
+    for protocol in remote::Protocol::ALL {
+        let mut configuration = each_caller(1_000);
+        // So that it is told how many fit.
+        let limit = &mut configuration["policies"][0]["spec"]["limits"]["tokens"];
+        limit["reservation"] = json!({ "amount": "100" });
+        configuration["storage"] = protocol.storage();
+        let limitador = remote::limitador(&configuration)?.start().await?;
+        let address = limitador.address();
+        let crowd = Crowd::build(configuration, 2, |builder| {
+            remote::cluster(builder, address)
+        });
+        let crowd = crowd.await?;
+        let metered = &crowd.metered;
+        for round in 0..3 {
+            let caller = format!("{protocol:?} {round}");
+            let tokens = || metered.llm.input_tokens() + metered.llm.output_tokens();
+            let before = tokens();
+            let chat = chat().stream(round % 2 == 0);
+            let admitted = crowd.ask(&caller, &chat, CALLS).await?;
+            let spent = tokens() - before;
+            assert_eq!((admitted, spent), (10, 1_000), "{caller}");
+            remote::wait_for_counted(&limitador, 1_000 * (round + 1)).await?;
+            assert_eq!(crowd.ask(&caller, &chat, 1).await?, 0, "{caller}");
+        }
+        metered.check().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

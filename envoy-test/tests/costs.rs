@@ -6,8 +6,9 @@ use std::error::Error;
 use envoy_test::{
     client::{Chat, Protocol, client},
     metered::{CALLER, Metered, configuration},
-    ratelimit::RateLimit,
+    remote,
 };
+use integration::Limitador;
 use serde_json::{Value, json};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -161,7 +162,8 @@ async fn envoys_rate_limit_filter_adds_what_tollgate_metered() -> Outcome {
     const DOMAIN: &str = "llm";
     // Each exchange adds 1 when it comes, and 70 when it is over: there is room for three. What does not fit is
     // not added by this service, so they have to fit to the last.
-    let service = RateLimit::start(DOMAIN, "user", 213, 3600).await?;
+    let limits = json!([remote::limit(DOMAIN, "user", 213, 3600)]);
+    let service = Limitador::start(&limits.to_string()).await?;
     let address = service.address();
     // Nothing is enforced here: no limit applies.
     let mut policy = configuration(json!({ "none": {

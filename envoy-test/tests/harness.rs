@@ -8,8 +8,9 @@ use envoy_test::{
     envoy::{Envoy, Update},
     filters::{self, Tollgate},
     llm::{Llm, Script},
-    ratelimit::RateLimit,
+    remote,
 };
+use integration::Limitador;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -335,7 +336,8 @@ async fn answers_can_be_scripted_byte_by_byte() -> Outcome {
 #[tokio::test]
 async fn the_rate_limit_service_counts_for_envoys_own_filter() -> Outcome {
     let llm = Llm::start().await?;
-    let service = RateLimit::start("test", "user", 2, 60).await?;
+    let limits = json!([remote::limit("test", "user", 2, 60)]);
+    let service = Limitador::start(&limits.to_string()).await?;
     let actions =
         json!([{ "request_headers": { "header_name": "x-user", "descriptor_key": "user" } }]);
     let envoy = Envoy::builder()

@@ -143,10 +143,15 @@ fn claim_path(key: &str, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Str
 /// The name of a header: a token of RFC 9110, in lower case as Envoy has it.
 fn header_name(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String> {
     let name = fields::text(json, bounds::HEADER_NAME_BYTES, path, faults)?;
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if !name.bytes().all(is_token) {
+    if !is_header_name(name) {
         faults.push(path, FaultKind::Malformed("not the name of a header"));
         return None;
     }
     Some(name.to_ascii_lowercase())
+}
+
+/// Whether a text is a token of RFC 9110, as names of headers are.
+pub(crate) fn is_header_name(name: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_token)
 }

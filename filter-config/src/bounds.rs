@@ -42,6 +42,15 @@ pub const AUTH_HEADERS: usize = 64;
 pub const AUTH_PATH_SEGMENTS: usize = 16;
 /// `storage.maxCounters`.
 pub const MAX_COUNTERS: RangeInclusive<u64> = 64..=16_777_216;
+/// Bytes of `storage.cluster`: what Envoy's `GrpcService` message can name in as short a form as the
+/// filter writes it.
+pub const CLUSTER_BYTES: usize = 125;
+/// Bytes of `storage.domain`.
+pub const DOMAIN_BYTES: usize = 253;
+/// `storage.timeout`, in milliseconds.
+pub const STORAGE_TIMEOUT_MS: RangeInclusive<u32> = 1..=60_000;
+/// `storage.flush`, in milliseconds: what is kept back is not counted yet.
+pub const STORAGE_FLUSH_MS: RangeInclusive<u32> = 0..=1_000;
 /// `requestBody.maxBytes`: well below Envoy's own buffer of 1 MiB, since one chunk more may overshoot.
 pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=786_432;
 /// JSON pointers in `usage.paths`.
@@ -70,6 +79,16 @@ pub const EXPORTS: usize = 16;
 pub const CONCURRENCY: RangeInclusive<u64> = 1..=1_000_000;
 /// `alertAt`, in parts per million: more than none of a limit and less than all of it.
 pub const ALERT_AT: RangeInclusive<u32> = 1..=999_999;
+/// `onExceeded.queue.depth`: requests that wait at one counter.
+pub const QUEUE_DEPTH: RangeInclusive<u64> = 1..=1024;
+/// `onExceeded.queue.timeout`, in nanoseconds: from 10 milliseconds to 10 minutes.
+pub const QUEUE_TIMEOUT_NANOS: RangeInclusive<u64> = 10_000_000..=600_000_000_000;
+/// Alternatives of one limit.
+pub const ALTERNATIVES: usize = 16;
+/// Headers of one alternative.
+pub const ALTERNATIVE_HEADERS: usize = 16;
+/// Bytes of the value of a header.
+pub const HEADER_VALUE_BYTES: usize = 1024;
 /// `reservation.ttl`, in nanoseconds: from a second to a day.
 pub const RESERVATION_TTL_NANOS: RangeInclusive<u64> = 1_000_000_000..=86_400_000_000_000;
 /// The longest window, a year, in nanoseconds.

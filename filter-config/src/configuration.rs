@@ -16,6 +16,7 @@ use crate::pricing::{self, Pricing};
 use crate::replies::{self, Replies};
 use crate::route;
 use crate::routing::Routing;
+use crate::storage::{self, Storage};
 use crate::usage::{self, UsageSettings};
 
 /// A plugin configuration, every value of it within its bounds.
@@ -47,17 +48,6 @@ pub struct Configuration {
     pub exports: Vec<Export>,
     /// The position in `exports` of what Envoy's rate limit filter is to add for an exchange.
     pub hits_addend: Option<usize>,
-}
-
-/// Where the counters are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Storage {
-    /// In Envoy's own shared data.
-    Local {
-        /// How many counters there is room for, within [`bounds::MAX_COUNTERS`].
-        max_counters: u32,
-    },
 }
 
 /// What an exchange meets whose policy cannot be evaluated.
@@ -97,19 +87,11 @@ pub(crate) const LONG_FORM: Schema = Schema {
     planned: &[],
 };
 
-pub(crate) const STORAGE: Schema = Schema {
-    known: &["type", "maxCounters"],
-    ignored: &[],
-    planned: &[],
-};
-
 pub(crate) const REQUEST_BODY: Schema = Schema {
     known: &["maxBytes"],
     ignored: &[],
     planned: &[],
 };
-
-const DEFAULT_MAX_COUNTERS: u32 = 65_536;
 
 // === impl Configuration ===
 
@@ -126,16 +108,6 @@ impl Configuration {
             .and_then(|routing| routing.rule(header));
         rule.and_then(|rule| self.effective.rules.get(rule))
             .unwrap_or(&self.effective.otherwise)
-    }
-}
-
-// === impl Storage ===
-
-impl Default for Storage {
-    fn default() -> Self {
-        Storage::Local {
-            max_counters: DEFAULT_MAX_COUNTERS,
-        }
     }
 }
 
@@ -158,6 +130,7 @@ pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
     if has("kind") || has("apiVersion") || has("spec") {
         let policies = vec![policy::read(json, &Path::Root, faults)?];
         needs_pricing(&policies, &[], faults);
+        needs_held_headers(&policies, faults);
         return Some(Configuration {
             effective: Effective::all(&policies),
             routing: None,
@@ -184,7 +157,7 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
         .and_then(|json| policies(json, &path.field("policies"), faults));
     let routes = fields.read_optional("routes", path, faults, route::read);
     let are_sound = faults.is_empty();
-    let storage = fields.read_or("storage", path, faults, Storage::default, storage);
+    let storage = fields.read_or("storage", path, faults, Storage::default, storage::read);
     let failure_mode = fields.read_or(
         "failureMode",
         path,
@@ -208,10 +181,16 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     let hits_addend = fields.read_optional("hitsAddend", path, faults, |json, path, faults| {
         export::named(json, exports.as_deref()?, path, faults)
     });
+    if let (Some(policies), Some(false)) = (&policies, hold_headers) {
+        needs_held_headers(policies, faults);
+    }
     if let (Some(policies), Some(None)) = (&policies, &pricing) {
         needs_pricing(policies, exports.as_deref().unwrap_or_default(), faults);
     }
-    let (policies, routes) = (policies?, routes?);
+    let (policies, routes, storage) = (policies?, routes?, storage?);
+    if faults.is_empty() {
+        storage::check(&storage, &policies, json, path, faults);
+    }
     let effective = match &routes {
         Some(routes) if are_sound => {
             Effective::resolve(&policies, routes, &path.field("policies"), faults)?
@@ -222,7 +201,7 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
         policies,
         effective,
         routing: routes.map(Routing::new),
-        storage: storage?,
+        storage,
         failure_mode: failure_mode?,
         auth: auth?,
         request_body: request_body?,
@@ -265,6 +244,19 @@ fn needs_pricing(policies: &[Policy], exports: &[Export], faults: &mut Faults) {
     }
 }
 
+/// Adds a fault if a limit changes requests, for a configuration that does not hold their headers.
+fn needs_held_headers(policies: &[Policy], faults: &mut Faults) {
+    let mut limits = policies
+        .iter()
+        .flat_map(|policy| policy.limits.iter().map(move |limit| (policy, limit)));
+    let changes = limits.find(|(_, limit)| !limit.alternatives().is_empty());
+    if let Some((policy, limit)) = changes {
+        let what = format!("the limit {:?} of {:?}", limit.name, policy.name);
+        let path = Path::Root.field("holdHeaders");
+        faults.push(&path, FaultKind::NeedsHeldHeaders(what));
+    }
+}
+
 fn policies(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Policy>> {
     let items = fields::list(json, "policies", bounds::POLICIES, path, faults)?;
     if items.is_empty() {
@@ -286,32 +278,6 @@ fn policies(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Pol
         policies.push((position, policy));
     }
     Some(policies.into_iter().map(|(_, policy)| policy).collect())
-}
-
-fn storage(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Storage> {
-    if let Json::Object(entries) = json
-        && let Some((_, kind)) = entries.iter().find(|(name, _)| name == "type")
-    {
-        // The other fields of another type of storage would only add noise.
-        let planned = ["limitador", "envoy-rls"];
-        fields::choice(
-            kind,
-            &[("local", ())],
-            &planned,
-            &path.field("type"),
-            faults,
-        )?;
-    }
-    let fields = Fields::read(json, path, &STORAGE, faults)?;
-    let counters = fields.read_or(
-        "maxCounters",
-        path,
-        faults,
-        || u64::from(DEFAULT_MAX_COUNTERS),
-        |json, path, faults| fields::whole(json, &bounds::MAX_COUNTERS, path, faults),
-    );
-    let max_counters = u32::try_from(counters?).ok()?;
-    Some(Storage::Local { max_counters })
 }
 
 fn failure_mode(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<FailureMode> {

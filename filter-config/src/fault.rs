@@ -36,6 +36,9 @@ pub enum FaultKind {
     /// The document is no JSON.
     #[error("not JSON: {0}")]
     Syntax(String),
+    /// The document is no YAML.
+    #[error("not YAML: {0}")]
+    YamlSyntax(String),
     /// The document is empty.
     #[error("empty, expected a TokenRateLimitPolicy or an object with \"policies\"")]
     Empty,
@@ -124,6 +127,9 @@ pub enum FaultKind {
         "the calendar has no such window, expected one that divides a day such as \"1m\", \"1h\" or \"1d\", or \"1w\", or \"30d\" for a month"
     )]
     NotInCalendar,
+    /// Something that a rate limit service cannot do, and why.
+    #[error("not possible with this type of storage: {0}")]
+    NotRemote(&'static str),
     /// An amount of money that is none.
     #[error(transparent)]
     Usd(#[from] UsdError),
@@ -149,6 +155,11 @@ pub enum FaultKind {
     /// Something is priced, and there are no prices.
     #[error("required, but missing: {0} needs the prices of models")]
     NeedsPricing(String),
+    /// A limit has alternatives, and headers leave before it is known whether they are needed.
+    #[error(
+        "has to be true: {0} has alternatives, which change a request before its headers leave"
+    )]
+    NeedsHeldHeaders(String),
     /// A CEL expression that cannot be used.
     #[error(transparent)]
     Expression(#[from] ExpressionFault),

@@ -24,6 +24,28 @@ pub(crate) enum Json {
 
 /// Parses the document; on failure it adds a fault and yields nothing.
 pub(crate) fn parse(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
+    // serde_json bounds the depth of nesting, and refuses bytes after the document.
+    read(bytes, faults, |bytes| {
+        serde_json::from_slice(bytes).map_err(|error| FaultKind::Syntax(error.to_string()))
+    })
+}
+
+/// Parses the document, which is YAML or JSON; on failure it adds a fault and yields nothing.
+#[cfg(feature = "command-line")]
+pub(crate) fn parse_yaml(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
+    // serde_norway bounds the depth of nesting as well, and how often aliases are repeated.
+    read(bytes, faults, |bytes| {
+        serde_json::from_slice(bytes)
+            .or_else(|_| serde_norway::from_slice(bytes))
+            .map_err(|error| FaultKind::YamlSyntax(error.to_string()))
+    })
+}
+
+fn read(
+    bytes: &[u8],
+    faults: &mut Faults,
+    parse: impl FnOnce(&[u8]) -> Result<Json, FaultKind>,
+) -> Option<Json> {
     let kind = if bytes.len() > bounds::CONFIGURATION_BYTES {
         FaultKind::TooMany {
             unit: "bytes",
@@ -35,10 +57,9 @@ pub(crate) fn parse(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
     } else if bytes.trim_ascii().is_empty() {
         FaultKind::Empty
     } else {
-        // serde_json bounds the depth of nesting, and refuses bytes after the document.
-        match serde_json::from_slice(bytes) {
+        match parse(bytes) {
             Ok(document) => return Some(document),
-            Err(error) => FaultKind::Syntax(error.to_string()),
+            Err(kind) => kind,
         }
     };
     faults.push(&Path::Root, kind);
@@ -48,6 +69,15 @@ pub(crate) fn parse(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
 // === impl Json ===
 
 impl Json {
+    /// The value of an object's field, if it is an object and has one.
+    pub(crate) fn field(&self, name: &str) -> Option<&Json> {
+        let Json::Object(entries) = self else {
+            return None;
+        };
+        let entry = entries.iter().find(|(key, _)| key == name);
+        entry.map(|(_, value)| value)
+    }
+
     /// What the value is, as a fault tells of it: short whatever its size.
     pub(crate) fn found(&self) -> String {
         match self {

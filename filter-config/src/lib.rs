@@ -24,13 +24,17 @@ mod auth;
 pub mod bounds;
 mod budget;
 mod configuration;
+pub mod descriptor;
 mod effective;
+mod exceeded;
 mod export;
 mod expression;
 mod fault;
 mod fields;
 mod json;
 mod limit;
+#[cfg(feature = "command-line")]
+pub mod limitador;
 mod path;
 mod policy;
 mod pricing;
@@ -38,6 +42,7 @@ mod rate;
 mod replies;
 mod route;
 mod routing;
+mod storage;
 mod suggestion;
 mod usage;
 mod usd;
@@ -45,8 +50,9 @@ mod window;
 
 pub use auth::AuthSource;
 pub use budget::Budget;
-pub use configuration::{Configuration, FailureMode, RequestBody, Storage};
+pub use configuration::{Configuration, FailureMode, RequestBody};
 pub use effective::{EffectivePolicy, LimitIndex};
+pub use exceeded::{Alternative, Exceeded, Queue};
 pub use export::Export;
 pub use expression::{
     Attribute, COST_ALIASES, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES,
@@ -62,6 +68,7 @@ pub use replies::{
     BODY_PLACEHOLDERS, ErrorShape, HeaderNames, NAME_PLACEHOLDERS, Placeholder, QuotaHeaders,
     Replies, Template,
 };
+pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
 pub use usage::{IncludeUsage, OnMissing, UsageSettings};
 pub use usd::{Usd, UsdError};
 pub use window::{Window, WindowError};
@@ -74,8 +81,24 @@ pub use window::{Window, WindowError};
 /// that is no JSON, or too large, is one fault.
 pub fn parse(json: &[u8]) -> Result<Configuration, Faults> {
     let mut faults = Faults::default();
-    let configuration = json::parse(json, &mut faults)
-        .and_then(|document| configuration::read(&document, &mut faults));
+    let document = json::parse(json, &mut faults);
+    checked(document, faults)
+}
+
+/// Reads a plugin configuration as [`parse`] does, from YAML or JSON.
+///
+/// # Errors
+///
+/// As [`parse`].
+#[cfg(feature = "command-line")]
+pub fn parse_yaml(yaml: &[u8]) -> Result<Configuration, Faults> {
+    let mut faults = Faults::default();
+    let document = json::parse_yaml(yaml, &mut faults);
+    checked(document, faults)
+}
+
+fn checked(document: Option<json::Json>, mut faults: Faults) -> Result<Configuration, Faults> {
+    let configuration = document.and_then(|document| configuration::read(&document, &mut faults));
     match configuration {
         Some(configuration) if faults.is_empty() => Ok(configuration),
         _ => Err(faults),

@@ -4,6 +4,7 @@ use std::str::FromStr as _;
 
 use crate::bounds;
 use crate::budget::{self, Budget};
+use crate::exceeded::{self, Alternative, Exceeded, Queue};
 use crate::expression::{Expression, Role};
 use crate::fault::{FaultKind, Faults};
 use crate::fields::{self, Fields, Schema};
@@ -40,6 +41,8 @@ pub struct Limit {
     pub alert_at: Option<u32>,
     /// Whether the limit counts and reports, and never refuses.
     pub shadow: bool,
+    /// What becomes of a request for which there is no room; always [`Exceeded::Deny`] in shadow.
+    pub on_exceeded: Exceeded,
     /// What a request holds until its usage is known; where the limit does not say, an estimate.
     pub reservation: Option<Reservation>,
 }
@@ -62,6 +65,34 @@ pub struct Reservation {
     pub ttl: Option<u64>,
 }
 
+// === impl Limit ===
+
+impl Limit {
+    /// Whether the limit can refuse a request, now or after a while.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        !self.shadow && self.on_exceeded != Exceeded::Allow
+    }
+
+    /// How requests wait for room, if they do.
+    #[must_use]
+    pub const fn queue(&self) -> Option<Queue> {
+        match self.on_exceeded {
+            Exceeded::Queue(queue) => Some(queue),
+            _ => None,
+        }
+    }
+
+    /// How requests can be changed for which there is no room.
+    #[must_use]
+    pub fn alternatives(&self) -> &[Alternative] {
+        match &self.on_exceeded {
+            Exceeded::Alternatives(alternatives) => alternatives,
+            _ => &[],
+        }
+    }
+}
+
 pub(crate) const LIMIT: Schema = Schema {
     known: &[
         "rates",
@@ -74,10 +105,11 @@ pub(crate) const LIMIT: Schema = Schema {
         "concurrency",
         "alertAt",
         "shadow",
+        "onExceeded",
         "reservation",
     ],
     ignored: &[],
-    planned: &["onExceeded"],
+    planned: &[],
 };
 
 pub(crate) const RESERVATION: Schema = Schema {
@@ -146,6 +178,15 @@ fn limit(name: &str, json: &Json, path: &Path<'_>, faults: &mut Faults) -> Optio
         fields::fraction(json, &bounds::ALERT_AT, path, faults)
     });
     let shadow = fields.read_or("shadow", path, faults, || false, fields::boolean);
+    let default = Exceeded::default;
+    let on_exceeded = fields.read_or("onExceeded", path, faults, default, exceeded::read);
+    if shadow == Some(true)
+        && on_exceeded
+            .as_ref()
+            .is_some_and(|action| *action != Exceeded::Deny)
+    {
+        faults.push(&path.field("onExceeded"), FaultKind::Excludes("shadow"));
+    }
     let reservation = fields.read_optional("reservation", path, faults, reservation);
     Some(Limit {
         name: name.to_owned(),
@@ -159,6 +200,7 @@ fn limit(name: &str, json: &Json, path: &Path<'_>, faults: &mut Faults) -> Optio
         concurrency: concurrency?,
         alert_at: alert_at?,
         shadow: shadow?,
+        on_exceeded: on_exceeded?,
         reservation: reservation?,
     })
 }

@@ -60,6 +60,18 @@ pub enum Strategy {
     Merge,
 }
 
+// === impl Policy ===
+
+impl Policy {
+    /// The domain under which Kuadrant has the policy's limits in limitador: the namespace and name of
+    /// what it is attached to, which is in the policy's own namespace.
+    #[must_use]
+    pub fn domain(&self) -> String {
+        let namespace = self.name.split('/').next().unwrap_or_default();
+        format!("{namespace}/{}", self.target.name)
+    }
+}
+
 pub(crate) const POLICY: Schema = Schema {
     known: &["apiVersion", "kind", "metadata", "spec"],
     ignored: &["status"],

@@ -1,2 +1,18 @@
-//! Real peers of tollgate: manifests for Istio and Prometheus are in `manifests/`. Rate limit
-//! services, and the tests that need them, come with the storages that speak to them.
+//! Real peers of tollgate: a limitador service, and manifests for Istio and Prometheus (`manifests/`).
+//!
+//! [`Limitador`] is a rate limit service on the limitador library, with the gRPC methods of Envoy and
+//! of Kuadrant, its counters in memory or in Redis. It fails on command, see [`calls::Fault`] and
+//! [`Limitador::refuse`].
+
+pub mod calls;
+mod counters;
+pub mod limits;
+pub mod protocol;
+mod redis;
+mod server;
+mod service;
+
+pub use self::{
+    counters::Standing,
+    server::{Builder, Error, Limitador},
+};

@@ -74,10 +74,10 @@ pub(super) fn hold(
             }
         },
     };
-    let mode = if limit.shadow {
-        FailureMode::Allow
-    } else {
+    let mode = if limit.refuses() {
         plugin.configuration.failure_mode
+    } else {
+        FailureMode::Allow
     };
     let hold = or_open(plugin, mode, failed_open, hold.map(Some))?;
     Ok(hold.map(|hold| Charge { hold, ..charge }))
@@ -89,7 +89,7 @@ fn is_refused(plugin: &Plugin, limit: &Limit, expected: &Expected<'_>) -> bool {
     let (Some(pricing), Some(model)) = (pricing, expected.model) else {
         return false;
     };
-    pricing.unpriced == Unpriced::Refuse && !limit.shadow && pricing.of(model).is_none()
+    pricing.unpriced == Unpriced::Refuse && limit.refuses() && pricing.of(model).is_none()
 }
 
 /// What a request is expected to cost: what the cost makes of the usage that is expected, of a response

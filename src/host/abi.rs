@@ -1,16 +1,14 @@
 //! The host on Proxy-Wasm's ABI, version 0.2.1.
 //!
-//! The SDK's own wrappers end the VM on a status they do not expect and on bytes that are not
-//! UTF-8 (one header of a client is enough), so the calls are made here, with every status
-//! returned. The SDK's dispatcher is used as it is; gRPC calls go through the SDK because its
-//! dispatcher has to know their tokens.
+//! The calls are made here rather than by an SDK, whose wrappers end the VM on a status they do not
+//! expect and on bytes that are not UTF-8: one header of a client is enough. Every status is
+//! returned. [`crate::entry`] has the other direction.
 
 use super::{
     Buffer, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, LogLevel,
     MetricId, MetricKind, Result, SharedData,
 };
 use std::ptr;
-use std::time::Duration;
 
 /// Envoy, as the module sees it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,8 +83,30 @@ unsafe extern "C" {
         results_size: *mut usize,
     ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_done() -> u32;
+    fn proxy_grpc_call(
+        service: *const u8,
+        service_size: usize,
+        service_name: *const u8,
+        service_name_size: usize,
+        method: *const u8,
+        method_size: usize,
+        metadata: *const u8,
+        metadata_size: usize,
+        message: *const u8,
+        message_size: usize,
+        timeout: u32,
+        token: *mut u32,
+    ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, amount: i64) -> u32;
+}
+
+/// Lets the context end whose callback runs, after it had asked for time.
+pub fn done() {
+    // SAFETY: no pointers.
+    // What cannot end now ends with the VM.
+    let _ = unsafe { proxy_done() };
 }
 
 /// Success, or the error that a status stands for.
@@ -134,17 +154,14 @@ fn serialised(pairs: &[(&str, &[u8])]) -> Vec<u8> {
 ///
 /// Envoy first tries to read the upstream of a call as this message and only then as the name of a
 /// cluster, and ends when a bare name (`empty`, `user4`) happens to parse.
-fn grpc_service(cluster: &str) -> Result<String> {
+fn grpc_service(cluster: &str) -> Result<Vec<u8>> {
     let name = u8::try_from(cluster.len()).map_err(|_| HostError::BadArgument)?;
-    // Lengths below 126 keep both to one byte, and the message to UTF-8.
+    // Lengths below 126 take one byte each.
     if name == 0 || name > 125 {
         return Err(HostError::BadArgument);
     }
-    let mut message = String::from('\n');
-    message.push(char::from(name.saturating_add(2)));
-    message.push('\n');
-    message.push(char::from(name));
-    message.push_str(cluster);
+    let mut message = vec![b'\n', name.saturating_add(2), b'\n', name];
+    message.extend(cluster.as_bytes());
     Ok(message)
 }
 
@@ -308,20 +325,27 @@ impl Host for Abi {
     }
 
     fn call_grpc(&self, call: &GrpcCall<'_>) -> Result<u32> {
-        use proxy_wasm::types::Status;
         let upstream = grpc_service(call.cluster)?;
-        proxy_wasm::hostcalls::dispatch_grpc_call(
-            &upstream,
-            call.service,
-            call.method,
-            call.metadata.to_vec(),
-            Some(call.message),
-            Duration::from_millis(u64::from(call.timeout_ms)),
-        )
-        .map_err(|status| match status {
-            Status::ParseFailure => HostError::ParseFailure,
-            _ => HostError::InternalFailure,
-        })
+        let metadata = serialised(call.metadata);
+        let mut token = 0;
+        // SAFETY: all pointers are to live values of the sizes given.
+        check(unsafe {
+            proxy_grpc_call(
+                upstream.as_ptr(),
+                upstream.len(),
+                call.service.as_ptr(),
+                call.service.len(),
+                call.method.as_ptr(),
+                call.method.len(),
+                metadata.as_ptr(),
+                metadata.len(),
+                call.message.as_ptr(),
+                call.message.len(),
+                call.timeout_ms,
+                &raw mut token,
+            )
+        })?;
+        Ok(token)
     }
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Result<MetricId> {

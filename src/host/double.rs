@@ -59,6 +59,23 @@ impl SentReply {
     }
 }
 
+/// A gRPC call that was made, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentCall {
+    /// The cluster.
+    pub cluster: String,
+    /// The service.
+    pub service: String,
+    /// The method.
+    pub method: String,
+    /// The metadata.
+    pub metadata: Pairs,
+    /// The message.
+    pub message: Vec<u8>,
+    /// Milliseconds until it fails.
+    pub timeout_ms: u32,
+}
+
 /// Headers in order, as the double keeps them.
 pub type Pairs = Vec<(String, Vec<u8>)>;
 
@@ -86,8 +103,8 @@ pub struct Double {
     pub resumed: RefCell<Vec<Direction>>,
     /// Replies that were sent.
     pub replies: RefCell<Vec<SentReply>>,
-    /// gRPC methods called, with their messages.
-    pub grpc: RefCell<Vec<(String, Vec<u8>)>>,
+    /// gRPC calls that were made; each has its position, from 1 on, as its token.
+    pub grpc: RefCell<Vec<SentCall>>,
     /// Metrics by name.
     pub metrics: RefCell<Vec<(String, i64)>>,
     /// Lines logged.
@@ -275,7 +292,18 @@ impl Host for Double {
     fn call_grpc(&self, call: &GrpcCall<'_>) -> Result<u32> {
         self.called(Call::CallGrpc)?;
         let mut grpc = self.grpc.borrow_mut();
-        grpc.push((call.method.to_owned(), call.message.to_vec()));
+        grpc.push(SentCall {
+            cluster: call.cluster.to_owned(),
+            service: call.service.to_owned(),
+            method: call.method.to_owned(),
+            metadata: call
+                .metadata
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
+                .collect(),
+            message: call.message.to_vec(),
+            timeout_ms: call.timeout_ms,
+        });
         u32::try_from(grpc.len()).map_err(|_| HostError::InternalFailure)
     }
 

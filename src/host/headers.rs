@@ -28,14 +28,26 @@ impl Headers {
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
         let mut headers = Self::default();
         for (name, value) in pairs {
-            let start = headers.bytes.len();
-            headers.bytes.extend_from_slice(name.as_bytes());
-            let middle = headers.bytes.len();
-            headers.bytes.extend_from_slice(value);
-            let end = headers.bytes.len();
-            headers.entries.push((start..middle, middle..end));
+            headers.add(name, value);
         }
         headers
+    }
+
+    /// Sets a header, by its name in lower case, replacing every value it has.
+    pub fn set(&mut self, name: &str, value: &[u8]) {
+        let bytes = &self.bytes;
+        let is_other = |key: Range<usize>| bytes.get(key) != Some(name.as_bytes());
+        self.entries.retain(|(key, _)| is_other(key.clone()));
+        self.add(name, value);
+    }
+
+    fn add(&mut self, name: &str, value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name.as_bytes());
+        let middle = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        let end = self.bytes.len();
+        self.entries.push((start..middle, middle..end));
     }
 
     /// How many headers there are, duplicates counted.

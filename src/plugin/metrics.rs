@@ -22,6 +22,10 @@ pub enum Decision {
     Admitted,
     /// A limit in shadow would have refused it.
     ShadowDenied,
+    /// It had to wait, and then every limit had room.
+    Queued,
+    /// It was changed, and as it was then every limit had room.
+    Alternative,
     /// A limit refused it.
     Denied,
     /// Its policy could not be evaluated, and it was refused for that.
@@ -31,10 +35,12 @@ pub enum Decision {
 }
 
 impl Decision {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Unmatched,
         Self::Admitted,
         Self::ShadowDenied,
+        Self::Queued,
+        Self::Alternative,
         Self::Denied,
         Self::Failed,
         Self::FailedOpen,
@@ -47,6 +53,8 @@ impl Decision {
             Self::Unmatched => "unmatched",
             Self::Admitted => "admitted",
             Self::ShadowDenied => "shadow_denied",
+            Self::Queued => "queued",
+            Self::Alternative => "alternative",
             Self::Denied => "denied",
             Self::Failed => "failed",
             Self::FailedOpen => "failed_open",
@@ -130,6 +138,7 @@ pub struct Metrics {
     /// What is told of a limit, by policy and limit, in the order of the configuration.
     limits: Vec<Vec<OfLimit>>,
     counts: [MetricId; Count::ALL.len()],
+    queued: MetricId,
     /// What the storage had met when it was told last.
     occupancy: Cell<Occupancy>,
     models: RefCell<Vec<(String, OfModel)>>,
@@ -173,6 +182,7 @@ impl Metrics {
             decisions,
             limits,
             counts,
+            queued: host.define_metric(MetricKind::Gauge, "tollgate.queued")?,
             occupancy: Cell::default(),
             models: RefCell::default(),
         })
@@ -194,6 +204,11 @@ impl Metrics {
     pub fn alerted(&self, host: &dyn Host, policy: usize, limit: usize) {
         let of_limit = self.limits.get(policy).and_then(|limits| limits.get(limit));
         add(host, of_limit.map(|of_limit| &of_limit.alerts), 1);
+    }
+
+    /// Tells that a request waits, or `waits` no longer.
+    pub fn queued(&self, host: &dyn Host, waits: bool) {
+        add(host, Some(&self.queued), if waits { 1 } else { -1 });
     }
 
     /// Counts what the storage has met since it was told last. Returns whether counters were pushed

@@ -2,9 +2,12 @@
 
 use super::KeyHasher;
 use crate::storage::{self, Algorithm};
-use filter_config::{Configuration, Limit, Policy, RateLimit, RateWindow};
+use filter_config::{Configuration, Exceeded, Limit, Policy, RateLimit, RateWindow};
 use siphasher::sip128::SipHasher13;
 use std::ops::Range;
+
+/// All of a limit, in millionths.
+const ALL: u32 = 1_000_000;
 
 /// A rate in force.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +122,10 @@ pub(super) fn of(configuration: &Configuration) -> Vec<Rate> {
     for (policy_index, policy) in configuration.policies.iter().enumerate() {
         for (limit_index, limit) in policy.limits.iter().enumerate() {
             let mut add = |counts, max, is_computed, window: Named<'_>| {
-                let alert_at = (counts != Counts::InFlight).then_some(limit.alert_at);
+                // Where requests go on all the same, it is told at the latest when nothing is left.
+                let allows = limit.on_exceeded == Exceeded::Allow;
+                let alert_at = limit.alert_at.or(allows.then_some(ALL));
+                let alert_at = (counts != Counts::InFlight).then_some(alert_at);
                 rates.push(Rate {
                     policy: policy_index,
                     limit: limit_index,

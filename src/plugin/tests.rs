@@ -138,35 +138,62 @@ fn an_envoy_that_fails_refuses_the_configuration() {
     }
 }
 
+/// The names in a table of the reference.
+fn documented(table: &str) -> Vec<String> {
+    let reference = include_str!("../../docs/observability.md");
+    let (_, rest) = reference.split_once(&format!("<!-- {table} -->")).unwrap();
+    let (table, _) = rest
+        .split_once(&format!("<!-- end of {table} -->"))
+        .unwrap();
+    let mut names: Vec<String> = table
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// The metrics that were defined, without the values of their tags.
+fn defined(host: &Double) -> Vec<String> {
+    let metrics = host.metrics.borrow();
+    let names = metrics.iter().map(|(name, _)| {
+        let parts = name.split('.').map(|part| match part.split_once('=') {
+            Some((tag @ ("policy" | "limit" | "model"), _)) => format!("{tag}=*"),
+            _ => part.to_owned(),
+        });
+        parts.collect::<Vec<_>>().join(".")
+    });
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn the_reference_has_every_metric() {
     let host = Rc::new(Double::default());
-    let json = policy(50, "1m", "auth.user");
-    let plugin = Plugin::configure(host.clone(), json.as_bytes()).unwrap();
+    let policy = policy(50, "1m", "auth.user");
+    let plugin = Plugin::configure(host.clone(), policy.as_bytes()).unwrap();
     let usage = crate::meter::Usage::default();
     plugin
         .metrics
         .tokens(&*host, Some("m"), &usage, Some(Usd(1)));
-    let mut defined: Vec<String> = host
+    let of_all = defined(&host);
+    assert_eq!(of_all, documented("metrics"));
+    assert_eq!(
+        host.count(Call::SetTickPeriod),
+        0,
+        "nothing waits to be told"
+    );
+
+    let host = Rc::new(Double::default());
+    let storage = r#"{ "type": "limitador", "cluster": "limitador" }"#;
+    let json = format!(r#"{{ "policies": [{policy}], "storage": {storage} }}"#);
+    let plugin = Plugin::configure(host.clone(), json.as_bytes()).unwrap();
+    plugin
         .metrics
-        .borrow()
-        .iter()
-        .map(|(name, _)| {
-            let parts = name.split('.').map(|part| match part.split_once('=') {
-                Some((tag @ ("policy" | "limit" | "model"), _)) => format!("{tag}=*"),
-                _ => part.to_owned(),
-            });
-            parts.collect::<Vec<_>>().join(".")
-        })
-        .collect();
-    let reference = include_str!("../../docs/observability.md");
-    let (_, table) = reference.split_once("<!-- metrics -->").unwrap();
-    let (table, _) = table.split_once("<!-- end of metrics -->").unwrap();
-    let mut documented: Vec<String> = table
-        .lines()
-        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()))
-        .collect();
-    defined.sort();
-    documented.sort();
-    assert_eq!(defined, documented);
+        .tokens(&*host, Some("m"), &usage, Some(Usd(1)));
+    let mut of_services = defined(&host);
+    of_services.retain(|name| !of_all.contains(name));
+    assert_eq!(of_services, documented("metrics of a service"));
+    assert_eq!(host.count(Call::SetTickPeriod), 1);
 }

@@ -90,7 +90,12 @@ impl Envoy {
             standing,
             now: NOW,
         };
-        assert!(deny(&self.plugin, &denial, path::target(path).as_ref()));
+        assert!(deny(
+            &self.plugin,
+            &denial,
+            path::target(path).as_ref(),
+            &Vec::new()
+        ));
         self.host.replies.borrow().last().unwrap().clone()
     }
 }

@@ -1,6 +1,7 @@
 //! Asks for a usage report in a stream whose client did not: `stream_options.include_usage`, spliced
 //! into the request's body. Not a byte of the rest changes.
 
+use super::splice::{offset, replace};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -58,17 +59,6 @@ pub fn splice(body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The text with `part`, which is a part of it, replaced.
-fn replace(text: &str, part: &str, by: &str) -> Option<Vec<u8>> {
-    let start = offset(text, part)?;
-    let end = start.checked_add(part.len())?;
-    let mut spliced = Vec::with_capacity(text.len().saturating_add(by.len()));
-    spliced.extend_from_slice(text.get(..start)?.as_bytes());
-    spliced.extend_from_slice(by.as_bytes());
-    spliced.extend_from_slice(text.get(end..)?.as_bytes());
-    Some(spliced)
-}
-
 /// The text with a member put first into `object`, which is a part of it.
 fn insert(text: &str, object: &str, member: &str) -> Option<Vec<u8>> {
     let (before, inside) = object.split_once('{')?;
@@ -83,11 +73,6 @@ fn insert(text: &str, object: &str, member: &str) -> Option<Vec<u8>> {
     }
     spliced.extend_from_slice(text.get(at..)?.as_bytes());
     Some(spliced)
-}
-
-/// Where a part of a text begins in it.
-fn offset(text: &str, part: &str) -> Option<usize> {
-    (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)
 }
 
 /// The `null` that is the value of `stream_options`, if there is one.

@@ -2,7 +2,7 @@
 
 use super::include_usage::splice;
 use super::path::target;
-use super::{Ask, StreamOptions};
+use super::{Ask, StreamOptions, model};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -150,6 +150,45 @@ fn usage_is_asked_for_and_nothing_else_changes() {
     assert_eq!(splice(b"{\"a\":\"\xff\"}"), None);
 }
 
+#[test]
+fn another_model_is_asked_and_nothing_else_changes() {
+    let replaced = |body: &str| {
+        let bytes = model::replace(body.as_bytes(), "small");
+        bytes.map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    for (body, expected) in [
+        (r#"{"model":"large"}"#, r#"{"model":"small"}"#),
+        (
+            r#" { "x":1.0e3, "model" : "l\"arge" , "messages":[{"model":"large"}] }"#,
+            r#" { "x":1.0e3, "model" : "small" , "messages":[{"model":"large"}] }"#,
+        ),
+        (
+            "\u{feff}{\"model\":\"\"}\n",
+            "\u{feff}{\"model\":\"small\"}\n",
+        ),
+    ] {
+        assert_eq!(replaced(body).as_deref(), Some(expected));
+    }
+    for body in [
+        "",
+        "[]",
+        r#"["large"]"#,
+        r#""large""#,
+        "{}",
+        r#"{"model":null}"#,
+        r#"{"model":7}"#,
+        r#"{"model":{"name":"large"}}"#,
+        r#"{"model":"a","model":"b"}"#,
+        r#"{"model":"a","mod\u0065l":"b"}"#,
+        r#"{"options":{"model":"a"}}"#,
+        r#"{"model":"a"} trailing"#,
+        r#"{"model":"a""#,
+    ] {
+        assert_eq!(replaced(body), None, "{body}");
+    }
+    assert_eq!(model::replace(b"{\"model\":\"\xff\"}", "small"), None);
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -164,7 +203,8 @@ fn value() -> impl Strategy<Value = Value> {
                 prop_oneof![
                     "[a-z\"{}]{0,4}",
                     Just("stream_options".to_owned()),
-                    Just("include_usage".to_owned())
+                    Just("include_usage".to_owned()),
+                    Just("model".to_owned())
                 ],
                 inner,
                 0..4
@@ -196,8 +236,28 @@ proptest! {
     }
 
     #[test]
+    fn any_object_that_names_a_model_asks_another_and_is_else_as_it_was(
+        body in value(),
+        pretty: bool,
+        other in ".{0,8}",
+    ) {
+        let text = if pretty { format!("{body:#}") } else { body.to_string() };
+        let replaced = model::replace(text.as_bytes(), &other);
+        prop_assert_eq!(replaced.is_some(), body["model"].is_string());
+        if let Some(replaced) = replaced {
+            let after: Value = serde_json::from_slice(&replaced).unwrap();
+            let mut expected = body.clone();
+            expected["model"] = json!(other);
+            prop_assert_eq!(&after, &expected);
+            let named = body["model"].as_str().unwrap();
+            let back = model::replace(&replaced, named).unwrap();
+            prop_assert_eq!(back, text.as_bytes(), "byte for byte");
+        }
+    }
+
+    #[test]
     fn no_bytes_make_the_reader_or_the_splicer_fail(body: Vec<u8>, path in ".{0,40}") {
-        let _ = (Ask::read(&body), splice(&body), target(&path));
+        let _ = (Ask::read(&body), splice(&body), model::replace(&body, "m"), target(&path));
     }
 }
 

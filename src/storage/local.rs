@@ -42,6 +42,9 @@ pub enum StorageError {
     /// Envoy did not read or write shared data.
     #[error("shared data: {0}")]
     Host(#[from] HostError),
+    /// The rate limit service does not answer.
+    #[error("the rate limit service does not answer")]
+    Away,
     /// Some of the counters could not be settled; the others were.
     #[error("claims {claims:?} were not settled: {cause}")]
     Unsettled {
@@ -69,13 +72,16 @@ pub struct Occupancy {
 pub struct Local {
     pages: u64,
     occupancy: Cell<Occupancy>,
-    /// The pages of the request at hand, kept for its capacity.
+    /// The pages that were read last and not written since: those of a first look, in which nothing
+    /// is held, serve the last look at the same request.
     loaded: Cell<Vec<Loaded>>,
 }
 
 /// A page as it was read.
 struct Loaded {
     number: u64,
+    /// Whether it was written since.
+    stale: bool,
     page: Page,
     /// What the host tells a write from a later one by.
     written: u32,
@@ -126,8 +132,10 @@ impl Local {
             denied: None,
         };
         let mut loaded = self.loaded.take();
-        loaded.clear();
         let admitted = self.admit_all(shared, &mut admission, &mut loaded);
+        if admitted.is_err() {
+            loaded.clear();
+        }
         self.loaded.set(loaded);
         admitted.map(|()| admission.verdict())
     }
@@ -192,14 +200,18 @@ impl Local {
         admission: &mut Admission<'_>,
         loaded: &mut Vec<Loaded>,
     ) -> Result<(), StorageError> {
-        for claim in admission.claims {
-            let number = self.page_of(claim);
-            if loaded.iter().all(|loaded| loaded.number != number) {
-                loaded.push(self.load(shared, number)?);
-            }
-        }
-        for Loaded { number, page, .. } in loaded.iter_mut() {
-            admission.judge(self.claims_on(*number, admission.claims), page);
+        // What is written is compared with what is there. What is not has to be read now.
+        let remembers = admission.claims.iter().all(|claim| claim.hold > 0);
+        loaded.retain(|loaded| {
+            let on_it = |claim: &Claim<'_>| self.page_of(claim) == loaded.number;
+            remembers && !loaded.stale && admission.claims.iter().any(on_it)
+        });
+        let remembered = !loaded.is_empty();
+        self.judge_all(shared, admission, loaded)?;
+        if remembered && admission.denied.take().is_some() {
+            // There may be room by now.
+            loaded.clear();
+            self.judge_all(shared, admission, loaded)?;
         }
         if admission.denied.is_some() {
             for loaded in loaded {
@@ -237,6 +249,25 @@ impl Local {
                 }
                 return updated;
             }
+        }
+        Ok(())
+    }
+
+    /// Reads the pages that are not at hand, and finds how all claims stand.
+    fn judge_all(
+        &self,
+        shared: &dyn SharedData,
+        admission: &mut Admission<'_>,
+        loaded: &mut Vec<Loaded>,
+    ) -> Result<(), StorageError> {
+        for claim in admission.claims {
+            let number = self.page_of(claim);
+            if loaded.iter().all(|loaded| loaded.number != number) {
+                loaded.push(self.load(shared, number)?);
+            }
+        }
+        for Loaded { number, page, .. } in loaded.iter_mut() {
+            admission.judge(self.claims_on(*number, admission.claims), page);
         }
         Ok(())
     }
@@ -292,6 +323,7 @@ impl Local {
         };
         Ok(Loaded {
             number,
+            stale: false,
             page,
             written,
         })
@@ -311,7 +343,10 @@ impl Local {
             }
             let key = page_key(loaded.number);
             match shared.set_shared_data(&key, loaded.page.bytes(), loaded.written) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    loaded.stale = true;
+                    return Ok(());
+                }
                 Err(HostError::CasMismatch) => {
                     self.count(|occupancy| &mut occupancy.retries);
                     *loaded = self.load(shared, loaded.number)?;

@@ -1,7 +1,7 @@
 //! Asking for the usage report of a stream whose client did not, and keeping it from him.
 
+use super::Stream;
 use super::head::is_encoded;
-use super::{State, Stream};
 use crate::attributes::Attributes;
 use crate::host::{Buffer, HeaderMap, Headers, LogLevel};
 use crate::meter::withhold::Withhold;
@@ -18,10 +18,9 @@ impl Stream {
             && self.request_length.is_none_or(|length| length <= max)
     }
 
-    /// Asks for a usage report, if a limit applies to a stream whose client did not.
+    /// Asks for the usage report of a stream, to which a limit applies, if its client did not.
     pub(super) fn ask_for_usage(&mut self, attributes: &Attributes, body: &[u8]) {
-        if !matches!(self.state, State::Admitted)
-            || self.ask.stream != Some(true)
+        if self.ask.stream != Some(true)
             || self.ask.stream_options == StreamOptions::WithUsage
             || !self.may_ask_for_usage()
         {

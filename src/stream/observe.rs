@@ -46,7 +46,8 @@ pub(super) fn observe(stream: &Stream) {
     if let Some(usd) = stream.usd {
         set(host, "tollgate.usd", usd.to_string().as_bytes());
     }
-    if let Some(model) = &stream.model {
+    let asked = || stream.taken()?.model.as_deref();
+    if let Some(model) = stream.model.as_deref().or_else(asked) {
         set(host, "tollgate.model", model.as_bytes());
     }
     if let Some(target) = &stream.target {

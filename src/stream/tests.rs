@@ -1,11 +1,14 @@
 //! The state machine against a double of Envoy: what it must do, and never do, at every turn.
 
+mod actions;
 mod costs;
+mod service;
 
 use super::{Next, Stream};
 use crate::host::double::{Call, Double};
 use crate::host::{Buffer, Direction, HeaderMap, HostError};
 use crate::plugin::Plugin;
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// A minute in nanoseconds.
@@ -36,6 +39,8 @@ fn configuration(spec: &str, rest: &str) -> String {
 struct Envoy {
     host: Rc<Double>,
     plugin: Rc<Plugin>,
+    /// How many streams there were; each is known by its number.
+    streams: Cell<u32>,
 }
 
 impl Envoy {
@@ -46,6 +51,7 @@ impl Envoy {
         Self {
             host,
             plugin: Rc::new(plugin),
+            streams: Cell::default(),
         }
     }
 
@@ -60,7 +66,8 @@ impl Envoy {
             HeaderMap::Response,
             &[(":status", "200"), ("content-type", "application/json")],
         );
-        Stream::new(Rc::clone(&self.plugin))
+        self.streams.set(self.streams.get() + 1);
+        Stream::new(Rc::clone(&self.plugin), self.streams.get())
     }
 
     fn body(&self, stream: &mut Stream, body: &str, end: bool) -> Next {

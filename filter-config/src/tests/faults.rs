@@ -1,10 +1,12 @@
 //! Every kind of bad configuration: the path and the message of its fault.
 
 mod costs;
+mod exceeded;
 mod expressions;
 mod long_form;
 mod policies;
 mod routes;
+mod storage;
 
 use serde_json::{Value, json};
 

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{long_form, set, tutorial};
 use crate::{
-    Algorithm, AuthSource, Configuration, ErrorShape, Expression, FailureMode, IncludeUsage, Limit,
-    OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage, Unpriced,
-    UsageSettings, Usd, WhenMissing, parse,
+    Algorithm, AuthSource, Configuration, ErrorShape, Exceeded, Expression, FailureMode,
+    IncludeUsage, Limit, OnMissing, Queue, QuotaHeaders, Rate, RateLimit, RateWindow, Replies,
+    Storage, Unpriced, UsageSettings, Usd, WhenMissing, parse,
 };
 
 fn read(document: &Value) -> Configuration {
@@ -444,4 +444,49 @@ fn costs_can_be_told_of_and_one_of_them_to_the_rate_limit_filter() {
         .collect();
     assert_eq!(names.len(), 2);
     assert_eq!(names[configuration.hits_addend.unwrap()], "custom");
+}
+
+#[test]
+fn a_limit_says_what_becomes_of_a_request_that_does_not_fit() {
+    let action = |action: Value| {
+        let mut document = long_form();
+        set(&mut document, "/holdHeaders", Some(json!(true)));
+        let place = "/policies/0/spec/limits/free/onExceeded";
+        set(&mut document, place, Some(action));
+        let mut configuration = read(&document);
+        configuration.policies.remove(0).limits.remove(0)
+    };
+    assert_eq!(limit(&tutorial()).on_exceeded, Exceeded::Deny);
+    assert_eq!(action(json!("deny")).on_exceeded, Exceeded::Deny);
+    let allow = action(json!("allow"));
+    assert_eq!(allow.on_exceeded, Exceeded::Allow);
+    assert!(!allow.refuses());
+    let queue = action(json!({ "queue": { "depth": 3, "timeout": "1.5s" } }));
+    assert_eq!(
+        queue.queue(),
+        Some(Queue {
+            depth: 3,
+            timeout: 1_500_000_000
+        })
+    );
+    assert!(queue.refuses());
+    let alternatives = action(json!({ "alternatives": [
+        { "model": "small" },
+        { "model": "other/small", "headers": { "X-To": "b c" } },
+        { "headers": { "x-to": "d" } }
+    ] }));
+    let alternatives: Vec<(Option<&str>, usize)> = alternatives
+        .alternatives()
+        .iter()
+        .map(|alternative| (alternative.model.as_deref(), alternative.headers.len()))
+        .collect();
+    assert_eq!(
+        alternatives,
+        [(Some("small"), 0), (Some("other/small"), 1), (None, 1)]
+    );
+}
+
+/// The first limit of a policy.
+fn limit(document: &Value) -> Limit {
+    read(document).policies.remove(0).limits.remove(0)
 }

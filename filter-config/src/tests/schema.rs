@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::fields::Schema;
 use crate::{
-    auth, bounds, budget, configuration, limit, policy, pricing, rate, replies, route, usage,
+    auth, bounds, budget, configuration, exceeded, limit, policy, pricing, rate, replies, route,
+    storage, usage,
 };
 
 const WRITTEN: &str = include_str!("../../../docs/configuration.schema.json");
@@ -125,14 +126,6 @@ fn configuration() -> Value {
 }
 
 fn long_form() -> Value {
-    let storage = object(
-        &configuration::STORAGE,
-        &[],
-        &json!({
-            "type": { "enum": ["local"], "default": "local" },
-            "maxCounters": described("How many counters there is room for.", whole(&bounds::MAX_COUNTERS))
-        }),
-    );
     let request_body = object(
         &configuration::REQUEST_BODY,
         &[],
@@ -167,7 +160,7 @@ fn long_form() -> Value {
                 "The routes of the gateway; with them, policies are enforced where they are attached.",
                 list(1, bounds::ROUTES, &json!({ "$ref": "#/$defs/route" }))
             ),
-            "storage": described("Where the counters are.", storage),
+            "storage": described("Where the counters are.", storage()),
             "failureMode": {
                 "description": "What an exchange meets whose policy cannot be evaluated.",
                 "enum": ["deny", "allow"],
@@ -204,6 +197,64 @@ fn long_form() -> Value {
             )
         }),
     )
+}
+
+fn storage() -> Value {
+    let duration = |text: &str, default: &str| json!({ "description": text, "type": "string", "maxLength": 64, "default": default });
+    let counters = whole(&bounds::MAX_COUNTERS);
+    let cluster = json!({
+        "description": "The Envoy cluster of the service.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": bounds::CLUSTER_BYTES,
+        "pattern": r"^\S+$"
+    });
+    let timeout = duration("How long a call may take.", "100ms");
+    let flush = duration(
+        "For how long settlements are kept to be sent together.",
+        "0s",
+    );
+    let failure_mode = json!({
+        "description": "How requests are decided on while the service does not answer.",
+        "enum": ["local", "allow", "deny"],
+        "default": "local"
+    });
+    let local = object(
+        &storage::LOCAL,
+        &[],
+        &json!({
+            "type": { "const": "local", "default": "local" },
+            "maxCounters": described("How many counters there is room for.", counters.clone())
+        }),
+    );
+    let limitador = object(
+        &storage::LIMITADOR,
+        &["type", "cluster"],
+        &json!({
+            "type": { "const": "limitador" },
+            "cluster": cluster,
+            "protocol": { "enum": ["reserve", "check-report"], "default": "reserve" },
+            "domain": described("The namespace of the limits, for all policies.", name()),
+            "timeout": timeout,
+            "failureMode": failure_mode,
+            "flush": flush,
+            "maxCounters": described("How many counters there is room for in this Envoy.", counters.clone())
+        }),
+    );
+    let envoy_rls = object(
+        &storage::ENVOY_RLS,
+        &["type", "cluster", "domain"],
+        &json!({
+            "type": { "const": "envoy-rls" },
+            "cluster": cluster,
+            "domain": described("The domain of the limits, for all policies.", name()),
+            "timeout": timeout,
+            "failureMode": failure_mode,
+            "flush": flush,
+            "maxCounters": described("How many counters there is room for in this Envoy.", counters)
+        }),
+    );
+    json!({ "oneOf": [local, limitador, envoy_rls] })
 }
 
 fn replies() -> Value {
@@ -525,6 +576,7 @@ fn limit() -> Value {
                 "type": "boolean",
                 "default": false
             },
+            "onExceeded": on_exceeded(),
             "reservation": described("What a request holds until its usage is known.", reservation)
         }),
     );
@@ -535,6 +587,72 @@ fn limit() -> Value {
         { "required": ["concurrency"] }
     ]);
     limit
+}
+
+fn on_exceeded() -> Value {
+    let queue = object(
+        &exceeded::QUEUE,
+        &["depth", "timeout"],
+        &json!({
+            "depth": described("The most requests that wait at one counter.", whole(&bounds::QUEUE_DEPTH)),
+            "timeout": {
+                "description": "For how long a request waits at most: a duration such as 5s.",
+                "type": "string",
+                "maxLength": 64,
+                "pattern": WINDOW
+            }
+        }),
+    );
+    let value = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": bounds::HEADER_VALUE_BYTES,
+        "pattern": "^[ -~]+$"
+    });
+    let mut alternative = object(
+        &exceeded::ALTERNATIVE,
+        &[],
+        &json!({
+            "model": {
+                "description": "The model that is asked instead.",
+                "type": "string",
+                "minLength": 1,
+                "maxLength": bounds::NAME_BYTES,
+                "pattern": "^[!-~]+$"
+            },
+            "headers": {
+                "description": "Headers that are set, by their names.",
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": bounds::ALTERNATIVE_HEADERS,
+                "propertyNames": {
+                    "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+                    "maxLength": bounds::HEADER_NAME_BYTES
+                },
+                "additionalProperties": value
+            }
+        }),
+    );
+    alternative["minProperties"] = json!(1);
+    let alternatives = described(
+        "Changes to the request, tried in order.",
+        list(1, bounds::ALTERNATIVES, &alternative),
+    );
+    let mut action = object(
+        &exceeded::EXCEEDED,
+        &[],
+        &json!({
+            "queue": described("The request waits for room, in order of arrival.", queue),
+            "alternatives": alternatives
+        }),
+    );
+    action["minProperties"] = json!(1);
+    action["maxProperties"] = json!(1);
+    json!({
+        "description": "What becomes of a request for which there is no room.",
+        "default": "deny",
+        "anyOf": [{ "enum": ["deny", "allow"] }, action]
+    })
 }
 
 fn algorithm() -> Value {

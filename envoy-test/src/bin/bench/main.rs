@@ -1,5 +1,5 @@
 //! Measures the CPU time that Envoy spends on a request: without a filter, with its own rate limit filter, and
-//! with tollgate.
+//! with tollgate; with `STORAGE=limitador` also with tollgate and its counters in limitador.
 //!
 //! The CPU time of the process over the requests that it completed, one worker bound to one core, everything
 //! else on the others. The filters take turns in every round, and what is shown is the median over the rounds of
@@ -13,12 +13,8 @@ mod workload;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
-use envoy_test::{
-    envoy::Envoy,
-    filters::Tollgate,
-    ratelimit::{self, RateLimit},
-    tutorial, wait, workspace,
-};
+use envoy_test::{envoy::Envoy, filters::Tollgate, remote, tutorial, wait, workspace};
+use integration::Limitador;
 use nix::{
     errno::Errno,
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
@@ -58,7 +54,9 @@ enum Error {
     #[error(transparent)]
     Envoy(#[from] envoy_test::envoy::Error),
     #[error(transparent)]
-    RateLimit(#[from] ratelimit::Error),
+    Limitador(#[from] integration::Error),
+    #[error(transparent)]
+    Remote(#[from] remote::Error),
     #[error(transparent)]
     Request(#[from] reqwest::Error),
     #[error(transparent)]
@@ -139,7 +137,9 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
     let module_bytes = std::fs::metadata(&module)?.len();
     let workloads = workload::all().await?;
     let upstream = Upstream::start(&workloads).await?;
-    let service = RateLimit::start(DOMAIN, COUNTER, LIMIT, 60).await?;
+    let remote = std::env::var("STORAGE").is_ok_and(|storage| storage == "limitador");
+    let remote = remote.then(remote_configuration);
+    let service = Limitador::start(&limits(remote.as_ref())?).await?;
 
     let envoy = || {
         let builder = Envoy::builder()
@@ -156,7 +156,7 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
     let actions = json!([
         { "request_headers": { "header_name": "x-user-id", "descriptor_key": COUNTER } },
     ]);
-    let contenders = [
+    let mut contenders = vec![
         Contender {
             name: "no filter",
             envoy: envoy().start().await?,
@@ -184,6 +184,17 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
         },
     ];
 
+    if let Some(configuration) = remote {
+        let builder = remote::cluster(envoy(), service.address());
+        contenders.push(Contender {
+            name: "tollgate, to limitador: reserve and commit",
+            envoy: builder
+                .tollgate(Tollgate::new(configuration))
+                .start()
+                .await?,
+        });
+    }
+
     let costs = play(options, &contenders, &workloads).await?;
     print_table(options, &contenders, &workloads, &costs);
     println!("\nModule: {:.2} MB.", megabytes(module_bytes));
@@ -196,6 +207,23 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+/// The limit for Envoy's own filter and, where tollgate asks as well, those of its configuration, in
+/// limitador's format.
+fn limits(configuration: Option<&Value>) -> Result<String, Error> {
+    let mut limits = vec![remote::limit(DOMAIN, COUNTER, LIMIT, 60)];
+    if let Some(configuration) = configuration {
+        limits.extend(remote::limits(configuration)?);
+    }
+    Ok(Value::from(limits).to_string())
+}
+
+/// As [`configuration`], with the counters in limitador.
+fn remote_configuration() -> Value {
+    let mut configuration = configuration(tutorial::policy());
+    configuration["storage"] = remote::Protocol::Reserve.storage();
+    configuration
 }
 
 /// A policy with limits that nobody reaches, and callers who say themselves who they are.

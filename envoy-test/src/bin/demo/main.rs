@@ -1,9 +1,11 @@
 //! Plays what a system's document does, in a real Envoy, and shows what comes of it.
 //!
 //! `SEED` is the system: `kuadrant`, the default, or the name of a folder of `examples` that has plays. With `ONCE=1`
-//! it plays and ends, with failure if an outcome is not the document's; else it stays up.
+//! it plays and ends, with failure if an outcome is not the document's; else it stays up. With `STORAGE=limitador` the
+//! tutorial has two Envoys, and a limitador on Redis has their counters.
 
 mod example;
+mod limitador;
 mod tutorial;
 
 use std::{error::Error, process::ExitCode};

@@ -8,16 +8,64 @@ use envoy_test::{
     },
 };
 
-const WORKERS: u32 = 2;
+use crate::limitador;
+
+pub(crate) const WORKERS: u32 = 2;
+
+/// What ends the demonstration early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Tutorial(#[from] Error),
+    #[error(transparent)]
+    Limitador(#[from] limitador::Error),
+    #[error("STORAGE is local or limitador, not {0}")]
+    NoSuchStorage(String),
+}
 
 /// Plays everything, and returns how many outcomes were not the tutorial's.
-pub async fn run(once: bool) -> Result<usize, Error> {
-    let envoy = binary::find().map_err(envoy_test::envoy::Error::from)?;
-    println!(
-        "Envoy {} with tollgate and the policy of examples/kuadrant/policy.yaml",
-        envoy.version
-    );
+pub(crate) async fn run(once: bool) -> Result<usize, Failure> {
+    let envoy = binary::find()
+        .map_err(envoy_test::envoy::Error::from)
+        .map_err(Error::from)?;
+    let setting = |name: &str| std::env::var(name).unwrap_or_default();
+    let stays = !once;
+    let version = &envoy.version;
+    match setting("STORAGE").as_str() {
+        "" | "local" => {
+            println!(
+                "Envoy {version} with tollgate and the policy of examples/kuadrant/policy.yaml"
+            );
+            let faults = play().await?;
+            if stays {
+                let untouched = Gateway::start(policy(), WORKERS, Protocol::Http1).await?;
+                println!("\nTo try, with nothing spent yet (Ctrl-C ends it):\n");
+                invite(&untouched);
+                tokio::signal::ctrl_c().await.map_err(Error::from)?;
+            }
+            Ok(faults)
+        }
+        "limitador" => {
+            println!(
+                "Two Envoys {version} with tollgate and the policy of examples/kuadrant/policy.yaml, \
+                 their counters in a limitador on Redis"
+            );
+            let faults = limitador::play().await?;
+            if stays {
+                let untouched = limitador::Shared::start(Protocol::Http1).await?;
+                println!("\nTo try, with nothing spent yet (Ctrl-C ends it), at either Envoy:\n");
+                untouched.gateways.iter().for_each(invite);
+                untouched.invite();
+                tokio::signal::ctrl_c().await.map_err(Error::from)?;
+            }
+            Ok(faults)
+        }
+        other => Err(Failure::NoSuchStorage(other.to_owned())),
+    }
+}
 
+/// Plays the tutorial with one Envoy that counts by itself.
+async fn play() -> Result<usize, Error> {
     let mut faults = show(
         "The tutorial: 50 tokens a minute for free, 200 for gold",
         &Gateway::start(policy(), WORKERS, Protocol::Http1).await?,
@@ -36,23 +84,21 @@ pub async fn run(once: bool) -> Result<usize, Error> {
         steps_through_a_window(),
     )
     .await?;
-
-    if once {
-        return Ok(faults);
-    }
-    let untouched = Gateway::start(policy(), WORKERS, Protocol::Http1).await?;
-    invite(&untouched);
-    tokio::signal::ctrl_c().await?;
     Ok(faults)
 }
 
-/// Plays steps, showing each as it happens, and returns how many went wrong.
-async fn show(title: &str, gateway: &Gateway, steps: Vec<Step>) -> Result<usize, Error> {
+/// Prints what stands above a play.
+pub(crate) fn print_heading(title: &str) {
     println!("\n{title}\n");
     println!(
         "  {:13}  {:61}  {:>6}  {:>5}  {:>5}  note",
         "caller", "request", "status", "cost", "left"
     );
+}
+
+/// Plays steps, showing each as it happens, and returns how many went wrong.
+async fn show(title: &str, gateway: &Gateway, steps: Vec<Step>) -> Result<usize, Error> {
+    print_heading(title);
     let mut faults = 0;
     for step in steps {
         let outcome = gateway.play(&step).await?;
@@ -62,7 +108,7 @@ async fn show(title: &str, gateway: &Gateway, steps: Vec<Step>) -> Result<usize,
     Ok(faults)
 }
 
-fn line(step: &Step, outcome: &Outcome) -> String {
+pub(crate) fn line(step: &Step, outcome: &Outcome) -> String {
     let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
     let mut notes = vec![step.why.to_owned()];
     if let Some(retry_after) = outcome.retry_after {
@@ -96,7 +142,6 @@ fn invite(gateway: &Gateway) {
             envoy_test::llm::MODEL,
         );
     };
-    println!("\nTo try, with nothing spent yet (Ctrl-C ends it):\n");
     chat("iamafreeuser", false);
     chat("iamagolduser", true);
     println!(

@@ -40,16 +40,6 @@ fn long_forms_that_are_wrong() {
             ),
             (
                 "/storage",
-                Some(json!({ "type": "limitador", "cluster": "limitador" })),
-                "storage.type: not supported by this version of tollgate",
-            ),
-            (
-                "/storage",
-                Some(json!({ "type": "redis" })),
-                "storage.type: expected \"local\", found \"redis\"",
-            ),
-            (
-                "/storage",
                 Some(json!({ "maxCounters": 63 })),
                 "storage.maxCounters: expected a whole number from 64 to 16777216, found 63",
             ),

@@ -355,15 +355,6 @@ fn policies_that_are_wrong() {
             ),
         ],
     );
-    let on_exceeded = format!("{limit}/onExceeded");
-    refused(
-        &tutorial(),
-        [(
-            on_exceeded.as_str(),
-            Some(json!(1)),
-            "spec.limits.free.onExceeded: not supported by this version of tollgate",
-        )],
-    );
 }
 
 #[test]

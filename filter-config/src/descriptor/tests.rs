@@ -1,0 +1,31 @@
+use super::limit_key;
+
+#[test]
+fn keys_are_those_of_kuadrants_operator() {
+    for (policy, limit, key) in [
+        ("default/llm", "free", "tokenlimit.free__6130666f"),
+        (
+            "gateway-system/token-limits",
+            "free",
+            "tokenlimit.free__c192d660",
+        ),
+        ("ns/policy", "free", "tokenlimit.free__26316c84"),
+        (
+            "gateway-system/trlp-tutorial-token-limits",
+            "free",
+            "tokenlimit.free__887761d3",
+        ),
+    ] {
+        assert_eq!(limit_key(policy, limit), key);
+    }
+}
+
+#[test]
+fn names_that_read_the_same_have_keys_of_their_own() {
+    let keys = ["a-b", "a.b", "a_b", "a b", "a\"b"].map(|name| limit_key("default/llm", name));
+    for (position, key) in keys.iter().enumerate() {
+        assert!(key.starts_with("tokenlimit.a_b__"), "{key}");
+        assert!(!keys[..position].contains(key), "{key}");
+    }
+    assert_ne!(limit_key("a/b", "free"), limit_key("b/a", "free"));
+}

@@ -1,0 +1,147 @@
+//! The program `tollgate`, as a user calls it.
+
+#![cfg(feature = "command-line")]
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+const POLICY: &str = r"
+apiVersion: kuadrant.io/v1alpha1
+kind: TokenRateLimitPolicy
+metadata: { name: llm }
+spec:
+  targetRef: { group: gateway.networking.k8s.io, kind: Gateway, name: llm }
+  limits:
+    each-user:
+      rates: [ { limit: 1000, window: 1h } ]
+      counters: [ { expression: auth.identity.userid } ]
+";
+
+/// Runs `tollgate` with these arguments and this standard input.
+fn tollgate(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn limits_are_printed_as_limitador_reads_them() {
+    let output = tollgate(&["limits", "-"], POLICY);
+    assert_eq!(text(&output.stderr), "");
+    assert!(output.status.success());
+    let expected = r#"- name: each-user
+  namespace: default/llm
+  max_value: 1000
+  seconds: 3600
+  conditions:
+  - descriptors[0]["tokenlimit.each_user__KEY"] == "1"
+  variables:
+  - descriptors[0]["auth.identity.userid"]
+"#;
+    let key = filter_config::descriptor::limit_key("default/llm", "each-user");
+    let expected = expected.replace("tokenlimit.each_user__KEY", &key);
+    assert_eq!(text(&output.stdout), expected);
+
+    let output = tollgate(&["limits", "--domain", "prod", "-"], POLICY);
+    assert_eq!(
+        text(&output.stdout),
+        expected.replace("namespace: default/llm", "namespace: prod")
+    );
+}
+
+#[test]
+fn the_limits_of_the_example_are_those_of_the_documentation() {
+    let example = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/kuadrant/policy.yaml"
+    );
+    let output = tollgate(&["limits", example], "");
+    let documentation = include_str!("../../docs/limitador.md");
+    let (_, rest) = documentation.split_once("```yaml\n- name: free\n").unwrap();
+    let (limit, _) = rest.split_once("- name: gold\n").unwrap();
+    let limit = format!("- name: free\n{limit}- name: gold\n");
+    assert!(text(&output.stdout).starts_with(&limit), "{output:?}");
+}
+
+#[test]
+fn all_that_is_wrong_is_told_with_the_path_to_it() {
+    let wrong = POLICY
+        .replace("window: 1h", "window: 60")
+        .replace("auth.identity", "atuh.identity");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(wrong.as_bytes()).unwrap();
+    let file = file.path().display().to_string();
+    for command in ["check", "limits"] {
+        let output = tollgate(&[command, &file], "");
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        assert_eq!(text(&output.stdout), "");
+        let lines: Vec<&str> = text(&output.stderr).lines().collect();
+        let place = |path: &str| format!("{file}: spec.limits.each-user.{path}: ");
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(
+            lines[0].starts_with(&place("rates[0].window")),
+            "{lines:#?}"
+        );
+        assert!(
+            lines[1].starts_with(&place("counters[0].expression")),
+            "{lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn yaml_and_json_are_the_same() {
+    let policy: serde_json::Value = serde_norway::from_str(POLICY).unwrap();
+    let json = tollgate(&["limits", "-"], &policy.to_string());
+    assert_eq!(json, tollgate(&["limits", "-"], POLICY));
+}
+
+#[test]
+fn what_is_no_yaml_and_what_says_a_thing_twice_is_refused() {
+    let twice = POLICY.replace("kind: Token", "kind: Other\nkind: Token");
+    for (input, said) in [
+        ("a: [", "not YAML: "),
+        (twice.as_str(), "kind: given more than once"),
+        ("", "configuration: empty"),
+    ] {
+        let output = tollgate(&["check", "-"], input);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(said), "{output:?}");
+    }
+}
+
+#[test]
+fn what_limitador_cannot_enforce_is_valid_but_has_no_limits() {
+    let sliding = POLICY.replace("window: 1h", "window: 1h, algorithm: sliding");
+    let output = tollgate(&["check", "-"], &sliding);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output.stdout), "-: valid, policies: 1, limits: 1\n");
+    let output = tollgate(&["limits", "-"], &sliding);
+    assert_eq!(output.status.code(), Some(1));
+    let said = "-: default/llm: limits.each-user.rates[0]: limitador cannot enforce it: its windows are fixed\n";
+    assert_eq!(text(&output.stderr), said);
+}
+
+#[test]
+fn the_schema_is_that_of_the_documentation() {
+    let output = tollgate(&["schema"], "");
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(schema.get("$schema").is_some());
+}

@@ -1,0 +1,334 @@
+//! The service as it runs: its port, its connections, and when it has none.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    middleware,
+    routing::get,
+};
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitServiceServer as EnvoyServer;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use limitador::{errors::LimitadorError, limit::Limit};
+use serde_json::{Value, json};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::Mutex,
+    task::{JoinHandle, JoinSet},
+};
+use tonic::service::Routes;
+
+use crate::{
+    calls::{self, Calls},
+    counters::{Counters, Standing},
+    limits,
+    protocol::rate_limit_service_server::RateLimitServiceServer as KuadrantServer,
+    service::Service,
+};
+
+/// Most connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// A running limitador service, ended when dropped. gRPC and `GET` of `/limits/{namespace}` and
+/// `/counters/{namespace}` are on one port.
+#[derive(Debug)]
+pub struct Limitador {
+    address: SocketAddr,
+    /// Has the port, and does not listen: what is refused stays refused, and nobody else gets the port.
+    port: TcpSocket,
+    routes: Router,
+    counters: Arc<Counters>,
+    calls: Calls,
+    serving: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a [`Limitador`] may have; by default limits in memory, reservations, and no quota headers.
+#[derive(Debug)]
+pub struct Builder {
+    limits: Vec<Limit>,
+    address: SocketAddr,
+    redis: Option<String>,
+    quota_headers: bool,
+    reservations: bool,
+}
+
+/// What goes wrong with the service.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The limits are none.
+    #[error(transparent)]
+    Limits(#[from] limits::Error),
+    /// The port cannot be had.
+    #[error("limitador: {0}")]
+    Io(#[from] io::Error),
+    /// There is no Redis.
+    #[error("limitador: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// The counters cannot be read.
+    #[error("limitador: {0}")]
+    Counters(#[from] LimitadorError),
+}
+
+/// What is done with connections.
+#[derive(Debug, Clone, Copy)]
+enum Greeting {
+    Serve,
+    WrongBytes,
+}
+
+// === impl Builder ===
+
+impl Builder {
+    /// Listens at this address, instead of a free port of the loopback interface.
+    #[must_use]
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Keeps the counters in the Redis at this URL, instead of in memory.
+    #[must_use]
+    pub fn redis(mut self, url: &str) -> Self {
+        self.redis = Some(url.to_owned());
+        self
+    }
+
+    /// Answers `ShouldRateLimit` with the quota headers of draft 3, as limitador does with
+    /// `--rate-limit-headers DRAFT_VERSION_03`.
+    #[must_use]
+    pub fn quota_headers(mut self) -> Self {
+        self.quota_headers = true;
+        self
+    }
+
+    /// Answers `Reserve` and `Commit` with UNIMPLEMENTED, as older versions of limitador do.
+    #[must_use]
+    pub fn without_reservations(mut self) -> Self {
+        self.reservations = false;
+        self
+    }
+
+    /// Starts the service.
+    ///
+    /// # Errors
+    /// When the port cannot be had, or there is no Redis.
+    pub async fn start(self) -> Result<Limitador, Error> {
+        let counters = match self.redis {
+            None => Counters::in_memory(self.limits),
+            Some(url) => Counters::in_redis(&url, self.limits).await?,
+        };
+        let counters = Arc::new(counters);
+        let service = Service {
+            counters: Arc::clone(&counters),
+            quota_headers: self.quota_headers,
+            reservations: self.reservations,
+        };
+        let calls = Calls::default();
+        let methods = Routes::new(EnvoyServer::new(service.clone()))
+            .add_service(KuadrantServer::new(service));
+        let routes = Router::new()
+            .route("/limits/{*namespace}", get(get_limits))
+            .route("/counters/{*namespace}", get(get_counters))
+            .with_state(Arc::clone(&counters))
+            .merge(methods.into_axum_router())
+            .layer(middleware::from_fn_with_state(calls.clone(), calls::handle));
+        let port = socket()?;
+        port.bind(self.address)?;
+        let limitador = Limitador {
+            address: port.local_addr()?,
+            port,
+            routes,
+            counters,
+            calls,
+            serving: Mutex::new(None),
+        };
+        limitador.serve().await?;
+        Ok(limitador)
+    }
+}
+
+// === impl Limitador ===
+
+impl Limitador {
+    /// A service with these limits.
+    #[must_use]
+    pub fn builder(limits: Vec<Limit>) -> Builder {
+        Builder {
+            limits,
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            redis: None,
+            quota_headers: false,
+            reservations: true,
+        }
+    }
+
+    /// Starts a service in memory with the limits of a `limits.yaml`.
+    ///
+    /// # Errors
+    /// When they are none, or no port can be had.
+    pub async fn start(limits: &str) -> Result<Self, Error> {
+        Self::builder(limits::parse(limits)?).start().await
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its calls, and what goes wrong with them.
+    #[must_use]
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// The counters of a namespace whose windows go on.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn counters(&self, namespace: &str) -> Result<Vec<Standing>, Error> {
+        Ok(self.counters.standings(&namespace.into()).await?)
+    }
+
+    /// Closes all connections, and refuses new ones, as a service does that has ended. Counters stay.
+    pub async fn refuse(&self) {
+        if let Some(task) = self.serving.lock().await.take() {
+            task.abort();
+            // It has ended because it was told to.
+            let _ = task.await;
+        }
+    }
+
+    /// Closes all connections, and answers on new ones with what is no HTTP/2.
+    ///
+    /// # Errors
+    /// When the port cannot be listened at.
+    pub async fn answer_wrong_bytes(&self) -> Result<(), Error> {
+        self.greet(Greeting::WrongBytes).await
+    }
+
+    /// Serves again; connections that are open are closed first.
+    ///
+    /// # Errors
+    /// When the port cannot be listened at.
+    pub async fn serve(&self) -> Result<(), Error> {
+        self.greet(Greeting::Serve).await
+    }
+
+    async fn greet(&self, greeting: Greeting) -> Result<(), Error> {
+        self.refuse().await;
+        let socket = socket()?;
+        socket.bind(self.port.local_addr()?)?;
+        let listener = socket.listen(BACKLOG)?;
+        let task = tokio::spawn(accept(listener, self.routes.clone(), greeting));
+        *self.serving.lock().await = Some(task);
+        Ok(())
+    }
+}
+
+impl Drop for Limitador {
+    fn drop(&mut self) {
+        if let Some(task) = self.serving.get_mut().take() {
+            task.abort();
+        }
+    }
+}
+
+/// A socket that may have its port together with others.
+fn socket() -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    Ok(socket)
+}
+
+/// Accepts connections for ever. They end when this does.
+async fn accept(listener: TcpListener, routes: Router, greeting: Greeting) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((connection, _)) => {
+                    connections.spawn(greet(connection, routes.clone(), greeting));
+                }
+                Err(error) => eprintln!("limitador: {error}"),
+            },
+            // So that the set does not grow.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn greet(mut connection: TcpStream, routes: Router, greeting: Greeting) {
+    if let Err(error) = connection.set_nodelay(true) {
+        eprintln!("limitador: {error}");
+    }
+    // Whatever goes wrong with a connection is the peer's doing, and his to see.
+    match greeting {
+        Greeting::Serve => {
+            let service = TowerToHyperService::new(routes);
+            let server = auto::Builder::new(TokioExecutor::new());
+            let _ = server
+                .serve_connection(TokioIo::new(connection), service)
+                .await;
+        }
+        Greeting::WrongBytes => {
+            let _ = connection
+                .write_all(b"\x00\xff no frame of HTTP/2 \xff\x00")
+                .await;
+            let _ = connection.shutdown().await;
+        }
+    }
+}
+
+/// `GET /limits/{namespace}`, as limitador has it.
+async fn get_limits(
+    State(counters): State<Arc<Counters>>,
+    Path(namespace): Path<String>,
+) -> Json<Value> {
+    let limits = counters.limits(&namespace.into());
+    Json(limits.iter().map(limit_json).collect())
+}
+
+/// `GET /counters/{namespace}`.
+async fn get_counters(
+    State(counters): State<Arc<Counters>>,
+    Path(namespace): Path<String>,
+) -> Result<Json<Value>, (StatusCode, String)> {
+    let standings = counters.standings(&namespace.into()).await;
+    let standings =
+        standings.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let standings = standings.iter().map(|standing| {
+        json!({
+            "limit": standing.limit,
+            "max_value": standing.max_value,
+            "seconds": standing.window.as_secs(),
+            "set_variables": standing.variables,
+            "remaining": standing.max_value.saturating_sub(standing.used),
+            "expires_in_seconds": standing.expires_in.as_secs(),
+        })
+    });
+    Ok(Json(standings.collect()))
+}
+
+fn limit_json(limit: &Limit) -> Value {
+    json!({
+        "name": limit.name(),
+        "namespace": limit.namespace().as_ref(),
+        "max_value": limit.max_value(),
+        "seconds": limit.seconds(),
+        "conditions": limit.conditions(),
+        "variables": limit.variables(),
+    })
+}

@@ -1,0 +1,73 @@
+//! A rate limit service, and the names under which it knows the limits.
+
+use super::KeyHasher;
+use crate::host::{Host, HostError};
+use crate::storage::Remote;
+use filter_config::{Configuration, Limit, Policy, Storage, descriptor};
+use siphasher::sip128::SipHasher13;
+use std::rc::Rc;
+
+/// The rate limit service of a configuration.
+pub struct Service {
+    /// The service.
+    pub remote: Remote,
+    /// Its names of the limits, by policy and limit, in the order of the configuration.
+    limits: Vec<Vec<Named>>,
+}
+
+/// A limit as the service knows it.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Where it is known.
+    pub domain: Rc<str>,
+    /// The key of the descriptor entry that stands for it.
+    pub key: String,
+    /// The texts of the counter expressions, which are the keys of their values.
+    pub counters: Vec<Rc<str>>,
+    /// A hash of the domain and the key.
+    pub hash: u128,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// The service that a configuration names, if it names one.
+    ///
+    /// # Errors
+    /// Whatever Envoy answers to the definition of metrics; none is expected.
+    pub fn new(host: &dyn Host, configuration: &Configuration) -> Result<Option<Self>, HostError> {
+        let Storage::Remote(settings) = &configuration.storage else {
+            return Ok(None);
+        };
+        let of_policy = |policy: &Policy| {
+            let domain = settings.domain.clone();
+            let domain: Rc<str> = domain.unwrap_or_else(|| policy.domain()).into();
+            let limits = policy.limits.iter();
+            limits.map(|limit| named(&domain, policy, limit)).collect()
+        };
+        Ok(Some(Self {
+            remote: Remote::new(host, settings.clone())?,
+            limits: configuration.policies.iter().map(of_policy).collect(),
+        }))
+    }
+
+    /// The names of a limit, by the indices of its policy and itself.
+    #[must_use]
+    pub fn named(&self, policy: usize, limit: usize) -> Option<&Named> {
+        self.limits.get(policy)?.get(limit)
+    }
+}
+
+fn named(domain: &Rc<str>, policy: &Policy, limit: &Limit) -> Named {
+    let key = descriptor::limit_key(&policy.name, &limit.name);
+    let mut hasher = KeyHasher(SipHasher13::new());
+    hasher.value(domain.as_bytes());
+    hasher.value(key.as_bytes());
+    let counters = limit.counters.iter();
+    Named {
+        domain: Rc::clone(domain),
+        hash: hasher.finish(),
+        key,
+        counters: counters.map(|counter| counter.source().into()).collect(),
+    }
+}

@@ -1,0 +1,716 @@
+//! Counters in a rate limit service: limitador, or any that speaks Envoy's protocol.
+//!
+//! A request asks before it goes on ([`Remote::ask`]), and what it used is told afterwards
+//! ([`Remote::settle`]). Replies come by [`Remote::on_reply`], whatever has become of the exchange
+//! meanwhile. What could not be told waits in a queue, and is told again from the tick.
+//!
+//! # What is exact
+//! A settlement is told until the service says that it has it. So nothing is lost; and nothing is
+//! counted twice by a service that either answers or does nothing. One that counts, and whose answer
+//! then does not come in time, is told again: counting twice is the lesser evil.
+
+pub mod backoff;
+pub mod circuit;
+#[cfg(test)]
+pub mod limitador;
+pub mod message;
+mod metrics;
+pub mod queue;
+pub mod subject;
+#[cfg(test)]
+mod tests;
+
+use crate::host::{GrpcCall, Host, HostError, LogLevel};
+use circuit::{Change, Circuit};
+use filter_config::Protocol;
+use message::{
+    CommitRequest, Descriptor, Entry, MessageError, RateLimitRequest, Reply, ReserveRequest,
+};
+use metrics::{Count, Metrics};
+use prost::Message;
+use queue::{Kept, Queue, Settlement};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::rc::Rc;
+use subject::{Layout, Subject};
+
+/// For how long `Reserve` is not tried again with a service that does not know it, in nanoseconds.
+const WITHOUT_RESERVE: u64 = 3_600_000_000_000;
+
+/// How many settlements are sent from the queue in one tick.
+const MOST_AT_ONCE: usize = 64;
+
+/// Milliseconds between ticks: the queue is looked at, and the service probed.
+const TICK_MS: u32 = 50;
+
+/// gRPC's `UNIMPLEMENTED`.
+const UNIMPLEMENTED: u32 = 12;
+
+/// The service of Envoy's protocol.
+const ENVOY: &str = "envoy.service.ratelimit.v3.RateLimitService";
+
+/// The service of limitador's own.
+const KUADRANT: &str = "kuadrant.service.ratelimit.v1.RateLimitService";
+
+/// Headers of a request that go on with the calls about it.
+pub type Trace = Vec<(&'static str, Vec<u8>)>;
+
+/// A rate limit service.
+pub struct Remote {
+    settings: filter_config::Remote,
+    circuit: Cell<Circuit>,
+    queue: RefCell<Queue>,
+    calls: RefCell<HashMap<u32, Call>>,
+    /// Until when the service is taken not to know `Reserve`, nanoseconds since the epoch.
+    without_reserve_until: Cell<u64>,
+    metrics: Metrics,
+    random: Cell<u64>,
+}
+
+/// What a request asks.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Whose counters.
+    pub subject: Rc<Subject>,
+    /// What is to be held there; only [`Protocol::Reserve`] can.
+    pub amount: u64,
+    /// For how long at most, in nanoseconds.
+    pub ttl: u64,
+}
+
+/// What became of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// There is room, or there is none.
+    Reply(Reply),
+    /// The service does not know the method: with another it may.
+    AskAgain,
+    /// There is no answer.
+    Failed,
+}
+
+/// The answer to the question of a stream.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The stream.
+    pub context: u32,
+    /// What [`Remote::ask`] returned.
+    pub token: u32,
+    /// What was asked about.
+    pub subject: Rc<Subject>,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// A call under way.
+#[derive(Debug)]
+enum Call {
+    /// A stream waits for it.
+    Question {
+        context: u32,
+        subject: Rc<Subject>,
+        method: Method,
+    },
+    Settlement(Settlement, Method),
+    /// Part of a settlement that did not fit, of which less than `room` does.
+    Filling {
+        settlement: Settlement,
+        room: u64,
+    },
+    /// Nobody waits for it: it tells whether the service is there.
+    Probe,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Reserve,
+    Commit,
+    Check,
+    Report,
+    ShouldRateLimit,
+}
+
+/// Why a call brought nothing.
+#[derive(Debug, thiserror::Error)]
+enum CallError {
+    #[error("{0}")]
+    Host(#[from] HostError),
+    #[error("gRPC status {0}")]
+    Status(u32),
+    #[error("{0}")]
+    Message(#[from] MessageError),
+}
+
+// === impl Method ===
+
+impl Method {
+    const fn service(self) -> &'static str {
+        match self {
+            Self::ShouldRateLimit => ENVOY,
+            Self::Reserve | Self::Commit | Self::Check | Self::Report => KUADRANT,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Reserve => "Reserve",
+            Self::Commit => "Commit",
+            Self::Check => "CheckRateLimit",
+            Self::Report => "Report",
+            Self::ShouldRateLimit => "ShouldRateLimit",
+        }
+    }
+}
+
+// === impl Remote ===
+
+impl Remote {
+    /// A service behind a cluster.
+    ///
+    /// # Errors
+    /// Whatever Envoy answers to the definition of metrics; none is expected.
+    pub fn new(host: &dyn Host, settings: filter_config::Remote) -> Result<Self, HostError> {
+        Ok(Self {
+            settings,
+            circuit: Cell::default(),
+            queue: RefCell::default(),
+            calls: RefCell::default(),
+            without_reserve_until: Cell::new(0),
+            metrics: Metrics::define(host)?,
+            // Never 0, of which nothing random follows.
+            random: Cell::new(RandomState::new().hash_one(0_u8) | 1),
+        })
+    }
+
+    /// What is spoken with the service, as it is configured.
+    #[must_use]
+    pub const fn settings(&self) -> &filter_config::Remote {
+        &self.settings
+    }
+
+    /// How descriptors are laid out for it.
+    #[must_use]
+    pub const fn layout(&self) -> Layout {
+        match self.settings.protocol {
+            Protocol::Reserve | Protocol::CheckReport => Layout::Together,
+            Protocol::EnvoyRls => Layout::Apart,
+        }
+    }
+
+    /// Whether the service is known to be away, so that it is not asked.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.circuit.get().is_open()
+    }
+
+    /// Whether a question would reserve now.
+    #[must_use]
+    pub fn reserves(&self, now: u64) -> bool {
+        self.settings.protocol == Protocol::Reserve && now >= self.without_reserve_until.get()
+    }
+
+    /// The period of the tick that the service needs, in milliseconds.
+    #[must_use]
+    pub fn tick_ms(&self) -> u32 {
+        match self.settings.flush_ms {
+            0 => TICK_MS,
+            flush => flush.min(TICK_MS),
+        }
+    }
+
+    /// Asks whether there is room, for the stream `context`. The answer comes with the token that is
+    /// returned; nothing comes where there is none.
+    pub fn ask(
+        &self,
+        host: &dyn Host,
+        now: u64,
+        context: u32,
+        question: &Question,
+        trace: &Trace,
+    ) -> Option<u32> {
+        let subject = &question.subject;
+        let domain = subject.domain.to_string();
+        let (method, message) = if self.reserves(now) {
+            let request = ReserveRequest {
+                domain,
+                descriptors: subject.descriptors.clone(),
+                // A reservation of nothing is none, and is granted where nothing is left.
+                amount: question.amount.max(1),
+                ttl: Some(duration(question.ttl)),
+            };
+            (Method::Reserve, request.encode_to_vec())
+        } else {
+            let (method, descriptors) = match self.settings.protocol {
+                Protocol::EnvoyRls => (Method::ShouldRateLimit, subject.without_hits()),
+                _ => (Method::Check, subject.descriptors.clone()),
+            };
+            let request = RateLimitRequest {
+                domain,
+                descriptors,
+                hits_addend: 0,
+            };
+            (method, request.encode_to_vec())
+        };
+        let call = Call::Question {
+            context,
+            subject: Rc::clone(subject),
+            method,
+        };
+        self.call(host, now, method, &message, trace, call).ok()
+    }
+
+    /// Tells the service what an exchange used, and releases what was reserved for it.
+    pub fn settle(
+        &self,
+        host: &dyn Host,
+        now: u64,
+        subject: &Rc<Subject>,
+        reservation: Option<String>,
+        cost: u64,
+        trace: &Trace,
+    ) {
+        let settlement = Settlement {
+            subject: Rc::clone(subject),
+            amount: cost,
+            since: now,
+            failures: 0,
+        };
+        match reservation {
+            Some(reservation) if !self.is_away() => {
+                let request = CommitRequest {
+                    domain: subject.domain.to_string(),
+                    descriptors: subject.descriptors.clone(),
+                    reservation_id: reservation,
+                    actual_amount: cost,
+                };
+                let message = request.encode_to_vec();
+                self.send(host, now, Method::Commit, &message, trace, settlement);
+            }
+            // To report nothing would count as 1; and a reservation that nobody releases expires.
+            _ if cost == 0 => {}
+            _ if self.is_away() || self.settings.flush_ms > 0 => {
+                let flush = u64::from(self.settings.flush_ms).saturating_mul(1_000_000);
+                self.keep(host, settlement, |queue, settlement| {
+                    queue.add(settlement, now.saturating_add(flush))
+                });
+            }
+            _ => self.report(host, now, settlement, trace),
+        }
+    }
+
+    /// A reply has come: its message, or the status of a failure. Returns the answer to a question, for
+    /// the stream that asked it; if that is gone, for [`Remote::give_back`].
+    pub fn on_reply(
+        &self,
+        host: &dyn Host,
+        now: u64,
+        token: u32,
+        reply: Result<&[u8], u32>,
+    ) -> Option<Answered> {
+        let call = self.calls.borrow_mut().remove(&token)?;
+        let reply = reply.map_err(CallError::Status);
+        match call {
+            Call::Question {
+                context,
+                subject,
+                method,
+            } => {
+                let answer = self.answer(host, now, method, reply);
+                Some(Answered {
+                    context,
+                    token,
+                    subject,
+                    answer,
+                })
+            }
+            Call::Settlement(settlement, method) => {
+                let told = reply.and_then(|message| match method {
+                    Method::Commit => Ok(message::committed(message).map(|()| Reply::default())?),
+                    _ => Ok(message::checked(message)?),
+                });
+                match told {
+                    Ok(reply) => {
+                        self.succeeded(host, now);
+                        if method == Method::ShouldRateLimit && has_not_added(&reply) {
+                            let room = settlement.amount;
+                            self.fill(host, now, settlement, room);
+                        }
+                    }
+                    Err(error) => self.put_back(host, now, settlement, &error),
+                }
+                None
+            }
+            Call::Filling {
+                mut settlement,
+                room,
+            } => {
+                match reply.and_then(|message| Ok(message::checked(message)?)) {
+                    Ok(reply) => {
+                        self.succeeded(host, now);
+                        let part = settlement.amount;
+                        let room = if has_not_added(&reply) {
+                            part
+                        } else {
+                            room.saturating_sub(part)
+                        };
+                        self.fill(host, now, settlement, room);
+                    }
+                    Err(error) => {
+                        settlement.amount = room;
+                        self.put_back(host, now, settlement, &error);
+                    }
+                }
+                None
+            }
+            Call::Probe => {
+                match reply {
+                    // Whoever says so is there.
+                    Ok(_) | Err(CallError::Status(UNIMPLEMENTED)) => self.succeeded(host, now),
+                    Err(error) => self.failed(host, now, &error),
+                }
+                None
+            }
+        }
+    }
+
+    /// Gives back what was reserved for an exchange that is over.
+    pub fn give_back(&self, host: &dyn Host, now: u64, answered: Answered) {
+        if let Answer::Reply(Reply { reservation, .. }) = answered.answer
+            && reservation.is_some()
+        {
+            let subject = &answered.subject;
+            self.settle(host, now, subject, reservation, 0, &Trace::new());
+        }
+    }
+
+    /// Sends what is due, and probes a service that is away.
+    pub fn on_tick(&self, host: &dyn Host, now: u64) {
+        if self.circuit.get().is_open() {
+            let mut circuit = self.circuit.get();
+            let due = circuit.probe(now, self.random());
+            self.circuit.set(circuit);
+            if due {
+                self.probe(host, now);
+            }
+            return;
+        }
+        let due = self.queue.borrow_mut().take_due(now, MOST_AT_ONCE);
+        self.send_all(host, now, due);
+    }
+
+    /// Sends everything, due or not. Returns whether nothing is left, and no settlement is under way.
+    pub fn drain(&self, host: &dyn Host, now: u64) -> bool {
+        self.queue.borrow_mut().hasten(now);
+        let all = self.queue.borrow_mut().take_due(now, usize::MAX);
+        self.send_all(host, now, all);
+        self.is_drained()
+    }
+
+    /// Whether nothing waits, and no settlement is under way.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let calls = self.calls.borrow();
+        let settles = |call: &Call| matches!(call, Call::Settlement(..) | Call::Filling { .. });
+        self.queue.borrow().is_empty() && !calls.values().any(settles)
+    }
+
+    fn answer(
+        &self,
+        host: &dyn Host,
+        now: u64,
+        method: Method,
+        reply: Result<&[u8], CallError>,
+    ) -> Answer {
+        if method == Method::Reserve && matches!(reply, Err(CallError::Status(UNIMPLEMENTED))) {
+            let until = now.saturating_add(WITHOUT_RESERVE);
+            if self.without_reserve_until.replace(until) <= now {
+                let line = format!(
+                    "storage: {} does not know Reserve; it is asked by CheckRateLimit and Report \
+                     for an hour",
+                    self.settings.cluster
+                );
+                host.log(LogLevel::Warn, &line);
+            }
+            self.succeeded(host, now);
+            return Answer::AskAgain;
+        }
+        let reply = reply.and_then(|message| match method {
+            Method::Reserve => Ok(message::reserved(message)?),
+            _ => Ok(message::checked(message)?),
+        });
+        match reply {
+            Ok(reply) => {
+                self.succeeded(host, now);
+                Answer::Reply(reply)
+            }
+            Err(error) => {
+                self.failed(host, now, &error);
+                Answer::Failed
+            }
+        }
+    }
+
+    /// Sends settlements from the queue, but for those that are too old.
+    fn send_all(&self, host: &dyn Host, now: u64, settlements: Vec<Settlement>) {
+        for settlement in settlements {
+            if settlement.is_stale(now) {
+                self.lose(host, &settlement, "told in vain for a day");
+            } else {
+                self.report(host, now, settlement, &Trace::new());
+            }
+        }
+        self.metrics.waiting(host, &self.queue.borrow());
+    }
+
+    /// Adds an amount to the counters of a subject.
+    fn report(&self, host: &dyn Host, now: u64, mut settlement: Settlement, trace: &Trace) {
+        // More than a message has room for goes in parts.
+        let part = u32::try_from(settlement.amount).unwrap_or(u32::MAX);
+        let rest = settlement.amount.saturating_sub(part.into());
+        if rest > 0 {
+            let mut rest_of_it = settlement.clone();
+            rest_of_it.amount = rest;
+            self.keep(host, rest_of_it, |queue, settlement| {
+                queue.add(settlement, now)
+            });
+            settlement.amount = part.into();
+        }
+        let request = RateLimitRequest {
+            domain: settlement.subject.domain.to_string(),
+            descriptors: settlement.subject.descriptors.clone(),
+            hits_addend: part,
+        };
+        let method = match self.settings.protocol {
+            Protocol::EnvoyRls => Method::ShouldRateLimit,
+            _ => Method::Report,
+        };
+        let message = request.encode_to_vec();
+        self.send(host, now, method, &message, trace, settlement);
+    }
+
+    /// Adds as much as there is room for, which is less than `room`. A service that adds nothing that
+    /// does not fit would otherwise never count the request that goes past a limit, nor refuse the next.
+    fn fill(&self, host: &dyn Host, now: u64, mut settlement: Settlement, room: u64) {
+        let part = u32::try_from(room / 2).unwrap_or(u32::MAX);
+        if part == 0 {
+            return;
+        }
+        let subject = &settlement.subject;
+        let request = RateLimitRequest {
+            domain: subject.domain.to_string(),
+            descriptors: subject.descriptors.clone(),
+            hits_addend: part,
+        };
+        settlement.amount = part.into();
+        let mut kept = settlement.clone();
+        kept.amount = room;
+        let call = Call::Filling { settlement, room };
+        let message = request.encode_to_vec();
+        let trace = Trace::new();
+        let method = Method::ShouldRateLimit;
+        // Why it failed has been counted and told.
+        if self
+            .call(host, now, method, &message, &trace, call)
+            .is_err()
+        {
+            self.keep_for_later(host, now, kept);
+        }
+    }
+
+    fn send(
+        &self,
+        host: &dyn Host,
+        now: u64,
+        method: Method,
+        message: &[u8],
+        trace: &Trace,
+        settlement: Settlement,
+    ) {
+        let call = Call::Settlement(settlement.clone(), method);
+        // Why it failed has been counted and told.
+        if self.call(host, now, method, message, trace, call).is_err() {
+            self.keep_for_later(host, now, settlement);
+        }
+    }
+
+    /// Asks about a subject that no limit matches, or tells what has waited longest.
+    fn probe(&self, host: &dyn Host, now: u64) {
+        let oldest = self.queue.borrow_mut().take_oldest();
+        if let Some(oldest) = oldest {
+            return self.send_all(host, now, vec![oldest]);
+        }
+        let entry = Entry {
+            key: "tollgate.probe".to_owned(),
+            value: "1".to_owned(),
+        };
+        let descriptor = Descriptor {
+            entries: vec![entry],
+        };
+        let mut descriptor = descriptor.encode_to_vec();
+        let method = match self.settings.protocol {
+            Protocol::EnvoyRls => {
+                descriptor.extend(message::NO_HITS);
+                Method::ShouldRateLimit
+            }
+            _ => Method::Check,
+        };
+        let request = RateLimitRequest {
+            domain: "tollgate".to_owned(),
+            descriptors: vec![descriptor],
+            hits_addend: 0,
+        };
+        let message = request.encode_to_vec();
+        // A failure has been counted, and the next probe is set.
+        let _ = self.call(host, now, method, &message, &Trace::new(), Call::Probe);
+    }
+
+    fn call(
+        &self,
+        host: &dyn Host,
+        now: u64,
+        method: Method,
+        message: &[u8],
+        trace: &Trace,
+        call: Call,
+    ) -> Result<u32, CallError> {
+        let metadata: Vec<(&str, &[u8])> = trace
+            .iter()
+            .map(|(name, value)| (*name, value.as_slice()))
+            .collect();
+        self.metrics.count(host, Count::Calls, 1);
+        let token = host.call_grpc(&GrpcCall {
+            cluster: &self.settings.cluster,
+            service: method.service(),
+            method: method.name(),
+            metadata: &metadata,
+            message,
+            timeout_ms: self.settings.timeout_ms,
+        });
+        match token {
+            Ok(token) => {
+                self.calls.borrow_mut().insert(token, call);
+                Ok(token)
+            }
+            Err(error) => {
+                let error = CallError::Host(error);
+                self.failed(host, now, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn put_back(&self, host: &dyn Host, now: u64, settlement: Settlement, error: &CallError) {
+        self.failed(host, now, error);
+        self.keep_for_later(host, now, settlement);
+    }
+
+    /// Keeps a settlement whose sending has failed.
+    fn keep_for_later(&self, host: &dyn Host, now: u64, settlement: Settlement) {
+        // What was to release a reservation, and to add nothing.
+        if settlement.amount == 0 {
+            return;
+        }
+        self.metrics.count(host, Count::Retries, 1);
+        let random = self.random();
+        self.keep(host, settlement, |queue, settlement| {
+            queue.put_back(settlement, now, random)
+        });
+    }
+
+    fn keep(
+        &self,
+        host: &dyn Host,
+        settlement: Settlement,
+        add: impl FnOnce(&mut Queue, Settlement) -> Kept,
+    ) {
+        let lost = settlement.clone();
+        let kept = add(&mut self.queue.borrow_mut(), settlement);
+        self.metrics.waiting(host, &self.queue.borrow());
+        match kept {
+            Kept::Own => {}
+            Kept::Other => {
+                if self.metrics.count(host, Count::Merged, 1) == 0 {
+                    host.log(
+                        LogLevel::Warn,
+                        "storage: so much waits to be told that it is charged to others of the \
+                         same limit",
+                    );
+                }
+            }
+            Kept::Not => self.lose(host, &lost, "too much waits to be told"),
+        }
+    }
+
+    /// Gives up a settlement.
+    fn lose(&self, host: &dyn Host, settlement: &Settlement, why: &str) {
+        let Settlement {
+            amount, subject, ..
+        } = settlement;
+        let lost = i64::try_from(*amount).unwrap_or(i64::MAX);
+        self.metrics.count(host, Count::Lost, lost);
+        let domain = &subject.domain;
+        let line = format!("storage: {amount} used in {domain} will not be counted: {why}");
+        host.log(LogLevel::Error, &line);
+    }
+
+    fn succeeded(&self, host: &dyn Host, now: u64) {
+        let mut circuit = self.circuit.get();
+        let change = circuit.succeeded();
+        self.circuit.set(circuit);
+        if change == Some(Change::Closed) {
+            self.metrics.away(host, -1);
+            let line = format!(
+                "storage: {} answers again; {} counters wait to be told of",
+                self.settings.cluster,
+                self.queue.borrow().len()
+            );
+            host.log(LogLevel::Info, &line);
+            self.queue.borrow_mut().hasten(now);
+        }
+    }
+
+    fn failed(&self, host: &dyn Host, now: u64, error: &CallError) {
+        self.metrics.count(host, Count::Errors, 1);
+        let mut circuit = self.circuit.get();
+        let change = circuit.failed(now, self.random());
+        self.circuit.set(circuit);
+        if change == Some(Change::Opened) {
+            self.metrics.count(host, Count::Outages, 1);
+            self.metrics.away(host, 1);
+            let line = format!(
+                "storage: {} does not answer ({error}); it is left alone but for a probe now and \
+                 then, and failureMode decides",
+                self.settings.cluster
+            );
+            host.log(LogLevel::Warn, &line);
+        }
+    }
+
+    /// A number that differs from worker to worker and from call to call (xorshift).
+    fn random(&self) -> u64 {
+        let mut random = self.random.get();
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        self.random.set(random);
+        random
+    }
+}
+
+/// Whether a service has added nothing, because it did not fit. limitador is such a one, and does not
+/// tell how descriptors stand; those that do add whatever comes.
+fn has_not_added(reply: &Reply) -> bool {
+    reply.is_over_limit && reply.statuses.is_empty()
+}
+
+/// Nanoseconds as a duration of protobuf.
+fn duration(nanoseconds: u64) -> prost_types::Duration {
+    const SECOND: u64 = 1_000_000_000;
+    let nanos = nanoseconds.checked_rem(SECOND).unwrap_or_default();
+    prost_types::Duration {
+        seconds: i64::try_from(nanoseconds / SECOND).unwrap_or(i64::MAX),
+        nanos: i32::try_from(nanos).unwrap_or_default(),
+    }
+}
