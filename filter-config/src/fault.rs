@@ -124,6 +124,9 @@ pub enum FaultKind {
         "the calendar has no such window, expected one that divides a day such as \"1m\", \"1h\" or \"1d\", or \"1w\", or \"30d\" for a month"
     )]
     NotInCalendar,
+    /// A computed window of an algorithm whose state is in parts of a window.
+    #[error("a computed window takes the algorithm \"fixed\"")]
+    ComputedWindow,
     /// Something that a rate limit service cannot do, and why.
     #[error("not possible with this type of storage: {0}")]
     NotRemote(&'static str),

@@ -152,6 +152,10 @@ fn rate(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Rate> {
         (Some(Algorithm::Calendar), Some(RateWindow::Computed { .. })) => {
             faults.push(&path.field("window"), FaultKind::NotInCalendar);
         }
+        // What they remember is in parts of a window, and would be worth another part of another.
+        (Some(Algorithm::Sliding | Algorithm::Bucket), Some(RateWindow::Computed { .. })) => {
+            faults.push(&path.field("window"), FaultKind::ComputedWindow);
+        }
         _ => {}
     }
     Some(Rate {

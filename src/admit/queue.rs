@@ -1,4 +1,4 @@
-//! The requests that wait for room, in the order in which they came to each counter.
+//! The requests that wait for room, at each counter in the order in which they came.
 //!
 //! Each worker has a queue of its own: workers share counters, and not requests. Nothing here knows
 //! of Envoy or of time but what it is told.
@@ -35,6 +35,8 @@ pub struct Queue<Reason> {
     len: usize,
     /// The counter that was looked at last.
     last: Option<Counter>,
+    /// How many have ever come: the number of the next.
+    arrivals: u64,
 }
 
 /// The requests that wait at one counter.
@@ -42,8 +44,19 @@ pub struct Queue<Reason> {
 struct Line<Reason> {
     /// Why the last that was sent here has to wait.
     reason: Reason,
-    /// Those who wait by their contexts, and until when each does.
-    waiting: VecDeque<(u32, u64)>,
+    /// Those who wait, in the order in which they came.
+    waiting: VecDeque<Waiter>,
+}
+
+/// A request that waits.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    context: u32,
+    /// Nanoseconds since the epoch.
+    until: u64,
+    /// When it came, in the order of all who ever did. It keeps its place in that order in whichever
+    /// line it waits: were each line to have an order of its own, two could wait for one another.
+    arrival: u64,
 }
 
 // === impl Queue ===
@@ -54,6 +67,7 @@ impl<Reason> Default for Queue<Reason> {
             lines: BTreeMap::new(),
             len: 0,
             last: None,
+            arrivals: 0,
         }
     }
 }
@@ -81,11 +95,49 @@ impl<Reason: Copy> Queue<Reason> {
         depth: usize,
         reason: Reason,
     ) -> bool {
-        let length = self
-            .lines
-            .get(&counter)
-            .map_or(0, |line| line.waiting.len());
-        if length >= depth || self.len >= MOST {
+        if self.len >= MOST {
+            return false;
+        }
+        let waiter = Waiter {
+            context,
+            until,
+            arrival: self.arrivals,
+        };
+        if !self.insert(counter, waiter, depth, reason) {
+            return false;
+        }
+        self.arrivals = self.arrivals.saturating_add(1);
+        self.len = self.len.saturating_add(1);
+        true
+    }
+
+    /// Moves a request from one counter's line to another's, to its place among those who came before
+    /// and after it. Returns whether there was a place; else it stays where it is.
+    pub fn move_over(
+        &mut self,
+        from: Counter,
+        to: Counter,
+        context: u32,
+        depth: usize,
+        reason: Reason,
+    ) -> bool {
+        let line = self.lines.get(&from);
+        let waiter =
+            line.and_then(|line| line.waiting.iter().find(|known| known.context == context));
+        let Some(waiter) = waiter.copied() else {
+            return false;
+        };
+        if from == to || !self.insert(to, waiter, depth, reason) {
+            return false;
+        }
+        // It was in two lines, and is in one.
+        self.len = self.len.saturating_add(1);
+        self.leave(from, context)
+    }
+
+    fn insert(&mut self, counter: Counter, waiter: Waiter, depth: usize, reason: Reason) -> bool {
+        let line = self.lines.get(&counter);
+        if line.map_or(0, |line| line.waiting.len()) >= depth {
             return false;
         }
         let line = self.lines.entry(counter).or_insert_with(|| Line {
@@ -93,8 +145,10 @@ impl<Reason: Copy> Queue<Reason> {
             waiting: VecDeque::new(),
         });
         line.reason = reason;
-        line.waiting.push_back((context, until));
-        self.len = self.len.saturating_add(1);
+        let place = line
+            .waiting
+            .partition_point(|known| known.arrival < waiter.arrival);
+        line.waiting.insert(place, waiter);
         true
     }
 
@@ -103,7 +157,10 @@ impl<Reason: Copy> Queue<Reason> {
         let Some(line) = self.lines.get_mut(&counter) else {
             return false;
         };
-        let place = line.waiting.iter().position(|(known, _)| *known == context);
+        let place = line
+            .waiting
+            .iter()
+            .position(|known| known.context == context);
         let Some(place) = place else {
             return false;
         };
@@ -117,19 +174,29 @@ impl<Reason: Copy> Queue<Reason> {
 
     /// Takes a request out of whatever line it is in. Returns whether it was in one.
     pub fn forget(&mut self, context: u32) -> bool {
-        let is_here = |line: &Line<Reason>| line.waiting.iter().any(|(known, _)| *known == context);
+        let is_here =
+            |line: &Line<Reason>| line.waiting.iter().any(|known| known.context == context);
         let line = self.lines.iter().find(|(_, line)| is_here(line));
         let counter = line.map(|(counter, _)| *counter);
         counter.is_some_and(|counter| self.leave(counter, context))
     }
 
-    /// Why a request has to wait that comes to a counter now: the reason of those who are there before
-    /// it. The first of them has nobody before it.
+    /// Why a request has to wait at a counter: the reason of those who wait there and came before it,
+    /// if there are any. Who does not wait yet comes after all who do.
     #[must_use]
     pub fn before(&self, counter: Counter, context: Option<u32>) -> Option<Reason> {
         let line = self.lines.get(&counter)?;
-        let (first, _) = line.waiting.front()?;
-        (Some(*first) != context).then_some(line.reason)
+        let first = line.waiting.front()?;
+        let arrival = context.and_then(|context| self.arrival(context));
+        let is_before = arrival.is_none_or(|arrival| first.arrival < arrival);
+        is_before.then_some(line.reason)
+    }
+
+    /// When a request came that waits.
+    fn arrival(&self, context: u32) -> Option<u64> {
+        let mut waiting = self.lines.values().flat_map(|line| &line.waiting);
+        let waiter = waiting.find(|known| known.context == context);
+        waiter.map(|waiter| waiter.arrival)
     }
 
     /// The requests that are first in line, one of each counter, `most` of them: those of the next
@@ -144,7 +211,7 @@ impl<Reason: Copy> Queue<Reason> {
             .range(..)
             .take_while(|(counter, _)| last.is_some_and(|last| **counter <= last));
         for (counter, line) in after.chain(around).take(most) {
-            firsts.extend(line.waiting.front().map(|(context, _)| *context));
+            firsts.extend(line.waiting.front().map(|first| first.context));
             self.last = Some(*counter);
         }
         firsts
@@ -154,8 +221,8 @@ impl<Reason: Copy> Queue<Reason> {
     #[must_use]
     pub fn overdue(&self, now: u64) -> Vec<u32> {
         let waiting = self.lines.values().flat_map(|line| &line.waiting);
-        let overdue = waiting.filter(|(_, until)| *until <= now);
-        overdue.map(|(context, _)| *context).collect()
+        let overdue = waiting.filter(|waiter| waiter.until <= now);
+        overdue.map(|waiter| waiter.context).collect()
     }
 
     /// All requests that wait.

@@ -82,7 +82,7 @@ fn by_end(path: &str) -> Option<Target> {
     Some(Target {
         provider: if azure.is_some() { "azure" } else { provider },
         api,
-        model: azure.map(str::to_owned),
+        model: azure.map(decoded),
         stream: None,
     })
 }
@@ -102,7 +102,7 @@ fn gemini(path: &str) -> Option<Target> {
             "gemini"
         },
         api,
-        model: Some(model.to_owned()),
+        model: Some(decoded(model)),
         stream: Some(stream),
     })
 }
@@ -115,7 +115,29 @@ fn bedrock(path: &str) -> Option<Target> {
     before.ends_with("/model").then_some(Target {
         provider: "bedrock",
         api,
-        model: Some(model.to_owned()),
+        model: Some(decoded(model)),
         stream: Some(stream),
     })
+}
+
+/// A segment of a path without its percent-encoding (RFC 3986, section 2.1), under which a model would
+/// have as many names as a caller likes. What is no encoding stays as it is; what is not UTF-8 then is
+/// replaced.
+fn decoded(segment: &str) -> String {
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.bytes();
+    while let Some(byte) = rest.next() {
+        let mut ahead = rest.clone();
+        let digits = (digit(ahead.next()), digit(ahead.next()));
+        if let (b'%', (Some(high), Some(low))) = (byte, digits)
+            && let Ok(encoded) = u8::try_from(high << 4 | low)
+        {
+            bytes.push(encoded);
+            rest = ahead;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -18,7 +18,8 @@ pub struct Priced {
     pub is_known: bool,
 }
 
-/// What usage costs of the first of these models that has a price; else what the configuration says of
+/// What usage costs of these models, the one that was asked and the one that answered: of those that
+/// have a price the dearer, as the caller chooses what he asks for; else what the configuration says of
 /// models without one. Where it refuses them, and it came to this, that is the highest price there is:
 /// nobody pays less by not saying which model he uses.
 #[must_use]
@@ -27,14 +28,18 @@ pub fn priced<'a>(
     models: impl IntoIterator<Item = &'a str>,
     usage: &Usage,
 ) -> Priced {
-    let known = models.into_iter().find_map(|model| pricing.of(model));
-    let price = known.copied().or_else(|| match pricing.unpriced {
-        Unpriced::Free => None,
-        Unpriced::Default => pricing.default,
-        Unpriced::Refuse => pricing.highest(),
+    let prices = models.into_iter().filter_map(|model| pricing.of(model));
+    let known = prices.map(|price| cost(price, usage)).max();
+    let usd = known.unwrap_or_else(|| {
+        let price = match pricing.unpriced {
+            Unpriced::Free => None,
+            Unpriced::Default => pricing.default,
+            Unpriced::Refuse => pricing.highest(),
+        };
+        price.map_or(Usd(0), |price| cost(&price, usage))
     });
     Priced {
-        usd: price.map_or(Usd(0), |price| cost(&price, usage)),
+        usd,
         is_known: known.is_some(),
     }
 }

@@ -143,6 +143,16 @@ enum CallError {
     Message(#[from] MessageError),
 }
 
+// === impl CallError ===
+
+impl CallError {
+    /// Whether a service that is there says that the message is wrong: `INVALID_ARGUMENT`,
+    /// `FAILED_PRECONDITION` or `OUT_OF_RANGE`.
+    const fn is_an_answer(&self) -> bool {
+        matches!(self, Self::Status(3 | 9 | 11))
+    }
+}
+
 // === impl Method ===
 
 impl Method {
@@ -673,6 +683,10 @@ impl Remote {
 
     fn failed(&self, host: &dyn Host, now: u64, error: &CallError) {
         self.metrics.count(host, Count::Errors, 1);
+        if error.is_an_answer() {
+            // A caller may bring it about, who must not bring the service down for others.
+            return self.succeeded(host, now);
+        }
         let mut circuit = self.circuit.get();
         let change = circuit.failed(now, self.random());
         self.circuit.set(circuit);

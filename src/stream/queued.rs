@@ -57,10 +57,6 @@ impl Stream {
     /// Goes to the end of the line of the counter that refused. Returns whether there was a place.
     pub(super) fn join(&self, queue: &Queue, denial: &Denial) -> bool {
         let until = denial.now.saturating_add(queue.timeout);
-        self.join_until(queue, denial, until)
-    }
-
-    fn join_until(&self, queue: &Queue, denial: &Denial, until: u64) -> bool {
         let counter = denial.charge.counter();
         let mut waiting = self.plugin.queue.borrow_mut();
         let joined = waiting.join(counter, self.context, until, queue.depth, denial.standing);
@@ -135,18 +131,16 @@ impl Stream {
         Waited::IsOver
     }
 
-    /// Goes on waiting at another counter, which has no room where the first has. It has as long as it
-    /// had from the beginning.
+    /// Goes on waiting at another counter, which has no room where the first has. It keeps its place
+    /// among all who wait, and has as long as it had from the beginning.
     fn moves(&self, queued: &Queued, denial: &Denial) -> bool {
         let plugin = Rc::clone(&self.plugin);
         let Exceeded::Queue(queue) = plugin.on_exceeded(&denial.charge) else {
             return false;
         };
-        let moves = self.join_until(queue, denial, queued.until);
-        if moves {
-            self.leave_line(queued.counter());
-        }
-        moves
+        let (from, to) = (queued.counter(), denial.charge.counter());
+        let mut waiting = plugin.queue.borrow_mut();
+        waiting.move_over(from, to, self.context, queue.depth, denial.standing)
     }
 
     /// Refuses a request that has waited for room in vain. Calls must concern this stream.

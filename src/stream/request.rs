@@ -7,7 +7,7 @@ use crate::admit::{self, Applicable, Denial, Expected, Fault, First, Outcome, To
 use crate::attributes::{Attributes, Body, BodyError, Llm};
 use crate::host::{Buffer, HeaderMap, Headers, LogLevel};
 use crate::meter::Usage;
-use crate::plugin::{Charge, Decision, Kept};
+use crate::plugin::{Charge, Count, Decision, Kept};
 use crate::reply;
 use crate::request::{Ask, path};
 use filter_config::Exceeded;
@@ -408,6 +408,8 @@ impl Stream {
         self.state = State::Done;
         self.plugin.warn(fault);
         if let Fault::Unpriced { rate, .. } = fault {
+            let host = &*self.plugin.host;
+            self.plugin.metrics.count(host, Count::Unpriced);
             self.decision = Some(Decision::Denied);
             let rate = self.plugin.rates.get(*rate);
             self.decided_by = rate.map(|rate| (rate.policy, rate.limit));

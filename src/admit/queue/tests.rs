@@ -29,6 +29,28 @@ fn requests_wait_in_order_and_so_many_of_them() {
 }
 
 #[test]
+fn who_came_first_is_before_others_wherever_they_wait() {
+    let mut queue = Queue::default();
+    assert!(queue.join(ALICE, 1, 10, 2, 'a'));
+    assert!(queue.join(BOB, 2, 10, 2, 'b'));
+    assert_eq!(queue.before(BOB, Some(1)), None, "2 came later");
+    assert_eq!(queue.before(ALICE, Some(2)), Some('a'));
+    assert!(queue.move_over(BOB, ALICE, 2, 2, 'c'));
+    assert_eq!(queue.firsts(9), [1]);
+    assert!(queue.join(BOB, 3, 10, 2, 'd'));
+    assert!(queue.move_over(ALICE, BOB, 1, 2, 'e'));
+    let mut firsts = queue.firsts(9);
+    firsts.sort_unstable();
+    assert_eq!((queue.len(), firsts), (3, vec![1, 2]));
+    assert!(!queue.move_over(ALICE, BOB, 2, 2, 'f'), "two are enough");
+    assert!(
+        !queue.move_over(ALICE, BOB, 9, 9, 'f'),
+        "nobody of that name"
+    );
+    assert_eq!(queue.len(), 3);
+}
+
+#[test]
 fn every_counter_gets_its_turn() {
     let mut queue = Queue::default();
     for context in 0..10 {
@@ -58,6 +80,7 @@ fn a_worker_lets_only_so_many_wait() {
 enum Step {
     Join(u8),
     Leave(u8, u8),
+    Move(u8, u8),
     Serve(u8),
 }
 
@@ -65,6 +88,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0..4_u8).prop_map(Step::Join),
         (0..4_u8, any::<u8>()).prop_map(|(counter, place)| Step::Leave(counter, place)),
+        (0..4_u8, 0..4_u8).prop_map(|(from, to)| Step::Move(from, to)),
         (0..8_u8).prop_map(Step::Serve),
     ]
 }
@@ -91,6 +115,19 @@ proptest! {
                     let gone = line.remove(usize::from(place) % line.len().max(1));
                     prop_assert_eq!(queue.leave(of(counter), gone.unwrap_or(0)), gone.is_some());
                 }
+                Step::Move(from, to) => {
+                    let first = plain.get(&of(from)).and_then(|line| line.front().copied());
+                    let Some(first) = first else { continue };
+                    let line = plain.entry(of(to)).or_default();
+                    let moved = queue.move_over(of(from), of(to), first, depth, 0);
+                    prop_assert_eq!(moved, from != to && line.len() < depth);
+                    if moved {
+                        // Contexts are numbered in the order in which they come.
+                        let place = line.partition_point(|known| *known < first);
+                        line.insert(place, first);
+                        plain.entry(of(from)).or_default().pop_front();
+                    }
+                }
                 Step::Serve(most) => {
                     let most = usize::from(most);
                     let firsts = queue.firsts(most);
@@ -110,7 +147,11 @@ proptest! {
             all.sort_unstable();
             known.sort_unstable();
             prop_assert_eq!(queue.len(), all.len());
-            prop_assert_eq!(known, all);
+            prop_assert_eq!(&known, &all);
+            // Who has waited longest waits for nobody.
+            for counter in plain.keys() {
+                prop_assert_eq!(queue.before(*counter, known.first().copied()).filter(|_| !known.is_empty()), None);
+            }
             for (counter, line) in &plain {
                 prop_assert!(line.len() <= depth);
                 prop_assert_eq!(queue.before(*counter, None).is_some(), !line.is_empty());

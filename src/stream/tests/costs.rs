@@ -174,11 +174,8 @@ fn a_cost_that_has_no_result_for_a_request_is_a_failure() {
         assert!(!envoy.ask(&[("x-part", part)], ""));
         assert_eq!(envoy.last_reply().status, 500);
     }
-    assert!(
-        envoy.ask(&[], &usage(100, 0, 0, 0)),
-        "what is missing is no failure"
-    );
-    assert!(!envoy.ask(&[], ""), "nor is it free");
+    assert!(!envoy.ask(&[], ""), "what is missing is a failure, too");
+    assert_eq!(envoy.last_reply().status, 500);
 }
 
 #[test]

@@ -122,6 +122,11 @@ fn costs_and_limits_that_are_wrong() {
             json!({ "limit": 1, "window": "auth.window", "algorithm": "calendar" }),
             "rates[0].window: the calendar has no such window, expected one that divides a day such as \"1m\", \"1h\" or \"1d\", or \"1w\", or \"30d\" for a month",
         ),
+        (
+            "rates/0",
+            json!({ "limit": 1, "window": "auth.window", "algorithm": "sliding" }),
+            "rates[0].window: a computed window takes the algorithm \"fixed\"",
+        ),
         ("budgets", json!([]), "budgets: must not be empty"),
         (
             "budgets",
