@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 mod examples;
 
 /// How long a play may take.
-const PLAY: Duration = Duration::from_secs(60);
+const PLAY: Duration = Duration::from_secs(120);
 const HOUR: u64 = 3600;
 
 /// Waits where the hour, and with it the windows, might end while something is played.
