@@ -12,7 +12,11 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde_json::Value;
 
-pub use self::{access_log::AccessLogEntry, admin::Memory, builder::Builder};
+pub use self::{
+    access_log::AccessLogEntry,
+    admin::Memory,
+    builder::{Builder, RATE_LIMIT},
+};
 use self::{
     admin::Admin,
     builder::Listener,

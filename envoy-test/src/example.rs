@@ -10,14 +10,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use integration::Limitador;
 use reqwest::{Client, Method, Response};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
     client::{Protocol, client},
-    envoy::{self, Envoy},
-    filters::Tollgate,
+    envoy::{self, AccessLogEntry, Envoy, RATE_LIMIT},
+    filters::{self, Tollgate},
     llm::Llm,
     workspace,
 };
@@ -29,6 +30,8 @@ pub struct Example {
     pub configuration: Value,
     /// The Envoy, tollgate included.
     pub envoy: Value,
+    /// The limits of the rate limit service that its Envoy asks, if it has one.
+    pub limits: Option<String>,
     /// What is played.
     pub plays: Vec<Play>,
 }
@@ -74,6 +77,9 @@ pub struct Expect {
     /// The tokens that are charged.
     #[serde(default)]
     pub tokens: u64,
+    /// Exported costs, by their names.
+    #[serde(default)]
+    pub costs: BTreeMap<String, u64>,
     /// Headers of the response, by their names in lower case; `null` for one that must not be there. A number of
     /// seconds may have run down by a few.
     #[serde(default)]
@@ -113,6 +119,9 @@ pub enum Error {
     /// A server did not start.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The rate limit service did not start.
+    #[error(transparent)]
+    Limitador(#[from] integration::Error),
     /// Envoy does not run, or refuses its configuration.
     #[error(transparent)]
     Envoy(#[from] envoy::Error),
@@ -154,6 +163,7 @@ impl Example {
         Ok(Self {
             configuration: yaml(&folder.join("tollgate.yaml"))?,
             envoy: yaml(&folder.join("envoy.yaml"))?,
+            limits: optional(&folder.join("limits.yaml"))?,
             plays: yaml(&folder.join("plays.yaml"))?,
         })
     }
@@ -168,7 +178,7 @@ impl Example {
     /// Starts its Envoy before a mock of the model server.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Envoy`].
+    /// [`Error::Io`], [`Error::Limitador`] and [`Error::Envoy`].
     pub async fn start(&self) -> Result<Running, Error> {
         let llm = Llm::start().await?;
         let filters = self.filters().ok_or(Error::Lacks("filters"))?;
@@ -192,10 +202,19 @@ impl Example {
         for route in routes.and_then(Value::as_array).into_iter().flatten() {
             builder = builder.route(route.clone());
         }
+        let limitador = match &self.limits {
+            None => None,
+            Some(limits) => {
+                let limitador = Limitador::start(limits).await?;
+                builder = builder.cluster(filters::cluster(RATE_LIMIT, limitador.address(), true));
+                Some(limitador)
+            }
+        };
         Ok(Running {
             envoy: builder.start().await?,
             client: client(Protocol::Http1),
             llm,
+            limitador,
             sent: 0,
         })
     }
@@ -232,6 +251,16 @@ fn yaml<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     serde_norway::from_str(&text).map_err(|error| Error::Content(path.to_owned(), error))
 }
 
+/// The text of a file that may not be there.
+fn optional(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        text => text
+            .map(Some)
+            .map_err(|error| Error::File(path.to_owned(), error)),
+    }
+}
+
 fn is(filter: &Value, name: &str) -> bool {
     filter["name"] == name
 }
@@ -243,6 +272,8 @@ pub struct Running {
     pub envoy: Envoy,
     /// The model server.
     pub llm: Llm,
+    /// The rate limit service that its Envoy asks.
+    pub limitador: Option<Limitador>,
     client: Client,
     sent: u32,
 }
@@ -276,6 +307,7 @@ impl Running {
         if tokens != step.expect.tokens {
             faults.push(format!("{tokens} tokens, not {}", step.expect.tokens));
         }
+        faults.extend(faults_of_costs(&step.expect, &entry));
         if let Some(json) = &step.expect.json
             && serde_json::from_slice::<Value>(&body).ok().as_ref() != Some(json)
         {
@@ -308,6 +340,18 @@ impl Running {
         }
         request.header("x-test-id", id).send().await
     }
+}
+
+/// What is not as it has to be in the exported costs that were logged.
+fn faults_of_costs(expect: &Expect, entry: &AccessLogEntry) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, expected) in &expect.costs {
+        let found = entry.tollgate_number(&format!("cost.{name}"));
+        if found != Some(*expected) {
+            faults.push(format!("the cost {name} is {found:?}, not {expected}"));
+        }
+    }
+    faults
 }
 
 /// What is not as it has to be in the headers of a response.

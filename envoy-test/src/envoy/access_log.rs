@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use serde_json::{Map, Value, json};
 
 /// The keys that tollgate puts into the filter state, below `wasm.tollgate.`.
-const TOLLGATE_KEYS: [&str; 11] = [
+const TOLLGATE_KEYS: [&str; 15] = [
     "input_tokens",
     "output_tokens",
     "total_tokens",
@@ -17,6 +17,10 @@ const TOLLGATE_KEYS: [&str; 11] = [
     "decision",
     "limit",
     "cost.total",
+    "cost.llm_input_token",
+    "cost.llm_output_token",
+    "cost.llm_total_token",
+    "cost.custom_cost",
 ];
 
 /// What Envoy logged about one exchange.
