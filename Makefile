@@ -8,8 +8,8 @@ FUZZ_SECONDS ?= 10
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-demo: wasm ## play the tutorial in a real Envoy, then stay up (ONCE=1: play, check and exit; STORAGE=limitador: two Envoys share limits)
-	@ONCE=$(ONCE) STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --package envoy-test --bin demo
+demo: wasm ## play a system's document in a real Envoy, then stay up (SEED=kuadrant, kong or apisix; ONCE=1: play, check and exit; STORAGE=limitador: two Envoys share the tutorial's limits)
+	@ONCE=$(ONCE) SEED=$(SEED) STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --package envoy-test --bin demo
 
 test: wasm ## unit, property and end-to-end tests
 	$(CARGO) test --locked --workspace

@@ -4,10 +4,14 @@
 //! An example is played as it stands: the filters and routes of its `envoy.yaml`, tollgate's configuration in them,
 //! before a mock of its model server. The demonstration and the end-to-end tests play the same.
 
-use std::{collections::BTreeMap, fs, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use reqwest::{Client, Method, Response};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
@@ -85,6 +89,8 @@ pub struct Outcome {
     pub status: u16,
     /// The tokens that were charged.
     pub tokens: u64,
+    /// The headers that the response has of those that it has to have.
+    pub headers: Vec<String>,
     /// What is not as it has to be.
     pub faults: Vec<String>,
 }
@@ -92,6 +98,9 @@ pub struct Outcome {
 /// Why an example cannot be played.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// There is none of that name.
+    #[error("no example {0:?}: there are kuadrant, {1}")]
+    Unknown(String, String),
     /// A file of it cannot be read.
     #[error("{0}: {1}")]
     File(PathBuf, io::Error),
@@ -119,26 +128,33 @@ fn once() -> u32 {
     1
 }
 
+/// The names of the examples that can be played, in alphabetical order.
+///
+/// # Errors
+/// When the folder of the examples cannot be read.
+pub fn names() -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for folder in fs::read_dir(workspace::root().join("examples"))? {
+        let folder = folder?;
+        if folder.path().join("plays.yaml").is_file() {
+            names.push(folder.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
 impl Example {
     /// Reads the example of that name.
     ///
     /// # Errors
     /// [`Error::File`] and [`Error::Content`].
     pub fn read(name: &str) -> Result<Self, Error> {
-        fn yaml<T: for<'de> Deserialize<'de>>((path, text): (PathBuf, String)) -> Result<T, Error> {
-            serde_norway::from_str(&text).map_err(|error| Error::Content(path, error))
-        }
         let folder = workspace::root().join("examples").join(name);
-        let text = |file: &str| {
-            let path = folder.join(file);
-            let text = fs::read_to_string(&path);
-            text.map(|text| (path.clone(), text))
-                .map_err(|error| Error::File(path, error))
-        };
         Ok(Self {
-            configuration: yaml(text("tollgate.yaml")?)?,
-            envoy: yaml(text("envoy.yaml")?)?,
-            plays: yaml(text("plays.yaml")?)?,
+            configuration: yaml(&folder.join("tollgate.yaml"))?,
+            envoy: yaml(&folder.join("envoy.yaml"))?,
+            plays: yaml(&folder.join("plays.yaml"))?,
         })
     }
 
@@ -211,6 +227,11 @@ impl Example {
     }
 }
 
+fn yaml<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let text = fs::read_to_string(path).map_err(|error| Error::File(path.to_owned(), error))?;
+    serde_norway::from_str(&text).map_err(|error| Error::Content(path.to_owned(), error))
+}
+
 fn is(filter: &Value, name: &str) -> bool {
     filter["name"] == name
 }
@@ -238,6 +259,14 @@ impl Running {
         let response = self.send(step, &id).await?;
         let status = response.status().as_u16();
         let mut faults = faults_of_headers(&step.expect, &response);
+        let headers = step.expect.headers.keys().filter_map(|name| {
+            let value = response.headers().get(name)?;
+            Some(format!(
+                "{name}: {}",
+                String::from_utf8_lossy(value.as_bytes())
+            ))
+        });
+        let headers = headers.collect();
         let body = response.bytes().await?;
         let entry = self.envoy.logged(&id).await?;
         let tokens = entry.tollgate_number("total_tokens").unwrap_or(0);
@@ -258,6 +287,7 @@ impl Running {
         Ok(Outcome {
             status,
             tokens,
+            headers,
             faults,
         })
     }

@@ -22,7 +22,6 @@ pub enum AuthSource {
 pub(crate) const SCHEMA: Schema = Schema {
     known: &["metadata", "filterState", "header"],
     ignored: &[],
-    planned: &[],
 };
 
 /// The sources where the configuration names none: those that only trusted filters write.

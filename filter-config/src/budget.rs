@@ -23,7 +23,6 @@ pub struct Budget {
 pub(crate) const BUDGET: Schema = Schema {
     known: &["usd", "window", "algorithm"],
     ignored: &[],
-    planned: &[],
 };
 
 /// Reads the budgets of a limit.

@@ -84,13 +84,11 @@ pub(crate) const LONG_FORM: Schema = Schema {
         "hitsAddend",
     ],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const REQUEST_BODY: Schema = Schema {
     known: &["maxBytes"],
     ignored: &[],
-    planned: &[],
 };
 
 // === impl Configuration ===
@@ -282,7 +280,7 @@ fn policies(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Pol
 
 fn failure_mode(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<FailureMode> {
     let choices = [("deny", FailureMode::Deny), ("allow", FailureMode::Allow)];
-    fields::choice(json, &choices, &[], path, faults)
+    fields::choice(json, &choices, path, faults)
 }
 
 fn request_body(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<RequestBody> {

@@ -47,19 +47,16 @@ pub struct Alternative {
 pub(crate) const EXCEEDED: Schema = Schema {
     known: &["queue", "alternatives"],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const QUEUE: Schema = Schema {
     known: &["depth", "timeout"],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const ALTERNATIVE: Schema = Schema {
     known: &["model", "headers"],
     ignored: &[],
-    planned: &[],
 };
 
 /// Headers that say where a message ends, what its body is or how its connection is used: one that

@@ -89,9 +89,6 @@ pub enum FaultKind {
         /// The placeholder that comes closest.
         suggestion: Option<String>,
     },
-    /// A field or a value that is planned, and refused until it is there.
-    #[error("not supported by this version of tollgate")]
-    NotSupported,
     /// Two fields of which only one may be given.
     #[error("cannot be given together with \"{0}\"")]
     Excludes(&'static str),

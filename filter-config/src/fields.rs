@@ -14,8 +14,6 @@ pub(crate) struct Schema {
     pub(crate) known: &'static [&'static str],
     /// Those that may be there and mean nothing to us.
     pub(crate) ignored: &'static [&'static str],
-    /// Those of the model that this version does not support yet.
-    pub(crate) planned: &'static [&'static str],
 }
 
 /// The fields of an object that have been checked against a [`Schema`].
@@ -40,14 +38,10 @@ impl<'a> Fields<'a> {
             if schema.known.contains(&name) || schema.ignored.contains(&name) {
                 continue;
             }
-            let kind = if schema.planned.contains(&name) {
-                FaultKind::NotSupported
-            } else {
-                FaultKind::UnknownField {
-                    suggestion: (!faults.is_full())
-                        .then(|| suggestion::closest(name, schema.known.iter().copied()))
-                        .flatten(),
-                }
+            let kind = FaultKind::UnknownField {
+                suggestion: (!faults.is_full())
+                    .then(|| suggestion::closest(name, schema.known.iter().copied()))
+                    .flatten(),
             };
             faults.push(&path.field(name), kind);
         }
@@ -265,22 +259,17 @@ pub(crate) fn boolean(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Opti
     }
 }
 
-/// One of a set of words. A word that is in `planned` is told apart from one that is nothing.
+/// One of a set of words.
 pub(crate) fn choice<T: Copy>(
     json: &Json,
     choices: &[(&str, T)],
-    planned: &[&str],
     path: &Path<'_>,
     faults: &mut Faults,
 ) -> Option<T> {
-    if let Json::String(word) = json {
-        if let Some((_, value)) = choices.iter().find(|(name, _)| name == word) {
-            return Some(*value);
-        }
-        if planned.contains(&word.as_str()) {
-            faults.push(path, FaultKind::NotSupported);
-            return None;
-        }
+    if let Json::String(word) = json
+        && let Some((_, value)) = choices.iter().find(|(name, _)| name == word)
+    {
+        return Some(*value);
     }
     let mut words = String::new();
     for (position, (name, _)) in choices.iter().enumerate() {

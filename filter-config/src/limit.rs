@@ -109,25 +109,21 @@ pub(crate) const LIMIT: Schema = Schema {
         "reservation",
     ],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const RESERVATION: Schema = Schema {
     known: &["amount", "ttl"],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const PREDICATE: Schema = Schema {
     known: &["predicate"],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const COUNTER: Schema = Schema {
     known: &["expression"],
     ignored: &[],
-    planned: &[],
 };
 
 /// Reads the limits of a policy, by their names.
@@ -207,7 +203,7 @@ fn limit(name: &str, json: &Json, path: &Path<'_>, faults: &mut Faults) -> Optio
 
 fn when_missing(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<WhenMissing> {
     let choices = [("skip", WhenMissing::Skip), ("refuse", WhenMissing::Refuse)];
-    fields::choice(json, &choices, &[], path, faults)
+    fields::choice(json, &choices, path, faults)
 }
 
 fn reservation(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Reservation> {

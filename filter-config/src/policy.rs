@@ -75,7 +75,6 @@ impl Policy {
 pub(crate) const POLICY: Schema = Schema {
     known: &["apiVersion", "kind", "metadata", "spec"],
     ignored: &["status"],
-    planned: &[],
 };
 
 pub(crate) const METADATA: Schema = Schema {
@@ -96,7 +95,6 @@ pub(crate) const METADATA: Schema = Schema {
         "selfLink",
         "uid",
     ],
-    planned: &[],
 };
 
 pub(crate) const SPEC: Schema = Schema {
@@ -109,31 +107,26 @@ pub(crate) const SPEC: Schema = Schema {
         "overrides",
     ],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const TARGET: Schema = Schema {
     known: &["group", "kind", "name", "sectionName"],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const RULES: Schema = Schema {
     known: &["strategy", "limits", "when", "dataExtraction"],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const DATA_EXTRACTION: Schema = Schema {
     known: &["response"],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const RESPONSE: Schema = Schema {
     known: &["totalTokens"],
     ignored: &[],
-    planned: &[],
 };
 
 /// A spec.
@@ -188,7 +181,7 @@ pub(crate) fn constant(
     faults: &mut Faults,
 ) {
     if let Some(json) = fields.require(name, path, faults) {
-        let _: Option<()> = fields::choice(json, &[(value, ())], &[], &path.field(name), faults);
+        let _: Option<()> = fields::choice(json, &[(value, ())], &path.field(name), faults);
     }
 }
 
@@ -261,7 +254,7 @@ fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Spec> {
 
 fn strategy(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Strategy> {
     let strategies = [("atomic", Strategy::Atomic), ("merge", Strategy::Merge)];
-    fields::choice(json, &strategies, &[], path, faults)
+    fields::choice(json, &strategies, path, faults)
 }
 
 fn target(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<TargetRef> {
@@ -269,7 +262,7 @@ fn target(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<TargetRef
     constant(fields, "group", "gateway.networking.k8s.io", path, faults);
     let kind = fields.require("kind", path, faults).and_then(|json| {
         let kinds = [("Gateway", "Gateway"), ("HTTPRoute", "HTTPRoute")];
-        fields::choice(json, &kinds, &[], &path.field("kind"), faults)
+        fields::choice(json, &kinds, &path.field("kind"), faults)
     });
     let name = fields
         .require("name", path, faults)

@@ -54,7 +54,6 @@ const DEFAULT: &str = "default";
 pub(crate) const PRICE: Schema = Schema {
     known: &["input", "cachedInput", "cacheWrite", "output", "reasoning"],
     ignored: &[],
-    planned: &[],
 };
 
 // === impl Pricing ===
@@ -201,5 +200,5 @@ pub(crate) fn unpriced(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Opt
         ("free", Unpriced::Free),
         ("default", Unpriced::Default),
     ];
-    fields::choice(json, &choices, &[], path, faults)
+    fields::choice(json, &choices, path, faults)
 }

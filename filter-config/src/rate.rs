@@ -72,7 +72,6 @@ pub enum Algorithm {
 pub(crate) const RATE: Schema = Schema {
     known: &["limit", "window", "algorithm", "min", "max", "minWindow"],
     ignored: &[],
-    planned: &[],
 };
 
 /// The shortest window that an expression yields where nothing shorter is asked for: a second.
@@ -181,7 +180,7 @@ pub(crate) fn algorithm(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Op
         ("sliding", Algorithm::Sliding),
         ("bucket", Algorithm::Bucket),
     ];
-    fields::choice(json, &choices, &[], path, faults)
+    fields::choice(json, &choices, path, faults)
 }
 
 /// Reads the limit of a rate with its bounds: a number, or an expression that yields one.

@@ -72,13 +72,11 @@ pub enum ErrorShape {
 pub(crate) const SCHEMA: Schema = Schema {
     known: &["status", "contentType", "body", "error", "headers"],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const HEADER_NAMES: Schema = Schema {
     known: &["limit", "remaining", "reset", "retryAfter"],
     ignored: &[],
-    planned: &[],
 };
 
 // === impl Replies ===
@@ -138,7 +136,7 @@ fn error(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<ErrorShape
         ("anthropic", ErrorShape::Anthropic),
         ("gemini", ErrorShape::Gemini),
     ];
-    fields::choice(json, &choices, &[], path, faults)
+    fields::choice(json, &choices, path, faults)
 }
 
 fn headers(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<QuotaHeaders> {
@@ -151,7 +149,7 @@ fn headers(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<QuotaHea
         ("ietf", &QuotaHeaders::Ietf),
         ("openai", &QuotaHeaders::OpenAi),
     ];
-    fields::choice(json, &choices, &[], path, faults).cloned()
+    fields::choice(json, &choices, path, faults).cloned()
 }
 
 fn header_names(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<HeaderNames> {

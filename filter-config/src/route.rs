@@ -39,14 +39,12 @@ pub(crate) struct Rule {
 pub(crate) const ROUTE: Schema = Schema {
     known: &["apiVersion", "kind", "metadata", "spec"],
     ignored: &["status"],
-    planned: &[],
 };
 
 pub(crate) const SPEC: Schema = Schema {
     known: &["hostnames", "rules"],
     // What comes to this filter comes to the parent.
     ignored: &["parentRefs", "useDefaultGateways"],
-    planned: &[],
 };
 
 pub(crate) const RULE: Schema = Schema {
@@ -58,7 +56,6 @@ pub(crate) const RULE: Schema = Schema {
         "sessionPersistence",
         "timeouts",
     ],
-    planned: &[],
 };
 
 /// Reads `routes`.

@@ -72,7 +72,6 @@ pub enum RemoteFailureMode {
 pub(crate) const LOCAL: Schema = Schema {
     known: &["type", "maxCounters"],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const LIMITADOR: Schema = Schema {
@@ -87,7 +86,6 @@ pub(crate) const LIMITADOR: Schema = Schema {
         "maxCounters",
     ],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const ENVOY_RLS: Schema = Schema {
@@ -101,7 +99,6 @@ pub(crate) const ENVOY_RLS: Schema = Schema {
         "maxCounters",
     ],
     ignored: &[],
-    planned: &[],
 };
 
 const DEFAULT_MAX_COUNTERS: u32 = 65_536;
@@ -137,7 +134,7 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
                 ("limitador", Kind::Limitador),
                 ("envoy-rls", Kind::EnvoyRls),
             ];
-            fields::choice(json, &kinds, &[], &path.field("type"), faults)?
+            fields::choice(json, &kinds, &path.field("type"), faults)?
         }
     };
     let schema = match kind {
@@ -225,7 +222,7 @@ fn protocol(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Protoco
         ("reserve", Protocol::Reserve),
         ("check-report", Protocol::CheckReport),
     ];
-    fields::choice(json, &choices, &[], path, faults)
+    fields::choice(json, &choices, path, faults)
 }
 
 fn failure_mode(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<RemoteFailureMode> {
@@ -234,7 +231,7 @@ fn failure_mode(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Rem
         ("allow", RemoteFailureMode::Allow),
         ("deny", RemoteFailureMode::Deny),
     ];
-    fields::choice(json, &choices, &[], path, faults)
+    fields::choice(json, &choices, path, faults)
 }
 
 /// A duration of whole milliseconds within a range.

@@ -45,7 +45,6 @@ pub enum IncludeUsage {
 pub(crate) const SCHEMA: Schema = Schema {
     known: &["onMissing", "includeUsage", "paths"],
     ignored: &[],
-    planned: &[],
 };
 
 /// Reads `usage`.
@@ -74,12 +73,12 @@ fn on_missing(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<OnMis
         ("estimate", OnMissing::Estimate),
         ("ignore", OnMissing::Ignore),
     ];
-    fields::choice(json, &choices, &[], path, faults)
+    fields::choice(json, &choices, path, faults)
 }
 
 fn include_usage(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<IncludeUsage> {
     let choices = [("auto", IncludeUsage::Auto), ("never", IncludeUsage::Never)];
-    fields::choice(json, &choices, &[], path, faults)
+    fields::choice(json, &choices, path, faults)
 }
 
 /// Reads a list of JSON pointers, in the order in which they are tried. The empty one, which is the

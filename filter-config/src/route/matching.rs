@@ -42,19 +42,16 @@ enum Text {
 pub(crate) const MATCH: Schema = Schema {
     known: &["path", "method", "headers", "queryParams"],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const PATH: Schema = Schema {
     known: &["type", "value"],
     ignored: &[],
-    planned: &[],
 };
 
 pub(crate) const NAMED: Schema = Schema {
     known: &["type", "name", "value"],
     ignored: &[],
-    planned: &[],
 };
 
 // === impl RouteMatch ===
@@ -172,7 +169,7 @@ fn path_match(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<PathM
     ];
     let prefix = || Kind::Prefix;
     let kind = fields.read_or("type", path, faults, prefix, |json, path, faults| {
-        fields::choice(json, &kinds, &[], path, faults)
+        fields::choice(json, &kinds, path, faults)
     });
     let value = match fields.get("value") {
         None => "/",
@@ -212,7 +209,7 @@ fn named(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<(Strin
         let exact = || true;
         let is_exact = fields.read_or("type", &path, faults, exact, |json, path, faults| {
             let kinds = [("Exact", true), ("RegularExpression", false)];
-            fields::choice(json, &kinds, &[], path, faults)
+            fields::choice(json, &kinds, path, faults)
         });
         let name = fields
             .require("name", &path, faults)

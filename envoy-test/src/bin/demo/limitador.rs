@@ -9,7 +9,7 @@ use envoy_test::{
 use integration::Limitador;
 use serde_json::json;
 
-use crate::{WORKERS, line, print_heading};
+use crate::tutorial::{WORKERS, line, print_heading};
 
 /// The domain of the tutorial's limits: the namespace of the policy, and the name of what it is attached to.
 const DOMAIN: &str = "gateway-system/trlp-tutorial-gateway";

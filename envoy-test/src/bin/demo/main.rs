@@ -1,28 +1,21 @@
-//! Plays Kuadrant's tutorial on token-based rate limiting and shows what it costs whom.
+//! Plays what a system's document does, in a real Envoy, and shows what comes of it.
 //!
-//! With `STORAGE=limitador` there are two Envoys, and a limitador on Redis has their counters. With `ONCE=1` it
-//! plays and ends, with failure if an outcome is not the tutorial's; else it stays up.
+//! `SEED` is the system: `kuadrant`, the default, or the name of a folder of `examples` that has plays. With `ONCE=1`
+//! it plays and ends, with failure if an outcome is not the document's; else it stays up. With `STORAGE=limitador` the
+//! tutorial has two Envoys, and a limitador on Redis has their counters.
 
+mod example;
 mod limitador;
+mod tutorial;
 
-use std::process::ExitCode;
-
-use envoy_test::{
-    binary,
-    client::Protocol,
-    tutorial::{
-        Error, Gateway, Outcome, Step, policy, policy_with_window, steps, steps_through_a_window,
-    },
-};
-
-const WORKERS: u32 = 2;
+use std::{error::Error, process::ExitCode};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match run().await {
         Ok(0) => ExitCode::SUCCESS,
         Ok(faults) => {
-            eprintln!("\n{faults} outcomes are not the tutorial's");
+            eprintln!("\n{faults} outcomes are not the document's");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -32,140 +25,12 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What ends the demonstration early.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Tutorial(#[from] Error),
-    #[error(transparent)]
-    Limitador(#[from] limitador::Error),
-    #[error("STORAGE is local or limitador, not {0}")]
-    NoSuchStorage(String),
-}
-
-/// Plays everything, and returns how many outcomes were not the tutorial's.
-async fn run() -> Result<usize, Failure> {
-    let envoy = binary::find()
-        .map_err(envoy_test::envoy::Error::from)
-        .map_err(Error::from)?;
-    let setting = |name: &str| std::env::var(name).unwrap_or_default();
-    let stays = setting("ONCE") != "1";
-    let version = &envoy.version;
-    match setting("STORAGE").as_str() {
-        "" | "local" => {
-            println!(
-                "Envoy {version} with tollgate and the policy of examples/kuadrant/policy.yaml"
-            );
-            let faults = play().await?;
-            if stays {
-                let untouched = Gateway::start(policy(), WORKERS, Protocol::Http1).await?;
-                println!("\nTo try, with nothing spent yet (Ctrl-C ends it):\n");
-                invite(&untouched);
-                tokio::signal::ctrl_c().await.map_err(Error::from)?;
-            }
-            Ok(faults)
-        }
-        "limitador" => {
-            println!(
-                "Two Envoys {version} with tollgate and the policy of examples/kuadrant/policy.yaml, \
-                 their counters in a limitador on Redis"
-            );
-            let faults = limitador::play().await?;
-            if stays {
-                let untouched = limitador::Shared::start(Protocol::Http1).await?;
-                println!("\nTo try, with nothing spent yet (Ctrl-C ends it), at either Envoy:\n");
-                untouched.gateways.iter().for_each(invite);
-                untouched.invite();
-                tokio::signal::ctrl_c().await.map_err(Error::from)?;
-            }
-            Ok(faults)
-        }
-        other => Err(Failure::NoSuchStorage(other.to_owned())),
-    }
-}
-
-/// Plays the tutorial with one Envoy that counts by itself.
-async fn play() -> Result<usize, Error> {
-    let mut faults = show(
-        "The tutorial: 50 tokens a minute for free, 200 for gold",
-        &Gateway::start(policy(), WORKERS, Protocol::Http1).await?,
-        steps(false),
-    )
-    .await?;
-    faults += show(
-        "The same, streamed, over HTTP/2",
-        &Gateway::start(policy(), WORKERS, Protocol::Http2).await?,
-        steps(true),
-    )
-    .await?;
-    faults += show(
-        "With a window of two seconds",
-        &Gateway::start(policy_with_window("2s"), WORKERS, Protocol::Http1).await?,
-        steps_through_a_window(),
-    )
-    .await?;
-    Ok(faults)
-}
-
-/// Prints what stands above a play.
-fn print_heading(title: &str) {
-    println!("\n{title}\n");
-    println!(
-        "  {:13}  {:61}  {:>6}  {:>5}  {:>5}  note",
-        "caller", "request", "status", "cost", "left"
-    );
-}
-
-/// Plays steps, showing each as it happens, and returns how many went wrong.
-async fn show(title: &str, gateway: &Gateway, steps: Vec<Step>) -> Result<usize, Error> {
-    print_heading(title);
-    let mut faults = 0;
-    for step in steps {
-        let outcome = gateway.play(&step).await?;
-        faults += usize::from(!outcome.faults.is_empty());
-        println!("{}", line(&step, &outcome));
-    }
-    Ok(faults)
-}
-
-fn line(step: &Step, outcome: &Outcome) -> String {
-    let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
-    let mut notes = vec![step.why.to_owned()];
-    if let Some(retry_after) = outcome.retry_after {
-        notes.push(format!("retry after {} s", retry_after.as_secs()));
-    }
-    notes.extend(outcome.faults.iter().map(|fault| format!("WRONG: {fault}")));
-    format!(
-        "  {:13}  {:61}  {:>6}  {:>5}  {:>5}  {}",
-        step.caller,
-        step.ask,
-        outcome.status,
-        number((outcome.cost > 0).then_some(outcome.cost)),
-        number(outcome.left),
-        notes.join(", "),
-    )
-}
-
-/// Says how to try it by hand.
-fn invite(gateway: &Gateway) {
-    let chat = |key: &str, stream: bool| {
-        let options = if stream {
-            r#", "stream": true, "stream_options": {"include_usage": true}"#
-        } else {
-            ""
-        };
-        println!(
-            "  curl -i {} -H 'Authorization: APIKEY {key}' -H 'Content-Type: application/json' \\\n    \
-             -d '{{\"model\": \"{}\", \"messages\": [{{\"role\": \"user\", \"content\": \"What is Kubernetes?\"}}], \
-             \"max_tokens\": 100{options}}}'\n",
-            gateway.envoy().url("/v1/chat/completions"),
-            envoy_test::llm::MODEL,
-        );
-    };
-    chat("iamafreeuser", false);
-    chat("iamagolduser", true);
-    println!(
-        "  curl -s http://{}/stats | grep wasmcustom\n",
-        gateway.envoy().admin_address()
-    );
+/// Plays everything, and returns how many outcomes were not the document's.
+async fn run() -> Result<usize, Box<dyn Error>> {
+    let once = std::env::var("ONCE").is_ok_and(|once| once == "1");
+    let seed = std::env::var("SEED").unwrap_or_default();
+    Ok(match seed.as_str() {
+        "" | "kuadrant" => tutorial::run(once).await?,
+        seed => example::run(seed, once).await?,
+    })
 }
