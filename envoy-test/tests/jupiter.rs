@@ -109,8 +109,6 @@ async fn requests_at_once_are_limited() -> examples::Outcome {
     for task in endless {
         task.abort();
     }
-    let active = "http.test.downstream_rq_active";
-    let _ = active;
     Ok(())
 }
 
@@ -193,6 +191,9 @@ async fn an_alert_is_a_metric_too() -> examples::Outcome {
         at_once(&running, &client, &chat, 1).await?;
     }
     let alerts = "wasmcustom.tollgate.alerts.policy=jupiter/limits.limit=new-customer";
-    running.envoy.wait_for_stat(alerts, |alerts| alerts == 1).await?;
+    running
+        .envoy
+        .wait_for_stat(alerts, |alerts| alerts == 1)
+        .await?;
     Ok(())
 }
