@@ -8,7 +8,8 @@ FUZZ_SECONDS ?= 10
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-demo: wasm ## play a system's document in a real Envoy, then stay up (SEED=kuadrant, kong, apisix or envoy-ai-gateway; ONCE=1: play, check and exit; STORAGE=limitador: two Envoys share the tutorial's limits)
+demo: wasm ## play a system's document in a real Envoy, then stay up (SEED=kuadrant, kong, apisix, envoy-ai-gateway or jupiter; ONCE=1: play, check and exit; STORAGE=limitador: two Envoys share the tutorial's limits)
+	@$(CARGO) build --locked --package envoy-test --bin demo
 	@ONCE=$(ONCE) SEED=$(SEED) STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --package envoy-test --bin demo
 
 test: wasm ## unit, property and end-to-end tests
