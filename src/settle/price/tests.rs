@@ -192,3 +192,27 @@ fn a_model_without_a_price_costs_what_the_configuration_says() {
         assert!(known.is_known);
     }
 }
+
+#[test]
+fn the_dearer_of_asked_and_answered_is_charged() {
+    let configuration = filter_config::parse(
+        br#"{ "policies": [{
+            "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
+            "metadata": { "name": "p" },
+            "spec": {
+              "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" },
+              "limits": { "l": { "budgets": [{ "usd": 1, "window": "1h" }] } }
+            } }],
+          "pricing": { "mini*": { "input": 1, "output": 1 }, "gpt-4o": { "input": 3, "output": 1 } } }"#,
+    )
+    .unwrap();
+    let pricing = configuration.pricing.unwrap();
+    let usage = Usage {
+        input_tokens: 1_000_000,
+        total_tokens: 1_000_000,
+        ..Usage::default()
+    };
+    for models in [["mini", "gpt-4o"], ["gpt-4o", "mini-nope"]] {
+        assert_eq!(priced(&pricing, models, &usage).usd, Usd(3_000_000_000));
+    }
+}
