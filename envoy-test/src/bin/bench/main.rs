@@ -182,6 +182,10 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
                 .start()
                 .await?,
         },
+        Contender {
+            name: "tollgate, ten limits with costs in CEL, and a budget",
+            envoy: envoy().tollgate(Tollgate::new(ten_costs())).start().await?,
+        },
     ];
 
     if let Some(configuration) = remote {
@@ -238,6 +242,31 @@ fn configuration(mut policy: Value) -> Value {
         "policies": [policy],
         "auth": [{ "header": { "identity.userid": "x-user-id", "identity.groups": "x-groups" } }],
     })
+}
+
+/// Ten limits that all apply to each caller, each with a cost of its own, and what he spends in money.
+fn ten_costs() -> Value {
+    let mut limits = serde_json::Map::new();
+    for weight in 0..10 {
+        let limit = json!({
+            "cost": format!("usage.input_tokens + usage.output_tokens * {weight}"),
+            "rates": [{ "limit": 1, "window": "1m" }],
+            "counters": [{ "expression": "auth.identity.userid" }],
+        });
+        limits.insert(format!("weight-{weight}"), limit);
+    }
+    let mut policy = tutorial::policy();
+    policy["spec"]["limits"] = limits.into();
+    policy["spec"]["limits"]["money"] = json!({
+        "budgets": [{ "usd": "1000000", "window": "24h" }],
+        "counters": [{ "expression": "auth.identity.userid" }],
+    });
+    let mut configuration = configuration(policy);
+    configuration["pricing"] = json!({
+        "gpt-*": { "input": 2.5, "output": 10 },
+        "default": { "input": 1, "output": 1 },
+    });
+    configuration
 }
 
 /// Three limits that all apply, by caller, by group and for everybody.
