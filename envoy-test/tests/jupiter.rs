@@ -144,7 +144,7 @@ async fn each_model_is_downgraded_to_one_of_its_provider() -> examples::Outcome 
     let running = start().await?;
     let client = client(Protocol::Http1);
     let answer = json!({
-        "id": "1", "type": "message", "role": "assistant", "model": "claude-3-opus",
+        "id": "1", "type": "message", "role": "assistant",
         "content": [{ "type": "text", "text": "hi" }],
         "usage": { "input_tokens": 4_000_000, "output_tokens": 0 },
     });
