@@ -234,7 +234,8 @@ fn remote_configuration() -> Value {
 fn configuration(mut policy: Value) -> Value {
     let limits = policy["spec"]["limits"].as_object_mut();
     for (_, limit) in limits.into_iter().flatten() {
-        for rate in limit["rates"].as_array_mut().into_iter().flatten() {
+        let rates = limit.get_mut("rates").and_then(Value::as_array_mut);
+        for rate in rates.into_iter().flatten() {
             rate["limit"] = LIMIT.into();
         }
     }
