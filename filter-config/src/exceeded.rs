@@ -1,14 +1,12 @@
 //! What becomes of a request that a limit has no room for: `onExceeded`.
 
-use std::str::FromStr as _;
-
 use crate::auth;
 use crate::bounds;
 use crate::fault::{FaultKind, Faults};
 use crate::fields::{self, Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
-use crate::window::{Window, WindowError};
+use crate::window;
 
 /// What becomes of a request that a limit has no room for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,21 +118,8 @@ fn queue(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Queue> {
 
 fn timeout(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<u64> {
     const EXPECTED: &str = "a duration from \"10ms\" to \"10m\"";
-    let Json::String(text) = json else {
-        fields::expected(json, EXPECTED, path, faults);
-        return None;
-    };
-    match Window::from_str(text).map(|timeout| timeout.as_nanos()) {
-        Ok(nanos) if bounds::QUEUE_TIMEOUT_NANOS.contains(&nanos) => Some(nanos),
-        Err(error @ (WindowError::NoUnit | WindowError::UnknownUnit)) => {
-            faults.push(path, error);
-            None
-        }
-        _ => {
-            fields::expected(json, EXPECTED, path, faults);
-            None
-        }
-    }
+    let within = &bounds::QUEUE_TIMEOUT_NANOS;
+    window::nanos(json, within, EXPECTED, |text| text, path, faults)
 }
 
 fn alternatives(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Alternative>> {

@@ -1,7 +1,5 @@
 //! The limits of a policy.
 
-use std::str::FromStr as _;
-
 use crate::bounds;
 use crate::budget::{self, Budget};
 use crate::exceeded::{self, Alternative, Exceeded, Queue};
@@ -11,7 +9,7 @@ use crate::fields::{self, Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
 use crate::rate::{self, Rate};
-use crate::window::{Window, WindowError};
+use crate::window;
 
 /// A limit: rates for each combination of values of its counters.
 #[derive(Debug)]
@@ -222,21 +220,15 @@ fn reservation(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Rese
 /// `duration("30s")`. Any other expression would be a duration per request, and is refused.
 fn ttl(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<u64> {
     const EXPECTED: &str = "a duration from \"1s\" to \"24h\"";
-    let Json::String(text) = json else {
-        fields::expected(json, EXPECTED, path, faults);
-        return None;
-    };
-    match Window::from_str(in_call(text).unwrap_or(text)).map(|ttl| ttl.as_nanos()) {
-        Ok(nanos) if bounds::RESERVATION_TTL_NANOS.contains(&nanos) => Some(nanos),
-        Err(error @ (WindowError::NoUnit | WindowError::UnknownUnit)) => {
-            faults.push(path, error);
-            None
-        }
-        _ => {
-            fields::expected(json, EXPECTED, path, faults);
-            None
-        }
-    }
+    let within = &bounds::RESERVATION_TTL_NANOS;
+    window::nanos(
+        json,
+        within,
+        EXPECTED,
+        |text| in_call(text).unwrap_or(text),
+        path,
+        faults,
+    )
 }
 
 /// The text of the literal in `duration("30s")` or `duration('30s')`.

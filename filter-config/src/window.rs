@@ -1,10 +1,15 @@
 //! The window of a rate: a Go duration, also with days and weeks.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
 use crate::bounds;
+use crate::fault::Faults;
+use crate::fields;
+use crate::json::Json;
+use crate::path::Path;
 
 /// The length of the window of a rate. It displays as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +183,36 @@ fn digits(text: &str) -> (&str, &str) {
 
 fn value_of(digit: u8) -> u64 {
     u64::from(digit.saturating_sub(b'0'))
+}
+
+/// Reads a duration that is not a window, in nanoseconds. `expected` tells users what is `within`
+/// bounds; `inner` takes it out of what may stand around it.
+pub(crate) fn nanos(
+    json: &Json,
+    within: &RangeInclusive<u64>,
+    expected: &str,
+    inner: impl Fn(&str) -> &str,
+    path: &Path<'_>,
+    faults: &mut Faults,
+) -> Option<u64> {
+    let Json::String(text) = json else {
+        fields::expected(json, expected, path, faults);
+        return None;
+    };
+    match inner(text)
+        .parse()
+        .map(|duration: Window| duration.as_nanos())
+    {
+        Ok(nanos) if within.contains(&nanos) => Some(nanos),
+        Err(error @ (WindowError::NoUnit | WindowError::UnknownUnit)) => {
+            faults.push(path, error);
+            None
+        }
+        _ => {
+            fields::expected(json, expected, path, faults);
+            None
+        }
+    }
 }
 
 #[cfg(test)]
