@@ -14,7 +14,7 @@ use crate::attributes::Attributes;
 use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::settle;
 use crate::storage::remote::Trace;
-use crate::storage::{Standing, StorageError, Ticket, Verdict};
+use crate::storage::{Claim, Standing, StorageError, Ticket, Verdict};
 use filter_config::{Exceeded, Expression, FailureMode, Limit};
 
 pub use applicable::{Applicable, applicable};
@@ -261,10 +261,20 @@ fn claim(
     now: u64,
     admission: &mut Admission,
 ) -> Result<Option<Denial>, StorageError> {
+    claim_as(plugin, now, admission, Charge::claim)
+}
+
+/// Asks the storage for room at all counters of an admission at once, each claimed as `as_claim` says.
+fn claim_as(
+    plugin: &Plugin,
+    now: u64,
+    admission: &mut Admission,
+    as_claim: impl Fn(&Charge) -> Claim<'_>,
+) -> Result<Option<Denial>, StorageError> {
     if admission.charges.is_empty() {
         return Ok(None);
     }
-    let claims: Vec<_> = admission.charges.iter().map(Charge::claim).collect();
+    let claims: Vec<_> = admission.charges.iter().map(as_claim).collect();
     let verdict = plugin.storage.admit(
         &*plugin.host,
         now,

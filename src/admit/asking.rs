@@ -13,7 +13,7 @@ use crate::settle::{self, Spent};
 use crate::storage::remote::message::{Reply, Status};
 use crate::storage::remote::subject::{Limit, Subject};
 use crate::storage::remote::{Answer, Answered, Question, Trace};
-use crate::storage::{Standing, StorageError, Verdict};
+use crate::storage::{Standing, StorageError};
 use filter_config::{Protocol, RemoteFailureMode, Usd};
 use std::rc::Rc;
 
@@ -194,37 +194,17 @@ fn claim(
     if !boundless {
         return super::claim(plugin, now, admission);
     }
-    let claims: Vec<_> = admission
-        .charges
-        .iter()
-        .map(|charge| {
-            let mut claim = charge.claim();
-            if is_counted(plugin, charge) {
-                claim.limit = u64::MAX;
-            }
-            claim
-        })
-        .collect();
-    let verdict = plugin.storage.admit(
-        &*plugin.host,
-        now,
-        &claims,
-        super::lifetime(plugin, &admission.charges),
-        &mut admission.tickets,
-        &mut admission.standings,
-    )?;
+    let denial = super::claim_as(plugin, now, admission, |charge| {
+        let mut claim = charge.claim();
+        if is_counted(plugin, charge) {
+            claim.limit = u64::MAX;
+        }
+        claim
+    })?;
     for (standing, charge) in admission.standings.iter_mut().zip(&admission.charges) {
         standing.limit = charge.limit;
     }
-    let Verdict::Denied { claim, standing } = verdict else {
-        return Ok(None);
-    };
-    let charge = admission.charges.get(claim);
-    Ok(charge.map(|&charge| Denial {
-        charge,
-        standing,
-        now,
-    }))
+    Ok(denial)
 }
 
 /// Whether there is room by this Envoy's own count, as it stood when a request came.
