@@ -181,6 +181,10 @@ pub fn last_look(
             admission.charges.push(charge);
         }
     }
+    let now = plugin.host.now()?;
+    if let Some(denial) = behind_others(plugin, now, &admission.charges, waits) {
+        return Ok(Outcome::Denied(denial, Told::new()));
+    }
     if let Some(service) = &plugin.service {
         let mut shadowed = Vec::with_capacity(applicable.shadowed.len());
         for charge in applicable.shadowed {
@@ -192,10 +196,6 @@ pub fn last_look(
         return asking::look(
             plugin, service, attributes, admission, shadowed, values, waits,
         );
-    }
-    let now = plugin.host.now()?;
-    if let Some(denial) = behind_others(plugin, now, &admission.charges, waits) {
-        return Ok(Outcome::Denied(denial, Told::new()));
     }
     match or_failure_mode(plugin, claim(plugin, now, &mut admission))? {
         Some(None) => {}
@@ -210,6 +210,23 @@ pub fn last_look(
     }
     count_request(plugin, now, &mut admission);
     Ok(Outcome::Admitted(admission))
+}
+
+/// What this Envoy has seen used of a counter that a rate limit service has; `None` where this Envoy's own
+/// count is the one that matters, or cannot be read.
+#[must_use]
+pub fn used_at_service(plugin: &Plugin, charge: &Charge) -> Option<u64> {
+    let service = plugin.service.as_ref()?;
+    if service.remote.is_away() || !asking::is_counted(plugin, charge) {
+        return None;
+    }
+    let now = plugin.host.now().ok()?;
+    let mut look = Admission {
+        charges: vec![Charge { hold: 0, ..*charge }],
+        ..Admission::default()
+    };
+    claim(plugin, now, &mut look).ok()?;
+    look.standings.first().map(|standing| standing.used)
 }
 
 /// The refusal of a request that comes to a counter at which others wait.

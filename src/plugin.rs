@@ -18,7 +18,8 @@ use crate::storage::remote::Answered;
 use crate::storage::{self, Claim, Local, Standing};
 use announced::Announced;
 use filter_config::{
-    Attribute, Configuration, Exceeded, Expression, Faults, Limit, LimitIndex, Policy, Storage,
+    Alternative, Attribute, Configuration, Exceeded, Expression, Faults, Limit, LimitIndex, Policy,
+    Storage,
 };
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::cell::RefCell;
@@ -148,7 +149,7 @@ impl Plugin {
             tick.map_err(failed("tick"))?;
         }
         let rates = rates::of(&configuration);
-        let queues = queues(&configuration);
+        let queues = limits(&configuration).any(|limit| limit.queue().is_some());
         if queues {
             host.set_tick_period(TICK_MS).map_err(failed("tick"))?;
         }
@@ -281,6 +282,22 @@ impl Plugin {
         limit.map_or(&Exceeded::Deny, |(_, limit)| &limit.on_exceeded)
     }
 
+    /// How a request can be changed that the limit of a charge has no room for.
+    #[must_use]
+    pub fn alternatives(&self, charge: &Charge) -> &[Alternative] {
+        match self.on_exceeded(charge) {
+            Exceeded::Alternatives(alternatives) => alternatives,
+            _ => &[],
+        }
+    }
+
+    /// Whether a limit changes requests. That takes their headers to be held.
+    #[must_use]
+    pub fn changes_requests(&self) -> bool {
+        let changes = |limit: &Limit| !limit.alternatives().is_empty();
+        self.configuration.hold_headers && limits(&self.configuration).any(changes)
+    }
+
     /// Whether exchanges are metered to which no limit applies.
     #[must_use]
     pub fn exports_costs(&self) -> bool {
@@ -327,11 +344,10 @@ impl Plugin {
     }
 }
 
-/// Whether a limit makes requests wait.
-fn queues(configuration: &Configuration) -> bool {
+/// The limits of all policies.
+fn limits(configuration: &Configuration) -> impl Iterator<Item = &Limit> {
     let policies = configuration.policies.iter();
-    let mut limits = policies.flat_map(|policy| &policy.limits);
-    limits.any(|limit| limit.queue().is_some())
+    policies.flat_map(|policy| &policy.limits)
 }
 
 // === impl Charge ===
@@ -401,12 +417,8 @@ fn of_limit(limit: &Limit) -> impl Iterator<Item = &Expression> {
 
 /// What the costs of a configuration need to be kept.
 fn kept(configuration: &Configuration) -> Kept {
-    let limits = configuration
-        .policies
-        .iter()
-        .flat_map(|policy| &policy.limits);
     let exports = configuration.exports.iter().map(|export| &export.cost);
-    let costs = limits
+    let costs = limits(configuration)
         .filter_map(|limit| limit.cost.as_ref())
         .chain(exports);
     costs.fold(Kept::Nothing, |kept, cost| {

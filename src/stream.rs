@@ -25,6 +25,7 @@ use crate::plugin::{Decision, Plugin};
 use crate::request::Ask;
 use crate::request::path::Target;
 use crate::settle::{self, Reading};
+use alternative::{Changed, Choice};
 use filter_config::{OnMissing, Usd};
 use queued::Queued;
 use std::rc::Rc;
@@ -84,15 +85,35 @@ struct Waiting {
     admitted: bool,
 }
 
+/// What is known of a request that is being decided on.
+#[derive(Debug)]
+struct Undecided {
+    attributes: Attributes,
+    /// The limits that apply, where requests wait: they are looked at again.
+    again: Option<Applicable>,
+    /// The length of its body.
+    body_bytes: Option<u64>,
+    /// Its body as it came, where there are alternatives to it.
+    body: Option<Vec<u8>>,
+    turn: Turn,
+}
+
 /// What is known of a request that waits for a rate limit service.
 #[derive(Debug)]
 struct Unanswered {
-    attributes: Attributes,
+    asked: About,
     asking: Asking,
     /// Whether its headers wait, and its body is to be read when they go.
     reads_body: bool,
-    /// Whether the headers wait, so that the upstream has heard nothing.
-    at_headers: bool,
+}
+
+/// What a rate limit service is asked about.
+#[derive(Debug)]
+enum About {
+    /// A request as it came.
+    Itself(Undecided),
+    /// A request as an alternative makes it, and what else it may become.
+    Alternative(Changed, Box<Choice>),
 }
 
 /// One HTTP exchange.

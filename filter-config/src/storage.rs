@@ -300,10 +300,6 @@ fn check_limit(remote: &Remote, limit: &Limit, path: &Path<'_>, faults: &mut Fau
             faults.push(&path.field(field), kind);
         }
     }
-    if limit.queue().is_some() || !limit.alternatives().is_empty() {
-        let kind = FaultKind::NotRemote("it is asked once for a request");
-        faults.push(&path.field("onExceeded"), kind);
-    }
     let path = path.field("rates");
     for (position, rate) in limit.rates.iter().enumerate() {
         let path = path.item(position);

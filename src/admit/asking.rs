@@ -84,7 +84,8 @@ struct Group<'a> {
     domain: &'a str,
     /// One of the rates.
     rate: &'a Rate,
-    hold: u64,
+    /// What is charged to it.
+    first: &'a Charge,
     shadow: bool,
     /// The positions of the counters among the charges.
     charges: Vec<usize>,
@@ -244,8 +245,10 @@ fn groups(
             group.shadow == shadow
                 && (!shadow || group.limits.contains(&limit))
                 && group.domain == &*named.domain
-                && (!holds || group.hold == charge.hold)
+                && (!holds || group.first.hold == charge.hold)
                 && plugin.cost_the_same(group.rate, rate)
+                // A service does not always tell which limit has no room.
+                && plugin.on_exceeded(group.first) == plugin.on_exceeded(charge)
         });
         match known {
             Some(group) => {
@@ -257,7 +260,7 @@ fn groups(
             None => groups.push(Group {
                 domain: &named.domain,
                 rate,
-                hold: charge.hold,
+                first: charge,
                 shadow,
                 charges: vec![position],
                 limits: vec![limit],

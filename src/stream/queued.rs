@@ -1,53 +1,62 @@
 //! A request that waits for room at a counter, until it is its turn or it has waited long enough.
 
-use super::{Next, State, Stream, Turn};
+use super::{Next, State, Stream, Turn, Undecided};
 use crate::admit::queue::{Counter, Waited};
-use crate::admit::{self, Applicable, Denial, Outcome, Told};
-use crate::attributes::Attributes;
+use crate::admit::{self, Asking, Denial, Fault, Outcome, Told};
 use crate::plugin::Decision;
+use crate::storage::remote::Answered;
 use filter_config::{Exceeded, Queue};
 use std::mem;
 use std::rc::Rc;
 
+/// How long it takes until a rate limit service is asked again, in nanoseconds, if nothing is known to
+/// have changed meanwhile. What other Envoys do is not known.
+const ASKED_AGAIN: u64 = 1_000_000_000;
+
 /// What is known of a request that waits for room.
 #[derive(Debug)]
 pub(super) struct Queued {
-    attributes: Attributes,
-    /// The limits that apply.
-    applicable: Applicable,
-    /// The length of its body.
-    body_bytes: Option<u64>,
+    request: Undecided,
     /// The refusal that it meets if it waits in vain.
     denial: Denial,
+    /// What the caller is told with it.
+    told: Told,
     /// Until when it waits, nanoseconds since the epoch.
     until: u64,
-    /// Whether its headers wait, so that the upstream has heard nothing.
-    at_headers: bool,
+    /// What this Envoy had seen used of the counter when there was no room for this request itself;
+    /// `None` where there was room for none before it.
+    used: Option<u64>,
+    /// The question to a rate limit service, while it is open.
+    asking: Option<Asking>,
 }
 
 // === impl Queued ===
 
 impl Queued {
-    pub(super) fn new(
-        attributes: Attributes,
-        applicable: Applicable,
-        body_bytes: Option<u64>,
-        denial: &Denial,
-        queue: &Queue,
-        turn: Turn,
-    ) -> Self {
+    pub(super) fn new(request: Undecided, denial: Denial, told: Told, queue: &Queue) -> Self {
         Self {
-            attributes,
-            applicable,
-            body_bytes,
-            denial: *denial,
+            request,
             until: denial.now.saturating_add(queue.timeout),
-            at_headers: turn == Turn::Headers,
+            denial,
+            told,
+            used: None,
+            asking: None,
         }
     }
 
     const fn counter(&self) -> Counter {
         self.denial.charge.counter()
+    }
+
+    /// When a rate limit service is asked again, whatever is known.
+    fn asks_at(&self) -> u64 {
+        let Denial { standing, now, .. } = &self.denial;
+        let at = now.saturating_add(ASKED_AGAIN);
+        if standing.resets_at > *now {
+            at.min(standing.resets_at)
+        } else {
+            at
+        }
     }
 }
 
@@ -66,11 +75,33 @@ impl Stream {
         joined
     }
 
+    /// Waits in the line that it has joined.
+    pub(super) fn wait_in_line(
+        &mut self,
+        request: Undecided,
+        denial: Denial,
+        told: Told,
+        queue: &Queue,
+    ) -> Next {
+        let next = self.waits_at(request.turn);
+        let mut queued = Queued::new(request, denial, told, queue);
+        let before = self.plugin.queue.borrow();
+        let before = before.before(queued.counter(), Some(self.context));
+        if before.is_none() {
+            queued.used = admit::used_at_service(&self.plugin, &denial.charge);
+        }
+        self.state = State::Queued(Box::new(queued));
+        next
+    }
+
     /// Leaves the line, if the request waits. What is then to become of it is for the caller to say.
     pub(super) fn leave(&mut self) -> Option<Queued> {
         match mem::replace(&mut self.state, State::Done) {
-            State::Queued(queued) => {
+            State::Queued(mut queued) => {
                 self.leave_line(queued.counter());
+                if let Some(mut asking) = queued.asking.take() {
+                    asking.abandon(&self.plugin);
+                }
                 Some(*queued)
             }
             other => {
@@ -93,35 +124,83 @@ impl Stream {
         let State::Queued(mut queued) = mem::replace(&mut self.state, State::Done) else {
             return Waited::IsOver;
         };
-        let expected = self.expected(queued.body_bytes);
+        if queued.asking.is_some() || !self.may_have_room(&mut queued) {
+            self.state = State::Queued(queued);
+            return Waited::StillWaits;
+        }
+        let Some(applicable) = queued.request.again.clone() else {
+            self.state = State::Queued(queued);
+            return Waited::StillWaits;
+        };
+        let expected = self.expected(queued.request.body_bytes);
         let outcome = admit::last_look(
             &self.plugin,
-            &mut queued.attributes,
-            queued.applicable.clone(),
+            &mut queued.request.attributes,
+            applicable,
             &expected,
             Some(self.context),
         );
+        self.follow(queued, outcome)
+    }
+
+    /// Whether it is worth looking. A rate limit service is asked when this Envoy has seen something
+    /// used of the counter, when its window ends, once in a while, and when the time is up.
+    fn may_have_room(&self, queued: &mut Queued) -> bool {
+        let Some(used) = admit::used_at_service(&self.plugin, &queued.denial.charge) else {
+            // It is this Envoy that decides, and it knows.
+            return true;
+        };
+        let known = queued.used.replace(used);
+        let now = self.plugin.host.now().unwrap_or_default();
+        known != Some(used) || now >= queued.asks_at().min(queued.until)
+    }
+
+    /// The service has answered to a request that waits.
+    pub(super) fn on_answer_in_line(&mut self, mut queued: Box<Queued>, answered: Answered) {
+        let Some(asking) = queued.asking.take() else {
+            self.state = State::Queued(queued);
+            return self.plugin.give_back(answered);
+        };
+        let outcome = asking.answered(&self.plugin, answered);
+        self.follow(queued, outcome);
+    }
+
+    /// Does what was decided on a request that waits.
+    fn follow(&mut self, mut queued: Box<Queued>, outcome: Result<Outcome, Fault>) -> Waited {
         let counter = queued.counter();
-        if let Ok(Outcome::Denied(denial, _)) = &outcome {
-            let waited = if denial.charge.counter() == counter {
-                Some(Waited::StillWaits)
-            } else {
-                self.moves(&queued, denial).then_some(Waited::HasMoved)
-            };
-            queued.denial = *denial;
-            if let Some(waited) = waited {
-                let is_over = queued.until <= denial.now;
+        let outcome = match outcome {
+            Ok(Outcome::Asking(asking)) => {
+                queued.asking = Some(*asking);
                 self.state = State::Queued(queued);
-                if !is_over {
-                    return waited;
-                }
-                self.on_waited_in_vain();
-                return Waited::IsOver;
+                return Waited::StillWaits;
             }
-        }
+            Ok(Outcome::Denied(denial, told)) => {
+                let waited = if denial.charge.counter() == counter {
+                    Some(Waited::StillWaits)
+                } else {
+                    self.moves(&queued, &denial).then_some(Waited::HasMoved)
+                };
+                if let Some(waited) = waited {
+                    if waited == Waited::HasMoved {
+                        queued.used = None;
+                    }
+                    queued.denial = denial;
+                    queued.told = told;
+                    let is_over = queued.until <= denial.now;
+                    self.state = State::Queued(queued);
+                    if !is_over {
+                        return waited;
+                    }
+                    self.on_waited_in_vain();
+                    return Waited::IsOver;
+                }
+                Ok(Outcome::Denied(denial, told))
+            }
+            outcome => outcome,
+        };
         self.leave_line(counter);
         let waited_for = self.limit_of(queued.denial.charge);
-        if self.conclude(outcome, &mut queued.attributes) == Next::Continue {
+        if self.conclude(outcome, &mut queued.request.attributes) == Next::Continue {
             if self.decision == Some(Decision::Admitted) {
                 self.decision = Some(Decision::Queued);
                 self.decided_by = waited_for;
@@ -151,7 +230,7 @@ impl Stream {
                 now,
                 ..queued.denial
             };
-            self.deny(&denial, &mut queued.attributes, &Told::new());
+            self.deny(&denial, &mut queued.request.attributes, &queued.told);
         }
     }
 
@@ -161,15 +240,19 @@ impl Stream {
         let Some(queued) = self.leave() else {
             return;
         };
-        if queued.at_headers || !(200..300).contains(&status) {
+        let Undecided {
+            attributes,
+            again: Some(applicable),
+            body_bytes,
+            turn: Turn::Body,
+            ..
+        } = queued.request
+        else {
+            return;
+        };
+        if !(200..300).contains(&status) {
             return;
         }
-        let Queued {
-            attributes,
-            applicable,
-            body_bytes,
-            ..
-        } = queued;
         if self.decide(attributes, applicable, body_bytes, None, Turn::Late) == Next::Continue {
             self.resume_request();
         }

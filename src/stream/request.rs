@@ -1,8 +1,7 @@
 //! The request of an exchange: it is read as far as the decision on it needs, and admitted or refused.
 
 use super::head::{content_length, is_encoded, is_grpc, is_json, is_upgrade};
-use super::queued::Queued;
-use super::{Next, State, Stream, Turn, Unanswered, Waiting, observe};
+use super::{About, Choice, Next, State, Stream, Turn, Unanswered, Undecided, Waiting, observe};
 use crate::admit::{self, Applicable, Denial, Expected, Fault, First, Outcome, Told};
 use crate::attributes::{Attributes, Body, BodyError, Llm};
 use crate::host::{Buffer, HeaderMap, Headers, LogLevel};
@@ -77,7 +76,11 @@ impl Stream {
                 self.log(LogLevel::Error, &format!("content-length: {error}"));
             }
         }
-        let needs_body = applicable.undecided || applicable.needs_body || holds_headers;
+        let needs_body = applicable.undecided
+            || applicable.needs_body
+            || holds_headers
+            // Who waits is decided on with his body.
+            || self.plugin.queues;
         if first == First::Doubt && !needs_body {
             // The service is asked once: with the body it would be by what exactly is expected, but
             // who has nothing left is refused before the upstream hears of him.
@@ -274,51 +277,64 @@ impl Stream {
         // What it takes to look again.
         let again = self.plugin.queues.then(|| applicable.clone());
         let outcome = admit::last_look(&self.plugin, &mut attributes, applicable, &expected, waits);
-        if let Ok(Outcome::Asking(asking)) = outcome {
-            if let Some(body) = body {
-                self.ask_for_usage(&attributes, body);
+        let is_undecided = !matches!(outcome, Ok(Outcome::Admitted(_)) | Err(_));
+        let kept = body.filter(|_| is_undecided && self.plugin.changes_requests());
+        let mut undecided = Undecided {
+            attributes,
+            again,
+            body_bytes,
+            body: kept.map(<[u8]>::to_vec),
+            turn,
+        };
+        match outcome {
+            Ok(Outcome::Asking(asking)) => {
+                if let Some(body) = body {
+                    self.ask_for_usage(&undecided.attributes, body);
+                }
+                self.state = State::Asking(Box::new(Unanswered {
+                    asked: About::Itself(undecided),
+                    asking: *asking,
+                    reads_body: turn == Turn::BeforeBody,
+                }));
+                self.waits_at(turn)
             }
-            self.state = State::Asking(Box::new(Unanswered {
-                attributes,
-                asking: *asking,
-                reads_body: turn == Turn::BeforeBody,
-                at_headers: turn != Turn::Body,
-            }));
-            return self.waits_at(turn);
-        }
-        if let Ok(Outcome::Denied(denial, _)) = &outcome
-            && turn != Turn::Late
-        {
-            let plugin = Rc::clone(&self.plugin);
-            match (plugin.on_exceeded(&denial.charge), again) {
-                (Exceeded::Alternatives(alternatives), _) => {
-                    if let Some(next) =
-                        self.take_alternative(alternatives, denial, &attributes, body_bytes, body)
-                    {
-                        return next;
+            Ok(Outcome::Denied(denial, told)) => {
+                let may_wait =
+                    matches!(self.plugin.on_exceeded(&denial.charge), Exceeded::Queue(_));
+                if let Some(body) = body.filter(|_| may_wait && turn != Turn::Late) {
+                    self.ask_for_usage(&undecided.attributes, body);
+                }
+                self.exceed(undecided, denial, told)
+            }
+            outcome => {
+                let next = self.conclude(outcome, &mut undecided.attributes);
+                if matches!(self.state, State::Admitted) {
+                    if turn == Turn::BeforeBody {
+                        self.read_body(undecided.attributes);
+                    } else if let Some(body) = body {
+                        self.ask_for_usage(&undecided.attributes, body);
                     }
                 }
-                (Exceeded::Queue(queue), Some(applicable)) if self.join(queue, denial) => {
-                    if let Some(body) = body {
-                        self.ask_for_usage(&attributes, body);
-                    }
-                    let waiting =
-                        Queued::new(attributes, applicable, body_bytes, denial, queue, turn);
-                    self.state = State::Queued(Box::new(waiting));
-                    return self.waits_at(turn);
-                }
-                _ => {}
+                next
             }
         }
-        let next = self.conclude(outcome, &mut attributes);
-        if matches!(self.state, State::Admitted) {
-            if turn == Turn::BeforeBody {
-                self.read_body(attributes);
-            } else if let Some(body) = body {
-                self.ask_for_usage(&attributes, body);
+    }
+
+    /// Does what the limit says that has no room for a request.
+    pub(super) fn exceed(&mut self, mut undecided: Undecided, denial: Denial, told: Told) -> Next {
+        let plugin = Rc::clone(&self.plugin);
+        let turn = undecided.turn;
+        match plugin.on_exceeded(&denial.charge) {
+            Exceeded::Alternatives(_) if turn != Turn::Late => {
+                let ask = mem::take(&mut self.ask);
+                let choice = Choice::new(undecided, ask, denial, told);
+                self.take_alternative(Box::new(choice))
             }
+            Exceeded::Queue(queue) if turn != Turn::Late && self.join(queue, &denial) => {
+                self.wait_in_line(undecided, denial, told, queue)
+            }
+            _ => self.deny(&denial, &mut undecided.attributes, &told),
         }
-        next
     }
 
     /// How a request waits that is decided on at this turn.

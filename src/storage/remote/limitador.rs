@@ -10,8 +10,10 @@ pub type Said = Result<Vec<u8>, u32>;
 /// The service.
 #[derive(Debug, Default)]
 pub struct Limitador {
-    /// The most that may be used of every counter.
+    /// The most that may be used of every counter, but of those that have limits of their own.
     pub limit: u64,
+    /// Limits of their own: what the key of an entry begins with, and the most.
+    pub limits: Vec<(&'static str, u64)>,
     /// What was used, by domain and descriptor.
     pub used: BTreeMap<(String, Vec<u8>), u64>,
     /// What is held, by reservation.
@@ -60,7 +62,7 @@ impl Limitador {
                 let held = self.held.values().filter(|(of, _)| of == descriptor);
                 let held: u64 = held.map(|(_, amount)| amount).sum();
                 let used = self.used(&request.domain, descriptor);
-                if used + held + request.amount > self.limit {
+                if used + held + request.amount > self.limit(descriptor) {
                     return Ok(vec![8, 2]);
                 }
                 self.reservations += 1;
@@ -85,12 +87,12 @@ impl Limitador {
                 let request = RateLimitRequest::decode(message).unwrap();
                 let hits = u64::from(request.hits_addend).max(1);
                 let descriptor = &request.descriptors[0];
-                let over = self.used(&request.domain, descriptor) + hits > self.limit;
+                let over = self.used(&request.domain, descriptor) + hits > self.limit(descriptor);
                 match method {
                     "CheckRateLimit" => {
                         assert_eq!(request.hits_addend, 0);
                         let used = self.used(&request.domain, descriptor);
-                        Ok(vec![8, if used < self.limit { 1 } else { 2 }])
+                        Ok(vec![8, if used < self.limit(descriptor) { 1 } else { 2 }])
                     }
                     "Report" => {
                         self.add(&request.domain, descriptor, hits);
@@ -104,6 +106,15 @@ impl Limitador {
                 }
             }
         }
+    }
+
+    /// The most that may be used under a descriptor.
+    fn limit(&self, descriptor: &[u8]) -> u64 {
+        let entries = entries(descriptor);
+        let applies =
+            |(start, _): &&(&str, u64)| entries.iter().any(|(key, _)| key.starts_with(start));
+        let own = self.limits.iter().filter(applies).map(|(_, most)| *most);
+        own.min().unwrap_or(self.limit)
     }
 
     /// A descriptor without what it says of hits.

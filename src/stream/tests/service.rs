@@ -1,6 +1,8 @@
 //! Exchanges whose counters are in a rate limit service: whatever it answers, and however late, each
 //! is resumed or answered once, and what it used is counted there.
 
+mod exceeded;
+
 use super::{Envoy, MINUTE, Next, Stream, completion, configuration, request};
 use crate::host::double::{Call, SentCall};
 use crate::host::{Buffer, Direction, HeaderMap, HostError};
