@@ -42,6 +42,16 @@ const WITHOUT_RESERVE: u64 = 3_600_000_000_000;
 /// How many settlements are sent from the queue in one tick.
 const MOST_AT_ONCE: usize = 64;
 
+/// What one message can add.
+const PART: u64 = u32::MAX as u64;
+
+/// How many parts of one settlement are sent in one tick.
+const PARTS_AT_ONCE: u64 = 16;
+
+/// The most that one exchange is believed to have used, where it is told in parts: more than any model
+/// answers, and 274 dollars.
+const MOST_OF_ONE: u64 = 64 * PART;
+
 /// Milliseconds between ticks: the queue is looked at, and the service probed.
 const TICK_MS: u32 = 50;
 
@@ -301,12 +311,16 @@ impl Remote {
             // To report nothing would count as 1; and a reservation that nobody releases expires.
             _ if cost == 0 => {}
             _ if self.is_away() || self.settings.flush_ms > 0 => {
+                let settlement = self.believable(host, settlement);
                 let flush = u64::from(self.settings.flush_ms).saturating_mul(1_000_000);
                 self.keep(host, settlement, |queue, settlement| {
                     queue.add(settlement, now.saturating_add(flush))
                 });
             }
-            _ => self.report(host, now, settlement, trace),
+            _ => {
+                let settlement = self.believable(host, settlement);
+                self.report(host, now, settlement, trace);
+            }
         }
     }
 
@@ -474,19 +488,24 @@ impl Remote {
         self.metrics.waiting(host, &self.queue.borrow());
     }
 
-    /// Adds an amount to the counters of a subject.
+    /// Adds an amount to the counters of a subject; what a message has no room for, in parts.
     fn report(&self, host: &dyn Host, now: u64, mut settlement: Settlement, trace: &Trace) {
-        // More than a message has room for goes in parts.
-        let part = u32::try_from(settlement.amount).unwrap_or(u32::MAX);
-        let rest = settlement.amount.saturating_sub(part.into());
-        if rest > 0 {
-            let mut rest_of_it = settlement.clone();
-            rest_of_it.amount = rest;
-            self.keep(host, rest_of_it, |queue, settlement| {
-                queue.add(settlement, now)
-            });
-            settlement.amount = part.into();
+        for _ in 0..PARTS_AT_ONCE {
+            let mut part = settlement.clone();
+            part.amount = settlement.amount.min(PART);
+            settlement.amount = settlement.amount.saturating_sub(PART);
+            self.report_part(host, now, part, trace);
+            if settlement.amount == 0 {
+                return;
+            }
         }
+        self.keep(host, settlement, |queue, settlement| {
+            queue.add(settlement, now)
+        });
+    }
+
+    fn report_part(&self, host: &dyn Host, now: u64, settlement: Settlement, trace: &Trace) {
+        let part = u32::try_from(settlement.amount).unwrap_or(u32::MAX);
         let request = RateLimitRequest {
             domain: settlement.subject.domain.to_string(),
             descriptors: settlement.subject.descriptors.clone(),
@@ -622,6 +641,7 @@ impl Remote {
         if settlement.amount == 0 {
             return;
         }
+        let settlement = self.believable(host, settlement);
         self.metrics.count(host, Count::Retries, 1);
         let random = self.random();
         self.keep(host, settlement, |queue, settlement| {
@@ -651,6 +671,18 @@ impl Remote {
             }
             Kept::Not => self.lose(host, &lost, "too much waits to be told"),
         }
+    }
+
+    /// What of a settlement of one exchange can be believed, where it takes messages in proportion to tell
+    /// it: the rest is given up.
+    fn believable(&self, host: &dyn Host, mut settlement: Settlement) -> Settlement {
+        if settlement.amount > MOST_OF_ONE {
+            let mut rest = settlement.clone();
+            rest.amount = settlement.amount.saturating_sub(MOST_OF_ONE);
+            settlement.amount = MOST_OF_ONE;
+            self.lose(host, &rest, "no exchange uses so much");
+        }
+        settlement
     }
 
     /// Gives up a settlement.
