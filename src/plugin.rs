@@ -227,8 +227,11 @@ impl Plugin {
             let (_, limit) = self.limit_of(rate)?;
             limit.cost.as_ref().map(Expression::source)
         };
-        let counts_tokens = |rate: &Rate| matches!(rate.counts, Counts::Tokens(_));
-        counts_tokens(one) && counts_tokens(other) && cost(one) == cost(other)
+        match (one.counts, other.counts) {
+            (Counts::Tokens(_), Counts::Tokens(_)) => cost(one) == cost(other),
+            (Counts::Requests(_), Counts::Requests(_)) | (Counts::Usd(_), Counts::Usd(_)) => true,
+            _ => false,
+        }
     }
 
     /// A limit, its policy, and its rates as indices in [`Plugin::rates`].

@@ -172,9 +172,23 @@ pub fn settle(
     if admission.charges.is_empty() {
         return Ok(());
     }
-    let now = plugin.host.now().unwrap_or_default();
     let costs = admission.charges.iter();
-    let costs: Vec<u64> = costs.map(|charge| cost(plugin, charge, spent)).collect();
+    let costs = costs.map(|charge| cost(plugin, charge, spent)).collect();
+    add(plugin, admission, costs)
+}
+
+/// Releases what is held for an exchange that does not go on.
+///
+/// # Errors
+/// [`StorageError`] when a counter could not be written; the others are.
+pub fn release(plugin: &Plugin, admission: &mut Admission) -> Result<(), StorageError> {
+    let nothing = vec![0; admission.charges.len()];
+    add(plugin, admission, nothing)
+}
+
+/// Adds a cost to each counter, and releases what is held there.
+fn add(plugin: &Plugin, admission: &mut Admission, costs: Vec<u64>) -> Result<(), StorageError> {
+    let now = plugin.host.now().unwrap_or_default();
     let claims: Vec<_> = admission.charges.iter().map(Charge::claim).collect();
     let settled = plugin.storage.settle(
         &*plugin.host,

@@ -204,6 +204,67 @@ async fn what_two_envoys_serve_is_what_is_counted() -> Outcome {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_requests_and_money_are_counted_apart_and_exactly() -> Outcome {
+    for protocol in [Protocol::Reserve, Protocol::CheckReport] {
+        let limit = |counter: &str, requests: u64| {
+            json!({
+                "rates": [{ "limit": MUCH, "window": "1h" }, { "limit": MUCH, "window": "1d" }],
+                "requests": [{ "limit": requests, "window": "1h" }],
+                "budgets": [{ "usd": 100, "window": "1d" }],
+                "counters": [{ "expression": counter }],
+            })
+        };
+        let mut configuration = configuration(json!({
+            "each": limit("auth.identity.userid", 25),
+            "all": limit("'all'", MUCH),
+        }));
+        // A chat of 50 tokens in and 50 out: 60,000,000 billionths.
+        configuration["pricing"] = json!({ "*": { "input": 400, "output": 800 } });
+        configuration["storage"] = protocol.storage();
+        let redis = Redis::start().await?;
+        let builder = remote::limitador(&configuration)?.redis(&redis.url());
+        let limitador = builder.start().await?;
+        let address = limitador.address();
+        let sides = [
+            gateway(configuration.clone(), address, 2).await?,
+            gateway(configuration.clone(), address, 2).await?,
+        ];
+        let asking = (0..60_usize).map(|number| {
+            let chat = Chat::default().stream(number % 3 == 0);
+            let caller = ["alice", "bob", "carol"][number % 3];
+            let side = &sides[number % 2];
+            async move { ask(side, caller, &chat).await }
+        });
+        for status in join_all(asking).await {
+            assert_eq!(status?, 200);
+        }
+        let llms = || sides.iter().map(|side| &side.llm);
+        let input: u64 = llms().map(envoy_test::llm::Llm::input_tokens).sum();
+        let output: u64 = llms().map(envoy_test::llm::Llm::output_tokens).sum();
+        let tokens = input + output;
+        let usd = input * 400_000 + output * 800_000;
+        // Two limits, of which the tokens have two windows.
+        wait_for_counted(&limitador, 4 * tokens + 2 * 60 + 2 * usd).await?;
+        let used = |counters: &[integration::Standing], most: u64| -> u64 {
+            let of = counters.iter().filter(|counter| counter.max_value == most);
+            of.map(|counter| counter.used).sum()
+        };
+        let counters = limitador.counters(remote::DOMAIN).await?;
+        assert_eq!(used(&counters, 25), 60, "requests of each caller");
+        assert_eq!(used(&counters, 100_000_000_000), 2 * usd);
+        // Five more fit for each caller.
+        for number in 0..6 {
+            let status = ask(&sides[number % 2], "alice", &Chat::default()).await?;
+            assert_eq!(status, if number < 5 { 200 } else { 429 }, "{number}");
+        }
+        for side in &sides {
+            side.check().await?;
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_fails_upstream_costs_nothing_and_holds_nothing() -> Outcome {
     for protocol in [Protocol::Reserve, Protocol::CheckReport] {

@@ -3,20 +3,23 @@
 
 use std::{
     error::Error,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use envoy_test::{
     client::{self, Chat, client},
-    envoy::Update,
+    envoy::{Envoy, Update},
     filters::Tollgate,
+    llm::Llm,
     metered::{CALLER, Metered, each_caller},
     redis::Redis,
     remote::{self, Protocol, gateway, wait_for_counted, wait_for_counted_within},
+    wait,
 };
 use integration::{
     Limitador,
@@ -31,6 +34,12 @@ const MUCH: u64 = 1_000_000_000;
 
 /// How many ask one chat of 100 tokens after the other.
 const CALLERS: usize = 6;
+
+/// For how long the service stays away.
+const AWAY: Duration = Duration::from_secs(30);
+
+/// How long no chat takes but one that hangs.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What goes wrong.
 #[derive(Debug, Clone)]
@@ -197,16 +206,19 @@ async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
             while !stop.load(Ordering::SeqCst) {
                 let chat = Chat::default().stream(number % 3 == 0);
                 let chat = chat.header(CALLER, format!("caller {number}"));
-                let response = chat.send(&client, gateway).await?;
-                assert_eq!(response.status(), 200);
-                response.bytes().await?;
+                let chat = tokio::time::timeout(LONGEST, async {
+                    let response = chat.send(&client, gateway).await?;
+                    assert_eq!(response.status(), 200);
+                    response.bytes().await
+                });
+                chat.await??;
             }
-            Ok::<_, reqwest::Error>(())
+            Ok::<_, Box<dyn Error + Send + Sync>>(())
         });
     }
     let served = async |more: u64| {
         let before = metered.llm.requests();
-        envoy_test::wait::until("chats to be served", async || {
+        wait::until("chats to be served", async || {
             (metered.llm.requests() >= before + more).then_some(())
         })
         .await
@@ -217,7 +229,11 @@ async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
         .envoy
         .wait_for_stat("wasmcustom.tollgate.storage_away", |away| away > 0);
     away.await?;
-    served(200).await?;
+    let (llm, bare) = bare().await?;
+    let addresses = [metered.envoy.address(), bare.address()];
+    let [filtered, unfiltered] = medians(addresses, AWAY).await?;
+    println!("away: {filtered:?} a chat at the median, without the filter {unfiltered:?}");
+    drop((bare, llm));
     let limitador = start(remote::limitador(&configuration)?.address(address)).await?;
     let back = metered
         .envoy
@@ -226,7 +242,7 @@ async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
     served(50).await?;
     stop.store(true, Ordering::SeqCst);
     while let Some(caller) = callers.join_next().await {
-        caller??;
+        caller?.map_err(|error| error.to_string())?;
     }
     // Nothing is lost. What was under way when it was killed may have had its effect, and is told again.
     let used = tokens(&metered);
@@ -234,6 +250,38 @@ async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
     wait_for_counted_within(&limitador, used..=used + under_way).await?;
     metered.check().await?;
     Ok(())
+}
+
+/// An Envoy without the filter, and the provider behind it.
+async fn bare() -> Result<(Llm, Envoy), Box<dyn Error>> {
+    let llm = Llm::start().await?;
+    let envoy = Envoy::builder().upstream(llm.address()).concurrency(2);
+    let envoy = envoy.start().await?;
+    Ok((llm, envoy))
+}
+
+/// For how long chats take at either address, at the median, asked in turn for so long.
+async fn medians(
+    addresses: [SocketAddr; 2],
+    during: Duration,
+) -> Result<[Duration; 2], Box<dyn Error>> {
+    let client = client(client::Protocol::Http1);
+    let mut taken = [Vec::new(), Vec::new()];
+    let until = Instant::now() + during;
+    while Instant::now() < until {
+        for (address, taken) in addresses.into_iter().zip(&mut taken) {
+            let chat = Chat::default().header(CALLER, "alice");
+            let begun = Instant::now();
+            let response = chat.send(&client, address).await?;
+            assert_eq!(response.status(), 200);
+            response.bytes().await?;
+            taken.push(begun.elapsed());
+        }
+    }
+    Ok(taken.map(|mut taken| {
+        taken.sort_unstable();
+        taken[taken.len() / 2]
+    }))
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::descriptor::{self, Counted};
 use crate::{
-    Algorithm, Configuration, Limit, Policy, Rate, RateLimit, RateWindow, Storage, descriptor,
+    Algorithm, Configuration, Limit, Policy, Rate, RateLimit, RateWindow, Storage, Window,
 };
 
 /// An entry of limitador's `limits.yaml`.
@@ -39,7 +40,8 @@ pub struct NotForLimitador {
     pub reason: &'static str,
 }
 
-/// The limits of all policies, one for each rate, in the order of the configuration.
+/// The limits of all policies, one for each rate and budget, in the order of the configuration. Budgets
+/// are in billionths of a dollar.
 ///
 /// Their namespace is `domain`; where there is none, the one that the configuration's storage asks with;
 /// where it names none, that of [`Policy::domain`]. Limits on concurrency are counted in Envoy, and are not
@@ -69,21 +71,25 @@ pub fn limits(
                     reason,
                 });
             };
-            // What is counted of a limit is told under its one key.
-            for (part, is_empty) in [
-                ("requests", limit.requests.is_empty()),
-                ("budgets", limit.budgets.is_empty()),
-            ] {
-                if !is_empty {
-                    is_unfit(part.to_owned(), "it counts one cost of a limit");
+            let rates = [
+                ("rates", Counted::Tokens, &limit.rates),
+                ("requests", Counted::Requests, &limit.requests),
+            ];
+            for (part, counted, rates) in rates {
+                for (position, rate) in rates.iter().enumerate() {
+                    match in_numbers(rate) {
+                        Ok(most) => limits.push(entry(policy, limit, counted, most, &namespace)),
+                        Err(reason) => is_unfit(format!("{part}[{position}]"), reason),
+                    }
                 }
             }
-            for (position, rate) in limit.rates.iter().enumerate() {
-                match in_numbers(rate) {
-                    Ok((most, seconds)) => {
-                        limits.push(entry(policy, limit, most, seconds, &namespace));
+            for (position, budget) in limit.budgets.iter().enumerate() {
+                match in_seconds(budget.algorithm, &budget.window) {
+                    Ok(seconds) => {
+                        let most = (budget.usd.0, seconds);
+                        limits.push(entry(policy, limit, Counted::Usd, most, &namespace));
                     }
-                    Err(reason) => is_unfit(format!("rates[{position}]"), reason),
+                    Err(reason) => is_unfit(format!("budgets[{position}]"), reason),
                 }
             }
         }
@@ -98,11 +104,11 @@ pub fn limits(
 fn entry(
     policy: &Policy,
     limit: &Limit,
-    max_value: u64,
-    seconds: u64,
+    counted: Counted,
+    (max_value, seconds): (u64, u64),
     namespace: &str,
 ) -> LimitadorLimit {
-    let key = descriptor::limit_key(&policy.name, &limit.name);
+    let key = descriptor::limit_key(counted, &policy.name, &limit.name);
     let variables = limit.counters.iter();
     LimitadorLimit {
         name: limit.name.clone(),
@@ -123,21 +129,26 @@ fn value_of(key: &str) -> String {
 
 /// The most in a window and its length in seconds, or what limitador lacks.
 fn in_numbers(rate: &Rate) -> Result<(u64, u64), &'static str> {
-    const SECOND: u64 = 1_000_000_000;
-    if rate.algorithm != Algorithm::Fixed {
-        return Err("its windows are fixed");
-    }
     let RateLimit::Fixed(most) = rate.limit else {
         return Err("its limits are numbers that it is given");
     };
     let RateWindow::Fixed(window) = &rate.window else {
         return Err("its windows are those that it is given");
     };
+    Ok((most, in_seconds(rate.algorithm, window)?))
+}
+
+/// The length of a window in seconds, or what limitador lacks.
+fn in_seconds(algorithm: Algorithm, window: &Window) -> Result<u64, &'static str> {
+    const SECOND: u64 = 1_000_000_000;
+    if algorithm != Algorithm::Fixed {
+        return Err("its windows are fixed");
+    }
     let nanos = window.as_nanos();
     if !nanos.is_multiple_of(SECOND) {
         return Err("its windows are of whole seconds");
     }
-    Ok((most, nanos / SECOND))
+    Ok(nanos / SECOND)
 }
 
 #[cfg(test)]

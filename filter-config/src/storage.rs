@@ -290,40 +290,50 @@ pub(crate) fn check(
 }
 
 fn check_limit(remote: &Remote, limit: &Limit, path: &Path<'_>, faults: &mut Faults) {
-    const SECOND: u64 = 1_000_000_000;
-    for (field, is_empty) in [
-        ("requests", limit.requests.is_empty()),
-        ("budgets", limit.budgets.is_empty()),
-    ] {
-        if !is_empty {
-            let kind = FaultKind::NotRemote("it counts one cost of a limit");
-            faults.push(&path.field(field), kind);
-        }
-    }
-    let path = path.field("rates");
-    for (position, rate) in limit.rates.iter().enumerate() {
-        let path = path.item(position);
-        if rate.algorithm != Algorithm::Fixed {
-            let kind = FaultKind::NotRemote("its windows are fixed");
-            faults.push(&path.field("algorithm"), kind);
-        }
-        if !matches!(rate.limit, RateLimit::Fixed(_)) {
-            let kind = FaultKind::NotRemote("its limits are numbers that it is given");
-            faults.push(&path.field("limit"), kind);
-        }
-        let limitador = remote.protocol != Protocol::EnvoyRls;
-        match &rate.window {
-            RateWindow::Fixed(window) => {
-                if limitador && !window.as_nanos().is_multiple_of(SECOND) {
-                    let kind = FaultKind::NotRemote("its windows are of whole seconds");
+    for (field, rates) in [("rates", &limit.rates), ("requests", &limit.requests)] {
+        let path = path.field(field);
+        for (position, rate) in rates.iter().enumerate() {
+            let path = path.item(position);
+            check_algorithm(rate.algorithm, &path, faults);
+            if !matches!(rate.limit, RateLimit::Fixed(_)) {
+                let kind = FaultKind::NotRemote("its limits are numbers that it is given");
+                faults.push(&path.field("limit"), kind);
+            }
+            match &rate.window {
+                RateWindow::Fixed(window) => check_window(remote, window, &path, faults),
+                RateWindow::Computed { .. } => {
+                    let kind = FaultKind::NotRemote("its windows are those that it is given");
                     faults.push(&path.field("window"), kind);
                 }
             }
-            RateWindow::Computed { .. } => {
-                let kind = FaultKind::NotRemote("its windows are those that it is given");
-                faults.push(&path.field("window"), kind);
-            }
         }
+    }
+    let path = path.field("budgets");
+    if remote.protocol == Protocol::EnvoyRls && !limit.budgets.is_empty() {
+        let kind = FaultKind::NotRemote("its numbers have no room for billionths of a dollar");
+        faults.push(&path, kind);
+        return;
+    }
+    for (position, budget) in limit.budgets.iter().enumerate() {
+        let path = path.item(position);
+        check_algorithm(budget.algorithm, &path, faults);
+        check_window(remote, &budget.window, &path, faults);
+    }
+}
+
+fn check_algorithm(algorithm: Algorithm, path: &Path<'_>, faults: &mut Faults) {
+    if algorithm != Algorithm::Fixed {
+        let kind = FaultKind::NotRemote("its windows are fixed");
+        faults.push(&path.field("algorithm"), kind);
+    }
+}
+
+fn check_window(remote: &Remote, window: &Window, path: &Path<'_>, faults: &mut Faults) {
+    const SECOND: u64 = 1_000_000_000;
+    let limitador = remote.protocol != Protocol::EnvoyRls;
+    if limitador && !window.as_nanos().is_multiple_of(SECOND) {
+        let kind = FaultKind::NotRemote("its windows are of whole seconds");
+        faults.push(&path.field("window"), kind);
     }
 }
 

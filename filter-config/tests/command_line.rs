@@ -55,7 +55,11 @@ fn limits_are_printed_as_limitador_reads_them() {
   variables:
   - descriptors[0]["auth.identity.userid"]
 "#;
-    let key = filter_config::descriptor::limit_key("default/llm", "each-user");
+    let key = filter_config::descriptor::limit_key(
+        filter_config::descriptor::Counted::Tokens,
+        "default/llm",
+        "each-user",
+    );
     let expected = expected.replace("tokenlimit.each_user__KEY", &key);
     assert_eq!(text(&output.stdout), expected);
 

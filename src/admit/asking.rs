@@ -9,12 +9,12 @@ use super::{Admission, Denial, Fault, Outcome, Values, claim_in_shadow, is_shado
 use crate::attributes::Attributes;
 use crate::host::{Headers, is_header_value};
 use crate::plugin::{Charge, Count, Counts, MINUTE, Plugin, Rate, Service};
-use crate::settle::{self, Spent};
+use crate::settle;
 use crate::storage::remote::message::{Reply, Status};
 use crate::storage::remote::subject::{Limit, Subject};
 use crate::storage::remote::{Answer, Answered, Question, Trace};
 use crate::storage::{Standing, StorageError};
-use filter_config::{Protocol, RemoteFailureMode, Usd};
+use filter_config::{Protocol, RemoteFailureMode};
 use std::rc::Rc;
 
 /// Headers of a request that go on with the calls about it.
@@ -128,8 +128,11 @@ pub(super) fn look(
         _ if remote.reserves(now) => Rule::Never,
         _ => Rule::Beside,
     };
-    if let Some(denial) = hold(plugin, now, rule, &mut admission)? {
-        return Ok(Outcome::Denied(denial, Told::new()));
+    match super::or_failure_mode(plugin, hold(plugin, now, rule, &mut admission))? {
+        Some(None) => {}
+        Some(Some(denial)) => return Ok(Outcome::Denied(denial, Told::new())),
+        // The service still knows what it has counted.
+        None => admission.failed_open = true,
     }
     let firm = admission.charges.len();
     for charge in shadowed {
@@ -141,6 +144,7 @@ pub(super) fn look(
         Some(context) if !groups.is_empty() && !remote.is_away() => context,
         _ => {
             admission.asked = groups.into_iter().map(Pending::unasked).collect();
+            count_request(plugin, service, now, &mut admission);
             return Ok(Outcome::Admitted(admission));
         }
     };
@@ -159,7 +163,34 @@ pub(super) fn look(
 /// Whether a charge is for what the service counts. Requests in flight are this Envoy's own.
 pub(super) fn is_counted(plugin: &Plugin, charge: &Charge) -> bool {
     let rate = plugin.rates.get(charge.rate);
-    rate.is_some_and(|rate| matches!(rate.counts, Counts::Tokens(_)))
+    rate.is_some_and(|rate| rate.counts != Counts::InFlight)
+}
+
+/// Counts a request that is let go where requests are counted, at the service and here.
+fn count_request(plugin: &Plugin, service: &Service, now: u64, admission: &mut Admission) {
+    let Admission {
+        charges,
+        asked,
+        trace,
+        ..
+    } = admission;
+    let counts_requests = |asked: &Asked| {
+        let rate = charges.get(asked.charge);
+        let rate = rate.and_then(|charge| plugin.rates.get(charge.rate));
+        rate.is_some_and(|rate| matches!(rate.counts, Counts::Requests(_)))
+    };
+    for asked in asked.extract_if(.., |asked| counts_requests(asked)) {
+        let cost = 1_u64.saturating_sub(asked.added);
+        service.remote.settle(
+            &*plugin.host,
+            now,
+            &asked.subject,
+            asked.reservation,
+            cost,
+            trace,
+        );
+    }
+    super::count_request(plugin, now, admission);
 }
 
 /// Takes room in this Envoy's own count.
@@ -268,7 +299,7 @@ fn groups(
         }
     }
     let pending = groups.into_iter().filter_map(|group| {
-        let subject = subject(service, &group.limits, values)?;
+        let subject = subject(service, group.rate.counts, &group.limits, values)?;
         let positions = group.charges;
         let of_group = positions
             .iter()
@@ -300,7 +331,12 @@ fn groups(
     pending.collect()
 }
 
-fn subject(service: &Service, limits: &[(usize, usize)], values: &[Values]) -> Option<Subject> {
+fn subject(
+    service: &Service,
+    counts: Counts,
+    limits: &[(usize, usize)],
+    values: &[Values],
+) -> Option<Subject> {
     let mut known = Vec::with_capacity(limits.len());
     let mut counters = Vec::with_capacity(limits.len());
     let mut hash = 0_u128;
@@ -311,16 +347,18 @@ fn subject(service: &Service, limits: &[(usize, usize)], values: &[Values]) -> O
             .find(|values| (values.index.policy, values.index.limit) == (policy, limit))?;
         let pairs = named.counters.iter().cloned();
         let pairs: Vec<_> = pairs.zip(values.texts.iter().cloned()).collect();
-        hash = hash.rotate_left(1) ^ named.hash;
-        known.push(named);
+        let key = named.key(counts)?;
+        hash = hash.rotate_left(1) ^ key.hash;
+        known.push((named, key));
         counters.push(pairs);
     }
-    let domain = Rc::clone(&known.first()?.domain);
+    let (first, _) = known.first()?;
+    let domain = Rc::clone(&first.domain);
     let limits: Vec<Limit<'_>> = known
         .iter()
         .zip(&counters)
-        .map(|(named, counters)| Limit {
-            key: &named.key,
+        .map(|((_, key), counters)| Limit {
+            key: &key.text,
             counters,
         })
         .collect();
@@ -503,6 +541,7 @@ impl Asking {
             admission.asked.push(pending.asked(adds));
         }
         admission.told = told;
+        count_request(plugin, service, now, &mut admission);
         Ok(Outcome::Admitted(admission))
     }
 
@@ -512,8 +551,7 @@ impl Asking {
         for pending in self.pending.drain(..) {
             self.admission.asked.push(pending.asked(false));
         }
-        let mut nothing = Spent::new(None, Usd(0), None);
-        if settle::settle(plugin, &mut self.admission, &mut nothing).is_err() {
+        if settle::release(plugin, &mut self.admission).is_err() {
             // What it holds expires.
             plugin.metrics.count(&*plugin.host, Count::StorageErrors);
         }
@@ -521,13 +559,17 @@ impl Asking {
 
     /// The exchange waits no longer, and goes on as if there were no answer.
     #[must_use]
-    pub fn unanswered(self) -> Admission {
+    pub fn unanswered(self, plugin: &Plugin) -> Admission {
         let Self {
             mut admission,
             pending,
             ..
         } = self;
         admission.asked = pending.into_iter().map(Pending::unasked).collect();
+        if let Some(service) = &plugin.service {
+            let now = plugin.host.now().unwrap_or_default();
+            count_request(plugin, service, now, &mut admission);
+        }
         admission
     }
 

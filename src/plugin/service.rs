@@ -1,9 +1,10 @@
 //! A rate limit service, and the names under which it knows the limits.
 
-use super::KeyHasher;
+use super::{Counts, KeyHasher};
 use crate::host::{Host, HostError};
 use crate::storage::Remote;
-use filter_config::{Configuration, Limit, Policy, Storage, descriptor};
+use filter_config::descriptor::{self, Counted};
+use filter_config::{Configuration, Limit, Policy, Storage};
 use siphasher::sip128::SipHasher13;
 use std::rc::Rc;
 
@@ -20,10 +21,18 @@ pub struct Service {
 pub struct Named {
     /// Where it is known.
     pub domain: Rc<str>,
-    /// The key of the descriptor entry that stands for it.
-    pub key: String,
     /// The texts of the counter expressions, which are the keys of their values.
     pub counters: Vec<Rc<str>>,
+    tokens: Key,
+    requests: Key,
+    usd: Key,
+}
+
+/// A key of the descriptor entry that stands for a limit.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// The key.
+    pub text: String,
     /// A hash of the domain and the key.
     pub hash: u128,
 }
@@ -58,16 +67,38 @@ impl Service {
     }
 }
 
+// === impl Named ===
+
+impl Named {
+    /// The key under which the service counts what a rate counts; `None` where it does not count it.
+    #[must_use]
+    pub const fn key(&self, counts: Counts) -> Option<&Key> {
+        match counts {
+            Counts::Tokens(_) => Some(&self.tokens),
+            Counts::Requests(_) => Some(&self.requests),
+            Counts::Usd(_) => Some(&self.usd),
+            Counts::InFlight => None,
+        }
+    }
+}
+
 fn named(domain: &Rc<str>, policy: &Policy, limit: &Limit) -> Named {
-    let key = descriptor::limit_key(&policy.name, &limit.name);
-    let mut hasher = KeyHasher(SipHasher13::new());
-    hasher.value(domain.as_bytes());
-    hasher.value(key.as_bytes());
+    let key = |counted: Counted| {
+        let text = descriptor::limit_key(counted, &policy.name, &limit.name);
+        let mut hasher = KeyHasher(SipHasher13::new());
+        hasher.value(domain.as_bytes());
+        hasher.value(text.as_bytes());
+        Key {
+            hash: hasher.finish(),
+            text,
+        }
+    };
     let counters = limit.counters.iter();
     Named {
         domain: Rc::clone(domain),
-        hash: hasher.finish(),
-        key,
+        tokens: key(Counted::Tokens),
+        requests: key(Counted::Requests),
+        usd: key(Counted::Usd),
         counters: counters.map(|counter| counter.source().into()).collect(),
     }
 }

@@ -67,7 +67,7 @@ impl Stream {
             About::Itself(mut undecided)
                 if (200..300).contains(&status) && undecided.turn == Turn::Body =>
             {
-                let outcome = Ok(Outcome::Admitted(asking.unanswered()));
+                let outcome = Ok(Outcome::Admitted(asking.unanswered(&self.plugin)));
                 let _ = self.conclude(outcome, &mut undecided.attributes);
                 self.resume_request();
             }

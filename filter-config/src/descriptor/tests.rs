@@ -1,4 +1,4 @@
-use super::limit_key;
+use super::{Counted, limit_key};
 
 #[test]
 fn keys_are_those_of_kuadrants_operator() {
@@ -16,16 +16,31 @@ fn keys_are_those_of_kuadrants_operator() {
             "tokenlimit.free__887761d3",
         ),
     ] {
-        assert_eq!(limit_key(policy, limit), key);
+        assert_eq!(limit_key(Counted::Tokens, policy, limit), key);
     }
 }
 
 #[test]
 fn names_that_read_the_same_have_keys_of_their_own() {
-    let keys = ["a-b", "a.b", "a_b", "a b", "a\"b"].map(|name| limit_key("default/llm", name));
+    let keys = ["a-b", "a.b", "a_b", "a b", "a\"b"]
+        .map(|name| limit_key(Counted::Tokens, "default/llm", name));
     for (position, key) in keys.iter().enumerate() {
         assert!(key.starts_with("tokenlimit.a_b__"), "{key}");
         assert!(!keys[..position].contains(key), "{key}");
     }
-    assert_ne!(limit_key("a/b", "free"), limit_key("b/a", "free"));
+    assert_ne!(
+        limit_key(Counted::Tokens, "a/b", "free"),
+        limit_key(Counted::Tokens, "b/a", "free")
+    );
+}
+
+#[test]
+fn what_is_counted_of_a_limit_has_a_key_of_its_own() {
+    for (counted, key) in [
+        (Counted::Tokens, "tokenlimit.free__6130666f"),
+        (Counted::Requests, "limit.free__6130666f"),
+        (Counted::Usd, "budget.free__6130666f"),
+    ] {
+        assert_eq!(limit_key(counted, "default/llm", "free"), key);
+    }
 }

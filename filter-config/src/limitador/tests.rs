@@ -29,6 +29,14 @@ fn configuration(yaml: &str) -> Configuration {
     parse_yaml(yaml.as_bytes()).unwrap()
 }
 
+/// A policy in the long form, with prices.
+fn priced(policy: &str) -> Configuration {
+    let policy = policy.trim().replace('\n', "\n  ");
+    configuration(&format!(
+        "pricing: {{ m: {{ input: 1, output: 2 }} }}\npolicies:\n- {policy}"
+    ))
+}
+
 #[test]
 fn a_rate_is_a_limit_as_kuadrants_operator_writes_it() {
     let limits = limits(&configuration(POLICY), None).unwrap();
@@ -48,6 +56,35 @@ fn a_rate_is_a_limit_as_kuadrants_operator_writes_it() {
     assert_eq!(
         serde_json::to_value(limits).unwrap(),
         json!([entry(50, 60), entry(1000, 5400)])
+    );
+}
+
+#[test]
+fn requests_and_budgets_are_limits_of_their_own() {
+    let policy = POLICY.replace(
+        "{ concurrency: 4 }",
+        "{ requests: [ { limit: 4, window: 1m } ], budgets: [ { usd: 12.5, window: 1d } ] }",
+    );
+    let limits = limits(&priced(&policy), None).unwrap();
+    let hash = "6f85b957";
+    let entries: Vec<_> = limits[2..]
+        .iter()
+        .map(|limit| (limit.max_value, limit.seconds, &*limit.conditions[0]))
+        .collect();
+    assert_eq!(
+        entries,
+        [
+            (
+                4,
+                60,
+                &*format!(r#"descriptors[0]["limit.few_at_once__{hash}"] == "1""#)
+            ),
+            (
+                12_500_000_000,
+                86_400,
+                &*format!(r#"descriptors[0]["budget.few_at_once__{hash}"] == "1""#)
+            ),
+        ]
     );
 }
 
@@ -75,18 +112,19 @@ fn everything_that_limitador_cannot_enforce_is_named() {
     let policy = POLICY
         .replace(
             "{ concurrency: 4 }",
-            "{ requests: [ { limit: 4, window: 1m } ] }",
+            "{ requests: [ { limit: 4, window: 2m, algorithm: bucket } ], budgets: [ { usd: 1, window: 1d, algorithm: calendar } ] }",
         )
         .replace("window: 1m", "window: 1m, algorithm: sliding")
         .replace("window: 1h30m", "window: 1500ms");
-    let unfit = limits(&configuration(&policy), None).unwrap_err();
+    let unfit = limits(&priced(&policy), None).unwrap_err();
     let unfit: Vec<String> = unfit.iter().map(ToString::to_string).collect();
     assert_eq!(
         unfit,
         [
             "gateway-system/token-limits: limits.free.rates[0]: limitador cannot enforce it: its windows are fixed",
             "gateway-system/token-limits: limits.free.rates[1]: limitador cannot enforce it: its windows are of whole seconds",
-            "gateway-system/token-limits: limits.few-at-once.requests: limitador cannot enforce it: it counts one cost of a limit",
+            "gateway-system/token-limits: limits.few-at-once.requests[0]: limitador cannot enforce it: its windows are fixed",
+            "gateway-system/token-limits: limits.few-at-once.budgets[0]: limitador cannot enforce it: its windows are fixed",
         ]
     );
 }

@@ -2,12 +2,14 @@
 //! is resumed or answered once, and what it used is counted there.
 
 mod exceeded;
+mod units;
 
 use super::{Envoy, MINUTE, Next, Stream, completion, configuration, request};
 use crate::host::double::{Call, SentCall};
 use crate::host::{Buffer, Direction, HeaderMap, HostError};
 use crate::storage::remote::limitador::{Limitador, Said, entries};
 use crate::storage::remote::message::{CommitRequest, RateLimitRequest, ReserveRequest};
+use filter_config::descriptor::{Counted, limit_key};
 use prost::Message;
 use std::collections::HashMap;
 
@@ -149,7 +151,7 @@ fn an_exchange_reserves_and_commits() {
         entries(&reserve.descriptors[0]),
         [
             (
-                filter_config::descriptor::limit_key("test/llm", "free"),
+                limit_key(Counted::Tokens, "test/llm", "free"),
                 "1".to_owned()
             ),
             ("auth.user".to_owned(), "alice".to_owned())
@@ -728,6 +730,49 @@ fn what_a_service_tells_callers_are_told() {
     );
     let headers = gateway.envoy.host.headers.borrow()[&HeaderMap::Response].clone();
     assert!(headers.contains(&("x-ratelimit-limit".to_owned(), b"9, 9;w=60".to_vec())));
+}
+
+#[test]
+fn what_no_exchange_uses_is_told_in_bounded_parts() {
+    const ABSURD: u64 = 1_000_000_000_000_000_000;
+    const PART: u64 = u32::MAX as u64;
+    for (storage, fails, counted) in [
+        (CHECK, false, 64 * PART),
+        (RESERVE, false, ABSURD),
+        (RESERVE, true, 64 * PART),
+    ] {
+        let mut gateway = Gateway::new(storage);
+        let decided = gateway.exchange_by(ABSURD, &mut |call| {
+            (fails && call.method == "Commit").then_some(Err(14))
+        });
+        assert_eq!(decided, "admitted");
+        gateway.wait(10_000);
+        assert_eq!(gateway.limitador.total(), counted, "{storage} {fails}");
+        assert!(gateway.envoy.plugin.is_drained());
+        let lost = i64::try_from(ABSURD - counted).unwrap();
+        let metric = gateway.envoy.host.metric("tollgate.storage_tokens_lost");
+        assert_eq!(metric, lost, "{storage} {fails}");
+        let lines = gateway.logged("no exchange uses so much");
+        assert_eq!(lines, usize::from(lost > 0));
+        assert!(gateway.methods().len() < 70);
+    }
+}
+
+#[test]
+fn what_this_envoy_cannot_count_itself_follows_the_failure_mode() {
+    for (mode, decision, counted) in [("allow", "failed_open", 20), ("deny", "failed", 0)] {
+        for storage in [RESERVE, CHECK] {
+            let rest = format!(r#", "failureMode": "{mode}""#);
+            let mut gateway = Gateway::with("", storage, &rest);
+            let host = &gateway.envoy.host;
+            host.fail(Call::SharedData, 1, HostError::InternalFailure);
+            assert_eq!(gateway.exchange(20), decision, "{storage}");
+            assert_eq!(gateway.limitador.total(), counted, "{storage}");
+            assert!(gateway.limitador.held.is_empty());
+            let replies = gateway.envoy.host.replies.borrow().len();
+            assert_eq!(replies, usize::from(mode == "deny"));
+        }
+    }
 }
 
 #[test]

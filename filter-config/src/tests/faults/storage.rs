@@ -156,7 +156,19 @@ fn policies_that_a_service_cannot_enforce() {
             (
                 "/policies/0/spec/limits/free/requests",
                 Some(json!([{ "limit": 1, "window": "1m" }])),
-                "policies[0].spec.limits.free.requests: not possible with this type of storage: it counts one cost of a limit",
+                "accepted",
+            ),
+            (
+                "/policies/0/spec/limits/free/requests",
+                Some(
+                    json!([{ "limit": 1, "window": "1m" }, { "limit": 9, "window": "1h", "algorithm": "bucket" }]),
+                ),
+                "policies[0].spec.limits.free.requests[1].algorithm: not possible with this type of storage: its windows are fixed",
+            ),
+            (
+                "/policies/0/spec/limits/free/requests",
+                Some(json!([{ "limit": "auth.limit", "max": 9, "window": "1m" }])),
+                "policies[0].spec.limits.free.requests[0].limit: not possible with this type of storage: its limits are numbers that it is given",
             ),
             (
                 "/policies/0/spec/limits/free/onExceeded",
@@ -182,6 +194,46 @@ fn policies_that_a_service_cannot_enforce() {
             Some(json!({ "limit": 1, "window": "1h", "algorithm": "calendar" })),
             "policies[0].spec.limits.free.rates[0].algorithm: not possible with this type of storage: its windows are fixed",
         )],
+    );
+    let budgets = "/policies/0/spec/limits/free/budgets";
+    let priced = |mut document: Value| {
+        let pricing = json!({ "gpt-4o": { "input": 1, "output": 2 } });
+        set(&mut document, "/pricing", Some(pricing));
+        document
+    };
+    let budget = |window: &str, algorithm: &str| {
+        Some(json!([{ "usd": 1, "window": window, "algorithm": algorithm }]))
+    };
+    refused(
+        &priced(limitador()),
+        [
+            (budgets, budget("1d", "fixed"), "accepted"),
+            (
+                budgets,
+                budget("1d", "sliding"),
+                "policies[0].spec.limits.free.budgets[0].algorithm: not possible with this type of storage: its windows are fixed",
+            ),
+            (
+                budgets,
+                budget("1500ms", "fixed"),
+                "policies[0].spec.limits.free.budgets[0].window: not possible with this type of storage: its windows are of whole seconds",
+            ),
+        ],
+    );
+    refused(
+        &priced(envoy_rls()),
+        [
+            (
+                budgets,
+                budget("1d", "fixed"),
+                "policies[0].spec.limits.free.budgets: not possible with this type of storage: its numbers have no room for billionths of a dollar",
+            ),
+            (
+                "/policies/0/spec/limits/free/requests",
+                Some(json!([{ "limit": 1, "window": "1m" }])),
+                "accepted",
+            ),
+        ],
     );
     let mut overridden = tutorial();
     let mut limits = overridden["spec"]["limits"].take();

@@ -1,0 +1,141 @@
+//! What a rate limit service counts of a limit besides tokens: requests, and money.
+
+use super::super::{Envoy, configuration};
+use super::{CHECK, Gateway, RESERVE, RLS};
+use crate::storage::remote::limitador::{Limitador, entries};
+use crate::stream::Next;
+use serde_json::{Value, json};
+
+/// Two limits, one for each caller and one for all, each of tokens, requests and, where it can be, money.
+fn gateway(storage: &str) -> Gateway {
+    let pricing = r#""pricing": { "m": { "input": 1, "output": 2 } }"#;
+    let rest = format!(r#", "storage": {storage}, {pricing}"#);
+    let mut json: Value = serde_json::from_str(&configuration("", &rest)).unwrap();
+    let limit = |counter: &str| {
+        let mut limit = json!({
+            "rates": [{ "limit": 1_000, "window": "1m" }, { "limit": 9_000, "window": "1h" }],
+            "requests": [{ "limit": 4, "window": "1m" }],
+            "counters": [{ "expression": counter }],
+        });
+        if storage != RLS {
+            limit["budgets"] = json!([{ "usd": 10, "window": "1d" }]);
+        }
+        limit
+    };
+    json["policies"][0]["spec"]["limits"] =
+        json!({ "each": limit("auth.user"), "all": limit("'all'") });
+    let mut limitador = Limitador::new(1_000);
+    limitador.limits = vec![("limit.", 4), ("budget.", 10_000_000_000)];
+    Gateway {
+        envoy: Envoy::with(&json.to_string()),
+        limitador,
+        answered: 0,
+    }
+}
+
+impl Gateway {
+    /// What is counted under keys of tokens, of requests and of money.
+    fn counted(&self) -> [u64; 3] {
+        ["tokenlimit.", "limit.", "budget."].map(|start| {
+            let used = self.limitador.used.iter();
+            let of_unit = used.filter(|((_, descriptor), _)| {
+                let keys = entries(descriptor).into_iter().map(|(key, _)| key);
+                let keys: Vec<_> = keys
+                    .filter(|key| key.contains("limit.") || key.contains("budget."))
+                    .collect();
+                assert!(
+                    keys.iter().all(|key| key.starts_with(start))
+                        || keys.iter().all(|key| !key.starts_with(start)),
+                    "{keys:?}"
+                );
+                keys.iter().any(|key| key.starts_with(start))
+            });
+            of_unit.map(|(_, used)| used).sum()
+        })
+    }
+}
+
+#[test]
+fn each_unit_is_counted_apart_and_exactly() {
+    for (storage, calls) in [(RESERVE, 6), (CHECK, 6), (RLS, 3)] {
+        let mut gateway = gateway(storage);
+        for tokens in [10, 20, 30, 40] {
+            let before = gateway.methods().len();
+            assert_eq!(gateway.exchange(tokens), "admitted", "{storage}");
+            let made = gateway.methods().len() - before;
+            assert_eq!(made, calls, "{storage}");
+        }
+        // 2 dollars for a million tokens of output.
+        let usd = if storage == RLS { 0 } else { 100 * 2_000 };
+        assert_eq!(gateway.counted(), [100, 4, usd], "{storage}");
+        assert_eq!(gateway.exchange(1), "denied", "four requests: {storage}");
+        // One that knows no questions without a hit counts them.
+        let tokens = if storage == RLS { 101 } else { 100 };
+        assert_eq!(gateway.counted(), [tokens, 4, usd], "{storage}");
+        assert!(gateway.limitador.held.is_empty(), "{storage}");
+    }
+}
+
+#[test]
+fn a_request_is_counted_when_it_is_let_go() {
+    for storage in [RESERVE, CHECK] {
+        let mut gateway = gateway(storage);
+        let mut stream = gateway.envoy.stream();
+        assert_eq!(stream.on_request_headers(true), Next::Pause);
+        assert_eq!(gateway.counted(), [0; 3]);
+        let mut stream = Some(stream);
+        gateway.answer(&mut stream);
+        assert_eq!(gateway.counted(), [0, 1, 0], "{storage}");
+        stream.unwrap().on_log();
+        gateway.answer(&mut None);
+        assert_eq!(gateway.counted(), [0, 1, 0], "{storage}");
+        assert!(gateway.limitador.held.is_empty());
+    }
+}
+
+#[test]
+fn a_request_that_is_not_let_go_is_not_counted() {
+    for storage in [RESERVE, CHECK] {
+        let mut gateway = gateway(storage);
+        let mut stream = gateway.envoy.stream();
+        stream.on_request_headers(true);
+        stream.on_log();
+        drop(stream);
+        gateway.answer(&mut None);
+        gateway.limitador.limits[1].1 = 0;
+        assert_eq!(gateway.exchange(1), "denied", "nothing may be spent");
+        assert_eq!(gateway.counted(), [0; 3], "{storage}");
+        assert!(gateway.limitador.held.is_empty(), "{storage}");
+        gateway.limitador.limits[1].1 = 10_000_000_000;
+        for _ in 0..4 {
+            assert_eq!(gateway.exchange(1), "admitted", "nor does this Envoy");
+        }
+    }
+}
+
+#[test]
+fn an_outage_loses_no_unit() {
+    for storage in [RESERVE, CHECK] {
+        let mut gateway = gateway(storage);
+        for _ in 0..3 {
+            let decided = gateway.exchange_by(50, &mut |_| Some(Err(14)));
+            assert_eq!(decided, "admitted");
+        }
+        gateway.wait(10_000);
+        assert_eq!(gateway.counted(), [150, 3, 150 * 2_000], "{storage}");
+        assert_eq!(gateway.exchange(1), "admitted");
+        assert_eq!(gateway.exchange(1), "denied");
+    }
+}
+
+#[test]
+fn requests_in_shadow_are_counted_and_refuse_nobody() {
+    let spec = r#", "requests": [{ "limit": 1, "window": "1m" }], "shadow": true"#;
+    for storage in [RESERVE, CHECK] {
+        let mut gateway = Gateway::with(spec, storage, "");
+        gateway.limitador.limits = vec![("limit.", 1)];
+        assert_eq!(gateway.exchange(5), "admitted");
+        assert_eq!(gateway.exchange(5), "shadow_denied", "{storage}");
+        assert_eq!(gateway.counted(), [10, 2, 0], "{storage}");
+    }
+}
