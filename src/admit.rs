@@ -181,8 +181,7 @@ pub fn last_look(
             admission.charges.push(charge);
         }
     }
-    let now = plugin.host.now()?;
-    if let Some(denial) = behind_others(plugin, now, &admission.charges, waits) {
+    if let Some(denial) = behind_others(plugin, &admission.charges, waits)? {
         return Ok(Outcome::Denied(denial, Told::new()));
     }
     if let Some(service) = &plugin.service {
@@ -197,6 +196,7 @@ pub fn last_look(
             plugin, service, attributes, admission, shadowed, values, waits,
         );
     }
+    let now = plugin.host.now()?;
     match or_failure_mode(plugin, claim(plugin, now, &mut admission))? {
         Some(None) => {}
         Some(Some(denial)) => return Ok(Outcome::Denied(denial, Told::new())),
@@ -232,22 +232,22 @@ pub fn used_at_service(plugin: &Plugin, charge: &Charge) -> Option<u64> {
 /// The refusal of a request that comes to a counter at which others wait.
 fn behind_others(
     plugin: &Plugin,
-    now: u64,
     charges: &[Charge],
     waits: Option<u32>,
-) -> Option<Denial> {
+) -> Result<Option<Denial>, Fault> {
     let queue = plugin.queue.borrow();
     if queue.is_empty() {
-        return None;
+        return Ok(None);
     }
-    charges.iter().find_map(|&charge| {
+    let now = plugin.host.now()?;
+    Ok(charges.iter().find_map(|&charge| {
         let standing = queue.before(charge.counter(), waits)?;
         Some(Denial {
             charge,
             standing,
             now,
         })
-    })
+    }))
 }
 
 /// What the storage answers; `None` where it fails and the failure mode is to allow.

@@ -3,7 +3,7 @@
 use super::fault::fault_of;
 use super::{EvaluationError, Fault, amount, computed, evaluate};
 use crate::attributes::Attributes;
-use crate::plugin::{Charge, Count, Plugin};
+use crate::plugin::{Charge, Count, Counts, Plugin};
 use filter_config::{Expression, FailureMode, Limit, LimitIndex, Policy, WhenMissing};
 use std::rc::Rc;
 
@@ -39,6 +39,14 @@ impl Applicable {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.charges.is_empty() && self.shadowed.is_empty()
+    }
+
+    /// Whether what it costs in money matters, which the model in the body decides.
+    #[must_use]
+    pub fn is_priced(&self, plugin: &Plugin) -> bool {
+        let counts = |charge: &Charge| plugin.rates.get(charge.rate).map(|rate| rate.counts);
+        let mut charges = self.charges.iter().chain(&self.shadowed);
+        charges.any(|charge| matches!(counts(charge), Some(Counts::Usd(_))))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::{Envoy, configuration};
 use super::{CHECK, Gateway, RESERVE, RLS};
+use crate::host::Buffer;
 use crate::storage::remote::limitador::{Limitador, entries};
 use crate::stream::Next;
 use serde_json::{Value, json};
@@ -126,6 +127,22 @@ fn an_outage_loses_no_unit() {
         assert_eq!(gateway.exchange(1), "admitted");
         assert_eq!(gateway.exchange(1), "denied");
     }
+}
+
+#[test]
+fn a_caller_without_a_cent_is_asked_about_with_the_model_in_his_body() {
+    let mut gateway = gateway(RESERVE);
+    gateway.limitador.limits = vec![];
+    gateway.exchange(6_000_000);
+    gateway.limitador.used.clear();
+    let before = gateway.methods().len();
+    let mut stream = gateway.envoy.stream();
+    assert_eq!(stream.on_request_headers(false), Next::Continue);
+    assert_eq!(gateway.methods().len(), before);
+    let body = br#"{"model":"m","max_tokens":100}"#;
+    gateway.envoy.host.set_buffer(Buffer::RequestBody, body);
+    assert_eq!(stream.on_request_body(body.len(), true), Next::Pause);
+    assert_eq!(gateway.methods().len(), before + 3);
 }
 
 #[test]
