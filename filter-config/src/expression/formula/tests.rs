@@ -118,7 +118,7 @@ fn arithmetic() -> impl Strategy<Value = String> {
         Just("usage.usd".to_owned()),
         any::<i64>().prop_map(|number| number.unsigned_abs().min(i64::MAX as u64).to_string()),
         any::<u32>().prop_map(|number| format!("{number}u")),
-        (0_u32..1000).prop_map(|number| format!("{}.25", number)),
+        (0_u32..1000).prop_map(|number| format!("{number}.25")),
     ];
     leaf.prop_recursive(4, 16, 2, |inner| {
         (inner.clone(), "[-+*/%]", inner).prop_map(|(a, sign, b)| format!("({a} {sign} {b})"))
