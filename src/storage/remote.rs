@@ -14,8 +14,10 @@ pub mod circuit;
 #[cfg(test)]
 pub mod limitador;
 pub mod message;
+mod method;
 mod metrics;
 pub mod queue;
+mod settlement;
 pub mod subject;
 #[cfg(test)]
 mod tests;
@@ -23,12 +25,11 @@ mod tests;
 use crate::host::{GrpcCall, Host, HostError, LogLevel};
 use circuit::{Change, Circuit};
 use filter_config::Protocol;
-use message::{
-    CommitRequest, Descriptor, Entry, MessageError, RateLimitRequest, Reply, ReserveRequest,
-};
+use message::{Descriptor, Entry, MessageError, RateLimitRequest, Reply, ReserveRequest};
+use method::Method;
 use metrics::{Count, Metrics};
 use prost::Message;
-use queue::{Kept, Queue, Settlement};
+use queue::{Queue, Settlement};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -39,30 +40,11 @@ use subject::{Layout, Subject};
 /// For how long `Reserve` is not tried again with a service that does not know it, in nanoseconds.
 const WITHOUT_RESERVE: u64 = 3_600_000_000_000;
 
-/// How many settlements are sent from the queue in one tick.
-const MOST_AT_ONCE: usize = 64;
-
-/// What one message can add.
-const PART: u64 = u32::MAX as u64;
-
-/// How many parts of one settlement are sent in one tick.
-const PARTS_AT_ONCE: u64 = 16;
-
-/// The most that one exchange is believed to have used, where it is told in parts: more than any model
-/// answers, and 274 dollars.
-const MOST_OF_ONE: u64 = 64 * PART;
-
 /// Milliseconds between ticks: the queue is looked at, and the service probed.
 const TICK_MS: u32 = 50;
 
 /// gRPC's `UNIMPLEMENTED`.
 const UNIMPLEMENTED: u32 = 12;
-
-/// The service of Envoy's protocol.
-const ENVOY: &str = "envoy.service.ratelimit.v3.RateLimitService";
-
-/// The service of limitador's own.
-const KUADRANT: &str = "kuadrant.service.ratelimit.v1.RateLimitService";
 
 /// Headers of a request that go on with the calls about it.
 pub type Trace = Vec<(&'static str, Vec<u8>)>;
@@ -133,15 +115,6 @@ enum Call {
     Probe,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Method {
-    Reserve,
-    Commit,
-    Check,
-    Report,
-    ShouldRateLimit,
-}
-
 /// Why a call brought nothing.
 #[derive(Debug, thiserror::Error)]
 enum CallError {
@@ -160,27 +133,6 @@ impl CallError {
     /// `FAILED_PRECONDITION` or `OUT_OF_RANGE`.
     const fn is_an_answer(&self) -> bool {
         matches!(self, Self::Status(3 | 9 | 11))
-    }
-}
-
-// === impl Method ===
-
-impl Method {
-    const fn service(self) -> &'static str {
-        match self {
-            Self::ShouldRateLimit => ENVOY,
-            Self::Reserve | Self::Commit | Self::Check | Self::Report => KUADRANT,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Reserve => "Reserve",
-            Self::Commit => "Commit",
-            Self::Check => "CheckRateLimit",
-            Self::Report => "Report",
-            Self::ShouldRateLimit => "ShouldRateLimit",
-        }
     }
 }
 
@@ -281,49 +233,6 @@ impl Remote {
         self.call(host, now, method, &message, trace, call).ok()
     }
 
-    /// Tells the service what an exchange used, and releases what was reserved for it.
-    pub fn settle(
-        &self,
-        host: &dyn Host,
-        now: u64,
-        subject: &Rc<Subject>,
-        reservation: Option<String>,
-        cost: u64,
-        trace: &Trace,
-    ) {
-        let settlement = Settlement {
-            subject: Rc::clone(subject),
-            amount: cost,
-            since: now,
-            failures: 0,
-        };
-        match reservation {
-            Some(reservation) if !self.is_away() => {
-                let request = CommitRequest {
-                    domain: subject.domain.to_string(),
-                    descriptors: subject.descriptors.clone(),
-                    reservation_id: reservation,
-                    actual_amount: cost,
-                };
-                let message = request.encode_to_vec();
-                self.send(host, now, Method::Commit, &message, trace, settlement);
-            }
-            // To report nothing would count as 1; and a reservation that nobody releases expires.
-            _ if cost == 0 => {}
-            _ if self.is_away() || self.settings.flush_ms > 0 => {
-                let settlement = self.believable(host, settlement);
-                let flush = u64::from(self.settings.flush_ms).saturating_mul(1_000_000);
-                self.keep(host, settlement, |queue, settlement| {
-                    queue.add(settlement, now.saturating_add(flush))
-                });
-            }
-            _ => {
-                let settlement = self.believable(host, settlement);
-                self.report(host, now, settlement, trace);
-            }
-        }
-    }
-
     /// A reply has come: its message, or the status of a failure. Returns the answer to a question, for
     /// the stream that asked it; if that is gone, for [`Remote::give_back`].
     pub fn on_reply(
@@ -350,42 +259,11 @@ impl Remote {
                 })
             }
             Call::Settlement(settlement, method) => {
-                let told = reply.and_then(|message| match method {
-                    Method::Commit => Ok(message::committed(message).map(|()| Reply::default())?),
-                    _ => Ok(message::checked(message)?),
-                });
-                match told {
-                    Ok(reply) => {
-                        self.succeeded(host, now);
-                        if method == Method::ShouldRateLimit && has_not_added(&reply) {
-                            let room = settlement.amount;
-                            self.fill(host, now, settlement, room);
-                        }
-                    }
-                    Err(error) => self.put_back(host, now, settlement, &error),
-                }
+                self.settled(host, now, settlement, method, reply);
                 None
             }
-            Call::Filling {
-                mut settlement,
-                room,
-            } => {
-                match reply.and_then(|message| Ok(message::checked(message)?)) {
-                    Ok(reply) => {
-                        self.succeeded(host, now);
-                        let part = settlement.amount;
-                        let room = if has_not_added(&reply) {
-                            part
-                        } else {
-                            room.saturating_sub(part)
-                        };
-                        self.fill(host, now, settlement, room);
-                    }
-                    Err(error) => {
-                        settlement.amount = room;
-                        self.put_back(host, now, settlement, &error);
-                    }
-                }
+            Call::Filling { settlement, room } => {
+                self.filled(host, now, settlement, room, reply);
                 None
             }
             Call::Probe => {
@@ -396,16 +274,6 @@ impl Remote {
                 }
                 None
             }
-        }
-    }
-
-    /// Gives back what was reserved for an exchange that is over.
-    pub fn give_back(&self, host: &dyn Host, now: u64, answered: Answered) {
-        if let Answer::Reply(Reply { reservation, .. }) = answered.answer
-            && reservation.is_some()
-        {
-            let subject = &answered.subject;
-            self.settle(host, now, subject, reservation, 0, &Trace::new());
         }
     }
 
@@ -420,24 +288,7 @@ impl Remote {
             }
             return;
         }
-        let due = self.queue.borrow_mut().take_due(now, MOST_AT_ONCE);
-        self.send_all(host, now, due);
-    }
-
-    /// Sends everything, due or not. Returns whether nothing is left, and no settlement is under way.
-    pub fn drain(&self, host: &dyn Host, now: u64) -> bool {
-        self.queue.borrow_mut().hasten(now);
-        let all = self.queue.borrow_mut().take_due(now, usize::MAX);
-        self.send_all(host, now, all);
-        self.is_drained()
-    }
-
-    /// Whether nothing waits, and no settlement is under way.
-    #[must_use]
-    pub fn is_drained(&self) -> bool {
-        let calls = self.calls.borrow();
-        let settles = |call: &Call| matches!(call, Call::Settlement(..) | Call::Filling { .. });
-        self.queue.borrow().is_empty() && !calls.values().any(settles)
+        self.send_due(host, now);
     }
 
     fn answer(
@@ -473,94 +324,6 @@ impl Remote {
                 self.failed(host, now, &error);
                 Answer::Failed
             }
-        }
-    }
-
-    /// Sends settlements from the queue, but for those that are too old.
-    fn send_all(&self, host: &dyn Host, now: u64, settlements: Vec<Settlement>) {
-        for settlement in settlements {
-            if settlement.is_stale(now) {
-                self.lose(host, &settlement, "told in vain for a day");
-            } else {
-                self.report(host, now, settlement, &Trace::new());
-            }
-        }
-        self.metrics.waiting(host, &self.queue.borrow());
-    }
-
-    /// Adds an amount to the counters of a subject; what a message has no room for, in parts.
-    fn report(&self, host: &dyn Host, now: u64, mut settlement: Settlement, trace: &Trace) {
-        for _ in 0..PARTS_AT_ONCE {
-            let mut part = settlement.clone();
-            part.amount = settlement.amount.min(PART);
-            settlement.amount = settlement.amount.saturating_sub(PART);
-            self.report_part(host, now, part, trace);
-            if settlement.amount == 0 {
-                return;
-            }
-        }
-        self.keep(host, settlement, |queue, settlement| {
-            queue.add(settlement, now)
-        });
-    }
-
-    fn report_part(&self, host: &dyn Host, now: u64, settlement: Settlement, trace: &Trace) {
-        let part = u32::try_from(settlement.amount).unwrap_or(u32::MAX);
-        let request = RateLimitRequest {
-            domain: settlement.subject.domain.to_string(),
-            descriptors: settlement.subject.descriptors.clone(),
-            hits_addend: part,
-        };
-        let method = match self.settings.protocol {
-            Protocol::EnvoyRls => Method::ShouldRateLimit,
-            _ => Method::Report,
-        };
-        let message = request.encode_to_vec();
-        self.send(host, now, method, &message, trace, settlement);
-    }
-
-    /// Adds as much as there is room for, which is less than `room`. A service that adds nothing that
-    /// does not fit would otherwise never count the request that goes past a limit, nor refuse the next.
-    fn fill(&self, host: &dyn Host, now: u64, mut settlement: Settlement, room: u64) {
-        let part = u32::try_from(room / 2).unwrap_or(u32::MAX);
-        if part == 0 {
-            return;
-        }
-        let subject = &settlement.subject;
-        let request = RateLimitRequest {
-            domain: subject.domain.to_string(),
-            descriptors: subject.descriptors.clone(),
-            hits_addend: part,
-        };
-        settlement.amount = part.into();
-        let mut kept = settlement.clone();
-        kept.amount = room;
-        let call = Call::Filling { settlement, room };
-        let message = request.encode_to_vec();
-        let trace = Trace::new();
-        let method = Method::ShouldRateLimit;
-        // Why it failed has been counted and told.
-        if self
-            .call(host, now, method, &message, &trace, call)
-            .is_err()
-        {
-            self.keep_for_later(host, now, kept);
-        }
-    }
-
-    fn send(
-        &self,
-        host: &dyn Host,
-        now: u64,
-        method: Method,
-        message: &[u8],
-        trace: &Trace,
-        settlement: Settlement,
-    ) {
-        let call = Call::Settlement(settlement.clone(), method);
-        // Why it failed has been counted and told.
-        if self.call(host, now, method, message, trace, call).is_err() {
-            self.keep_for_later(host, now, settlement);
         }
     }
 
@@ -630,73 +393,6 @@ impl Remote {
         }
     }
 
-    fn put_back(&self, host: &dyn Host, now: u64, settlement: Settlement, error: &CallError) {
-        self.failed(host, now, error);
-        self.keep_for_later(host, now, settlement);
-    }
-
-    /// Keeps a settlement whose sending has failed.
-    fn keep_for_later(&self, host: &dyn Host, now: u64, settlement: Settlement) {
-        // What was to release a reservation, and to add nothing.
-        if settlement.amount == 0 {
-            return;
-        }
-        let settlement = self.believable(host, settlement);
-        self.metrics.count(host, Count::Retries, 1);
-        let random = self.random();
-        self.keep(host, settlement, |queue, settlement| {
-            queue.put_back(settlement, now, random)
-        });
-    }
-
-    fn keep(
-        &self,
-        host: &dyn Host,
-        settlement: Settlement,
-        add: impl FnOnce(&mut Queue, Settlement) -> Kept,
-    ) {
-        let lost = settlement.clone();
-        let kept = add(&mut self.queue.borrow_mut(), settlement);
-        self.metrics.waiting(host, &self.queue.borrow());
-        match kept {
-            Kept::Own => {}
-            Kept::Other => {
-                if self.metrics.count(host, Count::Merged, 1) == 0 {
-                    host.log(
-                        LogLevel::Warn,
-                        "storage: so much waits to be told that it is charged to others of the \
-                         same limit",
-                    );
-                }
-            }
-            Kept::Not => self.lose(host, &lost, "too much waits to be told"),
-        }
-    }
-
-    /// What of a settlement of one exchange can be believed, where it takes messages in proportion to tell
-    /// it: the rest is given up.
-    fn believable(&self, host: &dyn Host, mut settlement: Settlement) -> Settlement {
-        if settlement.amount > MOST_OF_ONE {
-            let mut rest = settlement.clone();
-            rest.amount = settlement.amount.saturating_sub(MOST_OF_ONE);
-            settlement.amount = MOST_OF_ONE;
-            self.lose(host, &rest, "no exchange uses so much");
-        }
-        settlement
-    }
-
-    /// Gives up a settlement.
-    fn lose(&self, host: &dyn Host, settlement: &Settlement, why: &str) {
-        let Settlement {
-            amount, subject, ..
-        } = settlement;
-        let lost = i64::try_from(*amount).unwrap_or(i64::MAX);
-        self.metrics.count(host, Count::Lost, lost);
-        let domain = &subject.domain;
-        let line = format!("storage: {amount} used in {domain} will not be counted: {why}");
-        host.log(LogLevel::Error, &line);
-    }
-
     fn succeeded(&self, host: &dyn Host, now: u64) {
         let mut circuit = self.circuit.get();
         let change = circuit.succeeded();
@@ -743,12 +439,6 @@ impl Remote {
         self.random.set(random);
         random
     }
-}
-
-/// Whether a service has added nothing, because it did not fit. limitador is such a one, and does not
-/// tell how descriptors stand; those that do add whatever comes.
-fn has_not_added(reply: &Reply) -> bool {
-    reply.is_over_limit && reply.statuses.is_empty()
 }
 
 /// Nanoseconds as a duration of protobuf.
