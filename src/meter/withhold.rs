@@ -114,7 +114,8 @@ impl Withhold {
         }
         let rest = input.get(at..).unwrap_or_default();
         if end || self.passing || rest.len() > LONGEST || !may_be_report(rest) {
-            self.passing = !rest.is_empty();
+            // It may be whole, but for the half of a line's end that nothing depends on.
+            self.passing = !rest.is_empty() && event(rest, true) != Some(rest.len());
             if end && !rest.is_empty() && is_report(rest) {
                 changed = true;
             } else {

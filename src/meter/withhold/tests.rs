@@ -103,6 +103,18 @@ proptest! {
     }
 }
 
+#[test]
+fn a_report_is_taken_out_that_comes_after_a_line_end_which_may_be_half_of_one() {
+    for end in ["\r", "\r\n"] {
+        let chunk = format!("{CHUNK}{end}{end}");
+        let report = format!("{REPORT}{end}{end}");
+        let all = format!("{chunk}{report}");
+        let cut = chunk.len() - (end.len() - 1);
+        let (first, rest) = all.as_bytes().split_at(cut);
+        assert_eq!(stream(&[first, rest]), chunk.as_bytes(), "{end:?}");
+    }
+}
+
 /// A chunk of many events, without a report, before the end of a stream.
 fn many(count: usize) -> String {
     format!("{CHUNK}\n\n").repeat(count)
