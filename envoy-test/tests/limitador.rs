@@ -246,13 +246,13 @@ async fn tokens_requests_and_money_are_counted_apart_and_exactly() -> Outcome {
         let usd = input * 400_000 + output * 800_000;
         // Two limits, of which the tokens have two windows.
         wait_for_counted(&limitador, 4 * tokens + 2 * 60 + 2 * usd).await?;
-        let used = |counters: &[integration::Standing], most: u64| -> u64 {
+        let of_limit = |counters: &[integration::Standing], most: u64| -> u64 {
             let of = counters.iter().filter(|counter| counter.max_value == most);
             of.map(|counter| counter.used).sum()
         };
         let counters = limitador.counters(remote::DOMAIN).await?;
-        assert_eq!(used(&counters, 25), 60, "requests of each caller");
-        assert_eq!(used(&counters, 100_000_000_000), 2 * usd);
+        assert_eq!(of_limit(&counters, 25), 60, "requests of each caller");
+        assert_eq!(of_limit(&counters, 100_000_000_000), 2 * usd);
         // Five more fit for each caller.
         for number in 0..6 {
             let status = ask(&sides[number % 2], "alice", &Chat::default()).await?;
