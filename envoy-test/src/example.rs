@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{
     client::{Protocol, client},
-    envoy::{self, AccessLogEntry, Envoy, RATE_LIMIT},
+    envoy::{self, AccessLogEntry, Envoy, RATE_LIMIT, UPSTREAM},
     filters::{self, Tollgate},
     llm::Llm,
     workspace,
@@ -77,6 +77,8 @@ pub struct Expect {
     /// The tokens that are charged.
     #[serde(default)]
     pub tokens: u64,
+    /// The cluster that answers, where it matters which.
+    pub cluster: Option<String>,
     /// Exported costs, by their names.
     #[serde(default)]
     pub costs: BTreeMap<String, u64>,
@@ -95,6 +97,8 @@ pub struct Outcome {
     pub status: u16,
     /// The tokens that were charged.
     pub tokens: u64,
+    /// The cluster that answered, where it matters which.
+    pub cluster: Option<String>,
     /// The headers that the response has of those that it has to have.
     pub headers: Vec<String>,
     /// What is not as it has to be.
@@ -202,6 +206,9 @@ impl Example {
         for route in routes.and_then(Value::as_array).into_iter().flatten() {
             builder = builder.route(route.clone());
         }
+        for name in self.other_clusters() {
+            builder = builder.cluster(filters::cluster(name, llm.address(), false));
+        }
         let limitador = match &self.limits {
             None => None,
             Some(limits) => {
@@ -239,6 +246,15 @@ impl Example {
     fn manager(&self) -> &Value {
         let path = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
         self.envoy.pointer(path).unwrap_or(&Value::Null)
+    }
+
+    /// The clusters beside that of the model server and that of the rate limit service.
+    fn other_clusters(&self) -> impl Iterator<Item = &str> {
+        let clusters = self.envoy.pointer("/static_resources/clusters");
+        let clusters = clusters.and_then(Value::as_array).into_iter().flatten();
+        clusters
+            .filter_map(|cluster| cluster["name"].as_str())
+            .filter(|name| ![UPSTREAM, RATE_LIMIT].contains(name))
     }
 
     fn filters(&self) -> Option<&Vec<Value>> {
@@ -307,6 +323,11 @@ impl Running {
         if tokens != step.expect.tokens {
             faults.push(format!("{tokens} tokens, not {}", step.expect.tokens));
         }
+        let cluster = step.expect.cluster.as_deref().and(entry.cluster());
+        if cluster != step.expect.cluster.as_deref() {
+            let expected = &step.expect.cluster;
+            faults.push(format!("the cluster {cluster:?}, not {expected:?}"));
+        }
         faults.extend(faults_of_costs(&step.expect, &entry));
         if let Some(json) = &step.expect.json
             && serde_json::from_slice::<Value>(&body).ok().as_ref() != Some(json)
@@ -319,6 +340,7 @@ impl Running {
         Ok(Outcome {
             status,
             tokens,
+            cluster: cluster.map(str::to_owned),
             headers,
             faults,
         })

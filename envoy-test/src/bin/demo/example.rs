@@ -45,6 +45,10 @@ fn line(step: &Step, outcome: &Outcome) -> String {
         tokens => tokens.to_string(),
     };
     let mut notes = step.why.clone();
+    if let Some(cluster) = &outcome.cluster {
+        notes.push_str("\n                  from ");
+        notes.push_str(cluster);
+    }
     for header in &outcome.headers {
         notes.push_str("\n                  ");
         notes.push_str(header);
