@@ -1,6 +1,7 @@
 //! The state machine against a double of Envoy: what it must do, and never do, at every turn.
 
 mod actions;
+mod budgets;
 mod costs;
 mod service;
 
