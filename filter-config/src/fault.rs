@@ -117,8 +117,13 @@ pub enum FaultKind {
     #[error("{0}")]
     Malformed(&'static str),
     /// A window that is none.
-    #[error(transparent)]
-    Window(#[from] WindowError),
+    #[error("{error}, found {found}")]
+    Window {
+        /// Why it is none.
+        error: WindowError,
+        /// What was found there.
+        found: String,
+    },
     /// A window for which the calendar has none of that length.
     #[error(
         "the calendar has no such window, expected one that divides a day such as \"1m\", \"1h\" or \"1d\", or \"1w\", or \"30d\" for a month"
