@@ -83,8 +83,13 @@ pub(super) fn log_denial(plugin: &Plugin, denial: &Denial, attributes: &mut Attr
         Counts::Usd(_) => Usd(amount).to_string(),
         _ => amount.to_string(),
     };
+    let held = if standing.is_only_held() {
+        "; requests that are still under way hold it, and it may be tried again shortly"
+    } else {
+        ""
+    };
     let message = format!(
-        "policy {}: limit {} refuses {}: {} used and {} held of {} {}",
+        "policy {}: limit {} refuses {}: {} used and {} held of {} {}{held}",
         policy.name,
         limit.name,
         admit::caller(plugin, attributes, limit),

@@ -573,6 +573,22 @@ fn requests_at_once_are_admitted_as_far_as_they_fit() {
         Some("1"),
         "as soon as the other is done"
     );
+    let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    let held = body["error"]["message"].as_str().unwrap();
+    let held = held
+        .strip_prefix("Token rate limit \"free\" of policy \"test/llm\" has no room for now: ")
+        .and_then(|held| held.strip_suffix(" s."));
+    let expected =
+        " of 50 tokens per 1m are held by requests that are still under way. Try again in 1";
+    assert!(held.is_some_and(|held| held.ends_with(expected)), "{body}");
+    let log = envoy.host.log.borrow().last().unwrap().1.clone();
+    assert!(
+        log.contains("refuses auth.user = alice: 0 used and ")
+            && log.ends_with(
+                " held of 50 tokens; requests that are still under way hold it, and it may be tried again shortly"
+            ),
+        "{log}"
+    );
     second.on_log();
     let mut third = envoy.stream();
     assert_eq!(
