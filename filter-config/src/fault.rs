@@ -194,6 +194,19 @@ impl Faults {
         self.faults.len().saturating_add(self.omitted)
     }
 
+    /// The same, of a document that is at this path of another.
+    #[cfg(feature = "command-line")]
+    pub(crate) fn below(mut self, path: &str) -> Self {
+        for fault in &mut self.faults {
+            fault.path = match fault.path.as_str() {
+                "configuration" => path.to_owned(),
+                below if below.starts_with('[') => format!("{path}{below}"),
+                below => format!("{path}.{below}"),
+            };
+        }
+        self
+    }
+
     pub(crate) fn push(&mut self, path: &Path<'_>, kind: impl Into<FaultKind>) {
         if self.is_full() {
             self.omitted = self.omitted.saturating_add(1);
