@@ -20,7 +20,7 @@ use cel::common::types::{CelBool, CelInt, CelMap, CelMapKey, CelString, CelTimes
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use filter_config::{
-    Attribute, AuthSource, Kind, Plain, Property, Question, REQUEST_BODY, Subject,
+    Attribute, AuthSource, Formula, Kind, Number, Property, REQUEST_BODY, Subject,
 };
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -153,13 +153,11 @@ impl Attributes {
         }
     }
 
-    /// The tokens that a plain expression reads of `usage`; `None` where it reads something else.
+    /// The value of a formula; `None` where there is none, or nothing is known of what was used.
     #[must_use]
-    pub fn tokens(&self, plain: &Plain) -> Option<u64> {
-        let (Subject::Variable(name), Question::Value) = (&plain.subject, &plain.question) else {
-            return None;
-        };
-        self.outcome.as_ref()?.tokens(name)
+    pub fn compute(&self, formula: &Formula) -> Option<Number> {
+        let outcome = self.outcome.as_ref()?;
+        formula.value(|field| outcome.number(field))
     }
 
     fn resolve_property(

@@ -11,6 +11,7 @@ mod attribute;
 mod compile;
 mod environment;
 mod fault;
+mod formula;
 mod functions;
 mod literal;
 mod missing;
@@ -23,12 +24,14 @@ mod yields;
 
 use cel::common::ast::IdedExpr;
 
+pub use arithmetic::Number;
 pub use attribute::{
     Attribute, COST_ALIASES, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property, RESPONSE_FIELDS,
     ResponseField, USAGE_FIELDS, UsageField, aliased,
 };
 pub use environment::{REQUEST_BODY, environment};
 pub use fault::ExpressionFault;
+pub use formula::Formula;
 pub use missing::missing;
 pub use plain::{Plain, Question, Subject};
 pub(crate) use pointer::is_pointer;
@@ -39,6 +42,7 @@ pub struct Expression {
     source: String,
     root: IdedExpr,
     plain: Option<Plain>,
+    formula: Option<Formula>,
     uses: Vec<Attribute>,
     is_callers: bool,
 }
@@ -99,6 +103,7 @@ impl Expression {
         }
         Ok(Expression {
             source: source.to_owned(),
+            formula: role.is_number().then(|| Formula::of(&root)).flatten(),
             root,
             plain: Plain::of(source),
             uses,
@@ -122,6 +127,12 @@ impl Expression {
     #[must_use]
     pub fn plain(&self) -> Option<&Plain> {
         self.plain.as_ref()
+    }
+
+    /// A number in a form that needs no evaluator, if it has one.
+    #[must_use]
+    pub fn formula(&self) -> Option<&Formula> {
+        self.formula.as_ref()
     }
 
     /// What the expression reads of the host, sorted, each once.

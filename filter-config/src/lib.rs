@@ -57,9 +57,9 @@ pub use effective::{EffectivePolicy, LimitIndex};
 pub use exceeded::{Alternative, Exceeded, Queue};
 pub use export::Export;
 pub use expression::{
-    Attribute, COST_ALIASES, Expression, ExpressionFault, Kind, LLM_FIELDS, LlmField, PROPERTIES,
-    Plain, Property, Question, REQUEST_BODY, RESPONSE_FIELDS, ResponseField, Subject, USAGE_FIELDS,
-    UsageField, aliased, environment, missing,
+    Attribute, COST_ALIASES, Expression, ExpressionFault, Formula, Kind, LLM_FIELDS, LlmField,
+    Number, PROPERTIES, Plain, Property, Question, REQUEST_BODY, RESPONSE_FIELDS, ResponseField,
+    Subject, USAGE_FIELDS, UsageField, aliased, environment, missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
 pub use limit::{Limit, Reservation, WhenMissing};

@@ -6,7 +6,7 @@ use crate::plugin::{KeyHasher, Plugin};
 use cel::common::types::{CelBool, CelDouble, CelDuration, CelInt, CelString, CelUInt};
 use cel::common::value::CowVal;
 use cel::{Context, ExecutionError};
-use filter_config::{Expression, Question, Window};
+use filter_config::{Expression, Number, Question, Window};
 use std::borrow::Cow;
 
 /// The value of a predicate.
@@ -98,13 +98,14 @@ pub(crate) fn tokens(
     attributes: &mut Attributes,
     expression: &Expression,
 ) -> Result<u64, EvaluationError> {
-    if let Some(plain) = expression.plain()
-        && let Some(tokens) = attributes.tokens(plain)
+    if let Some(formula) = expression.formula()
+        && let Some(number) = attributes.compute(formula)
+        && let Some(tokens) = whole(number, f64::ceil)
     {
         return Ok(tokens);
     }
     evaluate(plugin, attributes, expression, |value| {
-        whole(value, f64::ceil)
+        rounded(value, f64::ceil)
     })
 }
 
@@ -118,7 +119,7 @@ pub(super) fn limit(
     expression: &Expression,
 ) -> Result<u64, EvaluationError> {
     evaluate(plugin, attributes, expression, |value| {
-        whole(value, f64::floor)
+        rounded(value, f64::floor)
     })
 }
 
@@ -141,27 +142,25 @@ pub(super) fn window(
             let nanos = duration.inner().num_nanoseconds();
             Ok(nanos.map_or(u64::MAX, |nanos| u64::try_from(nanos).unwrap_or(0)))
         } else {
-            Ok(whole(value, f64::ceil)?.saturating_mul(SECOND))
+            Ok(rounded(value, f64::ceil)?.saturating_mul(SECOND))
         }
     })
 }
 
 /// A number as a whole one; none for less than none.
-fn whole(value: &CowVal<'_, '_>, round: fn(f64) -> f64) -> Result<u64, EvaluationError> {
-    if let Some(int) = value.downcast_ref::<CelInt>() {
-        Ok(u64::try_from(*int.inner()).unwrap_or(0))
-    } else if let Some(uint) = value.downcast_ref::<CelUInt>() {
-        Ok(*uint.inner())
-    } else if let Some(double) = value
-        .downcast_ref::<CelDouble>()
-        .filter(|double| !double.inner().is_nan())
-    {
+fn rounded(value: &CowVal<'_, '_>, round: fn(f64) -> f64) -> Result<u64, EvaluationError> {
+    let number = Number::of(value).and_then(|number| whole(number, round));
+    number.ok_or_else(|| unexpected("a number", value))
+}
+
+/// A number as a whole one, none for less than none; `None` for what is no number.
+fn whole(number: Number, round: fn(f64) -> f64) -> Option<u64> {
+    match number {
+        Number::Whole(whole) => Some(u64::try_from(whole.max(0)).unwrap_or(u64::MAX)),
+        Number::Fraction(fraction) if fraction.is_nan() => None,
         // Casts of doubles saturate.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let whole = round(*double.inner()) as u64;
-        Ok(whole)
-    } else {
-        Err(unexpected("a number", value))
+        Number::Fraction(fraction) => Some(round(fraction) as u64),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Value, body};
 use crate::host::Headers;
 use crate::meter::Usage;
 use cel::common::types::{CelBool, CelDouble, CelInt};
-use filter_config::{RESPONSE_FIELDS, ResponseField, USAGE_FIELDS, UsageField, Usd};
+use filter_config::{Number, RESPONSE_FIELDS, ResponseField, USAGE_FIELDS, UsageField, Usd};
 use std::sync::{Arc, OnceLock};
 
 /// What an exchange used and was answered with or, before it is known, what is expected.
@@ -60,11 +60,15 @@ impl Outcome {
         }
     }
 
-    /// The tokens that a variable stands for, by its name here or elsewhere.
-    pub(super) fn tokens(&self, name: &str) -> Option<u64> {
-        let name = filter_config::aliased(name).unwrap_or(name);
-        let (_, field, _) = USAGE_FIELDS.iter().find(|(known, ..)| *known == name)?;
-        self.count(*field)
+    /// A field of `usage` that is a number.
+    #[allow(clippy::cast_precision_loss)] // A fraction of a dollar is one.
+    pub(super) fn number(&self, field: UsageField) -> Option<Number> {
+        if field == UsageField::Usd {
+            return Some(Number::Fraction(self.usd.0 as f64 / 1e9));
+        }
+        // `int` has no more.
+        let tokens = self.count(field)?.min(i64::MAX as u64);
+        Some(Number::Whole(tokens.into()))
     }
 
     /// The tokens of a field, if it is one of tokens.
@@ -107,15 +111,14 @@ impl Outcome {
         Some(Object::value(fields.into_iter()))
     }
 
-    #[allow(clippy::cast_precision_loss)] // A fraction of a dollar is one.
     fn usage_field(&self, field: UsageField) -> Value {
-        if let Some(tokens) = self.count(field) {
-            return Box::new(CelInt::from(i64::try_from(tokens).unwrap_or(i64::MAX)));
-        }
-        match field {
-            UsageField::Usd => Box::new(CelDouble::from(self.usd.0 as f64 / 1e9)),
-            UsageField::Estimated => Box::new(CelBool::from(self.estimated)),
-            _ => self.raw().clone(),
+        match self.number(field) {
+            Some(Number::Whole(tokens)) => {
+                Box::new(CelInt::from(i64::try_from(tokens).unwrap_or(i64::MAX)))
+            }
+            Some(Number::Fraction(usd)) => Box::new(CelDouble::from(usd)),
+            None if field == UsageField::Estimated => Box::new(CelBool::from(self.estimated)),
+            None => self.raw().clone(),
         }
     }
 

@@ -14,68 +14,115 @@ use cel::common::value::{CowVal, Val};
 use cel::{DeclarationError, Env, ExecutionError, Value};
 
 /// An operator, and the function that takes its place. No expression can spell the function.
-const REPLACED: [(&str, &str); 5] = [
-    (operators::ADD, "@add"),
-    (operators::SUBSTRACT, "@subtract"),
-    (operators::MULTIPLY, "@multiply"),
-    (operators::DIVIDE, "@divide"),
-    (operators::MODULO, "@remainder"),
+const REPLACED: [(&str, &str, Operator); 5] = [
+    (operators::ADD, "@add", Operator::Add),
+    (operators::SUBSTRACT, "@subtract", Operator::Subtract),
+    (operators::MULTIPLY, "@multiply", Operator::Multiply),
+    (operators::DIVIDE, "@divide", Operator::Divide),
+    (operators::MODULO, "@remainder", Operator::Remainder),
 ];
 
+/// What is done with two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operator {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
 /// A number of any type of CEL.
-#[derive(Clone, Copy)]
-enum Number {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
     /// An `int` or a `uint`.
     Whole(i128),
     /// A `double`.
     Fraction(f64),
 }
 
+// === impl Number ===
+
+impl Number {
+    /// The number that a value is, if it is one.
+    #[must_use]
+    pub fn of(value: &CowVal<'_, '_>) -> Option<Self> {
+        if let Some(int) = value.downcast_ref::<CelInt>() {
+            Some(Self::Whole((*int.inner()).into()))
+        } else if let Some(uint) = value.downcast_ref::<CelUInt>() {
+            Some(Self::Whole((*uint.inner()).into()))
+        } else {
+            let double = value.downcast_ref::<CelDouble>()?;
+            Some(Self::Fraction(*double.inner()))
+        }
+    }
+}
+
+// === impl Operator ===
+
+impl Operator {
+    /// The operator whose place a function takes.
+    pub(super) fn of(function: &str) -> Option<Self> {
+        let mut replaced = REPLACED.iter();
+        let (.., operator) = replaced.find(|(_, name, _)| *name == function)?;
+        Some(*operator)
+    }
+
+    /// How CEL spells it.
+    fn spelled(self) -> &'static str {
+        let mut replaced = REPLACED.iter();
+        let known = replaced.find(|(.., operator)| *operator == self);
+        known.map_or("", |(spelled, ..)| spelled)
+    }
+
+    /// What comes of two numbers; `None` where a whole number is divided by none. A fraction becomes
+    /// infinite, which saturates.
+    #[allow(clippy::cast_precision_loss)] // It is what a fraction beside them makes of whole numbers.
+    pub(super) fn apply(self, left: Number, right: Number) -> Option<Number> {
+        let (left, right) = match (left, right) {
+            (Number::Whole(a), Number::Whole(b)) => return self.whole(a, b).map(Number::Whole),
+            (Number::Whole(a), Number::Fraction(b)) => (a as f64, b),
+            (Number::Fraction(a), Number::Whole(b)) => (a, b as f64),
+            (Number::Fraction(a), Number::Fraction(b)) => (a, b),
+        };
+        Some(Number::Fraction(match self {
+            Self::Add => left + right,
+            Self::Subtract => left - right,
+            Self::Multiply => left * right,
+            Self::Divide => left / right,
+            Self::Remainder => left % right,
+        }))
+    }
+
+    fn whole(self, left: i128, right: i128) -> Option<i128> {
+        let result = match self {
+            Self::Add => left.saturating_add(right),
+            Self::Subtract => left.saturating_sub(right),
+            Self::Multiply => left.saturating_mul(right),
+            Self::Divide => left.checked_div(right)?,
+            Self::Remainder => left.checked_rem(right)?,
+        };
+        Some(result.clamp(i64::MIN.into(), i64::MAX.into()))
+    }
+}
+
 /// Declares the functions.
 pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
     let two = || vec![DYN_TYPE, DYN_TYPE];
     env.add_overload("@add", "add_dyn", two(), |args| {
-        apply(
-            operators::ADD,
-            args,
-            i128::saturating_add,
-            |a, b| a + b,
-            sum,
-        )
+        apply(Operator::Add, args, sum)
     })?;
     env.add_overload("@subtract", "subtract_dyn", two(), |args| {
-        apply(
-            operators::SUBSTRACT,
-            args,
-            i128::saturating_sub,
-            |a, b| a - b,
-            difference,
-        )
+        apply(Operator::Subtract, args, difference)
     })?;
     env.add_overload("@multiply", "multiply_dyn", two(), |args| {
-        apply(
-            operators::MULTIPLY,
-            args,
-            i128::saturating_mul,
-            |a, b| a * b,
-            |_, _| None,
-        )
+        apply(Operator::Multiply, args, nothing)
     })?;
     env.add_overload("@divide", "divide_dyn", two(), |args| {
-        not_by_zero(&args)?;
-        let divide = |a: i128, b: i128| a.checked_div(b).unwrap_or_default();
-        apply(operators::DIVIDE, args, divide, |a, b| a / b, |_, _| None)
+        apply(Operator::Divide, args, nothing)
     })?;
     env.add_overload("@remainder", "remainder_dyn", two(), |args| {
-        not_by_zero(&args)?;
-        let remainder = |a: i128, b: i128| a.checked_rem(b).unwrap_or_default();
-        apply(
-            operators::MODULO,
-            args,
-            remainder,
-            |a, b| a % b,
-            |_, _| None,
-        )
+        apply(Operator::Remainder, args, nothing)
     })
 }
 
@@ -84,8 +131,8 @@ pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
 pub(super) fn replace(expr: &mut IdedExpr) {
     match &mut expr.expr {
         Expr::Call(call) => {
-            let replaced = REPLACED.iter().find(|(name, _)| *name == call.func_name);
-            if let (Some((_, function)), 2) = (replaced, call.args.len()) {
+            let replaced = REPLACED.iter().find(|(name, ..)| *name == call.func_name);
+            if let (Some((_, function, _)), 2) = (replaced, call.args.len()) {
                 (*function).clone_into(&mut call.func_name);
             }
             call.target.iter_mut().for_each(|target| replace(target));
@@ -110,40 +157,40 @@ pub(super) fn replace(expr: &mut IdedExpr) {
 type Computed<'v> = Option<Result<Box<dyn Val + 'v>, ExecutionError>>;
 
 /// Computes with numbers of any types, or as CEL does with what are no numbers.
-#[allow(clippy::cast_precision_loss)] // It is what a fraction beside them makes of whole numbers.
 fn apply<'b, 'v>(
-    operator: &str,
+    operator: Operator,
     args: Vec<CowVal<'b, 'v>>,
-    whole: impl Fn(i128, i128) -> i128,
-    fraction: impl Fn(f64, f64) -> f64,
     plain: impl Fn(&CowVal<'b, 'v>, &CowVal<'b, 'v>) -> Computed<'v>,
 ) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let [left, right] = <[CowVal<'b, 'v>; 2]>::try_from(args)
         .map_err(|_| ExecutionError::missing_argument_or_target())?;
-    match (number(&left), number(&right)) {
-        (Some(Number::Whole(a)), Some(Number::Whole(b))) => {
-            let result = whole(a, b).clamp(i64::MIN.into(), i64::MAX.into());
-            Ok(CowVal::owned(CelInt::from(
-                i64::try_from(result).unwrap_or(i64::MAX),
-            )))
-        }
-        (Some(a), Some(b)) => {
-            let [a, b] = [a, b].map(|number| match number {
-                Number::Whole(number) => number as f64,
-                Number::Fraction(number) => number,
-            });
-            Ok(CowVal::owned(CelDouble::from(fraction(a, b))))
-        }
-        _ => match plain(&left, &right) {
-            Some(result) => result.map(CowVal::Owned),
-            None => Err(ExecutionError::no_such_overload(
-                operator,
-                [&left, &right]
-                    .map(|value| value.get_type().name().to_owned())
-                    .to_vec(),
-            )),
-        },
+    let result = match (Number::of(&left), Number::of(&right)) {
+        (Some(a), Some(b)) => operator
+            .apply(a, b)
+            .map(value)
+            .ok_or(ExecutionError::DivisionByZero(Value::Int(0))),
+        _ => plain(&left, &right).unwrap_or_else(|| {
+            let types = [&left, &right].map(|value| value.get_type().name().to_owned());
+            Err(ExecutionError::no_such_overload(
+                operator.spelled(),
+                types.to_vec(),
+            ))
+        }),
+    };
+    result.map(CowVal::Owned)
+}
+
+/// A number as a value of CEL.
+fn value<'v>(number: Number) -> Box<dyn Val + 'v> {
+    match number {
+        Number::Whole(whole) => Box::new(CelInt::from(i64::try_from(whole).unwrap_or(i64::MAX))),
+        Number::Fraction(fraction) => Box::new(CelDouble::from(fraction)),
     }
+}
+
+/// What no numbers have none of, such as a product.
+fn nothing<'v>(_: &CowVal<'_, 'v>, _: &CowVal<'_, 'v>) -> Computed<'v> {
+    None
 }
 
 /// The sum of what are no numbers, such as strings.
@@ -156,26 +203,4 @@ fn sum<'v>(left: &CowVal<'_, 'v>, right: &CowVal<'_, 'v>) -> Computed<'v> {
 fn difference<'v>(left: &CowVal<'_, 'v>, right: &CowVal<'_, 'v>) -> Computed<'v> {
     let difference = left.as_subtractor()?.sub(right.as_ref());
     Some(difference.map(CowVal::into_owned))
-}
-
-fn number(value: &CowVal<'_, '_>) -> Option<Number> {
-    if let Some(int) = value.downcast_ref::<CelInt>() {
-        Some(Number::Whole((*int.inner()).into()))
-    } else if let Some(uint) = value.downcast_ref::<CelUInt>() {
-        Some(Number::Whole((*uint.inner()).into()))
-    } else {
-        let double = value.downcast_ref::<CelDouble>()?;
-        Some(Number::Fraction(*double.inner()))
-    }
-}
-
-/// Fails where a whole number is divided by none. A fraction becomes infinite, which saturates.
-fn not_by_zero(args: &[CowVal<'_, '_>]) -> Result<(), ExecutionError> {
-    let mut numbers = args.iter().map(number);
-    match (numbers.next(), numbers.next()) {
-        (Some(Some(Number::Whole(_))), Some(Some(Number::Whole(0)))) => {
-            Err(ExecutionError::DivisionByZero(Value::Int(0)))
-        }
-        _ => Ok(()),
-    }
 }
