@@ -563,10 +563,17 @@ fn header(envoy: &Envoy, map: HeaderMap, name: &str) -> Option<String> {
 fn requests_at_once_are_admitted_as_far_as_they_fit() {
     let envoy = Envoy::new();
     let ask = |max: u64| format!("{{\"max_tokens\":{max}}}");
+    let gauge = || {
+        let metric = "tollgate.held.policy=test/llm.limit=free";
+        envoy.host.metric(metric)
+    };
     let mut first = envoy.stream();
     assert_eq!(send(&envoy, &mut first, &ask(30)), Next::Continue);
+    let of_first = gauge();
+    assert!((30..50).contains(&of_first), "{of_first}");
     let mut second = envoy.stream();
     assert_eq!(send(&envoy, &mut second, &ask(30)), Next::Pause, "60 of 50");
+    assert_eq!(gauge(), of_first, "who is refused holds nothing");
     let reply = envoy.host.replies.borrow().last().unwrap().clone();
     assert_eq!(
         reply.header("retry-after"),
@@ -596,7 +603,9 @@ fn requests_at_once_are_admitted_as_far_as_they_fit() {
         Next::Continue,
         "some 40 of 50"
     );
+    assert!(gauge() > of_first);
     third.on_log();
+    assert_eq!(gauge(), of_first);
 
     first.on_response_headers(false);
     envoy.body(&mut first, &completion(10), true);
@@ -609,6 +618,7 @@ fn requests_at_once_are_admitted_as_far_as_they_fit() {
     );
     fourth.on_log();
     assert!(envoy.exchange(1), "nothing is held any more");
+    assert_eq!(gauge(), 0);
 }
 
 #[test]
