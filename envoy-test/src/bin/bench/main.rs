@@ -13,7 +13,11 @@ mod workload;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
-use envoy_test::{envoy::Envoy, filters::Tollgate, remote, tutorial, wait, workspace};
+use envoy_test::{
+    envoy::{Envoy, RATE_LIMIT},
+    filters::{self, Tollgate},
+    remote, tutorial, wait, workspace,
+};
 use integration::Limitador;
 use nix::{
     errno::Errno,
@@ -24,7 +28,8 @@ use serde_json::{Value, json};
 
 use self::{load::Callers, measure::median, upstream::Upstream, workload::Workload};
 
-const USAGE: &str = "usage: bench [--rounds N] [--seconds N] [--connections N] [--keys N]";
+const USAGE: &str =
+    "usage: bench [--rounds N] [--seconds N] [--connections N] [--keys N] [--workloads N]";
 const DOMAIN: &str = "bench";
 const COUNTER: &str = "auth.identity.userid";
 /// More than any load can spend.
@@ -35,6 +40,8 @@ struct Options {
     rounds: usize,
     seconds: u64,
     connections: u32,
+    /// How many of the workloads are measured, from the first.
+    workloads: usize,
     /// How many callers a flood has, if that is what is to be measured.
     keys: Option<u64>,
 }
@@ -95,6 +102,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Error
         seconds: 2,
         // Enough to keep Envoy's worker busy, so that its waking up is no part of the cost.
         connections: 32,
+        workloads: usize::MAX,
         keys: None,
     };
     while let Some(name) = arguments.next() {
@@ -104,6 +112,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Error
             "--rounds" => options.rounds = value as usize,
             "--seconds" => options.seconds = value.into(),
             "--connections" => options.connections = value,
+            "--workloads" => options.workloads = value as usize,
             "--keys" => options.keys = Some(value.into()),
             _ => return Err(Error::Usage),
         }
@@ -135,7 +144,8 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
         return Err(Error::NoModule(module));
     }
     let module_bytes = std::fs::metadata(&module)?.len();
-    let workloads = workload::all().await?;
+    let mut workloads = workload::all().await?;
+    workloads.truncate(options.workloads);
     let upstream = Upstream::start(&workloads).await?;
     let remote = std::env::var("STORAGE").is_ok_and(|storage| storage == "limitador");
     let remote = remote.then(remote_configuration);
@@ -164,7 +174,7 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
         Contender {
             name: "Envoy's `ratelimit`, to limitador",
             envoy: envoy()
-                .rate_limit(service.address(), DOMAIN, actions)
+                .rate_limit(service.address(), DOMAIN, actions.clone())
                 .start()
                 .await?,
         },
@@ -189,14 +199,28 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
     ];
 
     if let Some(configuration) = remote {
-        let builder = remote::cluster(envoy(), service.address());
+        // What two calls cost that are made without WebAssembly.
         contenders.push(Contender {
-            name: "tollgate, to limitador: reserve and commit",
-            envoy: builder
-                .tollgate(Tollgate::new(configuration))
+            name: "Envoy's `ratelimit` twice",
+            envoy: envoy()
+                .rate_limit(service.address(), DOMAIN, actions)
+                .filter(filters::rate_limit(RATE_LIMIT, DOMAIN))
                 .start()
                 .await?,
         });
+        for (name, holds_headers) in [
+            ("tollgate, to limitador: reserve and commit", false),
+            ("tollgate, to limitador, with `holdHeaders`", true),
+        ] {
+            let mut configuration = configuration.clone();
+            configuration["holdHeaders"] = holds_headers.into();
+            let filter = Tollgate::new(configuration).holds_headers(holds_headers);
+            let builder = remote::cluster(envoy(), service.address());
+            contenders.push(Contender {
+                name,
+                envoy: builder.tollgate(filter).start().await?,
+            });
+        }
     }
 
     let costs = play(options, &contenders, &workloads).await?;
