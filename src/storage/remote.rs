@@ -40,6 +40,10 @@ use subject::{Layout, Subject};
 /// For how long `Reserve` is not tried again with a service that does not know it, in nanoseconds.
 const WITHOUT_RESERVE: u64 = 3_600_000_000_000;
 
+/// For how long a settlement waits for its answer at least, in milliseconds. No exchange waits for it, and what is
+/// given up too soon is told, and may be counted, again.
+const SETTLEMENT_MS: u32 = 1000;
+
 /// Milliseconds between ticks: the queue is looked at, and the service probed.
 const TICK_MS: u32 = 50;
 
@@ -105,17 +109,19 @@ enum Call {
         subject: Rc<Subject>,
         method: Method,
     },
-    Settlement(Settlement, Method),
-    /// Part of a settlement that did not fit, of which less than `room` does.
-    Filling {
+    Settlement {
         settlement: Settlement,
-        room: u64,
+        method: Method,
+        /// When it was sent, nanoseconds since the epoch.
+        sent: u64,
     },
+    /// Part of a settlement that did not fit, of which less than `room` does.
+    Filling { settlement: Settlement, room: u64 },
     /// Nobody waits for it: it tells whether the service is there.
     Probe,
 }
 
-/// Why a call brought nothing.
+/// Why a call brought nothing, or was of no use to a request.
 #[derive(Debug, thiserror::Error)]
 enum CallError {
     #[error("{0}")]
@@ -124,6 +130,8 @@ enum CallError {
     Status(u32),
     #[error("{0}")]
     Message(#[from] MessageError),
+    #[error("an answer after {0} ms")]
+    Late(u64),
 }
 
 // === impl CallError ===
@@ -258,8 +266,13 @@ impl Remote {
                     answer,
                 })
             }
-            Call::Settlement(settlement, method) => {
-                self.settled(host, now, settlement, method, reply);
+            Call::Settlement {
+                settlement,
+                method,
+                sent,
+            } => {
+                let took = now.saturating_sub(sent);
+                self.settled(host, now, settlement, method, took, reply);
                 None
             }
             Call::Filling { settlement, room } => {
@@ -378,7 +391,12 @@ impl Remote {
             method: method.name(),
             metadata: &metadata,
             message,
-            timeout_ms: self.settings.timeout_ms,
+            timeout_ms: match call {
+                Call::Question { .. } | Call::Probe => self.settings.timeout_ms,
+                Call::Settlement { .. } | Call::Filling { .. } => {
+                    self.settings.timeout_ms.max(SETTLEMENT_MS)
+                }
+            },
         });
         match token {
             Ok(token) => {

@@ -98,17 +98,18 @@ impl Remote {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         let calls = self.calls.borrow();
-        let settles = |call: &Call| matches!(call, Call::Settlement(..) | Call::Filling { .. });
+        let settles = |call: &Call| matches!(call, Call::Settlement { .. } | Call::Filling { .. });
         self.queue.borrow().is_empty() && !calls.values().any(settles)
     }
 
-    /// The service has answered to a settlement, or will not.
+    /// The service has answered to a settlement, which took so many nanoseconds, or will not.
     pub(super) fn settled(
         &self,
         host: &dyn Host,
         now: u64,
         settlement: Settlement,
         method: Method,
+        took: u64,
         reply: Result<&[u8], CallError>,
     ) {
         let told = reply.and_then(|message| match method {
@@ -117,7 +118,13 @@ impl Remote {
         });
         match told {
             Ok(reply) => {
-                self.succeeded(host, now);
+                let took_ms = took / 1_000_000;
+                if took_ms > self.settings.timeout_ms.into() {
+                    // It is told; a request would not have waited for it.
+                    self.failed(host, now, &CallError::Late(took_ms));
+                } else {
+                    self.succeeded(host, now);
+                }
                 if method == Method::ShouldRateLimit && has_not_added(&reply) {
                     let room = settlement.amount;
                     self.fill(host, now, settlement, room);
@@ -235,7 +242,11 @@ impl Remote {
         trace: &Trace,
         settlement: Settlement,
     ) {
-        let call = Call::Settlement(settlement.clone(), method);
+        let call = Call::Settlement {
+            settlement: settlement.clone(),
+            method,
+            sent: now,
+        };
         // Why it failed has been counted and told.
         if self.call(host, now, method, message, trace, call).is_err() {
             self.keep_for_later(host, now, settlement);
