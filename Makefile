@@ -1,5 +1,5 @@
 # tollgate: `make help` says what there is.
-.PHONY: help demo test wasm bench fuzz lint fmt
+.PHONY: help demo test wasm image bench fuzz lint fmt
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 10
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-demo: wasm ## play a system's document in a real Envoy, then stay up (SEED=kuadrant, kong, apisix, envoy-ai-gateway or jupiter; ONCE=1: play, check and exit; STORAGE=limitador: two Envoys share the tutorial's limits)
+demo: wasm ## play a system's document in a real Envoy, then stay up (SEED=kuadrant, kong, apisix, envoy-ai-gateway, envoy-ai-gateway/metering or jupiter; ONCE=1: play, check and exit; STORAGE=limitador: two Envoys share the tutorial's limits)
 	@$(CARGO) build --locked --package envoy-test --bin demo
 	@ONCE=$(ONCE) SEED=$(SEED) STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --package envoy-test --bin demo
 
@@ -17,6 +17,9 @@ test: wasm ## unit, property and end-to-end tests
 
 wasm: ## build the filter to dist/tollgate.wasm
 	@build/wasm.sh
+
+image: wasm ## the image from which Istio loads the filter, dist/tollgate-image.tar; takes no container engine
+	@build/image.sh
 
 bench: wasm ## CPU microseconds a request, beside no filter and Envoy's own rate limit filter (STORAGE=limitador: also with counters there)
 	@STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --profile native --package envoy-test --bin bench -- $(ARGS)

@@ -116,6 +116,13 @@ impl Claim<'_> {
 }
 
 impl Standing {
+    /// Whether requests in flight alone are in the way of a request that was refused: less than the limit is used, and
+    /// there may be room as soon as one of them is done.
+    #[must_use]
+    pub const fn is_only_held(&self) -> bool {
+        self.used < self.limit && self.held > 0
+    }
+
     /// What is left, for a request that comes now.
     #[must_use]
     pub const fn remaining(&self) -> u64 {

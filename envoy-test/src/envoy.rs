@@ -15,7 +15,7 @@ use serde_json::Value;
 pub use self::{
     access_log::AccessLogEntry,
     admin::Memory,
-    builder::{Builder, RATE_LIMIT},
+    builder::{Builder, RATE_LIMIT, UPSTREAM},
 };
 use self::{
     admin::Admin,

@@ -20,6 +20,7 @@ mod origin;
 mod pattern;
 mod plain;
 mod pointer;
+mod yields;
 
 use cel::common::ast::IdedExpr;
 
@@ -93,6 +94,9 @@ impl Expression {
     pub(crate) fn compile(source: &str, role: Role) -> Result<Self, Vec<ExpressionFault>> {
         let source = source.trim();
         let (mut root, uses) = compile::compile(source, role)?;
+        if let Some(fault) = yields::check(&root, role) {
+            return Err(vec![fault]);
+        }
         let is_callers = origin::is_callers(&root);
         if role.is_number() {
             arithmetic::replace(&mut root);

@@ -117,8 +117,13 @@ pub enum FaultKind {
     #[error("{0}")]
     Malformed(&'static str),
     /// A window that is none.
-    #[error(transparent)]
-    Window(#[from] WindowError),
+    #[error("{error}, found {found}")]
+    Window {
+        /// Why it is none.
+        error: WindowError,
+        /// What was found there.
+        found: String,
+    },
     /// A window for which the calendar has none of that length.
     #[error(
         "the calendar has no such window, expected one that divides a day such as \"1m\", \"1h\" or \"1d\", or \"1w\", or \"30d\" for a month"
@@ -187,6 +192,19 @@ impl Faults {
     /// How many there are, those included that are only counted.
     pub(crate) fn count(&self) -> usize {
         self.faults.len().saturating_add(self.omitted)
+    }
+
+    /// The same, of a document that is at this path of another.
+    #[cfg(feature = "command-line")]
+    pub(crate) fn below(mut self, path: &str) -> Self {
+        for fault in &mut self.faults {
+            fault.path = match fault.path.as_str() {
+                "configuration" => path.to_owned(),
+                below if below.starts_with('[') => format!("{path}{below}"),
+                below => format!("{path}.{below}"),
+            };
+        }
+        self
     }
 
     pub(crate) fn push(&mut self, path: &Path<'_>, kind: impl Into<FaultKind>) {

@@ -9,7 +9,7 @@ use crate::fault::{FaultKind, Faults};
 use crate::path::Path;
 
 /// A JSON value. An object keeps its entries in order, repeated ones included.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Json {
     Null,
     Bool(bool),
@@ -76,6 +76,16 @@ impl Json {
         };
         let entry = entries.iter().find(|(key, _)| key == name);
         entry.map(|(_, value)| value)
+    }
+
+    /// The value of an object's field by itself.
+    #[cfg(feature = "command-line")]
+    pub(crate) fn into_field(self, name: &str) -> Option<Json> {
+        let Json::Object(entries) = self else {
+            return None;
+        };
+        let mut entries = entries.into_iter();
+        entries.find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
     /// What the value is, as a fault tells of it: short whatever its size.

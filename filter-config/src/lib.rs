@@ -23,6 +23,8 @@
 mod auth;
 pub mod bounds;
 mod budget;
+#[cfg(feature = "command-line")]
+mod carrier;
 mod configuration;
 pub mod descriptor;
 mod effective;
@@ -95,6 +97,27 @@ pub fn parse_yaml(yaml: &[u8]) -> Result<Configuration, Faults> {
     let mut faults = Faults::default();
     let document = json::parse_yaml(yaml, &mut faults);
     checked(document, faults)
+}
+
+/// Reads a plugin configuration as [`parse_yaml`] does, by itself or in what carries it to Envoy: a `WasmPlugin`, an
+/// `EnvoyFilter`, or an Envoy configuration with one Wasm filter, of which this is the `configuration`.
+///
+/// # Errors
+///
+/// As [`parse`], with the paths in the document; a document that should carry a configuration and does not is a fault too.
+#[cfg(feature = "command-line")]
+pub fn parse_carried(yaml: &[u8]) -> Result<Configuration, Faults> {
+    let mut faults = Faults::default();
+    let Some(document) = json::parse_yaml(yaml, &mut faults) else {
+        return Err(faults);
+    };
+    match carrier::unwrap(document, &mut faults) {
+        None => Err(faults),
+        Some(Err(document)) => checked(Some(document), faults),
+        Some(Ok(carried)) => {
+            checked(Some(carried.document), faults).map_err(|faults| faults.below(&carried.path))
+        }
+    }
 }
 
 fn checked(document: Option<json::Json>, mut faults: Faults) -> Result<Configuration, Faults> {

@@ -272,6 +272,9 @@ pub(crate) fn duration(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Opt
         return None;
     };
     Window::from_str(text)
-        .map_err(|error| faults.push(path, error))
+        .map_err(|error| {
+            let found = json.found();
+            faults.push(path, FaultKind::Window { error, found });
+        })
         .ok()
 }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use thiserror::Error;
 
 use crate::bounds;
-use crate::fault::Faults;
+use crate::fault::{FaultKind, Faults};
 use crate::fields;
 use crate::json::Json;
 use crate::path::Path;
@@ -205,7 +205,8 @@ pub(crate) fn nanos(
     {
         Ok(nanos) if within.contains(&nanos) => Some(nanos),
         Err(error @ (WindowError::NoUnit | WindowError::UnknownUnit)) => {
-            faults.push(path, error);
+            let found = json.found();
+            faults.push(path, FaultKind::Window { error, found });
             None
         }
         _ => {

@@ -111,6 +111,29 @@ fn all_that_is_wrong_is_told_with_the_path_to_it() {
 }
 
 #[test]
+fn a_configuration_may_be_in_what_carries_it() {
+    let file = |path: &str| format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
+    for (path, limits) in [
+        ("integration/manifests/wasm-plugin.yaml", 1),
+        ("examples/envoy/envoy.yaml", 1),
+        ("examples/envoy-ai-gateway/envoy.yaml", 6),
+    ] {
+        let output = tollgate(&["check", &file(path)], "");
+        let told = text(&output.stdout);
+        let expected = format!("limits: {limits}\n");
+        assert!(told.ends_with(&expected), "{path}: {output:?}");
+    }
+    let lines = POLICY.lines().map(|line| format!("    {line}\n"));
+    let carried: String = lines.collect();
+    let wrong = carried.replace("window: 1h", "window: 60");
+    let plugin = format!("kind: WasmPlugin\nspec:\n  pluginConfig:\n{wrong}");
+    let output = tollgate(&["check", "-"], &plugin);
+    assert_eq!(output.status.code(), Some(1));
+    let place = "-: spec.pluginConfig.spec.limits.each-user.rates[0].window: ";
+    assert!(text(&output.stderr).starts_with(place), "{output:?}");
+}
+
+#[test]
 fn yaml_and_json_are_the_same() {
     let policy: serde_json::Value = serde_norway::from_str(POLICY).unwrap();
     let json = tollgate(&["limits", "-"], &policy.to_string());

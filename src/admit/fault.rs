@@ -18,7 +18,9 @@ pub enum Fault {
         error: EvaluationError,
     },
     /// The model that is asked has no price, and is refused for that.
-    #[error("policy {policy}: limits.{limit}.budgets: a model without a price is refused")]
+    #[error(
+        "policy {policy}: limits.{limit}.budgets: a model without a price is refused: \"{model}\""
+    )]
     Unpriced {
         /// The policy's name.
         policy: String,
@@ -26,6 +28,8 @@ pub enum Fault {
         limit: String,
         /// The budget's index in the rates of the plugin.
         rate: usize,
+        /// The beginning of the model's name, which the caller chose, escaped.
+        model: String,
     },
     /// An alternative was taken, and the request cannot be changed to it.
     #[error("request: {0}")]

@@ -55,6 +55,7 @@ pub(super) fn hold(
                 policy: policy.name.clone(),
                 limit: limit.name.clone(),
                 rate: charge.rate,
+                model: shown(expected.model.unwrap_or_default()),
             });
         }
         Counts::Usd(_) => Ok(expected.usd(plugin).0),
@@ -90,6 +91,15 @@ fn is_refused(plugin: &Plugin, limit: &Limit, expected: &Expected<'_>) -> bool {
         return false;
     };
     pricing.unpriced == Unpriced::Refuse && limit.refuses() && pricing.of(model).is_none()
+}
+
+/// The beginning of a name that a caller chose, for the log.
+fn shown(name: &str) -> String {
+    const MOST: usize = 64;
+    name.chars()
+        .take(MOST)
+        .flat_map(char::escape_debug)
+        .collect()
 }
 
 /// What a request is expected to cost: what the cost makes of the usage that is expected, of a response

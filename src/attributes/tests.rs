@@ -103,7 +103,7 @@ fn metadata_keeps_its_types_and_nulls() {
     assert_eq!(see("auth.identity.age == 42"), "Bool(true)");
     assert_eq!(see("auth.identity.admin"), "Bool(true)");
     assert_eq!(see("auth.identity.nothing == null"), "Bool(true)");
-    assert_eq!(see("auth.identity.nothing.split(',')"), "missing");
+    assert_eq!(see("size(auth.identity.nothing.split(','))"), "missing");
     assert_eq!(
         see("auth.identity.groups.exists(g, g == 'free')"),
         "Bool(true)"

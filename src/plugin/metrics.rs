@@ -129,6 +129,7 @@ struct OfLimit {
     denied: MetricId,
     shadow_denied: MetricId,
     alerts: MetricId,
+    held: MetricId,
 }
 
 /// The metrics, each defined once.
@@ -170,6 +171,8 @@ impl Metrics {
                         "tollgate.requests.decision=shadow_denied.{tags}"
                     ))?,
                     alerts: counter(&format!("tollgate.alerts.{tags}"))?,
+                    held: host
+                        .define_metric(MetricKind::Gauge, &format!("tollgate.held.{tags}"))?,
                 });
             }
             limits.push(of_policy);
@@ -204,6 +207,12 @@ impl Metrics {
     pub fn alerted(&self, host: &dyn Host, policy: usize, limit: usize) {
         let of_limit = self.limits.get(policy).and_then(|limits| limits.get(limit));
         add(host, of_limit.map(|of_limit| &of_limit.alerts), 1);
+    }
+
+    /// Tells that a request holds tokens of a limit or, with less than none, that it holds them no longer.
+    pub fn held(&self, host: &dyn Host, policy: usize, limit: usize, tokens: i64) {
+        let of_limit = self.limits.get(policy).and_then(|limits| limits.get(limit));
+        add(host, of_limit.map(|of_limit| &of_limit.held), tokens);
     }
 
     /// Tells that a request waits, or `waits` no longer.

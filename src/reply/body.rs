@@ -77,10 +77,15 @@ fn amount(body: &mut String, quota: &Quota<'_>, amount: u64) {
 fn message(quota: &Quota<'_>, wait: u64) -> String {
     let (name, policy) = (&quota.limit.name, &quota.policy.name);
     let max = quota.standing.limit;
-    let (what, max) = match quota.rate.counts {
-        Counts::Tokens(_) => ("Token rate limit", format!("{max} tokens")),
-        Counts::Requests(_) => ("Request rate limit", format!("{max} requests")),
-        Counts::Usd(_) => ("Budget", format!("{} USD", Usd(max))),
+    let shown = |of: u64| {
+        let mut shown = String::new();
+        amount(&mut shown, quota, of);
+        shown
+    };
+    let (what, unit) = match quota.rate.counts {
+        Counts::Tokens(_) => ("Token rate limit", "tokens"),
+        Counts::Requests(_) => ("Request rate limit", "requests"),
+        Counts::Usd(_) => ("Budget", "USD"),
         Counts::InFlight => {
             return format!(
                 "Concurrency limit \"{name}\" of policy \"{policy}\" reached: {max} requests at \
@@ -90,5 +95,14 @@ fn message(quota: &Quota<'_>, wait: u64) -> String {
     };
     let window = written(quota.rate, quota.limit);
     let per = window.map_or(String::new(), |window| format!(" per {window}"));
-    format!("{what} \"{name}\" of policy \"{policy}\" reached: {max}{per}. Try again in {wait} s.")
+    let max = shown(max);
+    let of_what = format!("{what} \"{name}\" of policy \"{policy}\"");
+    if quota.standing.is_only_held() {
+        let held = shown(quota.standing.held);
+        return format!(
+            "{of_what} has no room for now: {held} of {max} {unit}{per} are held by requests that are \
+             still under way. Try again in {wait} s."
+        );
+    }
+    format!("{of_what} reached: {max} {unit}{per}. Try again in {wait} s.")
 }

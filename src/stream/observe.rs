@@ -55,6 +55,27 @@ pub(super) fn observe(stream: &Stream) {
     }
 }
 
+// === impl Stream ===
+
+impl Stream {
+    /// Tells in the metrics what the exchange holds of each limit's tokens, once with 1 as the sign and once with -1. Of
+    /// several rates of a limit, which hold the same, the first is told of.
+    pub(super) fn tell_held(&self, sign: i64) {
+        let plugin = &*self.plugin;
+        for charge in &self.admission.charges {
+            if let Some(rate) = plugin.rates.get(charge.rate)
+                && rate.counts == Counts::Tokens(0)
+                && charge.hold > 0
+            {
+                let tokens = i64::try_from(charge.hold).unwrap_or(i64::MAX);
+                let tokens = tokens.saturating_mul(sign);
+                let host = &*plugin.host;
+                plugin.metrics.held(host, rate.policy, rate.limit, tokens);
+            }
+        }
+    }
+}
+
 fn set(host: &dyn Host, key: &str, value: &[u8]) {
     // What cannot be written is missing from the access log, where it is seen to be.
     let _ = host.set_filter_state(key, value);
@@ -83,8 +104,13 @@ pub(super) fn log_denial(plugin: &Plugin, denial: &Denial, attributes: &mut Attr
         Counts::Usd(_) => Usd(amount).to_string(),
         _ => amount.to_string(),
     };
+    let held = if standing.is_only_held() {
+        "; requests that are still under way hold it, and it may be tried again shortly"
+    } else {
+        ""
+    };
     let message = format!(
-        "policy {}: limit {} refuses {}: {} used and {} held of {} {}",
+        "policy {}: limit {} refuses {}: {} used and {} held of {} {}{held}",
         policy.name,
         limit.name,
         admit::caller(plugin, attributes, limit),

@@ -384,6 +384,7 @@ impl Stream {
             State::Done
         };
         self.admission = admission;
+        self.tell_held(1);
         if is_metered && self.plugin.kept != Kept::Nothing {
             self.kept = Some(Box::new(self.keep(attributes)));
         }

@@ -183,6 +183,7 @@ impl Stream {
     pub(super) fn charge(&mut self, reading: Option<Reading>, raw: &[u8]) {
         let plugin = Rc::clone(&self.plugin);
         let host = &*plugin.host;
+        self.tell_held(-1);
         if let Some(Reading { usage, estimated }) = &reading {
             if *estimated {
                 plugin.metrics.count(host, Count::Estimated);

@@ -1,6 +1,7 @@
 //! The state machine against a double of Envoy: what it must do, and never do, at every turn.
 
 mod actions;
+mod budgets;
 mod costs;
 mod service;
 
@@ -562,15 +563,38 @@ fn header(envoy: &Envoy, map: HeaderMap, name: &str) -> Option<String> {
 fn requests_at_once_are_admitted_as_far_as_they_fit() {
     let envoy = Envoy::new();
     let ask = |max: u64| format!("{{\"max_tokens\":{max}}}");
+    let gauge = || {
+        let metric = "tollgate.held.policy=test/llm.limit=free";
+        envoy.host.metric(metric)
+    };
     let mut first = envoy.stream();
     assert_eq!(send(&envoy, &mut first, &ask(30)), Next::Continue);
+    let of_first = gauge();
+    assert!((30..50).contains(&of_first), "{of_first}");
     let mut second = envoy.stream();
     assert_eq!(send(&envoy, &mut second, &ask(30)), Next::Pause, "60 of 50");
+    assert_eq!(gauge(), of_first, "who is refused holds nothing");
     let reply = envoy.host.replies.borrow().last().unwrap().clone();
     assert_eq!(
         reply.header("retry-after"),
         Some("1"),
         "as soon as the other is done"
+    );
+    let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    let held = body["error"]["message"].as_str().unwrap();
+    let held = held
+        .strip_prefix("Token rate limit \"free\" of policy \"test/llm\" has no room for now: ")
+        .and_then(|held| held.strip_suffix(" s."));
+    let expected =
+        " of 50 tokens per 1m are held by requests that are still under way. Try again in 1";
+    assert!(held.is_some_and(|held| held.ends_with(expected)), "{body}");
+    let log = envoy.host.log.borrow().last().unwrap().1.clone();
+    assert!(
+        log.contains("refuses auth.user = alice: 0 used and ")
+            && log.ends_with(
+                " held of 50 tokens; requests that are still under way hold it, and it may be tried again shortly"
+            ),
+        "{log}"
     );
     second.on_log();
     let mut third = envoy.stream();
@@ -579,7 +603,9 @@ fn requests_at_once_are_admitted_as_far_as_they_fit() {
         Next::Continue,
         "some 40 of 50"
     );
+    assert!(gauge() > of_first);
     third.on_log();
+    assert_eq!(gauge(), of_first);
 
     first.on_response_headers(false);
     envoy.body(&mut first, &completion(10), true);
@@ -592,6 +618,7 @@ fn requests_at_once_are_admitted_as_far_as_they_fit() {
     );
     fourth.on_log();
     assert!(envoy.exchange(1), "nothing is held any more");
+    assert_eq!(gauge(), 0);
 }
 
 #[test]

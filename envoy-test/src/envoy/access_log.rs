@@ -70,6 +70,12 @@ impl AccessLogEntry {
         self.text("protocol").unwrap_or_default()
     }
 
+    /// The cluster that the request went to.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        self.text("cluster")
+    }
+
     /// The value of the request header `x-test-id`, by which a test finds its own exchange.
     #[must_use]
     pub fn test_id(&self) -> Option<&str> {
@@ -102,6 +108,7 @@ pub(super) fn logger(path: &Path) -> Value {
                 "method": "%REQ(:METHOD)%",
                 "path": "%REQ(:PATH)%",
                 "protocol": "%PROTOCOL%",
+                "cluster": "%UPSTREAM_CLUSTER%",
                 "received": "%BYTES_RECEIVED%",
                 "sent": "%BYTES_SENT%",
                 "test_id": "%REQ(X-TEST-ID)%",

@@ -22,12 +22,14 @@ struct Arguments {
 enum Command {
     /// Say what is wrong with a configuration, all of it, with the paths to it
     Check {
-        /// A plugin configuration or a `TokenRateLimitPolicy`, in YAML or JSON; - for standard input
+        /// A plugin configuration or a `TokenRateLimitPolicy`, in YAML or JSON, by itself or in a `WasmPlugin`, an
+        /// `EnvoyFilter` or Envoy's configuration; - for standard input
         file: PathBuf,
     },
     /// Print the limits of a configuration as limitador's limits.yaml
     Limits {
-        /// A plugin configuration or a `TokenRateLimitPolicy`, in YAML or JSON; - for standard input
+        /// A plugin configuration or a `TokenRateLimitPolicy`, in YAML or JSON, by itself or in a `WasmPlugin`, an
+        /// `EnvoyFilter` or Envoy's configuration; - for standard input
         file: PathBuf,
         /// The namespace of all limits. By default that of the configuration's storage, or else, for each policy,
         /// its namespace and the name of what it is attached to
@@ -107,7 +109,7 @@ fn read(file: &Path) -> Result<Configuration, Error> {
         file: name(),
         source,
     })?;
-    filter_config::parse_yaml(&bytes).map_err(|faults| Error::Faults {
+    filter_config::parse_carried(&bytes).map_err(|faults| Error::Faults {
         file: name(),
         faults,
     })

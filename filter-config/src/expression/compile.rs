@@ -50,21 +50,6 @@ fn check(
         faults: Vec::new(),
     };
     check.visit(root);
-    match (role, constant(&root.expr)) {
-        (Role::Predicate, Some(found)) if found != BOOLEAN => {
-            check.fault(ExpressionFault::NotBoolean(found));
-        }
-        (Role::Amount, Some(found)) if found != NUMBER => {
-            check.fault(ExpressionFault::NotAmount(found));
-        }
-        (Role::Limit | Role::Cost, Some(found)) if found != NUMBER => {
-            check.fault(ExpressionFault::NotNumber(role.name(), found));
-        }
-        (Role::Window, Some(found)) if found != NUMBER => {
-            check.fault(ExpressionFault::NotWindow(found));
-        }
-        _ => {}
-    }
     if check.faults.is_empty() {
         Ok(check.uses.into_iter().collect())
     } else {
@@ -90,27 +75,6 @@ fn syntax(errors: &ParseErrors) -> ExpressionFault {
 fn message(text: &str) -> String {
     let text = text.strip_prefix("Syntax error: ").unwrap_or(text);
     text.chars().take(MESSAGE).collect()
-}
-
-const BOOLEAN: &str = "a boolean";
-const NUMBER: &str = "a number";
-
-/// What an expression is if it is a constant.
-fn constant(expr: &Expr) -> Option<&'static str> {
-    match expr {
-        Expr::Literal(literal) => Some(match literal {
-            LiteralValue::Boolean(_) => BOOLEAN,
-            LiteralValue::Bytes(_) => "bytes",
-            LiteralValue::Int(value) if *value.inner() < 0 => "a negative number",
-            LiteralValue::Double(value) if *value.inner() < 0.0 => "a negative number",
-            LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => NUMBER,
-            LiteralValue::Null => "null",
-            LiteralValue::String(_) => "a string",
-        }),
-        Expr::List(_) => Some("a list"),
-        Expr::Map(_) => Some("a map"),
-        _ => None,
-    }
 }
 
 /// The walk over an expression. It recurses as deep as the text is nested, which is bounded.

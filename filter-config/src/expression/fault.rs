@@ -113,6 +113,9 @@ pub enum ExpressionFault {
     /// A predicate that can never be true or false.
     #[error("a predicate has to be true or false, this is {0}")]
     NotBoolean(&'static str),
+    /// A counter that can never be told from others.
+    #[error("a counter has to be a string, a number or a boolean, this is {0}")]
+    NotCounter(&'static str),
     /// An amount that can never be a number of tokens.
     #[error("an amount has to be a number of tokens, this is {0}")]
     NotAmount(&'static str),

@@ -71,12 +71,12 @@ impl VariableResolver for Caller {
 }
 
 fn evaluate(source: &str) -> Result<Value, ExecutionError> {
-    let expression = Expression::compile(source, Role::Counter)
+    let (root, _) = super::compile::compile(source, Role::Counter)
         .unwrap_or_else(|faults| panic!("{source}: {faults:?}"));
     let caller = Caller;
     let mut context = Context::with_env(environment());
     context.set_variable_resolver(&caller);
-    Value::resolve(expression.root(), &context)
+    Value::resolve(&root, &context)
 }
 
 #[test]

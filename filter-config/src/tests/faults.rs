@@ -129,7 +129,7 @@ fn all_faults_are_told_in_one_report() {
     assert_eq!(
         refusal(document.to_string().as_bytes()),
         "policies[0].kind: expected \"TokenRateLimitPolicy\", found \"Policy\"\n\
-         policies[0].spec.limits.free.rates[0].window: a window must be longer than zero\n\
+         policies[0].spec.limits.free.rates[0].window: a window must be longer than zero, found \"0s\"\n\
          policies[0].spec.limits.gold.when[1].predicate: unknown variable \"atuh\", did you mean \"auth\"?\n\
          failureMode: expected \"deny\" or \"allow\", found \"open\"\n\
          replies.status: expected a whole number from 400 to 599, found 42"

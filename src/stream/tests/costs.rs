@@ -404,8 +404,15 @@ fn a_model_without_a_price_is_refused_or_free_or_as_dear_as_the_default() {
         let_go
     };
     let refuse = envoy_with(&limit, &json!({ "pricing": prices() }));
-    assert!(!ask(&refuse, "llama"));
+    let name = format!("llama\\n{}", "x".repeat(100));
+    assert!(!ask(&refuse, &name));
     assert_eq!(refuse.last_reply().status, 403);
+    let line = refuse.host.log.borrow().last().unwrap().1.clone();
+    let told = format!(
+        "a model without a price is refused: \"llama\\n{}\"",
+        "x".repeat(58)
+    );
+    assert!(line.ends_with(&told), "{line}");
     assert_eq!(refuse.state("tollgate.decision").as_deref(), Some("denied"));
     let free = envoy_with(&limit, &json!({ "pricing": prices(), "unpriced": "free" }));
     assert!(ask(&free, "llama") && ask(&free, "llama"));

@@ -7,16 +7,39 @@ use envoy_test::{
     llm::MODEL,
 };
 
-/// Plays the example of that name, and returns how many outcomes were not its document's.
+/// Plays the example of that name, in each of its ways, and returns how many outcomes were not its document's.
 pub async fn run(name: &str, once: bool) -> Result<usize, Error> {
     let known = names()?;
-    if !known.iter().any(|known| known == name) {
+    let is_way = |known: &&String| {
+        let rest = known.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let ways: Vec<&String> = known.iter().filter(is_way).collect();
+    if ways.is_empty() {
         return Err(Error::Unknown(name.to_owned(), known.join(", ")));
     }
-    let example = Example::read(name)?;
+    let mut faults = 0;
+    for way in &ways {
+        faults += play(way, &Example::read(way)?).await?;
+    }
+    if !once {
+        let mut untouched = Vec::new();
+        for way in ways {
+            let example = Example::read(way)?;
+            let running = example.start().await?;
+            invite(way, &example, &running);
+            untouched.push(running);
+        }
+        tokio::signal::ctrl_c().await?;
+    }
+    Ok(faults)
+}
+
+/// Plays an example, and returns how many outcomes were not its document's.
+async fn play(name: &str, example: &Example) -> Result<usize, Error> {
     let envoy = binary::find().map_err(EnvoyError::from)?;
     println!(
-        "Envoy {} with the filters and routes of examples/{name}/envoy.yaml",
+        "\nEnvoy {} with the filters and routes of examples/{name}/envoy.yaml",
         envoy.version
     );
     let mut faults = 0;
@@ -31,11 +54,6 @@ pub async fn run(name: &str, once: bool) -> Result<usize, Error> {
             println!("{}", line(step, outcome));
         })
         .await?;
-    if !once {
-        let untouched = example.start().await?;
-        invite(&example, &untouched);
-        tokio::signal::ctrl_c().await?;
-    }
     Ok(faults)
 }
 
@@ -45,6 +63,10 @@ fn line(step: &Step, outcome: &Outcome) -> String {
         tokens => tokens.to_string(),
     };
     let mut notes = step.why.clone();
+    if let Some(cluster) = &outcome.cluster {
+        notes.push_str("\n                  from ");
+        notes.push_str(cluster);
+    }
     for header in &outcome.headers {
         notes.push_str("\n                  ");
         notes.push_str(header);
@@ -57,8 +79,10 @@ fn line(step: &Step, outcome: &Outcome) -> String {
 }
 
 /// Says how to try it by hand: every request of the plays, once.
-fn invite(example: &Example, running: &Running) {
-    println!("\nTo try, with nothing spent yet (Ctrl-C ends it); the model is {MODEL}:\n");
+fn invite(name: &str, example: &Example, running: &Running) {
+    println!(
+        "\nTo try examples/{name}, with nothing spent yet (Ctrl-C ends it); the model is {MODEL}:\n"
+    );
     let mut shown = Vec::new();
     for step in example.plays.iter().flat_map(|play| &play.steps) {
         let mut command = vec![format!("  curl -i {}", running.envoy.url(&step.path))];

@@ -1,10 +1,13 @@
 //! The tutorial with two Envoys that share their limits: their counters are in a limitador, and its in Redis.
 
+use std::collections::HashMap;
+
 use envoy_test::{
     client::Protocol,
     redis::{self, Redis},
     remote,
     tutorial::{self, Caller, Gateway, policy, steps},
+    wait,
 };
 use integration::Limitador;
 use serde_json::json;
@@ -75,13 +78,30 @@ impl Shared {
     async fn show(&self, title: &str, stream: bool) -> Result<usize, Error> {
         print_heading(title);
         let mut faults = 0;
+        let mut spent = HashMap::new();
         for (step, gateway) in steps(stream).iter().zip(self.gateways.iter().cycle()) {
             let mut outcome = gateway.play(step).await?;
             faults += usize::from(!outcome.faults.is_empty());
-            outcome.left = self.left(step.caller).await?;
+            let spent = spent.entry(step.caller).or_insert(0_u64);
+            *spent += outcome.cost;
+            outcome.left = self.left_after(step.caller, *spent).await?;
             println!("{}", line(step, &outcome));
         }
         Ok(faults)
+    }
+
+    /// What limitador says is left of what a caller may use, once all that was spent has come there: a response does not
+    /// wait for its settlement. Where it never comes, that is what limitador says all the same.
+    async fn left_after(&self, caller: Caller, spent: u64) -> Result<Option<u64>, Error> {
+        let expected = caller.limit().map(|limit| limit.saturating_sub(spent));
+        let settled = wait::until("the settlement", async || match self.left(caller).await {
+            Ok(left) if left != expected => None,
+            left => Some(left),
+        });
+        match settled.await {
+            Ok(left) => left,
+            Err(_) => self.left(caller).await,
+        }
     }
 
     async fn left(&self, caller: Caller) -> Result<Option<u64>, Error> {

@@ -23,7 +23,7 @@ impl VariableResolver for One {
 }
 
 fn evaluated(source: &str, path: &str) -> Value {
-    let expression = Expression::compile(source, Role::Predicate).unwrap();
+    let expression = Expression::compile(source, Role::Counter).unwrap();
     let request = One(CelString::from(path.to_owned()));
     let mut context = Context::with_env(environment());
     context.set_variable_resolver(&request);

@@ -23,6 +23,26 @@ fn costs_and_limits_that_are_wrong() {
         ),
         (
             "cost",
+            json!("'a'"),
+            "cost: a cost has to be a number, this is a string",
+        ),
+        (
+            "cost",
+            json!("usage.total_tokens > 5"),
+            "cost: a cost has to be a number, this is a boolean",
+        ),
+        (
+            "cost",
+            json!("usage.estimated ? model : request.path"),
+            "cost: a cost has to be a number, this is a string",
+        ),
+        (
+            "cost",
+            json!("usage.raw"),
+            "cost: a cost has to be a number, this is a map",
+        ),
+        (
+            "cost",
             json!("usage.input_token"),
             "cost: unknown field \"input_token\" of \"usage\", did you mean \"input_tokens\"?",
         ),
@@ -74,6 +94,11 @@ fn costs_and_limits_that_are_wrong() {
         ),
         (
             "rates/0/limit",
+            json!("request.headers['x-count']"),
+            "rates[0].limit: a limit has to be a number, this is a string",
+        ),
+        (
+            "rates/0/limit",
             json!("int(request.headers['x-count'])"),
             "rates[0].max: required, but missing: the limit is what the caller says, expected a bound, or \"none\" to let him have any",
         ),
@@ -118,6 +143,11 @@ fn costs_and_limits_that_are_wrong() {
             "rates[0].window: a window has to be a duration or a number of seconds, this is a list",
         ),
         (
+            "rates/0/window",
+            json!("request.time"),
+            "rates[0].window: a window has to be a duration or a number of seconds, this is a timestamp",
+        ),
+        (
             "rates/0",
             json!({ "limit": 1, "window": "auth.window", "algorithm": "calendar" }),
             "rates[0].window: the calendar has no such window, expected one that divides a day such as \"1m\", \"1h\" or \"1d\", or \"1w\", or \"30d\" for a month",
@@ -146,7 +176,7 @@ fn costs_and_limits_that_are_wrong() {
         (
             "budgets",
             json!([{ "usd": 5, "window": "auth.window" }]),
-            "budgets[0].window: not a duration, expected numbers with units such as \"30s\", \"1h30m\", \"500ms\", \"7d\" or \"2w\"",
+            "budgets[0].window: not a duration, expected numbers with units such as \"30s\", \"1h30m\", \"500ms\", \"7d\" or \"2w\", found \"auth.window\"",
         ),
     ] {
         let pointer = format!("/spec/limits/free/{field}");

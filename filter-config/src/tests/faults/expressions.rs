@@ -143,6 +143,42 @@ fn expressions_that_cannot_be_used() {
             "a predicate has to be true or false, this is a list",
         ),
         (
+            "request.path",
+            "a predicate has to be true or false, this is a string",
+        ),
+        (
+            "request.headers['x-free']",
+            "a predicate has to be true or false, this is a string",
+        ),
+        (
+            "request.headers[?'x-free'].orValue('')",
+            "a predicate has to be true or false, this is a string",
+        ),
+        (
+            "1 + 1",
+            "a predicate has to be true or false, this is a number",
+        ),
+        (
+            "'a' + auth.tier",
+            "a predicate has to be true or false, this is a string",
+        ),
+        (
+            "size(auth.groups)",
+            "a predicate has to be true or false, this is a number",
+        ),
+        (
+            "auth.groups.filter(g, g == 'free')",
+            "a predicate has to be true or false, this is a list",
+        ),
+        (
+            "auth.is_free ? 1 : 2",
+            "a predicate has to be true or false, this is a number",
+        ),
+        (
+            "request.time",
+            "a predicate has to be true or false, this is a timestamp",
+        ),
+        (
             "request.path = '/'",
             "not CEL, line 1, column 14: token recognition error at: '= '",
         ),

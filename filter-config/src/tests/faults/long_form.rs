@@ -26,7 +26,7 @@ fn long_forms_that_are_wrong() {
             (
                 "/policies/0/spec/limits/free/rates/0/window",
                 Some(json!("0s")),
-                "policies[0].spec.limits.free.rates[0].window: a window must be longer than zero",
+                "policies[0].spec.limits.free.rates[0].window: a window must be longer than zero, found \"0s\"",
             ),
             (
                 "/policies/0/replies",

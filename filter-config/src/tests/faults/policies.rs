@@ -246,32 +246,32 @@ fn policies_that_are_wrong() {
             (
                 &format!("{limit}/rates/0/window"),
                 Some(json!("0s")),
-                "spec.limits.free.rates[0].window: a window must be longer than zero",
+                "spec.limits.free.rates[0].window: a window must be longer than zero, found \"0s\"",
             ),
             (
                 &format!("{limit}/rates/0/window"),
                 Some(json!("-1m")),
-                "spec.limits.free.rates[0].window: a window must not be negative",
+                "spec.limits.free.rates[0].window: a window must not be negative, found \"-1m\"",
             ),
             (
                 &format!("{limit}/rates/0/window"),
                 Some(json!("60")),
-                "spec.limits.free.rates[0].window: a number without a unit, expected one of ns, us, ms, s, m, h, d, w",
+                "spec.limits.free.rates[0].window: a number without a unit, expected one of ns, us, ms, s, m, h, d, w, found \"60\"",
             ),
             (
                 &format!("{limit}/rates/0/window"),
                 Some(json!("1 minute")),
-                "spec.limits.free.rates[0].window: unknown unit, expected one of ns, us, ms, s, m, h, d, w",
+                "spec.limits.free.rates[0].window: unknown unit, expected one of ns, us, ms, s, m, h, d, w, found \"1 minute\"",
             ),
             (
                 &format!("{limit}/rates/0/window"),
                 Some(json!("2y")),
-                "spec.limits.free.rates[0].window: unknown unit, expected one of ns, us, ms, s, m, h, d, w",
+                "spec.limits.free.rates[0].window: unknown unit, expected one of ns, us, ms, s, m, h, d, w, found \"2y\"",
             ),
             (
                 &format!("{limit}/rates/0/window"),
                 Some(json!("367d")),
-                "spec.limits.free.rates[0].window: a window must not be longer than a year (366d)",
+                "spec.limits.free.rates[0].window: a window must not be longer than a year (366d), found \"367d\"",
             ),
             (
                 &format!("{limit}/rates/0/window"),
@@ -446,6 +446,27 @@ fn limits_that_are_wrong_beyond_their_rates() {
         ),
         (
             "reservation",
+            json!({ "amount": "request.path" }),
+            "reservation.amount: an amount has to be a number of tokens, this is a string",
+        ),
+        (
+            "counters",
+            json!([{ "expression": "request.headers" }]),
+            "counters[0].expression: a counter has to be a string, a number or a boolean, this is a map",
+        ),
+        (
+            "counters",
+            json!([{ "expression": "auth.a" }, { "expression": "[1]" }, { "expression": "{}" }]),
+            "counters[1].expression: a counter has to be a string, a number or a boolean, this is a list\n\
+             spec.limits.free.counters[2].expression: a counter has to be a string, a number or a boolean, this is a map",
+        ),
+        (
+            "counters",
+            json!([{ "expression": "auth.groups.split(',')" }]),
+            "counters[0].expression: a counter has to be a string, a number or a boolean, this is a list",
+        ),
+        (
+            "reservation",
             json!({ "amount": "-1" }),
             "reservation.amount: an amount has to be a number of tokens, this is a negative number",
         ),
@@ -468,7 +489,7 @@ fn limits_that_are_wrong_beyond_their_rates() {
         (
             "reservation",
             json!({ "ttl": "30" }),
-            "reservation.ttl: a number without a unit, expected one of ns, us, ms, s, m, h, d, w",
+            "reservation.ttl: a number without a unit, expected one of ns, us, ms, s, m, h, d, w, found \"30\"",
         ),
         (
             "reservation",

@@ -1,0 +1,155 @@
+//! Tests of configurations in what carries them.
+
+use serde_json::{Value, json};
+
+use crate::parse_carried;
+
+fn policy(window: &str) -> Value {
+    json!({
+        "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy", "metadata": { "name": "llm" },
+        "spec": {
+            "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "llm" },
+            "limits": { "all": { "rates": [{ "limit": 1000, "window": window }] } },
+        },
+    })
+}
+
+/// How many limits are found in a document, or its faults.
+fn found(document: &Value) -> Result<usize, String> {
+    let configuration = parse_carried(document.to_string().as_bytes());
+    let configuration = configuration.map_err(|faults| faults.to_string())?;
+    Ok(configuration
+        .policies
+        .iter()
+        .map(|policy| policy.limits.len())
+        .sum())
+}
+
+fn wasm_plugin(configuration: &Value) -> Value {
+    json!({
+        "apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin", "metadata": { "name": "tollgate" },
+        "spec": { "url": "oci://registry.example.com/tollgate:0.1.0", "pluginConfig": configuration },
+    })
+}
+
+/// An entry of `http_filters`.
+fn filter(name: &str, configuration: &Value) -> Value {
+    let kind = if configuration.is_string() {
+        "StringValue"
+    } else {
+        "Struct"
+    };
+    json!({ "name": name, "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": { "name": name, "root_id": "", "configuration": {
+            "@type": format!("type.googleapis.com/google.protobuf.{kind}"), "value": configuration,
+        } },
+    } })
+}
+
+fn bootstrap(filters: &[Value]) -> Value {
+    json!({ "static_resources": { "listeners": [{ "filter_chains": [{ "filters": [{
+        "typed_config": { "http_filters": filters },
+    }] }] }] } })
+}
+
+fn envoy_filter(filter: &Value) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+        "spec": { "configPatches": [{ "applyTo": "HTTP_FILTER", "patch": { "value": filter } }] },
+    })
+}
+
+#[test]
+fn it_is_found_where_it_is_plain() {
+    let policy = policy("1h");
+    let text = Value::from(policy.to_string());
+    let router = json!({ "name": "envoy.filters.http.router", "typed_config": {} });
+    let typed_struct = json!({ "typed_config": {
+        "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
+        "type_url": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "value": filter("tollgate", &policy)["typed_config"],
+    } });
+    for document in [
+        policy.clone(),
+        json!({ "policies": [policy] }),
+        wasm_plugin(&policy),
+        wasm_plugin(&json!({ "policies": [policy] })),
+        filter("limits", &policy),
+        envoy_filter(&filter("tollgate", &policy)),
+        envoy_filter(&filter("tollgate", &text)),
+        envoy_filter(&typed_struct),
+        bootstrap(&[filter("tollgate", &text), router.clone()]),
+        bootstrap(&[
+            filter("other", &json!({ "a": 1 })),
+            filter("my-tollgate", &policy),
+            router,
+        ]),
+    ] {
+        assert_eq!(found(&document), Ok(1), "{document}");
+    }
+}
+
+#[test]
+fn the_example_and_the_manifest_are_valid() {
+    for file in [
+        &include_bytes!("../../../examples/envoy/envoy.yaml")[..],
+        include_bytes!("../../../examples/apisix/envoy.yaml"),
+        include_bytes!("../../../integration/manifests/wasm-plugin.yaml"),
+    ] {
+        assert!(parse_carried(file).is_ok());
+    }
+}
+
+#[test]
+fn faults_have_the_path_in_the_document() {
+    let wrong = policy("0s");
+    let fault = "spec.limits.all.rates[0].window: a window must be longer than zero, found \"0s\"";
+    let value = "config.configuration.value";
+    let chain = "static_resources.listeners[0].filter_chains[0].filters[0]";
+    for (document, expected) in [
+        (wrong.clone(), fault.to_owned()),
+        (wasm_plugin(&wrong), format!("spec.pluginConfig.{fault}")),
+        (
+            envoy_filter(&filter("tollgate", &wrong)),
+            format!("spec.configPatches[0].patch.value.typed_config.{value}.{fault}"),
+        ),
+        (
+            bootstrap(&[filter("tollgate", &Value::from(wrong.to_string()))]),
+            format!("{chain}.typed_config.http_filters[0].typed_config.{value}.{fault}"),
+        ),
+        (
+            wasm_plugin(&json!({})),
+            "spec.pluginConfig.policies: required, but missing".to_owned(),
+        ),
+    ] {
+        assert_eq!(found(&document), Err(expected));
+    }
+    let text = bootstrap(&[filter("tollgate", &json!("policies: []"))]);
+    let told = found(&text).unwrap_err();
+    let path = format!("{chain}.typed_config.http_filters[0].typed_config.{value}: not JSON: ");
+    assert!(told.starts_with(&path), "{told}");
+}
+
+#[test]
+fn what_to_give_is_said_where_it_is_not_found() {
+    let mut without = wasm_plugin(&json!({}));
+    without["spec"] = json!({});
+    assert_eq!(
+        found(&without).unwrap_err(),
+        "spec.pluginConfig: required, but missing"
+    );
+    let told = found(&bootstrap(&[])).unwrap_err();
+    assert!(
+        told.contains("without a Wasm filter that has a `configuration`"),
+        "{told}"
+    );
+    let policy = policy("1h");
+    for names in [["tollgate", "tollgate-too"], ["one", "another"]] {
+        let told = found(&bootstrap(&names.map(|name| filter(name, &policy)))).unwrap_err();
+        assert!(
+            told.contains("several Wasm filters have a configuration"),
+            "{told}"
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! What an expression yields, as far as its form tells, and whether that is of any use to its role: what can never be
+//! is refused with the configuration instead of at every request.
+//!
+//! Only the root matters, and only what is certain: what `auth`, metadata, filter state and the request's body hold is
+//! known at a request, and so is what comes of them.
+
+#[cfg(test)]
+mod tests;
+
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators,
+};
+
+use super::Role;
+use super::attribute;
+use super::fault::ExpressionFault;
+
+/// The type of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    Boolean,
+    Bytes,
+    Duration,
+    List,
+    Map,
+    /// A number that is less than 0, as it is written.
+    Negative,
+    Null,
+    /// An `int`, a `uint` or a `double`.
+    Number,
+    Optional,
+    String,
+    Timestamp,
+    /// What `type()` yields.
+    Kind,
+}
+
+/// The fault of an expression that yields, whenever it yields anything, what its role cannot use.
+pub(super) fn check(root: &IdedExpr, role: Role) -> Option<ExpressionFault> {
+    let found = of(root, role)?;
+    let name = found.name();
+    let is_literal = matches!(root.expr, Expr::Literal(_));
+    match (role, found) {
+        (Role::Predicate, Type::Boolean)
+        | (Role::Counter, Type::Boolean | Type::Negative | Type::Number | Type::String)
+        | (Role::Amount | Role::Limit | Role::Cost | Role::Window, Type::Number)
+        | (Role::Window, Type::Duration) => None,
+        // A duration as text, of which nothing is known unless it is written there.
+        (Role::Window, Type::String) if !is_literal => None,
+        (Role::Predicate, _) => Some(ExpressionFault::NotBoolean(name)),
+        (Role::Counter, _) => Some(ExpressionFault::NotCounter(name)),
+        (Role::Amount, _) => Some(ExpressionFault::NotAmount(name)),
+        (Role::Limit | Role::Cost, _) => Some(ExpressionFault::NotNumber(role.name(), name)),
+        (Role::Window, _) => Some(ExpressionFault::NotWindow(name)),
+    }
+}
+
+/// What an expression yields whenever it yields anything; `None` where that cannot be told. It recurses as deep as the
+/// text is nested, which is bounded.
+fn of(expr: &IdedExpr, role: Role) -> Option<Type> {
+    match &expr.expr {
+        Expr::Literal(literal) => Some(of_literal(literal)),
+        Expr::List(_) => Some(Type::List),
+        Expr::Map(_) => Some(Type::Map),
+        Expr::Select(select) if select.test => Some(Type::Boolean),
+        Expr::Ident(_) | Expr::Select(_) => of_variable(expr, role),
+        Expr::Call(call) => of_call(expr, call, role),
+        Expr::Comprehension(comprehension) => of_macro(comprehension, role),
+        Expr::Struct(_) | Expr::Unspecified => None,
+    }
+}
+
+fn of_literal(literal: &LiteralValue) -> Type {
+    match literal {
+        LiteralValue::Boolean(_) => Type::Boolean,
+        LiteralValue::Bytes(_) => Type::Bytes,
+        LiteralValue::Int(value) if *value.inner() < 0 => Type::Negative,
+        LiteralValue::Double(value) if *value.inner() < 0.0 => Type::Negative,
+        LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => Type::Number,
+        LiteralValue::Null => Type::Null,
+        LiteralValue::String(_) => Type::String,
+    }
+}
+
+/// A variable, or a header by its name.
+fn of_variable(expr: &IdedExpr, role: Role) -> Option<Type> {
+    let name = name_of(expr)?;
+    if let Some(found) = of_name(&name, role) {
+        return Some(found);
+    }
+    let (headers, _) = name.rsplit_once('.')?;
+    matches!(headers, "request.headers" | "response.headers").then_some(Type::String)
+}
+
+/// The type of the variable of this name, in the tables of variables.
+fn of_name(name: &str, role: Role) -> Option<Type> {
+    let name = match attribute::aliased(name) {
+        Some(variable) if role == Role::Cost => variable,
+        _ => name,
+    };
+    if let Some(property) = attribute::find(name) {
+        return Some(of_kind(property.kind));
+    }
+    if let Some((.., kind)) = attribute::LLM_FIELDS
+        .iter()
+        .find(|(known, ..)| *known == name)
+    {
+        return Some(of_kind(*kind));
+    }
+    let usage = attribute::USAGE_FIELDS
+        .iter()
+        .map(|(known, _, of)| (known, of));
+    let response = attribute::RESPONSE_FIELDS
+        .iter()
+        .map(|(known, _, of)| (known, of));
+    let (_, of) = usage.chain(response).find(|(known, _)| **known == name)?;
+    Some(match *of {
+        "int" | "double" => Type::Number,
+        "bool" => Type::Boolean,
+        _ => Type::Map,
+    })
+}
+
+fn of_kind(kind: attribute::Kind) -> Type {
+    use attribute::Kind;
+    match kind {
+        Kind::String => Type::String,
+        Kind::Int => Type::Number,
+        Kind::Bool => Type::Boolean,
+        Kind::Timestamp => Type::Timestamp,
+        Kind::Headers | Kind::Metadata => Type::Map,
+    }
+}
+
+fn of_call(expr: &IdedExpr, call: &CallExpr, role: Role) -> Option<Type> {
+    match (call.func_name.as_str(), call.args.as_slice()) {
+        (operators::CONDITIONAL, [_, one, other]) => both(of(one, role), of(other, role)),
+        (operators::INDEX, [of_what, _]) => match &of_what.expr {
+            Expr::Map(map) => {
+                let mut values = map.entries.iter().filter_map(|entry| match &entry.expr {
+                    EntryExpr::MapEntry(entry) => Some(of(&entry.value, role)),
+                    EntryExpr::StructField(_) => None,
+                });
+                let first = values.next()?;
+                values.fold(first, both)
+            }
+            _ if is_headers(of_what) => Some(Type::String),
+            _ => of_variable(expr, role),
+        },
+        (operators::ADD, [one, other]) => {
+            let types = [of(one, role), of(other, role)].into_iter().flatten();
+            // Times and durations yield one or the other.
+            let same = [Type::Number, Type::String, Type::List, Type::Bytes];
+            types.map(Type::unsigned).find(|found| same.contains(found))
+        }
+        (operators::SUBSTRACT, [one, other]) => {
+            let types = [of(one, role), of(other, role)].into_iter().flatten();
+            types
+                .map(Type::unsigned)
+                .find(|found| *found == Type::Number)
+        }
+        ("orValue", [other]) => {
+            let optional = call.target.as_deref()?;
+            both(of_optional(optional, role), of(other, role))
+        }
+        ("value", []) => of_optional(call.target.as_deref()?, role),
+        (name, _) => of_function(name),
+    }
+}
+
+/// What is in the optional value that an expression yields.
+fn of_optional(expr: &IdedExpr, role: Role) -> Option<Type> {
+    let Expr::Call(call) = &expr.expr else {
+        return None;
+    };
+    match (call.func_name.as_str(), call.args.as_slice()) {
+        (operators::OPT_INDEX | operators::OPT_SELECT, [of_what, _]) if is_headers(of_what) => {
+            Some(Type::String)
+        }
+        (operators::OPT_INDEX | operators::OPT_SELECT, _) => of_variable(expr, role),
+        _ => None,
+    }
+}
+
+fn is_headers(expr: &IdedExpr) -> bool {
+    name_of(expr)
+        .is_some_and(|name| matches!(name.as_str(), "request.headers" | "response.headers"))
+}
+
+/// What an operator or a function always yields.
+fn of_function(name: &str) -> Option<Type> {
+    Some(match name {
+        operators::LOGICAL_AND
+        | operators::LOGICAL_OR
+        | operators::LOGICAL_NOT
+        | operators::EQUALS
+        | operators::NOT_EQUALS
+        | operators::GREATER
+        | operators::GREATER_EQUALS
+        | operators::LESS
+        | operators::LESS_EQUALS
+        | operators::IN
+        | "bool"
+        | "contains"
+        | "endsWith"
+        | "hasValue"
+        | "matches"
+        | "startsWith" => Type::Boolean,
+        operators::NEGATE
+        | operators::MULTIPLY
+        | operators::DIVIDE
+        | operators::MODULO
+        | "double"
+        | "int"
+        | "uint"
+        | "size"
+        | "indexOf"
+        | "lastIndexOf"
+        | "getDate"
+        | "getDayOfMonth"
+        | "getDayOfWeek"
+        | "getDayOfYear"
+        | "getFullYear"
+        | "getHours"
+        | "getMilliseconds"
+        | "getMinutes"
+        | "getMonth"
+        | "getSeconds" => Type::Number,
+        "charAt" | "format" | "join" | "lowerAscii" | "quote" | "replace" | "string"
+        | "substring" | "trim" | "upperAscii" => Type::String,
+        operators::OPT_INDEX | operators::OPT_SELECT | "none" | "of" | "ofNonZeroValue" => {
+            Type::Optional
+        }
+        "bytes" => Type::Bytes,
+        "duration" => Type::Duration,
+        "split" => Type::List,
+        "timestamp" => Type::Timestamp,
+        "type" => Type::Kind,
+        _ => return None,
+    })
+}
+
+/// What a macro yields, such as `all` or `map`: what it gathers, or what it makes of that in the end.
+fn of_macro(comprehension: &ComprehensionExpr, role: Role) -> Option<Type> {
+    match &comprehension.result.expr {
+        Expr::Ident(name) if *name == comprehension.accu_var => of(&comprehension.accu_init, role),
+        _ => of(&comprehension.result, role),
+    }
+}
+
+/// The type of what is the one or the other.
+fn both(one: Option<Type>, other: Option<Type>) -> Option<Type> {
+    let (one, other) = (one?, other?);
+    if one == other {
+        return Some(one);
+    }
+    let is_number = one.unsigned() == Type::Number && other.unsigned() == Type::Number;
+    is_number.then_some(Type::Number)
+}
+
+/// The dotted name that an expression spells, with a literal in brackets for a name.
+fn name_of(expr: &IdedExpr) -> Option<String> {
+    match &expr.expr {
+        Expr::Ident(name) => Some(name.strip_prefix('.').unwrap_or(name).to_owned()),
+        Expr::Select(select) if !select.test => {
+            Some([&name_of(&select.operand)?, ".", &select.field].concat())
+        }
+        Expr::Call(call) => match (call.func_name.as_str(), call.args.as_slice()) {
+            (operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT, [of_what, key]) => {
+                let Expr::Literal(LiteralValue::String(key)) = &key.expr else {
+                    return None;
+                };
+                Some([&name_of(of_what)?, ".", key.inner()].concat())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+// === impl Type ===
+
+impl Type {
+    /// What it is in words.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Boolean => "a boolean",
+            Self::Bytes => "bytes",
+            Self::Duration => "a duration",
+            Self::List => "a list",
+            Self::Map => "a map",
+            Self::Negative => "a negative number",
+            Self::Null => "null",
+            Self::Number => "a number",
+            Self::Optional => "an optional value",
+            Self::String => "a string",
+            Self::Timestamp => "a timestamp",
+            Self::Kind => "a type",
+        }
+    }
+
+    /// The type of which it is nothing more.
+    const fn unsigned(self) -> Self {
+        match self {
+            Self::Negative => Self::Number,
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The budgets of an hour and of a month, as the example of Jupiter has them, on a clock that can run for months.
+
+use super::{Envoy, request};
+use crate::host::{Buffer, HeaderMap};
+use serde_json::{Value, json};
+
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// When windows of an hour, of a day and of 30 days all begin.
+const BEGINNING: u64 = 600 * 30 * DAY;
+
+/// What of the budgets a response tells.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    limit: String,
+    used: String,
+    /// Seconds after which it can be tried again, of a refusal.
+    retry_after: Option<u64>,
+}
+
+/// The example, behind an authentication that goes by a header.
+fn jupiter() -> Envoy {
+    let example = include_str!("../../../examples/jupiter/tollgate.yaml");
+    let mut configuration: Value = serde_norway::from_str(example).unwrap();
+    configuration["auth"] = json!([{ "header": { "key": "x-key" } }]);
+    let limits = &mut configuration["policies"][0]["spec"]["limits"];
+    // Who waits would have to be refused by a tick.
+    limits["production-key"]["onExceeded"] = json!("deny");
+    let envoy = Envoy::with(&configuration.to_string());
+    envoy.host.clock.set(BEGINNING);
+    envoy
+}
+
+impl Envoy {
+    fn is_at(&self, time: u64) -> &Self {
+        self.host.clock.set(BEGINNING + time);
+        self
+    }
+
+    /// A whole exchange of `gpt-4` with so many tokens of output, 60 dollars a million; what it is told.
+    fn spend(&self, key: &str, tokens: u64) -> Told {
+        let mut stream = self.stream();
+        let headers: Vec<(&str, &str)> = request("alice")
+            .into_iter()
+            .chain([("x-key", key)])
+            .collect();
+        self.host.set_headers(HeaderMap::Request, &headers);
+        let replies = self.host.replies.borrow().len();
+        stream.on_request_headers(false);
+        let body = r#"{"model":"gpt-4","max_tokens":1}"#;
+        self.host.set_buffer(Buffer::RequestBody, body.as_bytes());
+        if self.host.replies.borrow().len() == replies {
+            stream.on_request_body(body.len(), true);
+        }
+        let refused = self.host.replies.borrow().get(replies).cloned();
+        if let Some(reply) = refused {
+            stream.on_log();
+            assert_eq!(reply.status, 429, "{}", reply.body);
+            let text = |name: &str| reply.header(name).expect(name).to_owned();
+            return Told {
+                limit: text("x-budget-limit"),
+                used: text("x-budget-used"),
+                retry_after: text("retry-after").parse().ok(),
+            };
+        }
+        stream.on_response_headers(false);
+        let headers = self.host.headers.borrow()[&HeaderMap::Response].clone();
+        let text = |name: &str| {
+            let found = headers.iter().find(|(key, _)| key == name);
+            String::from_utf8_lossy(&found.expect(name).1).into_owned()
+        };
+        let told = Told {
+            limit: text("x-budget-limit"),
+            used: text("x-budget-used"),
+            retry_after: None,
+        };
+        let answer = json!({
+            "object": "chat.completion", "model": "gpt-4",
+            "choices": [{ "message": { "content": "hi" } }],
+            "usage": { "prompt_tokens": 0, "completion_tokens": tokens, "total_tokens": tokens },
+        });
+        self.body(&mut stream, &answer.to_string(), true);
+        stream.on_log();
+        told
+    }
+}
+
+fn admitted(limit: &str, used: &str) -> Told {
+    Told {
+        limit: limit.to_owned(),
+        used: used.to_owned(),
+        retry_after: None,
+    }
+}
+
+#[test]
+fn ten_dollars_an_hour_roll_on() {
+    let jupiter = jupiter();
+    let spend = |time: u64, tokens: u64| jupiter.is_at(time).spend("production-key", tokens);
+    // 5.40 dollars each, in minutes of their own: there is a limit of tokens a minute beside it.
+    assert_eq!(spend(0, 90_000), admitted("10.00", "0.00"));
+    assert_eq!(spend(2 * MINUTE, 90_000), admitted("10.00", "5.40"));
+
+    // It is a rolling window: a new hour alone frees nobody.
+    let refused = spend(59 * MINUTE, 0);
+    assert_eq!(
+        (refused.limit.as_str(), refused.used.as_str()),
+        ("10.00", "10.80")
+    );
+    assert!(spend(HOUR, 0).retry_after.is_some());
+    // Less than 10 of 10.80 dollars are left when two twenty-sevenths of the next hour are over.
+    let wait = refused.retry_after.unwrap() * SECOND;
+    assert_eq!(wait, MINUTE + (2 * HOUR).div_ceil(27 * SECOND) * SECOND);
+    assert!(spend(59 * MINUTE + wait - SECOND, 0).retry_after.is_some());
+    assert_eq!(spend(59 * MINUTE + wait, 0).retry_after, None);
+    // Spending expires, and after two hours nothing of it is left; of the day it is.
+    assert_eq!(spend(HOUR + HOUR / 2, 0), admitted("10.00", "5.40"));
+    assert_eq!(spend(2 * HOUR, 0), admitted("10.00", "0.00"));
+}
+
+#[test]
+fn a_month_is_thirty_days_that_roll_on() {
+    let jupiter = jupiter();
+    let spend = |time: u64, tokens: u64| jupiter.is_at(time).spend("my-api-key", tokens);
+    // 90 dollars a day, of 100; the month has 2500.
+    for day in 0..28 {
+        let told = spend(day * DAY + HOUR, 1_500_000);
+        assert_eq!(told.retry_after, None, "day {day}: {told:?}");
+    }
+    // There is room in the day, and none in the month.
+    let refused = spend(28 * DAY + DAY / 2, 0);
+    assert_eq!(
+        (refused.limit.as_str(), refused.used.as_str()),
+        ("2500.00", "2520.00")
+    );
+    // It is no month of the calendar: what was spent in it expires day by day after its end.
+    let refused = spend(30 * DAY + HOUR, 0);
+    assert_eq!(refused.limit, "2500.00");
+    assert_eq!(refused.used, "2516.50");
+    let wait = refused.retry_after.unwrap() * SECOND;
+    assert!(
+        spend(30 * DAY + HOUR + wait - SECOND, 0)
+            .retry_after
+            .is_some()
+    );
+    assert_eq!(spend(30 * DAY + HOUR + wait, 0).retry_after, None);
+    let told = spend(45 * DAY, 0);
+    assert_eq!(told, admitted("100.00", "0.00"));
+    // All of it may be spent once more when it has expired.
+    for day in 60..87 {
+        let told = spend(day * DAY + HOUR, 1_500_000);
+        assert_eq!(told.retry_after, None, "day {day}: {told:?}");
+    }
+}
