@@ -129,8 +129,10 @@ impl Stream {
             return Waited::StillWaits;
         }
         let Some(applicable) = queued.request.again.clone() else {
+            // There is nothing to look at, as there always is where requests wait.
             self.state = State::Queued(queued);
-            return Waited::StillWaits;
+            self.on_waited_in_vain();
+            return Waited::IsOver;
         };
         let expected = self.expected(queued.request.body_bytes);
         let outcome = admit::last_look(
