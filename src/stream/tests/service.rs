@@ -443,6 +443,36 @@ fn a_service_that_is_away_is_left_alone_until_a_probe_finds_it() {
 }
 
 #[test]
+fn a_slow_service_has_counted_what_it_is_told_once() {
+    for storage in [RESERVE, CHECK] {
+        let mut gateway = Gateway::with_mode(storage, "allow");
+        for _ in 0..5 {
+            let mut stream = gateway.envoy.stream();
+            assert_eq!(stream.on_request_headers(true), Next::Pause);
+            let mut stream = Some(stream);
+            gateway.answer(&mut stream);
+            let mut stream = stream.unwrap();
+            stream.on_response_headers(false);
+            gateway.envoy.body(&mut stream, &completion(7), true);
+            stream.on_log();
+            let settlement = gateway.call(gateway.answered);
+            assert!(settlement.timeout_ms >= 1_000, "nobody waits for it");
+            // A request would have given up long before.
+            let clock = &gateway.envoy.host.clock;
+            clock.set(clock.get() + 600_000_000);
+            gateway.answer(&mut None);
+            gateway.wait(1_000);
+        }
+        assert_eq!(gateway.limitador.total(), 35, "{storage}");
+        assert_eq!(
+            gateway.logged("does not answer"),
+            0,
+            "requests are answered"
+        );
+    }
+}
+
+#[test]
 fn a_service_that_is_away_is_probed_though_nothing_waits() {
     let mut gateway = Gateway::with_mode(RESERVE, "deny");
     for _ in 0..5 {
