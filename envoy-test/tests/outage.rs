@@ -197,10 +197,13 @@ async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
     let address = limitador.address();
     let metered = gateway(configuration.clone(), address, 2).await?;
 
+    // An Envoy under the same load tells what of a chat's time is the filter's.
+    let (llm, bare) = bare().await?;
+    let addresses = [metered.envoy.address(), bare.address()];
     let stop = Arc::new(AtomicBool::new(false));
     let mut callers = JoinSet::new();
-    for number in 0..CALLERS {
-        let (stop, gateway) = (Arc::clone(&stop), metered.envoy.address());
+    for (number, gateway) in (0..CALLERS).flat_map(|number| addresses.map(|at| (number, at))) {
+        let stop = Arc::clone(&stop);
         callers.spawn(async move {
             let client = client(client::Protocol::ALL[number % 2]);
             while !stop.load(Ordering::SeqCst) {
@@ -229,11 +232,8 @@ async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
         .envoy
         .wait_for_stat("wasmcustom.tollgate.storage_away", |away| away > 0);
     away.await?;
-    let (llm, bare) = bare().await?;
-    let addresses = [metered.envoy.address(), bare.address()];
     let [filtered, unfiltered] = medians(addresses, AWAY).await?;
     println!("away: {filtered:?} a chat at the median, without the filter {unfiltered:?}");
-    drop((bare, llm));
     let limitador = start(remote::limitador(&configuration)?.address(address)).await?;
     let back = metered
         .envoy
@@ -249,6 +249,7 @@ async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
     let under_way = u64::try_from(CALLERS)? * 100;
     wait_for_counted_within(&limitador, used..=used + under_way).await?;
     metered.check().await?;
+    drop((bare, llm));
     Ok(())
 }
 
