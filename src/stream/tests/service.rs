@@ -558,6 +558,42 @@ fn a_service_has_the_last_word_and_the_body_is_read_after_it() {
 }
 
 #[test]
+fn who_is_charged_by_what_his_body_says_is_asked_about_with_it() {
+    for (mode, field) in [
+        ("deny", "llm.model"),
+        ("allow", "llm.model"),
+        ("deny", "requestBodyJSON('/model')"),
+        ("allow", "requestBodyJSON('/model')"),
+    ] {
+        let spec = format!(
+            r#", "cost": "{field} == 'big' ? usage.total_tokens * 3 : usage.total_tokens""#
+        );
+        let rest = format!(r#", "failureMode": "{mode}""#);
+        let mut gateway = Gateway::with(&spec, RESERVE, &rest);
+        let exchange = |gateway: &mut Gateway| {
+            let mut stream = gateway.envoy.stream();
+            assert_eq!(stream.on_request_headers(false), Next::Continue);
+            let host = &gateway.envoy.host;
+            host.set_buffer(Buffer::RequestBody, BODY.as_bytes());
+            assert_eq!(stream.on_request_body(BODY.len(), true), Next::Pause);
+            let mut stream = Some(stream);
+            gateway.answer(&mut stream);
+            let mut stream = stream.unwrap();
+            stream.on_response_headers(false);
+            gateway.envoy.body(&mut stream, &completion(20), true);
+            stream.on_log();
+            gateway.answer(&mut None);
+        };
+        exchange(&mut gateway);
+        assert_eq!(gateway.limitador.total(), 60, "{mode} {field}");
+        // Nothing is left by the count of this Envoy.
+        gateway.limitador.used.clear();
+        exchange(&mut gateway);
+        assert_eq!(gateway.limitador.total(), 60, "{mode} {field}");
+    }
+}
+
+#[test]
 fn a_question_is_about_what_the_body_is_expected_to_use() {
     let mut gateway = Gateway::new(RESERVE);
     gateway.limitador.limit = 1_000;
