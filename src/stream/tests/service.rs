@@ -653,6 +653,44 @@ fn a_response_that_comes_before_the_answer_does_not_wait() {
 }
 
 #[test]
+fn a_response_that_comes_between_two_answers_leaves_nothing_reserved() {
+    let spec = r#", "requests": [{ "limit": 9, "window": "1m" }], "when": [{ "predicate": "requestBodyJSON('/model') == 'big'" }]"#;
+    for first in [0, 1] {
+        let mut gateway = Gateway::with(spec, RESERVE, "");
+        let mut stream = gateway.envoy.stream();
+        stream.on_request_headers(false);
+        let host = &gateway.envoy.host;
+        host.set_buffer(Buffer::RequestBody, BODY.as_bytes());
+        assert_eq!(stream.on_request_body(BODY.len(), true), Next::Pause);
+        assert_eq!(gateway.methods(), ["Reserve", "Reserve"]);
+        let reply = |gateway: &mut Gateway, stream: &mut Stream, index: usize| {
+            let call = gateway.call(index);
+            let said = gateway.limitador.answer(&call.method, &call.message);
+            let token = u32::try_from(index + 1).unwrap();
+            let answered = gateway
+                .envoy
+                .plugin
+                .on_reply(token, said.as_deref().map_err(|s| *s));
+            stream.on_answer(answered.unwrap());
+        };
+        reply(&mut gateway, &mut stream, first);
+        let headers = [(":status", "200"), ("content-type", "application/json")];
+        gateway
+            .envoy
+            .host
+            .set_headers(HeaderMap::Response, &headers);
+        stream.on_response_headers(false);
+        gateway.envoy.body(&mut stream, &completion(30), true);
+        reply(&mut gateway, &mut stream, 1 - first);
+        stream.on_log();
+        gateway.answered = 2;
+        gateway.answer(&mut None);
+        assert_eq!(gateway.limitador.total(), 31, "{first}");
+        assert!(gateway.limitador.held.is_empty(), "{first}");
+    }
+}
+
+#[test]
 fn an_answered_stream_that_dies_before_its_body_holds_nothing() {
     let mut gateway = in_doubt();
     let mut stream = gateway.envoy.stream();
