@@ -254,6 +254,28 @@ fn requests_at_once_are_held_back_where_a_service_cannot_hold() {
 }
 
 #[test]
+fn who_has_nothing_left_of_one_limit_is_held_back_beside_others_at_the_next() {
+    let spec = r#"}, "all": { "rates": [{ "limit": 100, "window": "1s" }]"#;
+    for storage in [CHECK, RLS] {
+        let mut gateway = Gateway::with(spec, storage, "");
+        gateway.exchange(50);
+        gateway.limitador.used.clear();
+        let clock = &gateway.envoy.host.clock;
+        clock.set(clock.get() + 2_000_000_000);
+        for (user, refused) in [("bob", 0), ("alice", 1)] {
+            let mut stream = gateway.envoy.stream();
+            let mut headers = request(user).to_vec();
+            headers.extend([("content-length", "400"), ("content-encoding", "gzip")]);
+            gateway.envoy.host.set_headers(HeaderMap::Request, &headers);
+            assert_eq!(stream.on_request_headers(false), Next::Pause);
+            gateway.answer(&mut Some(stream));
+            let replies = gateway.envoy.host.replies.borrow().len();
+            assert_eq!(replies, refused, "{storage} {user}");
+        }
+    }
+}
+
+#[test]
 fn failures_decide_as_the_failure_mode_says_and_what_is_used_is_told_later() {
     let garbage: Said = Ok(vec![0x0a, 0xff]);
     let undecided: Said = Ok(vec![8, 0]);
