@@ -735,6 +735,20 @@ fn limits_in_shadow_are_asked_apart_and_refuse_nobody() {
 }
 
 #[test]
+fn a_limit_in_shadow_is_told_once_though_but_one_of_its_rates_has_room() {
+    let spec = r#"}, "seen": { "shadow": true, "counters": [{ "expression": "auth.user" }],
+        "rates": [{ "limit": 10, "window": "1m" }, { "limit": 900, "window": "1h" }]"#;
+    for storage in [RESERVE, CHECK] {
+        let mut gateway = Gateway::with(spec, storage, "");
+        gateway.exchange(20);
+        gateway.exchange(20);
+        let used = gateway.limitador.used.values();
+        assert_eq!(used.copied().collect::<Vec<_>>(), [40, 40], "{storage}");
+        assert!(gateway.limitador.held.is_empty());
+    }
+}
+
+#[test]
 fn requests_in_flight_are_this_envoys_own() {
     let mut gateway = Gateway::with(r#", "concurrency": 1"#, RESERVE, "");
     let mut first = gateway.envoy.stream();
