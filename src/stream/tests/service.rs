@@ -2,6 +2,7 @@
 //! is resumed or answered once, and what it used is counted there.
 
 mod exceeded;
+mod storm;
 mod units;
 
 use super::{Envoy, MINUTE, Next, Stream, completion, configuration, request};
