@@ -41,12 +41,20 @@ impl Applicable {
         self.charges.is_empty() && self.shadowed.is_empty()
     }
 
-    /// Whether what it costs in money matters, which the model in the body decides.
+    /// Whether it takes the body to tell what it costs: by the model that it names, or what else of it a cost
+    /// reads.
     #[must_use]
-    pub fn is_priced(&self, plugin: &Plugin) -> bool {
-        let counts = |charge: &Charge| plugin.rates.get(charge.rate).map(|rate| rate.counts);
-        let mut charges = self.charges.iter().chain(&self.shadowed);
-        charges.any(|charge| matches!(counts(charge), Some(Counts::Usd(_))))
+    pub fn costs_by_body(&self, plugin: &Plugin) -> bool {
+        let reads_body = |limit: &Limit| limit.cost.as_ref().is_some_and(Expression::needs_body);
+        let charges = self.charges.iter().chain(&self.shadowed);
+        let mut rates = charges.filter_map(|charge| plugin.rates.get(charge.rate));
+        let mut exports = plugin.configuration.exports.iter();
+        exports.any(|export| export.cost.needs_body())
+            || rates.any(|rate| match rate.counts {
+                Counts::Usd(_) => true,
+                Counts::Tokens(_) => plugin.limit_of(rate).is_some_and(|(_, it)| reads_body(it)),
+                Counts::Requests(_) | Counts::InFlight => false,
+            })
     }
 }
 

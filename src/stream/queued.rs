@@ -78,11 +78,13 @@ impl Stream {
     /// Waits in the line that it has joined.
     pub(super) fn wait_in_line(
         &mut self,
-        request: Undecided,
+        mut request: Undecided,
         denial: Denial,
         told: Told,
         queue: &Queue,
     ) -> Next {
+        // Who waits in line becomes nothing else, and many may wait.
+        request.body = None;
         let next = self.waits_at(request.turn);
         let mut queued = Queued::new(request, denial, told, queue);
         let before = self.plugin.queue.borrow();
@@ -121,8 +123,12 @@ impl Stream {
     /// Looks again at a request that waits: it goes on if there is room for it now and nobody before it,
     /// and is refused if it has waited long enough. Calls must concern this stream.
     pub fn on_turn(&mut self) -> Waited {
-        let State::Queued(mut queued) = mem::replace(&mut self.state, State::Done) else {
-            return Waited::IsOver;
+        let mut queued = match mem::replace(&mut self.state, State::Done) {
+            State::Queued(queued) => queued,
+            other => {
+                self.state = other;
+                return Waited::IsOver;
+            }
         };
         if queued.asking.is_some() || !self.may_have_room(&mut queued) {
             self.state = State::Queued(queued);

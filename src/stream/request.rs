@@ -78,7 +78,7 @@ impl Stream {
         }
         let needs_body = applicable.undecided
             || applicable.needs_body
-            || applicable.is_priced(&self.plugin)
+            || applicable.costs_by_body(&self.plugin)
             || holds_headers
             // Who waits is decided on with his body.
             || self.plugin.queues;

@@ -113,7 +113,8 @@ impl Asking {
         }
     }
 
-    /// The exchange waits no longer, and goes on as if there were no answer.
+    /// The exchange waits no longer, and goes on whatever is still to be answered. What the service has
+    /// granted already is settled with the rest.
     #[must_use]
     pub fn unanswered(self, plugin: &Plugin) -> Admission {
         let Self {
@@ -121,8 +122,10 @@ impl Asking {
             pending,
             ..
         } = self;
-        admission.asked = pending.into_iter().map(Pending::unasked).collect();
         if let Some(service) = &plugin.service {
+            let adds = service.remote.settings().protocol == Protocol::EnvoyRls;
+            let asked = pending.into_iter().map(|pending| pending.asked(adds));
+            admission.asked = asked.collect();
             let now = plugin.host.now().unwrap_or_default();
             count_request(plugin, service, now, &mut admission);
         }

@@ -54,7 +54,8 @@ pub(super) fn groups(
             group.shadow == shadow
                 && (!shadow || group.limits.contains(&limit))
                 && group.domain == &*named.domain
-                && (!holds || group.first.hold == charge.hold)
+                // One in shadow holds nothing at those of its counters that have no room.
+                && (!holds || shadow || group.first.hold == charge.hold)
                 && plugin.cost_the_same(group.rate, rate)
                 // A service does not always tell which limit has no room.
                 && plugin.on_exceeded(group.first) == plugin.on_exceeded(charge)

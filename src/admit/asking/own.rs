@@ -1,6 +1,7 @@
 //! This Envoy's own count beside that of a rate limit service: what its requests hold, and have used.
 
 use super::{Asked, is_counted};
+use crate::admit::queue::Counter;
 use crate::admit::{self, Admission, Denial};
 use crate::plugin::{Charge, Counts, Plugin, Service};
 use crate::storage::{Standing, StorageError};
@@ -56,34 +57,40 @@ pub(super) fn hold(
     admission: &mut Admission,
 ) -> Result<Option<Denial>, StorageError> {
     if rule == Rule::Never {
-        return claim(plugin, now, true, admission);
+        return claim(plugin, now, |_| true, admission);
     }
-    match claim(plugin, now, false, admission)? {
+    match admit::claim(plugin, now, admission)? {
         Some(denial)
             if rule == Rule::Beside
                 && is_counted(plugin, &denial.charge)
                 && denial.standing.held == 0 =>
         {
-            claim(plugin, now, true, admission)
+            // At the other counters he may be beside others.
+            let stand = admission.charges.iter().zip(&admission.standings);
+            let alone = stand.filter(|(_, standing)| standing.held == 0);
+            let alone: Vec<Counter> = alone.map(|(charge, _)| charge.counter()).collect();
+            claim(
+                plugin,
+                now,
+                |charge| alone.contains(&charge.counter()),
+                admission,
+            )
         }
         denial => Ok(denial),
     }
 }
 
-/// Asks this Envoy's storage for room; where it is `boundless`, there is always room for what the
-/// service counts.
+/// Asks this Envoy's storage for room; at the counters that are `boundless`, there is always room for what
+/// the service counts.
 fn claim(
     plugin: &Plugin,
     now: u64,
-    boundless: bool,
+    boundless: impl Fn(&Charge) -> bool,
     admission: &mut Admission,
 ) -> Result<Option<Denial>, StorageError> {
-    if !boundless {
-        return admit::claim(plugin, now, admission);
-    }
     let denial = admit::claim_as(plugin, now, admission, |charge| {
         let mut claim = charge.claim();
-        if is_counted(plugin, charge) {
+        if is_counted(plugin, charge) && boundless(charge) {
             claim.limit = u64::MAX;
         }
         claim

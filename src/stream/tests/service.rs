@@ -2,6 +2,7 @@
 //! is resumed or answered once, and what it used is counted there.
 
 mod exceeded;
+mod storm;
 mod units;
 
 use super::{Envoy, MINUTE, Next, Stream, completion, configuration, request};
@@ -249,6 +250,28 @@ fn requests_at_once_are_held_back_where_a_service_cannot_hold() {
             stream.on_request_headers(false);
             gateway.answer(&mut Some(stream));
             assert_eq!(gateway.envoy.host.replies.borrow().len(), expected);
+        }
+    }
+}
+
+#[test]
+fn who_has_nothing_left_of_one_limit_is_held_back_beside_others_at_the_next() {
+    let spec = r#"}, "all": { "rates": [{ "limit": 100, "window": "1s" }]"#;
+    for storage in [CHECK, RLS] {
+        let mut gateway = Gateway::with(spec, storage, "");
+        gateway.exchange(50);
+        gateway.limitador.used.clear();
+        let clock = &gateway.envoy.host.clock;
+        clock.set(clock.get() + 2_000_000_000);
+        for (user, refused) in [("bob", 0), ("alice", 1)] {
+            let mut stream = gateway.envoy.stream();
+            let mut headers = request(user).to_vec();
+            headers.extend([("content-length", "400"), ("content-encoding", "gzip")]);
+            gateway.envoy.host.set_headers(HeaderMap::Request, &headers);
+            assert_eq!(stream.on_request_headers(false), Next::Pause);
+            gateway.answer(&mut Some(stream));
+            let replies = gateway.envoy.host.replies.borrow().len();
+            assert_eq!(replies, refused, "{storage} {user}");
         }
     }
 }
@@ -558,6 +581,42 @@ fn a_service_has_the_last_word_and_the_body_is_read_after_it() {
 }
 
 #[test]
+fn who_is_charged_by_what_his_body_says_is_asked_about_with_it() {
+    for (mode, field) in [
+        ("deny", "llm.model"),
+        ("allow", "llm.model"),
+        ("deny", "requestBodyJSON('/model')"),
+        ("allow", "requestBodyJSON('/model')"),
+    ] {
+        let spec = format!(
+            r#", "cost": "{field} == 'big' ? usage.total_tokens * 3 : usage.total_tokens""#
+        );
+        let rest = format!(r#", "failureMode": "{mode}""#);
+        let mut gateway = Gateway::with(&spec, RESERVE, &rest);
+        let exchange = |gateway: &mut Gateway| {
+            let mut stream = gateway.envoy.stream();
+            assert_eq!(stream.on_request_headers(false), Next::Continue);
+            let host = &gateway.envoy.host;
+            host.set_buffer(Buffer::RequestBody, BODY.as_bytes());
+            assert_eq!(stream.on_request_body(BODY.len(), true), Next::Pause);
+            let mut stream = Some(stream);
+            gateway.answer(&mut stream);
+            let mut stream = stream.unwrap();
+            stream.on_response_headers(false);
+            gateway.envoy.body(&mut stream, &completion(20), true);
+            stream.on_log();
+            gateway.answer(&mut None);
+        };
+        exchange(&mut gateway);
+        assert_eq!(gateway.limitador.total(), 60, "{mode} {field}");
+        // Nothing is left by the count of this Envoy.
+        gateway.limitador.used.clear();
+        exchange(&mut gateway);
+        assert_eq!(gateway.limitador.total(), 60, "{mode} {field}");
+    }
+}
+
+#[test]
 fn a_question_is_about_what_the_body_is_expected_to_use() {
     let mut gateway = Gateway::new(RESERVE);
     gateway.limitador.limit = 1_000;
@@ -617,6 +676,44 @@ fn a_response_that_comes_before_the_answer_does_not_wait() {
 }
 
 #[test]
+fn a_response_that_comes_between_two_answers_leaves_nothing_reserved() {
+    let spec = r#", "requests": [{ "limit": 9, "window": "1m" }], "when": [{ "predicate": "requestBodyJSON('/model') == 'big'" }]"#;
+    for first in [0, 1] {
+        let mut gateway = Gateway::with(spec, RESERVE, "");
+        let mut stream = gateway.envoy.stream();
+        stream.on_request_headers(false);
+        let host = &gateway.envoy.host;
+        host.set_buffer(Buffer::RequestBody, BODY.as_bytes());
+        assert_eq!(stream.on_request_body(BODY.len(), true), Next::Pause);
+        assert_eq!(gateway.methods(), ["Reserve", "Reserve"]);
+        let reply = |gateway: &mut Gateway, stream: &mut Stream, index: usize| {
+            let call = gateway.call(index);
+            let said = gateway.limitador.answer(&call.method, &call.message);
+            let token = u32::try_from(index + 1).unwrap();
+            let answered = gateway
+                .envoy
+                .plugin
+                .on_reply(token, said.as_deref().map_err(|s| *s));
+            stream.on_answer(answered.unwrap());
+        };
+        reply(&mut gateway, &mut stream, first);
+        let headers = [(":status", "200"), ("content-type", "application/json")];
+        gateway
+            .envoy
+            .host
+            .set_headers(HeaderMap::Response, &headers);
+        stream.on_response_headers(false);
+        gateway.envoy.body(&mut stream, &completion(30), true);
+        reply(&mut gateway, &mut stream, 1 - first);
+        stream.on_log();
+        gateway.answered = 2;
+        gateway.answer(&mut None);
+        assert_eq!(gateway.limitador.total(), 31, "{first}");
+        assert!(gateway.limitador.held.is_empty(), "{first}");
+    }
+}
+
+#[test]
 fn an_answered_stream_that_dies_before_its_body_holds_nothing() {
     let mut gateway = in_doubt();
     let mut stream = gateway.envoy.stream();
@@ -636,6 +733,20 @@ fn limits_in_shadow_are_asked_apart_and_refuse_nobody() {
     assert_eq!(gateway.exchange(60), "admitted");
     assert_eq!(gateway.exchange(60), "shadow_denied");
     assert_eq!(gateway.limitador.total(), 120);
+}
+
+#[test]
+fn a_limit_in_shadow_is_told_once_though_but_one_of_its_rates_has_room() {
+    let spec = r#"}, "seen": { "shadow": true, "counters": [{ "expression": "auth.user" }],
+        "rates": [{ "limit": 10, "window": "1m" }, { "limit": 900, "window": "1h" }]"#;
+    for storage in [RESERVE, CHECK] {
+        let mut gateway = Gateway::with(spec, storage, "");
+        gateway.exchange(20);
+        gateway.exchange(20);
+        let used = gateway.limitador.used.values();
+        assert_eq!(used.copied().collect::<Vec<_>>(), [40, 40], "{storage}");
+        assert!(gateway.limitador.held.is_empty());
+    }
 }
 
 #[test]
