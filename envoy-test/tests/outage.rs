@@ -34,6 +34,8 @@ const MUCH: u64 = 1_000_000_000;
 
 /// How many ask one chat of 100 tokens after the other.
 const CALLERS: usize = 6;
+/// How long each of them waits between two chats.
+const PACE: Duration = Duration::from_millis(20);
 
 /// For how long the service stays away.
 const AWAY: Duration = Duration::from_secs(30);
@@ -215,6 +217,8 @@ async fn killed_under_load_and_restarted_nothing_is_lost() -> Outcome {
                     response.bytes().await
                 });
                 chat.await??;
+                // Where all wait for a core, a chat takes as long as there are others.
+                tokio::time::sleep(PACE).await;
             }
             Ok::<_, Box<dyn Error + Send + Sync>>(())
         });
