@@ -115,13 +115,20 @@ pub fn parse_carried(yaml: &[u8]) -> Result<Configuration, Faults> {
         None => Err(faults),
         Some(Err(document)) => checked(Some(document), faults),
         Some(Ok(carried)) => {
-            checked(Some(carried.document), faults).map_err(|faults| faults.below(&carried.path))
+            let configuration = configuration::read(&carried.document, &mut faults);
+            carried.check(&mut faults);
+            sound(configuration, faults).map_err(|faults| faults.below(&carried.path))
         }
     }
 }
 
 fn checked(document: Option<json::Json>, mut faults: Faults) -> Result<Configuration, Faults> {
     let configuration = document.and_then(|document| configuration::read(&document, &mut faults));
+    sound(configuration, faults)
+}
+
+/// The configuration if nothing is wrong with it.
+fn sound(configuration: Option<Configuration>, faults: Faults) -> Result<Configuration, Faults> {
     match configuration {
         Some(configuration) if faults.is_empty() => Ok(configuration),
         _ => Err(faults),
