@@ -58,8 +58,8 @@ pub use exceeded::{Alternative, Exceeded, Queue};
 pub use export::Export;
 pub use expression::{
     Attribute, COST_ALIASES, Expression, ExpressionFault, Formula, Kind, LLM_FIELDS, LlmField,
-    Number, PROPERTIES, Plain, Property, Question, REQUEST_BODY, RESPONSE_FIELDS, ResponseField,
-    Subject, USAGE_FIELDS, UsageField, aliased, environment, missing,
+    Number, PROPERTIES, Plain, Property, Question, REMOTE_ADDRESS, REQUEST_BODY, RESPONSE_FIELDS,
+    ResponseField, Subject, USAGE_FIELDS, UsageField, aliased, environment, missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
 pub use limit::{Limit, Reservation, WhenMissing};
