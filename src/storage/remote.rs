@@ -115,6 +115,8 @@ enum Call {
         /// When it was sent, nanoseconds since the epoch.
         sent: u64,
     },
+    /// A settlement that was told in vain, before it is told again.
+    Inquiry(Settlement),
     /// Part of a settlement that did not fit, of which less than `room` does.
     Filling { settlement: Settlement, room: u64 },
     /// Nobody waits for it: it tells whether the service is there.
@@ -275,6 +277,10 @@ impl Remote {
                 self.settled(host, now, settlement, method, took, reply);
                 None
             }
+            Call::Inquiry(settlement) => {
+                self.inquired(host, now, settlement, reply);
+                None
+            }
             Call::Filling { settlement, room } => {
                 self.filled(host, now, settlement, room, reply);
                 None
@@ -343,7 +349,9 @@ impl Remote {
     /// Asks about a subject that no limit matches, or tells what has waited longest.
     fn probe(&self, host: &dyn Host, now: u64) {
         let oldest = self.queue.borrow_mut().take_oldest();
-        if let Some(oldest) = oldest {
+        if let Some(mut oldest) = oldest {
+            // It is away, as if this had been told in vain.
+            oldest.failures = oldest.failures.max(1);
             return self.send_all(host, now, vec![oldest]);
         }
         let entry = Entry {
@@ -392,7 +400,7 @@ impl Remote {
             metadata: &metadata,
             message,
             timeout_ms: match call {
-                Call::Question { .. } | Call::Probe => self.settings.timeout_ms,
+                Call::Question { .. } | Call::Inquiry(_) | Call::Probe => self.settings.timeout_ms,
                 Call::Settlement { .. } | Call::Filling { .. } => {
                     self.settings.timeout_ms.max(SETTLEMENT_MS)
                 }

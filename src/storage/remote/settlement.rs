@@ -98,7 +98,12 @@ impl Remote {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         let calls = self.calls.borrow();
-        let settles = |call: &Call| matches!(call, Call::Settlement { .. } | Call::Filling { .. });
+        let settles = |call: &Call| {
+            matches!(
+                call,
+                Call::Settlement { .. } | Call::Filling { .. } | Call::Inquiry(_)
+            )
+        };
         self.queue.borrow().is_empty() && !calls.values().any(settles)
     }
 
@@ -166,11 +171,51 @@ impl Remote {
         for settlement in settlements {
             if settlement.is_stale(now) {
                 self.lose(host, &settlement, "told in vain for a day");
+            } else if settlement.failures > 0 && self.settings.protocol != Protocol::EnvoyRls {
+                self.inquire(host, now, settlement);
             } else {
                 self.report(host, now, settlement, &Trace::new());
             }
         }
         self.metrics.waiting(host, &self.queue.borrow());
+    }
+
+    /// Asks how the counters stand of a settlement that was told in vain, which is told again when there is
+    /// an answer. One that does not come in time may have had its effect, and would have it each time; to ask
+    /// has none. Services of Envoy's protocol may count what asks, too.
+    fn inquire(&self, host: &dyn Host, now: u64, settlement: Settlement) {
+        let request = RateLimitRequest {
+            domain: settlement.subject.domain.to_string(),
+            descriptors: settlement.subject.descriptors.clone(),
+            hits_addend: 0,
+        };
+        let message = request.encode_to_vec();
+        let trace = Trace::new();
+        let call = Call::Inquiry(settlement.clone());
+        // Why it failed has been counted and told.
+        if self
+            .call(host, now, Method::Check, &message, &trace, call)
+            .is_err()
+        {
+            self.keep_for_later(host, now, settlement);
+        }
+    }
+
+    /// The service has answered how the counters of a settlement stand, or will not.
+    pub(super) fn inquired(
+        &self,
+        host: &dyn Host,
+        now: u64,
+        settlement: Settlement,
+        reply: Result<&[u8], CallError>,
+    ) {
+        match reply.and_then(|message| Ok(message::checked(message)?)) {
+            Ok(_) => {
+                self.succeeded(host, now);
+                self.report(host, now, settlement, &Trace::new());
+            }
+            Err(error) => self.put_back(host, now, settlement, &error),
+        }
     }
 
     /// Adds an amount to the counters of a subject; what a message has no room for, in parts.
