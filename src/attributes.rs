@@ -20,11 +20,12 @@ use cel::common::types::{CelBool, CelInt, CelMap, CelMapKey, CelString, CelTimes
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use filter_config::{
-    Attribute, AuthSource, Formula, Kind, Number, Property, REQUEST_BODY, Subject,
+    Attribute, AuthSource, Formula, Kind, Number, Property, REMOTE_ADDRESS, REQUEST_BODY, Subject,
 };
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::mem;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use body::{Body, BodyError};
@@ -195,6 +196,9 @@ impl Attributes {
         let bytes = host
             .property(property.path)
             .map_err(|error| AttributeError::Property(property.name, error))?;
+        if property.name == REMOTE_ADDRESS {
+            return Ok(bytes.map(|bytes| string(without_port(&text(&bytes)))));
+        }
         bytes.map(|bytes| decode(property, &bytes)).transpose()
     }
 
@@ -309,6 +313,17 @@ fn borrowed(value: Option<&Value>) -> Option<CowVal<'_, '_>> {
 fn split_query(path: &str) -> (&str, Option<&str>) {
     path.split_once('?')
         .map_or((path, None), |(path, query)| (path, Some(query)))
+}
+
+/// The address in `1.2.3.4:5` or `[::1]:5`; whatever else is given, such as the path of a socket, is the address.
+fn without_port(address: &str) -> &str {
+    match address.parse::<SocketAddr>() {
+        Ok(_) => {
+            let ip = address.rsplit_once(':').map_or(address, |(ip, _)| ip);
+            ip.trim_start_matches('[').trim_end_matches(']')
+        }
+        Err(_) => address,
+    }
 }
 
 /// Bytes as text; what is not UTF-8 is replaced.

@@ -70,6 +70,7 @@ async fn the_request_and_its_connection() -> Outcome {
         "request.useragent == 'test/1'",
         "request.referer == 'http://a/'",
         "source.address.startsWith('127.0.0.1')",
+        "source.remote_address == '127.0.0.1'",
         "source.port > 1023",
         "destination.address.startsWith('127.0.0.1')",
         "destination.port > 1023",

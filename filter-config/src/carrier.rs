@@ -20,12 +20,19 @@ const NONE: &str = "an Envoy configuration without a Wasm filter that has a `con
 const SEVERAL: &str = "several Wasm filters have a configuration, and not just one of them has tollgate in its name; \
      expected the plugin configuration of one by itself";
 
+const PLUGIN_HOLDS_NOTHING: &str = "needs Envoy's `allow_on_headers_stop_iteration`, which a WasmPlugin cannot set, and without it requests with a \
+     body hang; expected an EnvoyFilter that sets it, or no `holdHeaders`";
+const HOLDS_NOTHING: &str = "needs `allow_on_headers_stop_iteration: true` beside `configuration` in the Wasm filter's `config`, and without it \
+     requests with a body hang";
+
 /// A plugin configuration in a document, and the path to it.
 pub(crate) struct Carried {
     /// The configuration.
     pub(crate) document: Json,
     /// The path to it, as faults show it.
     pub(crate) path: String,
+    /// Why Envoy lets the filter hold no headers, unless it does.
+    holds_nothing: Option<&'static str>,
 }
 
 /// A Wasm filter with a configuration.
@@ -34,6 +41,21 @@ struct Filter<'j> {
     path: String,
     value: &'j Json,
     is_tollgate: bool,
+    /// Whether Envoy lets it hold headers.
+    may_hold_headers: bool,
+}
+
+// === impl Carried ===
+
+impl Carried {
+    /// Adds a fault, with the path in the configuration, if what carries it keeps it from what it wants.
+    pub(crate) fn check(&self, faults: &mut Faults) {
+        let holds = matches!(self.document.field("holdHeaders"), Some(Json::Bool(true)));
+        if let (true, Some(why)) = (holds, self.holds_nothing) {
+            let path = Path::Root.field("holdHeaders");
+            faults.push(&path, FaultKind::Malformed(why));
+        }
+    }
 }
 
 /// Takes the plugin configuration out of what carries it; gives a document back that is not known to carry one. On
@@ -58,6 +80,7 @@ pub(crate) fn unwrap(document: Json, faults: &mut Faults) -> Option<Result<Carri
         return Some(Ok(Carried {
             document: found,
             path,
+            holds_nothing: Some(PLUGIN_HOLDS_NOTHING),
         }));
     }
     let is_envoys = [
@@ -82,6 +105,7 @@ pub(crate) fn unwrap(document: Json, faults: &mut Faults) -> Option<Result<Carri
         return None;
     };
     let path = filter.path.clone();
+    let holds_nothing = (!filter.may_hold_headers).then_some(HOLDS_NOTHING);
     // A text is the JSON that the filter gets.
     let document = match filter.value {
         Json::String(text) => {
@@ -92,7 +116,11 @@ pub(crate) fn unwrap(document: Json, faults: &mut Faults) -> Option<Result<Carri
         }
         value => value.clone(),
     };
-    Some(Ok(Carried { document, path }))
+    Some(Ok(Carried {
+        document,
+        path,
+        holds_nothing,
+    }))
 }
 
 /// Finds the Wasm filters that have a configuration. It recurses as deep as documents nest, which the parser bounds.
@@ -140,12 +168,17 @@ fn filter<'j>(json: &'j Json, path: &Path<'_>, found: &mut Vec<Filter<'j>>) {
     let is_tollgate = names
         .into_iter()
         .any(|name| matches!(name, Some(Json::String(name)) if name.contains("tollgate")));
+    let may_hold_headers = matches!(
+        config.field("allow_on_headers_stop_iteration"),
+        Some(Json::Bool(true))
+    );
     let config = path.field("config");
     let configuration = config.field("configuration");
     found.push(Filter {
         path: configuration.field("value").to_string(),
         value,
         is_tollgate,
+        may_hold_headers,
     });
 }
 

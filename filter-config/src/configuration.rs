@@ -126,6 +126,7 @@ pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
     };
     let has = |field: &str| entries.iter().any(|(name, _)| name == field);
     if has("kind") || has("apiVersion") || has("spec") {
+        let json = &alone(entries, faults);
         let policies = vec![policy::read(json, &Path::Root, faults)?];
         needs_pricing(&policies, &[], faults);
         needs_held_headers(&policies, faults);
@@ -146,6 +147,16 @@ pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
         });
     }
     long_form(json, &Path::Root, faults)
+}
+
+/// A policy by itself, without the fields of the long form; each of those is a fault.
+fn alone(entries: &[(String, Json)], faults: &mut Faults) -> Json {
+    let of_long_form = |name: &String| LONG_FORM.known.contains(&name.as_str());
+    for (name, _) in entries.iter().filter(|(name, _)| of_long_form(name)) {
+        faults.push(&Path::Root.field(name), FaultKind::OfLongForm);
+    }
+    let of_policy = entries.iter().filter(|(name, _)| !of_long_form(name));
+    Json::Object(of_policy.cloned().collect())
 }
 
 fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Configuration> {

@@ -26,8 +26,8 @@ use cel::common::ast::IdedExpr;
 
 pub use arithmetic::Number;
 pub use attribute::{
-    Attribute, COST_ALIASES, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property, RESPONSE_FIELDS,
-    ResponseField, USAGE_FIELDS, UsageField, aliased,
+    Attribute, COST_ALIASES, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property, REMOTE_ADDRESS,
+    RESPONSE_FIELDS, ResponseField, USAGE_FIELDS, UsageField, aliased,
 };
 pub use environment::{REQUEST_BODY, environment};
 pub use fault::ExpressionFault;

@@ -39,6 +39,9 @@ pub enum FaultKind {
     /// The document is no YAML.
     #[error("not YAML: {0}")]
     YamlSyntax(String),
+    /// There is a document after the first.
+    #[error("expected one document, found another from line {0} on")]
+    SecondDocument(usize),
     /// The document is empty.
     #[error("empty, expected a TokenRateLimitPolicy or an object with \"policies\"")]
     Empty,
@@ -65,6 +68,9 @@ pub enum FaultKind {
         /// The known field that comes closest.
         suggestion: Option<String>,
     },
+    /// A field of the long form beside a policy by itself.
+    #[error("only the long form has it, in which the policy is an item of \"policies\"")]
+    OfLongForm,
     /// A policy for a route that is not described.
     #[error("no route {name:?} in routes{}", did_you_mean(.suggestion.as_ref()))]
     UnknownRoute {

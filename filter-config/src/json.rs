@@ -37,8 +37,35 @@ pub(crate) fn parse_yaml(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
     read(bytes, faults, |bytes| {
         serde_json::from_slice(bytes)
             .or_else(|_| serde_norway::from_slice(bytes))
-            .map_err(|error| FaultKind::YamlSyntax(error.to_string()))
+            .map_err(|error| match second_document(bytes) {
+                Some(line) => FaultKind::SecondDocument(line),
+                None => FaultKind::YamlSyntax(error.to_string()),
+            })
     })
+}
+
+/// The line, from 1, on which the second document of some YAML begins, if it has more than one.
+#[cfg(feature = "command-line")]
+fn second_document(yaml: &[u8]) -> Option<usize> {
+    let documents = serde_norway::Deserializer::from_slice(yaml);
+    if documents.take(2).count() < 2 {
+        return None;
+    }
+    let mut is_within = false;
+    yaml.split(|byte| *byte == b'\n')
+        .zip(1..)
+        .find_map(|(line, number)| {
+            let begins = match line.strip_prefix(b"---") {
+                Some(rest) => rest.first().is_none_or(u8::is_ascii_whitespace),
+                None => false,
+            };
+            if begins && is_within {
+                return Some(number);
+            }
+            // Comments and directives are before the document.
+            is_within |= !matches!(line.trim_ascii().first(), None | Some(b'#' | b'%'));
+            None
+        })
 }
 
 fn read(

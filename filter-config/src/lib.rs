@@ -58,8 +58,8 @@ pub use exceeded::{Alternative, Exceeded, Queue};
 pub use export::Export;
 pub use expression::{
     Attribute, COST_ALIASES, Expression, ExpressionFault, Formula, Kind, LLM_FIELDS, LlmField,
-    Number, PROPERTIES, Plain, Property, Question, REQUEST_BODY, RESPONSE_FIELDS, ResponseField,
-    Subject, USAGE_FIELDS, UsageField, aliased, environment, missing,
+    Number, PROPERTIES, Plain, Property, Question, REMOTE_ADDRESS, REQUEST_BODY, RESPONSE_FIELDS,
+    ResponseField, Subject, USAGE_FIELDS, UsageField, aliased, environment, missing,
 };
 pub use fault::{Fault, FaultKind, Faults};
 pub use limit::{Limit, Reservation, WhenMissing};
@@ -115,13 +115,20 @@ pub fn parse_carried(yaml: &[u8]) -> Result<Configuration, Faults> {
         None => Err(faults),
         Some(Err(document)) => checked(Some(document), faults),
         Some(Ok(carried)) => {
-            checked(Some(carried.document), faults).map_err(|faults| faults.below(&carried.path))
+            let configuration = configuration::read(&carried.document, &mut faults);
+            carried.check(&mut faults);
+            sound(configuration, faults).map_err(|faults| faults.below(&carried.path))
         }
     }
 }
 
 fn checked(document: Option<json::Json>, mut faults: Faults) -> Result<Configuration, Faults> {
     let configuration = document.and_then(|document| configuration::read(&document, &mut faults));
+    sound(configuration, faults)
+}
+
+/// The configuration if nothing is wrong with it.
+fn sound(configuration: Option<Configuration>, faults: Faults) -> Result<Configuration, Faults> {
     match configuration {
         Some(configuration) if faults.is_empty() => Ok(configuration),
         _ => Err(faults),

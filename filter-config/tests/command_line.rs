@@ -147,6 +147,17 @@ fn what_is_no_yaml_and_what_says_a_thing_twice_is_refused() {
         ("a: [", "not YAML: "),
         (twice.as_str(), "kind: given more than once"),
         ("", "configuration: empty"),
+        (
+            &format!("# Mine\n---\n{POLICY}\n---\n{POLICY}"),
+            &format!(
+                "configuration: expected one document, found another from line {} on",
+                POLICY.lines().count() + 4,
+            ),
+        ),
+        (
+            &format!("{POLICY}\nstorage: {{ type: local }}"),
+            "storage: only the long form has it, in which the policy is an item of \"policies\"",
+        ),
     ] {
         let output = tollgate(&["check", "-"], input);
         assert_eq!(output.status.code(), Some(1));

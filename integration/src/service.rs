@@ -183,6 +183,9 @@ fn quota_headers(checked: &mut CheckResult) -> Vec<HeaderValue> {
 
 #[expect(clippy::needless_pass_by_value, reason = "a function for `map_err`")]
 fn unavailable(error: LimitadorError) -> Status {
-    eprintln!("limitador: {error}");
+    // What is wrong with Redis is told where it arises; the library's error cannot hold it.
+    if !matches!(error, LimitadorError::StorageError(_)) {
+        eprintln!("limitador: {error}");
+    }
     Status::unavailable("Service unavailable")
 }

@@ -214,7 +214,35 @@ fn the_request_is_read_from_its_headers() {
     assert_eq!(see("request.time.getFullYear()"), "Int(2023)");
     assert_eq!(see("source.port == 443 && connection.mtls"), "Bool(true)");
     assert_eq!(see("has(source.address)"), "Bool(false)");
-    assert_eq!(see("source.address"), "missing");
+    assert_eq!(see("source.address + ''"), "missing");
+    assert_eq!(see("source.remote_address"), "missing");
+}
+
+#[test]
+fn the_remote_address_has_no_port() {
+    for (peer, address) in [
+        ("1.2.3.4:5", "1.2.3.4"),
+        ("[::1]:5", "::1"),
+        ("[fe80::1%2]:65535", "fe80::1%2"),
+        ("::1", "::1"),
+        ("1.2.3.4", "1.2.3.4"),
+        ("/run/socket:5", "/run/socket:5"),
+        ("@abstract", "@abstract"),
+        ("1.2.3.4:99999", "1.2.3.4:99999"),
+        ("", ""),
+    ] {
+        let host = Double::default();
+        host.set_property(&["source", "address"], peer.as_bytes());
+        let mut attributes = Attributes::new(Headers::default());
+        let seen = evaluate(&mut attributes, &host, &[], "source.remote_address");
+        assert_eq!(seen, format!("String({address:?})"));
+        let both = "source.remote_address + ' of ' + source.address";
+        let seen = evaluate(&mut attributes, &host, &[], both);
+        assert_eq!(
+            seen,
+            format!("String({:?})", format!("{address} of {peer}"))
+        );
+    }
 }
 
 #[test]

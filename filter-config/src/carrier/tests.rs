@@ -132,6 +132,44 @@ fn faults_have_the_path_in_the_document() {
 }
 
 #[test]
+fn headers_are_held_only_where_envoy_lets_them_be() {
+    let configuration = json!({ "policies": [policy("1h")], "holdHeaders": true });
+    let path = "spec.pluginConfig.holdHeaders";
+    let told = found(&wasm_plugin(&configuration)).unwrap_err();
+    assert!(told.starts_with(path), "{told}");
+    assert!(told.contains("expected an EnvoyFilter"), "{told}");
+    let not_held = json!({ "policies": [policy("1h")], "holdHeaders": false });
+    assert_eq!(found(&wasm_plugin(&not_held)), Ok(1));
+
+    let value = "typed_config.config.configuration.value.holdHeaders";
+    let text = Value::from(configuration.to_string());
+    for carried in [&configuration, &text] {
+        let mut filter = filter("tollgate", carried);
+        for allowed in [None, Some(false), Some(true)] {
+            if let Some(allowed) = allowed {
+                filter["typed_config"]["config"]["allow_on_headers_stop_iteration"] =
+                    allowed.into();
+            }
+            for (document, path) in [
+                (
+                    bootstrap(&[filter.clone()]),
+                    "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[0]",
+                ),
+                (envoy_filter(&filter), "spec.configPatches[0].patch.value"),
+            ] {
+                if allowed == Some(true) {
+                    assert_eq!(found(&document), Ok(1));
+                    continue;
+                }
+                let told = found(&document).unwrap_err();
+                let path = format!("{path}.{value}: needs `allow_on_headers_stop_iteration: true`");
+                assert!(told.starts_with(&path), "{told}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_to_give_is_said_where_it_is_not_found() {
     let mut without = wasm_plugin(&json!({}));
     without["spec"] = json!({});

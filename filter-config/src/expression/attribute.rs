@@ -107,8 +107,11 @@ const fn property(name: &'static str, path: &'static [&'static str], kind: Kind)
     Property { name, path, kind }
 }
 
+/// The variable that is the address of the downstream peer, without its port.
+pub const REMOTE_ADDRESS: &str = "source.remote_address";
+
 /// Every property that an expression can read, ordered by root.
-pub static PROPERTIES: [Property; 49] = [
+pub static PROPERTIES: [Property; 50] = [
     property("request.method", &["request", "method"], Kind::String),
     property("request.scheme", &["request", "scheme"], Kind::String),
     property("request.host", &["request", "host"], Kind::String),
@@ -123,6 +126,7 @@ pub static PROPERTIES: [Property; 49] = [
     property("request.useragent", &["request", "useragent"], Kind::String),
     property("request.referer", &["request", "referer"], Kind::String),
     property("source.address", &["source", "address"], Kind::String),
+    property(REMOTE_ADDRESS, &["source", "address"], Kind::String),
     property("source.port", &["source", "port"], Kind::Int),
     property(
         "destination.address",
