@@ -307,8 +307,13 @@ async fn get_counters(
     Path(namespace): Path<String>,
 ) -> Result<Json<Value>, (StatusCode, String)> {
     let standings = counters.standings(&namespace.into()).await;
-    let standings =
-        standings.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let standings = standings.map_err(|error| {
+        let told = match error {
+            LimitadorError::StorageError(_) => "the storage failed, as the log says".to_owned(),
+            error @ LimitadorError::InterpreterError(_) => error.to_string(),
+        };
+        (StatusCode::INTERNAL_SERVER_ERROR, told)
+    })?;
     let standings = standings.iter().map(|standing| {
         json!({
             "limit": standing.limit,

@@ -116,19 +116,6 @@ pub enum ExpressionFault {
     /// A counter that can never be told from others.
     #[error("a counter has to be a string, a number or a boolean, this is {0}")]
     NotCounter(&'static str),
-    /// A counter whose value does not come again.
-    #[error(
-        "a counter of `{name}` limits nobody, as each {unit} has another{}",
-        .instead.map_or_else(String::new, |name| format!("; the address of the caller is `{name}`"))
-    )]
-    NeverAgain {
-        /// The variable.
-        name: &'static str,
-        /// What has one value of it: a connection or a request.
-        unit: &'static str,
-        /// The variable that was perhaps meant.
-        instead: Option<&'static str>,
-    },
     /// An amount that can never be a number of tokens.
     #[error("an amount has to be a number of tokens, this is {0}")]
     NotAmount(&'static str),

@@ -15,18 +15,6 @@ use super::Role;
 use super::attribute;
 use super::fault::ExpressionFault;
 
-/// The variables whose values do not come again, what has one value of each, and what was perhaps meant.
-const NEVER_AGAIN: [(&str, &str, Option<&str>); 4] = [
-    (
-        "source.address",
-        "connection",
-        Some(attribute::REMOTE_ADDRESS),
-    ),
-    ("source.port", "connection", Some(attribute::REMOTE_ADDRESS)),
-    ("connection.id", "connection", None),
-    ("request.id", "request", None),
-];
-
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Type {
@@ -49,11 +37,6 @@ enum Type {
 
 /// The fault of an expression that yields, whenever it yields anything, what its role cannot use.
 pub(super) fn check(root: &IdedExpr, role: Role) -> Option<ExpressionFault> {
-    if role == Role::Counter
-        && let Some(fault) = never_again(root)
-    {
-        return Some(fault);
-    }
     let found = of(root, role)?;
     let name = found.name();
     let is_literal = matches!(root.expr, Expr::Literal(_));
@@ -70,17 +53,6 @@ pub(super) fn check(root: &IdedExpr, role: Role) -> Option<ExpressionFault> {
         (Role::Limit | Role::Cost, _) => Some(ExpressionFault::NotNumber(role.name(), name)),
         (Role::Window, _) => Some(ExpressionFault::NotWindow(name)),
     }
-}
-
-/// The fault of a counter that is a variable whose value does not come again.
-fn never_again(root: &IdedExpr) -> Option<ExpressionFault> {
-    let found = name_of(root)?;
-    let (name, unit, instead) = NEVER_AGAIN.into_iter().find(|(name, ..)| *name == found)?;
-    Some(ExpressionFault::NeverAgain {
-        name,
-        unit,
-        instead,
-    })
 }
 
 /// What an expression yields whenever it yields anything; `None` where that cannot be told. It recurses as deep as the

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{Type, of};
 use crate::expression::compile::compile;
-use crate::expression::{Expression, Role, environment};
+use crate::expression::{Role, environment};
 
 fn told(source: &str, role: Role) -> Option<Type> {
     let (root, _) = compile(source, role).unwrap_or_else(|faults| panic!("{source}: {faults:?}"));
@@ -171,34 +171,5 @@ proptest! {
         if let (Some(told), Some(evaluated)) = (told(&source, Role::Predicate), evaluated(&source)) {
             prop_assert_eq!(told, evaluated, "{}", source);
         }
-    }
-}
-
-#[test]
-fn a_counter_that_limits_nobody_is_refused() {
-    let refused = |source| {
-        let faults = Expression::compile(source, Role::Counter).err();
-        faults.map(|faults| faults.iter().map(ToString::to_string).collect::<String>())
-    };
-    for source in ["source.address", "source['port']"] {
-        let told = refused(source).unwrap();
-        let expected = "limits nobody, as each connection has another; the address of the caller is `source.remote_address`";
-        assert!(told.ends_with(expected), "{told}");
-    }
-    assert_eq!(
-        refused(" connection.id ").unwrap(),
-        "a counter of `connection.id` limits nobody, as each connection has another"
-    );
-    assert_eq!(
-        refused("request.id").unwrap(),
-        "a counter of `request.id` limits nobody, as each request has another"
-    );
-    for source in [
-        "source.remote_address",
-        "source.address.split(':')[0]",
-        "request.headers.id",
-        "auth.request.id",
-    ] {
-        assert_eq!(refused(source), None);
     }
 }
