@@ -184,21 +184,10 @@ impl Remote {
     /// an answer. One that does not come in time may have had its effect, and would have it each time; to ask
     /// has none. Services of Envoy's protocol may count what asks, too.
     fn inquire(&self, host: &dyn Host, now: u64, settlement: Settlement) {
-        let request = RateLimitRequest {
-            domain: settlement.subject.domain.to_string(),
-            descriptors: settlement.subject.descriptors.clone(),
-            hits_addend: 0,
-        };
-        let message = request.encode_to_vec();
-        let trace = Trace::new();
+        let message = addition(&settlement.subject, 0);
         let call = Call::Inquiry(settlement.clone());
-        // Why it failed has been counted and told.
-        if self
-            .call(host, now, Method::Check, &message, &trace, call)
-            .is_err()
-        {
-            self.keep_for_later(host, now, settlement);
-        }
+        let trace = Trace::new();
+        self.call_or_keep(host, now, Method::Check, &message, &trace, call, settlement);
     }
 
     /// The service has answered how the counters of a settlement stand, or will not.
@@ -236,16 +225,11 @@ impl Remote {
 
     fn report_part(&self, host: &dyn Host, now: u64, settlement: Settlement, trace: &Trace) {
         let part = u32::try_from(settlement.amount).unwrap_or(u32::MAX);
-        let request = RateLimitRequest {
-            domain: settlement.subject.domain.to_string(),
-            descriptors: settlement.subject.descriptors.clone(),
-            hits_addend: part,
-        };
+        let message = addition(&settlement.subject, part);
         let method = match self.settings.protocol {
             Protocol::EnvoyRls => Method::ShouldRateLimit,
             _ => Method::Report,
         };
-        let message = request.encode_to_vec();
         self.send(host, now, method, &message, trace, settlement);
     }
 
@@ -256,26 +240,14 @@ impl Remote {
         if part == 0 {
             return;
         }
-        let subject = &settlement.subject;
-        let request = RateLimitRequest {
-            domain: subject.domain.to_string(),
-            descriptors: subject.descriptors.clone(),
-            hits_addend: part,
-        };
+        let message = addition(&settlement.subject, part);
         settlement.amount = part.into();
         let mut kept = settlement.clone();
         kept.amount = room;
         let call = Call::Filling { settlement, room };
-        let message = request.encode_to_vec();
         let trace = Trace::new();
         let method = Method::ShouldRateLimit;
-        // Why it failed has been counted and told.
-        if self
-            .call(host, now, method, &message, &trace, call)
-            .is_err()
-        {
-            self.keep_for_later(host, now, kept);
-        }
+        self.call_or_keep(host, now, method, &message, &trace, call, kept);
     }
 
     fn send(
@@ -292,6 +264,21 @@ impl Remote {
             method,
             sent: now,
         };
+        self.call_or_keep(host, now, method, message, trace, call, settlement);
+    }
+
+    /// Makes a call; where it cannot be made, the settlement is kept for later.
+    #[allow(clippy::too_many_arguments)] // Those of the call, and what it is about.
+    fn call_or_keep(
+        &self,
+        host: &dyn Host,
+        now: u64,
+        method: Method,
+        message: &[u8],
+        trace: &Trace,
+        call: Call,
+        settlement: Settlement,
+    ) {
         // Why it failed has been counted and told.
         if self.call(host, now, method, message, trace, call).is_err() {
             self.keep_for_later(host, now, settlement);
@@ -364,6 +351,16 @@ impl Remote {
         let line = format!("storage: {amount} used in {domain} will not be counted: {why}");
         host.log(LogLevel::Error, &line);
     }
+}
+
+/// The message that adds so much to the counters of a subject; where it is nothing, one that asks about them.
+fn addition(subject: &Subject, hits_addend: u32) -> Vec<u8> {
+    let request = RateLimitRequest {
+        domain: subject.domain.to_string(),
+        descriptors: subject.descriptors.clone(),
+        hits_addend,
+    };
+    request.encode_to_vec()
 }
 
 /// Whether a service has added nothing, because it did not fit. limitador is such a one, and does not
