@@ -6,7 +6,7 @@
 //! grants, and a settlement belongs to no stream at all.
 
 use crate::host::abi::{self, Abi};
-use crate::host::{Buffer, Host, LogLevel};
+use crate::host::{Buffer, Host, logger};
 use crate::plugin::Plugin;
 use crate::storage::remote::message::MOST_BYTES;
 use crate::stream::{Next, Stream};
@@ -74,8 +74,7 @@ impl Root {
                 true
             }
             Err(error) => {
-                let message = format!("tollgate: configuration refused\n{error}");
-                Abi.log(LogLevel::Error, &message);
+                log::error!("configuration refused\n{error}");
                 false
             }
         }
@@ -140,9 +139,10 @@ unsafe extern "C" {
 extern "C" fn _initialize() {
     // SAFETY: the linker makes this function, and Envoy calls `_initialize` once, before all else.
     unsafe { __wasm_call_ctors() };
+    logger::install();
     // A trap ends every exchange of its worker; it should at least say why.
     std::panic::set_hook(Box::new(|panic| {
-        Abi.log(LogLevel::Error, &format!("tollgate: {panic}"));
+        log::error!("{panic}");
     }));
 }
 

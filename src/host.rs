@@ -1,6 +1,7 @@
 //! Everything the filter asks of Envoy, behind one trait.
 //!
-//! [`abi`] implements it on Proxy-Wasm's ABI (0.2.1), [`double`] for tests. No
+//! `abi` implements it on Proxy-Wasm's ABI (0.2.1), [`double`] for tests. Log lines go through the
+//! `log` crate: `logger` writes them to Envoy's log, [`log_capture`] keeps them for tests. No
 //! implementation panics: every call returns what Envoy answered, and what an
 //! answer means is for the caller to decide. Bytes stay bytes; nothing from a
 //! peer is assumed to be UTF-8.
@@ -10,6 +11,10 @@ pub mod abi;
 #[cfg(any(test, not(target_arch = "wasm32")))]
 pub mod double;
 mod headers;
+#[cfg(any(test, not(target_arch = "wasm32")))]
+pub mod log_capture;
+#[cfg(target_arch = "wasm32")]
+pub mod logger;
 #[cfg(test)]
 mod tests;
 
@@ -110,20 +115,6 @@ pub enum MetricKind {
 /// A metric that Envoy knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MetricId(pub u32);
-
-/// How much a log line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum LogLevel {
-    /// Of use to whoever debugs the filter.
-    Debug = 1,
-    /// An event worth a line.
-    Info = 2,
-    /// Something that should not be, and that the filter has coped with.
-    Warn = 3,
-    /// Something that needs an operator.
-    Error = 4,
-}
 
 /// A reply that the filter sends in place of the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -286,9 +277,6 @@ pub trait Host: SharedData {
     /// # Errors
     /// Whatever Envoy answers; none is expected.
     fn set_tick_period(&self, milliseconds: u32) -> Result<()>;
-
-    /// Writes a line to Envoy's log.
-    fn log(&self, level: LogLevel, message: &str);
 }
 
 /// Whether bytes may stand in a header's value: visible ASCII, space, tab, and bytes from 0x80 on

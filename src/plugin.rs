@@ -11,7 +11,7 @@ mod tests;
 use crate::admit::Fault;
 use crate::admit::queue::{Counter, Queue, Waited};
 use crate::estimate::Estimates;
-use crate::host::{CREATE, Host, HostError, LogLevel};
+use crate::host::{CREATE, Host, HostError};
 use crate::meter::{UsagePathError, UsagePaths};
 use crate::reply::Prepared;
 use crate::storage::remote::Answered;
@@ -312,8 +312,7 @@ impl Plugin {
         let now = self.host.now().unwrap_or_default();
         let until = now.saturating_add(HOUR);
         if self.announced.borrow_mut().first(usize::MAX, 0, now, until) {
-            self.host.log(
-                LogLevel::Warn,
+            log::warn!(
                 "more counters are in use than storage.maxCounters has room for: callers whose \
                  counters were pushed out, and new ones, read too high until windows end",
             );
@@ -334,8 +333,7 @@ impl Plugin {
         );
         if first {
             // A fault may quote what the request says.
-            let line = fault.to_string().replace(char::is_control, " ");
-            self.host.log(LogLevel::Warn, &line);
+            log::warn!("{}", fault.to_string().replace(char::is_control, " "));
         }
     }
 

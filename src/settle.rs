@@ -6,7 +6,6 @@ mod tests;
 
 use crate::admit::{Admission, Denial, EvaluationError, Fault, evaluate};
 use crate::attributes::{Attributes, Outcome};
-use crate::host::LogLevel;
 use crate::meter::{Meter, Usage};
 use crate::plugin::{Charge, Count, Counts, MINUTE, Plugin};
 use crate::storage::{Standing, StorageError};
@@ -278,8 +277,7 @@ pub fn export(plugin: &Plugin, spent: &mut Spent<'_>) {
         if configuration.hits_addend == Some(index) {
             let hits = number.format(cost.min(MOST_HITS)).as_bytes();
             if let Err(error) = plugin.host.set_envoy_filter_state(HITS_ADDEND, hits) {
-                let message = format!("{HITS_ADDEND}: {error}");
-                plugin.host.log(LogLevel::Error, &message);
+                log::error!("{HITS_ADDEND}: {error}");
             }
         }
     }
@@ -303,7 +301,7 @@ pub fn alert(plugin: &Plugin, charge: &Charge, standing: &Standing, cost: u64) {
         Counts::Usd(_) => Usd(amount).to_string(),
         _ => amount.to_string(),
     };
-    let message = format!(
+    log::info!(
         "policy {}: limit {} of counter {:016x} {} up: {} of {} {}",
         policy.name,
         limit.name,
@@ -317,7 +315,6 @@ pub fn alert(plugin: &Plugin, charge: &Charge, standing: &Standing, cost: u64) {
         amount(standing.limit),
         rate.counts.unit(),
     );
-    host.log(LogLevel::Info, &message);
 }
 
 /// Tells of more requests at once than a limit has room for that allows them: the first time in a minute.
@@ -341,7 +338,7 @@ pub fn alert_of_crowd(plugin: &Plugin, denial: &Denial) {
     }
     let host = &*plugin.host;
     plugin.metrics.alerted(host, rate.policy, rate.limit);
-    let message = format!(
+    log::info!(
         "policy {}: limit {} of counter {:016x} used up: more than {} {}",
         policy.name,
         limit.name,
@@ -349,5 +346,4 @@ pub fn alert_of_crowd(plugin: &Plugin, denial: &Denial) {
         standing.limit,
         rate.counts.unit(),
     );
-    host.log(LogLevel::Info, &message);
 }

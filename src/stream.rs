@@ -18,7 +18,6 @@ mod tests;
 pub use crate::admit::queue::Waited;
 use crate::admit::{Admission, Applicable, Asking};
 use crate::attributes::Attributes;
-use crate::host::LogLevel;
 use crate::meter::Meter;
 use crate::meter::withhold::Withhold;
 use crate::plugin::{Decision, Plugin};
@@ -226,9 +225,5 @@ impl Stream {
         [b"downstream_".as_slice(), b"http1.", b"http2.", b"http3."]
             .iter()
             .any(|start| details.starts_with(start))
-    }
-
-    fn log(&self, level: LogLevel, message: &str) {
-        self.plugin.host.log(level, message);
     }
 }

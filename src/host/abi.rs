@@ -5,8 +5,8 @@
 //! returned. [`crate::entry`] has the other direction.
 
 use super::{
-    Buffer, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, LogLevel,
-    MetricId, MetricKind, Result, SharedData,
+    Buffer, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
+    MetricKind, Result, SharedData,
 };
 use std::ptr;
 
@@ -17,6 +17,7 @@ pub struct Abi;
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
+    fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_get_buffer_bytes(
@@ -107,6 +108,21 @@ pub fn done() {
     // SAFETY: no pointers.
     // What cannot end now ends with the VM.
     let _ = unsafe { proxy_done() };
+}
+
+/// Writes a line to Envoy's log, at one of the ABI's levels.
+pub(super) fn log(level: u32, message: &str) {
+    // SAFETY: the pointer is to a live value of the size given.
+    // A line that cannot be written has nowhere to be reported.
+    let _ = unsafe { proxy_log(level, message.as_ptr(), message.len()) };
+}
+
+/// Returns the level below which Envoy drops lines.
+pub(super) fn log_level() -> Result<u32> {
+    let mut level = 0;
+    // SAFETY: the pointer is to a live value.
+    check(unsafe { proxy_get_log_level(&raw mut level) })?;
+    Ok(level)
 }
 
 /// Success, or the error that a status stands for.
@@ -363,11 +379,5 @@ impl Host for Abi {
     fn set_tick_period(&self, milliseconds: u32) -> Result<()> {
         // SAFETY: no pointers.
         check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
-    }
-
-    fn log(&self, level: LogLevel, message: &str) {
-        // SAFETY: the pointer is to a live value of the size given.
-        // A line that cannot be written has nowhere to be reported.
-        let _ = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
     }
 }

@@ -3,8 +3,8 @@
 //! Several filters can share one, as the workers of an Envoy share its memory.
 
 use super::{
-    Buffer, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, LogLevel,
-    MetricId, MetricKind, Result, SharedData,
+    Buffer, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
+    MetricKind, Result, SharedData,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -107,8 +107,6 @@ pub struct Double {
     pub grpc: RefCell<Vec<SentCall>>,
     /// Metrics by name.
     pub metrics: RefCell<Vec<(String, i64)>>,
-    /// Lines logged.
-    pub log: RefCell<Vec<(LogLevel, String)>>,
     /// Every call, in order.
     pub calls: RefCell<Vec<Call>>,
     failures: RefCell<HashMap<Call, (u32, HostError)>>,
@@ -333,9 +331,5 @@ impl Host for Double {
 
     fn set_tick_period(&self, _milliseconds: u32) -> Result<()> {
         self.called(Call::SetTickPeriod)
-    }
-
-    fn log(&self, level: LogLevel, message: &str) {
-        self.log.borrow_mut().push((level, message.to_owned()));
     }
 }

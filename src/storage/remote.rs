@@ -22,7 +22,7 @@ pub mod subject;
 #[cfg(test)]
 mod tests;
 
-use crate::host::{GrpcCall, Host, HostError, LogLevel};
+use crate::host::{GrpcCall, Host, HostError};
 use circuit::{Change, Circuit};
 use filter_config::Protocol;
 use message::{Descriptor, Entry, MessageError, RateLimitRequest, Reply, ReserveRequest};
@@ -320,12 +320,11 @@ impl Remote {
         if method == Method::Reserve && matches!(reply, Err(CallError::Status(UNIMPLEMENTED))) {
             let until = now.saturating_add(WITHOUT_RESERVE);
             if self.without_reserve_until.replace(until) <= now {
-                let line = format!(
+                log::warn!(
                     "storage: {} does not know Reserve; it is asked by CheckRateLimit and Report \
                      for an hour",
                     self.settings.cluster
                 );
-                host.log(LogLevel::Warn, &line);
             }
             self.succeeded(host, now);
             return Answer::AskAgain;
@@ -425,12 +424,11 @@ impl Remote {
         self.circuit.set(circuit);
         if change == Some(Change::Closed) {
             self.metrics.away(host, -1);
-            let line = format!(
+            log::info!(
                 "storage: {} answers again; {} counters wait to be told of",
                 self.settings.cluster,
                 self.queue.borrow().len()
             );
-            host.log(LogLevel::Info, &line);
             self.queue.borrow_mut().hasten(now);
         }
     }
@@ -447,12 +445,11 @@ impl Remote {
         if change == Some(Change::Opened) {
             self.metrics.count(host, Count::Outages, 1);
             self.metrics.away(host, 1);
-            let line = format!(
+            log::warn!(
                 "storage: {} does not answer ({error}); it is left alone but for a probe now and \
                  then, and failureMode decides",
                 self.settings.cluster
             );
-            host.log(LogLevel::Warn, &line);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{About, Next, State, Stream, Turn, Unanswered};
 use crate::admit::Outcome;
-use crate::host::{Direction, LogLevel};
+use crate::host::Direction;
 use crate::storage::remote::Answered;
 use std::mem;
 
@@ -79,7 +79,7 @@ impl Stream {
     /// Lets the request go on that was paused.
     pub(super) fn resume_request(&self) {
         if let Err(error) = self.plugin.host.resume(Direction::Request) {
-            self.log(LogLevel::Error, &format!("resume: {error}"));
+            log::error!("resume: {error}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Stream;
 use super::head::is_encoded;
 use crate::attributes::Attributes;
-use crate::host::{Buffer, HeaderMap, Headers, LogLevel};
+use crate::host::{Buffer, HeaderMap, Headers};
 use crate::meter::withhold::Withhold;
 use crate::request::path::Target;
 use crate::request::{StreamOptions, include_usage};
@@ -38,7 +38,7 @@ impl Stream {
                 && let Err(error) =
                     host.set_header(HeaderMap::Request, "content-length", length.as_bytes())
             {
-                return self.log(LogLevel::Error, &format!("content-length: {error}"));
+                return log::error!("content-length: {error}");
             }
             // A report in a compressed stream could not be taken out again.
             let _ = host.remove_header(HeaderMap::Request, "accept-encoding");
@@ -49,7 +49,7 @@ impl Stream {
                 if let Some(length) = attributes.headers().get("content-length") {
                     let _ = host.set_header(HeaderMap::Request, "content-length", length);
                 }
-                self.log(LogLevel::Error, &format!("request body: {error}"));
+                log::error!("request body: {error}");
             }
         }
     }
@@ -70,7 +70,7 @@ impl Stream {
         if headers.get("content-length").is_some() {
             let host = &self.plugin.host;
             if let Err(error) = host.remove_header(HeaderMap::Response, "content-length") {
-                self.log(LogLevel::Error, &format!("content-length: {error}"));
+                log::error!("content-length: {error}");
                 self.withhold = None;
             }
         }
@@ -87,7 +87,7 @@ impl Stream {
                 .host
                 .replace_buffer(Buffer::ResponseBody, &passed)
         {
-            self.log(LogLevel::Error, &format!("response body: {error}"));
+            log::error!("response body: {error}");
         }
     }
 }

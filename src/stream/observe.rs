@@ -3,7 +3,7 @@
 use super::Stream;
 use crate::admit::{self, Denial};
 use crate::attributes::Attributes;
-use crate::host::{Host, LogLevel};
+use crate::host::Host;
 use crate::plugin::{Counts, Decision, MINUTE, Plugin};
 use filter_config::Usd;
 
@@ -109,7 +109,7 @@ pub(super) fn log_denial(plugin: &Plugin, denial: &Denial, attributes: &mut Attr
     } else {
         ""
     };
-    let message = format!(
+    log::info!(
         "policy {}: limit {} refuses {}: {} used and {} held of {} {}{held}",
         policy.name,
         limit.name,
@@ -119,5 +119,4 @@ pub(super) fn log_denial(plugin: &Plugin, denial: &Denial, attributes: &mut Attr
         amount(standing.limit),
         rate.counts.unit(),
     );
-    plugin.host.log(LogLevel::Info, &message);
 }

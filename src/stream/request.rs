@@ -4,7 +4,7 @@ use super::head::{content_length, is_encoded, is_grpc, is_json, is_upgrade};
 use super::{About, Choice, Next, State, Stream, Turn, Unanswered, Undecided, Waiting, observe};
 use crate::admit::{self, Applicable, Denial, Expected, Fault, First, Outcome, Told};
 use crate::attributes::{Attributes, Body, BodyError, Llm};
-use crate::host::{Buffer, HeaderMap, Headers, LogLevel};
+use crate::host::{Buffer, HeaderMap, Headers};
 use crate::meter::Usage;
 use crate::plugin::{Charge, Count, Decision, Kept};
 use crate::reply;
@@ -23,7 +23,7 @@ impl Stream {
         let headers = self.plugin.host.headers(HeaderMap::Request);
         let headers = headers.unwrap_or_else(|error| {
             // Without headers the policy is evaluated on none, as the failure mode has it.
-            self.log(LogLevel::Error, &format!("request headers: {error}"));
+            log::error!("request headers: {error}");
             Headers::default()
         });
         if let Some(path) = headers.text(":path") {
@@ -73,7 +73,7 @@ impl Stream {
                 .host
                 .remove_header(HeaderMap::Request, "content-length");
             if let Err(error) = removed {
-                self.log(LogLevel::Error, &format!("content-length: {error}"));
+                log::error!("content-length: {error}");
             }
         }
         let needs_body = applicable.undecided
@@ -151,7 +151,7 @@ impl Stream {
                 self.on_whole_body(bytes.len(), Some(&bytes), BodyError::Unfinished, Turn::Body)
             }
             Err(error) => {
-                self.log(LogLevel::Error, &format!("request body: {error}"));
+                log::error!("request body: {error}");
                 let size = if size == usize::MAX { 0 } else { size };
                 self.on_whole_body(size, None, BodyError::Unfinished, Turn::Body)
             }

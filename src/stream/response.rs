@@ -4,7 +4,7 @@ use super::head::status;
 use super::{Next, State, Stream, Turn};
 use crate::admit::Admission;
 use crate::attributes::BodyError;
-use crate::host::{Buffer, HeaderMap, Headers, LogLevel};
+use crate::host::{Buffer, HeaderMap, Headers};
 use crate::meter::{BedrockCounts, Meter, ResponseHead, Usage};
 use crate::plugin::{Count, Decision};
 use crate::reply;
@@ -22,7 +22,7 @@ impl Stream {
         }
         let headers = self.plugin.host.headers(HeaderMap::Response);
         let headers = headers.unwrap_or_else(|error| {
-            self.log(LogLevel::Error, &format!("response headers: {error}"));
+            log::error!("response headers: {error}");
             Headers::default()
         });
         let status = status(&headers);
@@ -112,7 +112,7 @@ impl Stream {
             size => self.plugin.host.buffer(Buffer::ResponseBody, 0, size),
         };
         let bytes = bytes.unwrap_or_else(|error| {
-            self.log(LogLevel::Error, &format!("response body: {error}"));
+            log::error!("response body: {error}");
             Vec::new()
         });
         let mut reported = true;
@@ -198,8 +198,7 @@ impl Stream {
         if let Err(error) = settle::settle(&plugin, &mut self.admission, &mut spent) {
             plugin.metrics.count(host, Count::StorageErrors);
             let cost = reading.map_or(0, |reading| reading.usage.total_tokens);
-            let message = format!("{cost} tokens not counted: {error}");
-            host.log(LogLevel::Error, &message);
+            log::error!("{cost} tokens not counted: {error}");
         }
         settle::export(&plugin, &mut spent);
         let Admission {

@@ -7,6 +7,7 @@ mod service;
 
 use super::{Next, Stream};
 use crate::host::double::{Call, Double};
+use crate::host::log_capture::LogCapture;
 use crate::host::{Buffer, Direction, HeaderMap, HostError};
 use crate::plugin::Plugin;
 use std::cell::Cell;
@@ -40,18 +41,21 @@ fn configuration(spec: &str, rest: &str) -> String {
 struct Envoy {
     host: Rc<Double>,
     plugin: Rc<Plugin>,
+    log: LogCapture,
     /// How many streams there were; each is known by its number.
     streams: Cell<u32>,
 }
 
 impl Envoy {
     fn with(configuration: &str) -> Self {
+        let log = LogCapture::start();
         let host = Rc::new(Double::default());
         host.clock.set(1_000 * MINUTE);
         let plugin = Plugin::configure(host.clone(), configuration.as_bytes()).unwrap();
         Self {
             host,
             plugin: Rc::new(plugin),
+            log,
             streams: Cell::default(),
         }
     }
@@ -472,7 +476,7 @@ fn one_line_in_the_log_for_a_caller_and_window() {
     for _ in 0..5 {
         envoy.exchange(1);
     }
-    let log = envoy.host.log.borrow();
+    let log = envoy.log.lines();
     let [(_, line)] = log.as_slice() else {
         panic!("one line, not {log:?}");
     };
@@ -495,7 +499,7 @@ fn credentials_are_not_logged() {
         envoy.body(&mut stream, &completion(60), true);
         stream.on_log();
     }
-    let log = envoy.host.log.borrow();
+    let log = envoy.log.lines();
     assert!(
         log[0].1.contains("[withheld]") && !log[0].1.contains("sk-1"),
         "{log:?}"
@@ -588,7 +592,7 @@ fn requests_at_once_are_admitted_as_far_as_they_fit() {
     let expected =
         " of 50 tokens per 1m are held by requests that are still under way. Try again in 1";
     assert!(held.is_some_and(|held| held.ends_with(expected)), "{body}");
-    let log = envoy.host.log.borrow().last().unwrap().1.clone();
+    let log = envoy.log.lines().last().unwrap().1.clone();
     assert!(
         log.contains("refuses auth.user = alice: 0 used and ")
             && log.ends_with(
@@ -888,7 +892,7 @@ fn counters_that_find_no_room_are_told_of_once_an_hour() {
             envoy.body(&mut stream, &completion(10), true);
             stream.on_log();
         }
-        let log = envoy.host.log.borrow();
+        let log = envoy.log.lines();
         log.iter()
             .filter(|(_, line)| line.contains("maxCounters"))
             .count()

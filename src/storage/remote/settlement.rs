@@ -6,7 +6,7 @@ use super::metrics::Count;
 use super::queue::{Kept, Queue, Settlement};
 use super::subject::Subject;
 use super::{Answer, Answered, Call, CallError, Remote, Trace};
-use crate::host::{Host, LogLevel};
+use crate::host::Host;
 use filter_config::Protocol;
 use prost::Message;
 use std::rc::Rc;
@@ -317,8 +317,7 @@ impl Remote {
             Kept::Own => {}
             Kept::Other => {
                 if self.metrics.count(host, Count::Merged, 1) == 0 {
-                    host.log(
-                        LogLevel::Warn,
+                    log::warn!(
                         "storage: so much waits to be told that it is charged to others of the \
                          same limit",
                     );
@@ -348,8 +347,7 @@ impl Remote {
         let lost = i64::try_from(*amount).unwrap_or(i64::MAX);
         self.metrics.count(host, Count::Lost, lost);
         let domain = &subject.domain;
-        let line = format!("storage: {amount} used in {domain} will not be counted: {why}");
-        host.log(LogLevel::Error, &line);
+        log::error!("storage: {amount} used in {domain} will not be counted: {why}");
     }
 }
 

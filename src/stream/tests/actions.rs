@@ -300,14 +300,13 @@ fn a_request_is_let_go_that_exceeds_a_limit_which_allows_it() {
     let alert = header(&envoy, HeaderMap::Response, "x-ratelimit-alert");
     assert_eq!(alert.as_deref(), Some("\"free\""));
     assert_eq!(alerts(), 1, "once in a window");
-    let log = envoy.host.log.borrow();
+    let log = envoy.log.lines();
     let lines: Vec<_> = log
         .iter()
         .filter(|(_, line)| line.contains("used up"))
         .collect();
     assert_eq!(lines.len(), 1, "{log:?}");
     assert!(lines[0].1.contains("used up: 50 of 50 tokens"), "{lines:?}");
-    drop(log);
     assert_eq!(envoy.replies(), 0);
     envoy.wait(MINUTE);
     assert!(envoy.exchange(60));

@@ -92,7 +92,7 @@ impl Envoy {
 
     /// What the first counter of the last refusal had used.
     fn used(&self) -> u64 {
-        let log = self.host.log.borrow();
+        let log = self.log.lines();
         let line = log.iter().rev().find(|(_, line)| line.contains("refuses"));
         let (_, line) = line.expect("a refusal");
         let (before, _) = line.split_once(" used").unwrap();
@@ -407,7 +407,7 @@ fn a_model_without_a_price_is_refused_or_free_or_as_dear_as_the_default() {
     let name = format!("llama\\n{}", "x".repeat(100));
     assert!(!ask(&refuse, &name));
     assert_eq!(refuse.last_reply().status, 403);
-    let line = refuse.host.log.borrow().last().unwrap().1.clone();
+    let line = refuse.log.lines().last().unwrap().1.clone();
     let told = format!(
         "a model without a price is refused: \"llama\\n{}\"",
         "x".repeat(58)

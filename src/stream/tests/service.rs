@@ -129,7 +129,7 @@ impl Gateway {
     }
 
     fn logged(&self, what: &str) -> usize {
-        let log = self.envoy.host.log.borrow();
+        let log = self.envoy.log.lines();
         log.iter().filter(|(_, line)| line.contains(what)).count()
     }
 }
