@@ -190,6 +190,12 @@ impl Faults {
         self.faults.is_empty()
     }
 
+    /// How many further faults there are, which are not kept.
+    #[must_use]
+    pub const fn omitted(&self) -> usize {
+        self.omitted
+    }
+
     /// Whether further faults are only counted.
     pub(crate) fn is_full(&self) -> bool {
         self.faults.len() >= bounds::FAULTS
@@ -201,7 +207,7 @@ impl Faults {
     }
 
     /// The same, of a document that is at this path of another.
-    #[cfg(feature = "command-line")]
+    #[cfg(feature = "yaml")]
     pub(crate) fn below(mut self, path: &str) -> Self {
         for fault in &mut self.faults {
             fault.path = match fault.path.as_str() {

@@ -31,7 +31,7 @@ pub(crate) fn parse(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
 }
 
 /// Parses the document, which is YAML or JSON; on failure it adds a fault and yields nothing.
-#[cfg(feature = "command-line")]
+#[cfg(feature = "yaml")]
 pub(crate) fn parse_yaml(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
     // serde_norway bounds the depth of nesting as well, and how often aliases are repeated.
     read(bytes, faults, |bytes| {
@@ -45,7 +45,7 @@ pub(crate) fn parse_yaml(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
 }
 
 /// The line, from 1, on which the second document of some YAML begins, if it has more than one.
-#[cfg(feature = "command-line")]
+#[cfg(feature = "yaml")]
 fn second_document(yaml: &[u8]) -> Option<usize> {
     let documents = serde_norway::Deserializer::from_slice(yaml);
     if documents.take(2).count() < 2 {
@@ -106,7 +106,7 @@ impl Json {
     }
 
     /// The value of an object's field by itself.
-    #[cfg(feature = "command-line")]
+    #[cfg(feature = "yaml")]
     pub(crate) fn into_field(self, name: &str) -> Option<Json> {
         let Json::Object(entries) = self else {
             return None;

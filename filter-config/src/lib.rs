@@ -23,7 +23,7 @@
 mod auth;
 pub mod bounds;
 mod budget;
-#[cfg(feature = "command-line")]
+#[cfg(feature = "yaml")]
 mod carrier;
 mod configuration;
 pub mod descriptor;
@@ -35,7 +35,6 @@ mod fault;
 mod fields;
 mod json;
 mod limit;
-#[cfg(feature = "command-line")]
 pub mod limitador;
 mod path;
 mod policy;
@@ -92,7 +91,7 @@ pub fn parse(json: &[u8]) -> Result<Configuration, Faults> {
 /// # Errors
 ///
 /// As [`parse`].
-#[cfg(feature = "command-line")]
+#[cfg(feature = "yaml")]
 pub fn parse_yaml(yaml: &[u8]) -> Result<Configuration, Faults> {
     let mut faults = Faults::default();
     let document = json::parse_yaml(yaml, &mut faults);
@@ -105,7 +104,7 @@ pub fn parse_yaml(yaml: &[u8]) -> Result<Configuration, Faults> {
 /// # Errors
 ///
 /// As [`parse`], with the paths in the document; a document that should carry a configuration and does not is a fault too.
-#[cfg(feature = "command-line")]
+#[cfg(feature = "yaml")]
 pub fn parse_carried(yaml: &[u8]) -> Result<Configuration, Faults> {
     let mut faults = Faults::default();
     let Some(document) = json::parse_yaml(yaml, &mut faults) else {

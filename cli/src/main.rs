@@ -1,16 +1,20 @@
-//! The command line of tollgate: checks configurations, and prints what rate limit services need to know of them.
+//! The command line of tollgate: validates configurations, and prints what rate limit services need to know of them.
 
 use std::{
+    fmt::Display,
     fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 use filter_config::{Configuration, Faults, limitador};
 
-/// Checks plugin configurations and policies, and prints limits for limitador
+/// Validates plugin configurations and policies, and prints limits for limitador
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version)]
 struct Arguments {
@@ -20,7 +24,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say what is wrong with a configuration, all of it, with the paths to it
+    /// Validate a configuration: prints every validation error with its path
     Check {
         /// A plugin configuration or a `TokenRateLimitPolicy`, in YAML or JSON, by itself or in a `WasmPlugin`, an
         /// `EnvoyFilter` or Envoy's configuration; - for standard input
@@ -40,13 +44,13 @@ enum Command {
     Schema,
 }
 
-/// Why there is nothing to print.
+/// A command that failed. Displays as one line per error, each with the file that it is in.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("{file}: {source}")]
     Io { file: String, source: io::Error },
-    #[error("{}", lines(.file, .faults))]
-    Faults { file: String, faults: Faults },
+    #[error("{}", invalid(.file, .faults))]
+    Invalid { file: String, faults: Faults },
     #[error("{}", lines(.file, .unfit))]
     NotForLimitador {
         file: String,
@@ -59,13 +63,30 @@ enum Error {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse().command) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => best_suggestion_first(error).exit(),
+    };
+    match run(&arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Orders the commands that clap suggests for an unknown one, which it lists with the closest last.
+fn best_suggestion_first(mut error: clap::Error) -> clap::Error {
+    let suggested = error.get(ContextKind::SuggestedSubcommand).cloned();
+    if let Some(ContextValue::Strings(mut commands)) = suggested {
+        commands.reverse();
+        error.insert(
+            ContextKind::SuggestedSubcommand,
+            ContextValue::Strings(commands),
+        );
+    }
+    error
 }
 
 fn run(command: &Command) -> Result<(), Error> {
@@ -90,7 +111,7 @@ fn run(command: &Command) -> Result<(), Error> {
             })?;
             serde_norway::to_string(&limits)?
         }
-        Command::Schema => include_str!("../../../docs/configuration.schema.json").to_owned(),
+        Command::Schema => include_str!("../../docs/configuration.schema.json").to_owned(),
     };
     io::stdout()
         .write_all(output.as_bytes())
@@ -109,17 +130,23 @@ fn read(file: &Path) -> Result<Configuration, Error> {
         file: name(),
         source,
     })?;
-    filter_config::parse_carried(&bytes).map_err(|faults| Error::Faults {
+    filter_config::parse_carried(&bytes).map_err(|faults| Error::Invalid {
         file: name(),
         faults,
     })
 }
 
-/// One line for each thing that is wrong, with the file that it is in.
-fn lines<T: ToString>(file: &str, wrong: impl IntoIterator<Item = T>) -> String {
-    let wrong = wrong.into_iter();
-    let lines: Vec<_> = wrong
-        .map(|wrong| format!("{file}: {}", wrong.to_string()))
-        .collect();
+/// One line for each validation error, and one that counts those that are not kept.
+fn invalid(file: &str, faults: &Faults) -> String {
+    let mut lines = lines(file, faults);
+    if faults.omitted() > 0 {
+        lines.push_str(&format!("\n{file}: and {} more", faults.omitted()));
+    }
+    lines
+}
+
+fn lines<T: Display>(file: &str, errors: impl IntoIterator<Item = T>) -> String {
+    let errors = errors.into_iter();
+    let lines: Vec<_> = errors.map(|error| format!("{file}: {error}")).collect();
     lines.join("\n")
 }

@@ -1,7 +1,5 @@
 //! The program `tollgate`, as a user calls it.
 
-#![cfg(feature = "command-line")]
-
 use std::{
     io::Write,
     process::{Command, Output, Stdio},
@@ -42,7 +40,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn limits_are_printed_as_limitador_reads_them() {
+fn limits_prints_limitador_limits_yaml() {
     let output = tollgate(&["limits", "-"], POLICY);
     assert_eq!(text(&output.stderr), "");
     assert!(output.status.success());
@@ -71,7 +69,7 @@ fn limits_are_printed_as_limitador_reads_them() {
 }
 
 #[test]
-fn the_limits_of_the_example_are_those_of_the_documentation() {
+fn documented_limits_match_the_example() {
     let example = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../examples/kuadrant/policy.yaml"
@@ -85,7 +83,7 @@ fn the_limits_of_the_example_are_those_of_the_documentation() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_with_the_path_to_it() {
+fn every_validation_error_has_its_path() {
     let wrong = POLICY
         .replace("window: 1h", "window: 60")
         .replace("auth.identity", "atuh.identity");
@@ -111,7 +109,25 @@ fn all_that_is_wrong_is_told_with_the_path_to_it() {
 }
 
 #[test]
-fn a_configuration_may_be_in_what_carries_it() {
+fn errors_beyond_the_bound_are_counted() {
+    let unknown: String = (0..70).map(|n| format!("      f{n}: 1\n")).collect();
+    let wrong = format!("{POLICY}{unknown}");
+    let output = tollgate(&["check", "-"], &wrong);
+    let lines: Vec<&str> = text(&output.stderr).lines().collect();
+    assert_eq!(lines.len(), 65, "{lines:#?}");
+    assert_eq!(lines.last(), Some(&"-: and 6 more"));
+}
+
+#[test]
+fn unknown_commands_suggest_the_closest_first() {
+    let output = tollgate(&["chek"], "");
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("'check', 'schema'"), "{stderr}");
+}
+
+#[test]
+fn carried_configurations_are_checked() {
     let file = |path: &str| format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
     for (path, limits) in [
         ("integration/manifests/wasm-plugin.yaml", 1),
@@ -119,9 +135,9 @@ fn a_configuration_may_be_in_what_carries_it() {
         ("examples/envoy-ai-gateway/envoy.yaml", 6),
     ] {
         let output = tollgate(&["check", &file(path)], "");
-        let told = text(&output.stdout);
+        let stdout = text(&output.stdout);
         let expected = format!("limits: {limits}\n");
-        assert!(told.ends_with(&expected), "{path}: {output:?}");
+        assert!(stdout.ends_with(&expected), "{path}: {output:?}");
     }
     let lines = POLICY.lines().map(|line| format!("    {line}\n"));
     let carried: String = lines.collect();
@@ -134,16 +150,16 @@ fn a_configuration_may_be_in_what_carries_it() {
 }
 
 #[test]
-fn yaml_and_json_are_the_same() {
+fn yaml_and_json_give_the_same_limits() {
     let policy: serde_json::Value = serde_norway::from_str(POLICY).unwrap();
     let json = tollgate(&["limits", "-"], &policy.to_string());
     assert_eq!(json, tollgate(&["limits", "-"], POLICY));
 }
 
 #[test]
-fn what_is_no_yaml_and_what_says_a_thing_twice_is_refused() {
+fn malformed_documents_are_rejected() {
     let twice = POLICY.replace("kind: Token", "kind: Other\nkind: Token");
-    for (input, said) in [
+    for (input, message) in [
         ("a: [", "not YAML: "),
         (twice.as_str(), "kind: given more than once"),
         ("", "configuration: empty"),
@@ -161,24 +177,24 @@ fn what_is_no_yaml_and_what_says_a_thing_twice_is_refused() {
     ] {
         let output = tollgate(&["check", "-"], input);
         assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output.stderr).contains(said), "{output:?}");
+        assert!(text(&output.stderr).contains(message), "{output:?}");
     }
 }
 
 #[test]
-fn what_limitador_cannot_enforce_is_valid_but_has_no_limits() {
+fn sliding_windows_are_valid_but_not_for_limitador() {
     let sliding = POLICY.replace("window: 1h", "window: 1h, algorithm: sliding");
     let output = tollgate(&["check", "-"], &sliding);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(text(&output.stdout), "-: valid, policies: 1, limits: 1\n");
     let output = tollgate(&["limits", "-"], &sliding);
     assert_eq!(output.status.code(), Some(1));
-    let said = "-: default/llm: limits.each-user.rates[0]: limitador cannot enforce it: its windows are fixed\n";
-    assert_eq!(text(&output.stderr), said);
+    let message = "-: default/llm: limits.each-user.rates[0]: limitador cannot enforce it: its windows are fixed\n";
+    assert_eq!(text(&output.stderr), message);
 }
 
 #[test]
-fn the_schema_is_that_of_the_documentation() {
+fn schema_prints_the_json_schema() {
     let output = tollgate(&["schema"], "");
     let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(schema.get("$schema").is_some());
