@@ -10,6 +10,8 @@
 pub mod abi;
 #[cfg(any(test, not(target_arch = "wasm32")))]
 pub mod double;
+#[cfg(any(test, target_arch = "wasm32"))]
+mod envoy_message;
 mod headers;
 #[cfg(any(test, not(target_arch = "wasm32")))]
 pub mod log_capture;

@@ -42,9 +42,9 @@ pub const AUTH_HEADERS: usize = 64;
 pub const AUTH_PATH_SEGMENTS: usize = 16;
 /// `storage.maxCounters`.
 pub const MAX_COUNTERS: RangeInclusive<u64> = 64..=16_777_216;
-/// Bytes of `storage.cluster`: what Envoy's `GrpcService` message can name in as short a form as the
-/// filter writes it.
-pub const CLUSTER_BYTES: usize = 125;
+/// Bytes of `storage.cluster`: Istio's names (`outbound|8081|subset|service.namespace.svc.cluster.local`)
+/// have up to 350.
+pub const CLUSTER_BYTES: usize = 1024;
 /// Bytes of `storage.domain`.
 pub const DOMAIN_BYTES: usize = 253;
 /// `storage.timeout`, in milliseconds.

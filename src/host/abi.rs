@@ -6,7 +6,7 @@
 
 use super::{
     Buffer, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
-    MetricKind, Result, SharedData,
+    MetricKind, Result, SharedData, envoy_message,
 };
 use std::ptr;
 
@@ -166,38 +166,6 @@ fn serialised(pairs: &[(&str, &[u8])]) -> Vec<u8> {
     bytes
 }
 
-/// A `GrpcService` message that names an Envoy cluster.
-///
-/// Envoy first tries to read the upstream of a call as this message and only then as the name of a
-/// cluster, and ends when a bare name (`empty`, `user4`) happens to parse.
-fn grpc_service(cluster: &str) -> Result<Vec<u8>> {
-    let name = u8::try_from(cluster.len()).map_err(|_| HostError::BadArgument)?;
-    // Lengths below 126 take one byte each.
-    if name == 0 || name > 125 {
-        return Err(HostError::BadArgument);
-    }
-    let mut message = vec![b'\n', name.saturating_add(2), b'\n', name];
-    message.extend(cluster.as_bytes());
-    Ok(message)
-}
-
-/// A `SetEnvoyFilterStateArguments` message: `path = 1`, `value = 2`; the life span that is not given is
-/// that of the filter chain.
-fn filter_state_arguments(key: &str, value: &[u8]) -> Result<Vec<u8>> {
-    let mut message = Vec::new();
-    for (tag, field) in [(0x0a, key.as_bytes()), (0x12, value)] {
-        // Lengths below 128 are one byte.
-        let length = u8::try_from(field.len()).map_err(|_| HostError::BadArgument)?;
-        if length > 127 {
-            return Err(HostError::BadArgument);
-        }
-        message.push(tag);
-        message.push(length);
-        message.extend_from_slice(field);
-    }
-    Ok(message)
-}
-
 impl SharedData for Abi {
     fn shared_data(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>> {
         let mut cas = 0;
@@ -272,7 +240,7 @@ impl Host for Abi {
 
     fn set_envoy_filter_state(&self, key: &str, value: &[u8]) -> Result<()> {
         const NAME: &str = "set_envoy_filter_state";
-        let arguments = filter_state_arguments(key, value)?;
+        let arguments = envoy_message::filter_state_arguments(key, value);
         // SAFETY: all pointers are to live values of the sizes given.
         returned(|data, size| unsafe {
             proxy_call_foreign_function(
@@ -341,7 +309,11 @@ impl Host for Abi {
     }
 
     fn call_grpc(&self, call: &GrpcCall<'_>) -> Result<u32> {
-        let upstream = grpc_service(call.cluster)?;
+        // Envoy aborts on a service without a target.
+        if call.cluster.is_empty() {
+            return Err(HostError::BadArgument);
+        }
+        let upstream = envoy_message::grpc_service(call.cluster);
         let metadata = serialised(call.metadata);
         let mut token = 0;
         // SAFETY: all pointers are to live values of the sizes given.

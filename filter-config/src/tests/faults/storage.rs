@@ -50,8 +50,8 @@ fn storages_that_are_wrong() {
             ),
             (
                 "/storage/cluster",
-                Some(json!("c".repeat(126))),
-                "storage.cluster: too many bytes: 126, at most 125",
+                Some(json!("c".repeat(1025))),
+                "storage.cluster: too many bytes: 1025, at most 1024",
             ),
             (
                 "/storage/cluster",

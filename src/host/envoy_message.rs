@@ -1,0 +1,54 @@
+//! Messages of Envoy's API that calls to the host carry.
+
+#[cfg(test)]
+mod tests;
+
+use prost::Message;
+
+/// `envoy.config.core.v3.GrpcService`: the upstream of a gRPC call.
+#[derive(Clone, PartialEq, Message)]
+struct GrpcService {
+    #[prost(message, optional, tag = "1")]
+    envoy_grpc: Option<EnvoyGrpc>,
+}
+
+/// `envoy.config.core.v3.GrpcService.EnvoyGrpc`.
+#[derive(Clone, PartialEq, Message)]
+struct EnvoyGrpc {
+    #[prost(string, tag = "1")]
+    cluster_name: String,
+}
+
+/// `envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments`. Its life span, which is not
+/// set here, defaults to that of the filter chain.
+#[derive(Clone, PartialEq, Message)]
+struct SetEnvoyFilterStateArguments {
+    #[prost(string, tag = "1")]
+    path: String,
+    /// A string in Envoy's definition, which is read without a check for UTF-8 (proto3 strings and
+    /// bytes have one encoding).
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// Returns the `GrpcService` that names an Envoy cluster.
+///
+/// Envoy first tries to parse the upstream of a call as this message and only then takes it for the
+/// name of a cluster, and aborts when a bare name (`empty`, `user4`) happens to parse.
+pub(super) fn grpc_service(cluster: &str) -> Vec<u8> {
+    let service = GrpcService {
+        envoy_grpc: Some(EnvoyGrpc {
+            cluster_name: cluster.to_owned(),
+        }),
+    };
+    service.encode_to_vec()
+}
+
+/// Returns the arguments of the foreign function `set_envoy_filter_state`.
+pub(super) fn filter_state_arguments(key: &str, value: &[u8]) -> Vec<u8> {
+    let arguments = SetEnvoyFilterStateArguments {
+        path: key.to_owned(),
+        value: value.to_vec(),
+    };
+    arguments.encode_to_vec()
+}

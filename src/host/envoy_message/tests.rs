@@ -1,0 +1,24 @@
+use super::*;
+
+#[test]
+fn long_cluster_name_round_trips() {
+    for length in [1, 125, 126, 127, 128, 200, 1_024] {
+        let name = "c".repeat(length);
+        let message = GrpcService::decode(grpc_service(&name).as_slice()).unwrap();
+        assert_eq!(message.envoy_grpc.unwrap().cluster_name, name);
+    }
+}
+
+#[test]
+fn short_cluster_name_is_two_nested_fields() {
+    assert_eq!(grpc_service("empty"), b"\n\x07\n\x05empty");
+}
+
+#[test]
+fn filter_state_arguments_round_trip() {
+    let value = [b'7'; 200];
+    let message = filter_state_arguments("envoy.ratelimit.hits_addend", &value);
+    let message = SetEnvoyFilterStateArguments::decode(message.as_slice()).unwrap();
+    assert_eq!(message.path, "envoy.ratelimit.hits_addend");
+    assert_eq!(message.value, value);
+}
