@@ -1,0 +1,11 @@
+//! Rules that the source tree keeps: modules and crates depend on one another in layers, without
+//! circles, and prose is written in the terms of the glossary.
+//!
+//! The rules read source text, not compiled code, so that one run covers every crate.
+
+mod imports;
+mod layers;
+mod lexer;
+mod manifest;
+mod plain_language;
+mod tree;
