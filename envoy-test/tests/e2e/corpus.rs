@@ -1,0 +1,245 @@
+//! Recorded responses of real services, replayed through Envoy: charged exactly and forwarded unchanged.
+//!
+//! The corpus is in the folder that `TOLLGATE_CORPUS` names, by default `../shared/corpus` beside the repository.
+
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use envoy_test::{
+    client::{Protocol, client},
+    llm::Script,
+    metered::{CALLER, Metered, each_caller},
+    random::{self, Random},
+    workspace,
+};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::{TestResult, logged_tokens};
+
+/// An error that a task can return.
+type TaskError = Box<dyn Error + Send + Sync>;
+
+/// More tokens than all recorded responses report together.
+const LIMIT: u64 = 1_000_000_000_000;
+
+/// The number of concurrent exchanges.
+const MAX_IN_FLIGHT: usize = 32;
+
+fn corpus() -> Option<PathBuf> {
+    let path = std::env::var_os("TOLLGATE_CORPUS")
+        .map_or_else(|| workspace::root().join("../shared/corpus"), PathBuf::from);
+    path.join("cases").is_dir().then_some(path)
+}
+
+/// A recorded exchange.
+#[derive(Debug, Clone)]
+struct Case {
+    id: String,
+    method: Method,
+    path: String,
+    content_type: String,
+    request: Bytes,
+    /// Whether the request has `stream_options.include_usage`.
+    includes_usage: bool,
+    response: Script,
+    expected: Value,
+}
+
+impl Case {
+    fn read(directory: &Path) -> Result<Self, TaskError> {
+        let expected: Value = serde_json::from_slice(&fs::read(directory.join("expected.json"))?)?;
+        let request: Value = match fs::read(directory.join("request.json")) {
+            Ok(request) => serde_json::from_slice(&request)?,
+            Err(_) => Value::Null,
+        };
+        let mut response = Script {
+            status: 200,
+            headers: Vec::new(),
+            body: fs::read(directory.join("response.body"))?.into(),
+        };
+        for line in fs::read_to_string(directory.join("response.headers"))?.lines() {
+            if let Some(status) = line.strip_prefix(":status: ") {
+                response.status = status.parse()?;
+            } else if let Some((name, value)) = line.split_once(": ") {
+                response.headers.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        let url = request["url"].as_str().unwrap_or_default();
+        let url = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let path = url
+            .split_once('/')
+            .map_or("v1/chat/completions", |(_, path)| path);
+        let method = request["method"].as_str().unwrap_or("POST").parse()?;
+        let body = match &request["body"] {
+            Value::Null if request.is_null() => json!({ "model": "m", "messages": [] }).to_string(),
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            body => body.to_string(),
+        };
+        let content_type = request["headers"]["content-type"].as_str();
+        Ok(Self {
+            id: expected["id"].as_str().unwrap_or_default().to_owned(),
+            method,
+            path: format!("/{path}"),
+            content_type: content_type.unwrap_or("application/json").to_owned(),
+            request: body.into(),
+            includes_usage: request["body"]["stream_options"]["include_usage"] == true,
+            response,
+            expected,
+        })
+    }
+
+    /// The expected input, output, total and cached tokens; `None` for a response without usage.
+    fn tokens(&self) -> Option<[u64; 4]> {
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        let expected = &self.expected;
+        if expected["usage_present"] == true {
+            let normalized = &expected["normalized"];
+            let tokens = ["input_tokens", "output_tokens", "total_tokens"];
+            let [input, output, total] = tokens.map(|kind| number(&normalized[kind]));
+            return Some([input, output, total, number(&expected["cached_tokens"])]);
+        }
+        let header = &expected["header_usage"];
+        let (input, output) = (number(&header["input"]), number(&header["output"]));
+        header
+            .is_object()
+            .then_some([input, output, input + output, 0])
+    }
+
+    /// Whether a client may receive this body: the recorded one, without the usage report if the request did not
+    /// include it.
+    fn is_expected(&self, body: &[u8]) -> bool {
+        let recorded = &self.response.body;
+        if recorded == body {
+            return true;
+        }
+        let Some(missing) = recorded.len().checked_sub(body.len()) else {
+            return false;
+        };
+        let same = recorded
+            .iter()
+            .zip(body)
+            .take_while(|(a, b)| a == b)
+            .count();
+        let (withheld, rest) = recorded[same..].split_at(missing);
+        // The difference may start within an identical prefix of the next event: repeated, it contains the event.
+        let event = [withheld, withheld].concat();
+        !self.includes_usage
+            && rest == &body[same..]
+            && String::from_utf8_lossy(&event).contains("\"usage\"")
+    }
+}
+
+/// Replays one case and returns it with the status and the body that the client received.
+async fn replay(
+    client: Client,
+    url: String,
+    case: Case,
+    seed: u64,
+) -> Result<(Case, u16, Bytes), TaskError> {
+    let mut request = client
+        .request(case.method.clone(), url)
+        .header(CALLER, "shared")
+        .header("x-test-id", &case.id)
+        .header("x-mock-script", &case.id)
+        .header("x-mock-split-seed", seed);
+    if case.method == Method::POST {
+        request = request
+            .header("content-type", &case.content_type)
+            .body(case.request.clone());
+    }
+    let context = |error: reqwest::Error| format!("{}: {error:?}", case.id);
+    let response = request.send().await.map_err(context)?;
+    let status = response.status().as_u16();
+    let body = response.bytes().await.map_err(context)?;
+    Ok((case, status, body))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recorded_responses_are_charged_exactly_and_forwarded_unchanged() -> TestResult {
+    let Some(corpus) = corpus() else {
+        println!("corpus: skipped, there is no folder of recorded responses");
+        return Ok(());
+    };
+    let seed = random::seed();
+    println!("TOLLGATE_SEED={seed}");
+    let mut random = Random::new(seed);
+    let metered = Metered::build(each_caller(LIMIT), |builder| builder.concurrency(2)).await?;
+    let mut cases = Vec::new();
+    for directory in fs::read_dir(corpus.join("cases"))? {
+        let case = Case::read(&directory?.path()).map_err(|error| error.to_string())?;
+        if case.expected["ambiguous"] != true {
+            metered.llm.script(&case.id, case.response.clone());
+            cases.push(case);
+        }
+    }
+    let count = cases.len();
+
+    let clients = Protocol::ALL.map(client);
+    let mut failures = Vec::new();
+    let mut replayed = Vec::new();
+    let mut in_flight = JoinSet::new();
+    let mut pending = cases.into_iter();
+    loop {
+        while in_flight.len() < MAX_IN_FLIGHT
+            && let Some(case) = pending.next()
+        {
+            let client = clients[in_flight.len() % 2].clone();
+            let url = metered.envoy.url(&case.path);
+            in_flight.spawn(replay(client, url, case, random.below(u64::MAX)));
+        }
+        match in_flight.join_next().await {
+            Some(Ok(Ok(exchange))) => replayed.push(exchange),
+            Some(Ok(Err(error))) => failures.push(error.to_string()),
+            Some(Err(error)) => return Err(error.into()),
+            None => break,
+        }
+    }
+
+    let log = metered.envoy.access_log(replayed.len()).await?;
+    let (mut charged, mut estimated, mut withheld) = (0, Vec::new(), Vec::new());
+    for (case, status, body) in replayed {
+        let id = &case.id;
+        let entry = log.iter().find(|entry| entry.test_id() == Some(id));
+        let entry = entry.ok_or("an exchange that is not logged")?;
+        if status != case.response.status {
+            failures.push(format!("{id}: {status} {entry:?}"));
+        }
+        if !case.is_expected(&body) {
+            let lengths = (case.response.body.len(), body.len());
+            failures.push(format!("{id}: another body, {lengths:?} bytes"));
+        } else if case.response.body != body {
+            withheld.push(id.clone());
+        }
+        let tokens = logged_tokens(entry).map(|tokens| tokens.unwrap_or(0));
+        charged += tokens[2];
+        let is_estimate = entry.tollgate("estimated") == Some("true");
+        match case.tokens() {
+            Some(expected) if expected != tokens || is_estimate => {
+                failures.push(format!(
+                    "{id}: {tokens:?}, expected {expected:?}, estimated: {is_estimate}"
+                ));
+            }
+            None if is_estimate && case.response.status < 300 => {
+                estimated.push(format!("{id} {tokens:?}"));
+            }
+            None if tokens != [0; 4] => failures.push(format!("{id}: {tokens:?}, expected none")),
+            _ => {}
+        }
+    }
+    println!("{count} cases; estimated: {estimated:#?}; report withheld: {withheld:#?}");
+    assert!(
+        failures.is_empty(),
+        "{} failures: {failures:#?}",
+        failures.len()
+    );
+    assert_eq!(metered.left("shared").await?, LIMIT - charged);
+    metered.check().await?;
+    Ok(())
+}

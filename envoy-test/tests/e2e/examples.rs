@@ -1,0 +1,54 @@
+//! The examples: each is played as its folder has it, in a real Envoy.
+
+use envoy_test::example::Example;
+
+use crate::support::TestResult;
+
+mod envoy;
+mod jupiter;
+mod kuadrant;
+
+/// Plays the example of that name. `envoy.yaml` and `tollgate.yaml` must have the same configuration.
+async fn play(name: &str) -> TestResult {
+    let example = Example::read(name)?;
+    assert_eq!(
+        example.configuration_in_envoy(),
+        Some(&example.configuration),
+        "envoy.yaml and tollgate.yaml"
+    );
+    let mut failures = Vec::new();
+    example
+        .play(|play, step, outcome| {
+            if !outcome.faults.is_empty() {
+                failures.push(format!("{}: {}: {outcome:?}", play.title, step.why));
+            }
+        })
+        .await?;
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn apisix_plays_pass() -> TestResult {
+    play("apisix").await
+}
+
+#[tokio::test]
+async fn kong_plays_pass() -> TestResult {
+    play("kong").await
+}
+
+#[tokio::test]
+async fn envoy_ai_gateway_plays_pass() -> TestResult {
+    play("envoy-ai-gateway").await
+}
+
+#[tokio::test]
+async fn envoy_ai_gateway_metering_plays_pass() -> TestResult {
+    play("envoy-ai-gateway/metering").await
+}
+
+#[tokio::test]
+async fn jupiter_plays_pass() -> TestResult {
+    play("jupiter").await
+}

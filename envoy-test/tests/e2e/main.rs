@@ -1,0 +1,37 @@
+//! End-to-end tests: tollgate in a real Envoy, before mocks of model servers and beside real rate limit services.
+//!
+//! All of them are one program, which is linked once. `cargo test -p envoy-test --test e2e disconnects::` runs the
+//! tests of one module.
+
+mod budgets;
+mod concurrency;
+mod configuration;
+mod corpus;
+mod costs;
+mod counters;
+mod disconnects;
+mod dry_run;
+mod eviction;
+mod examples;
+mod expressions;
+mod fixtures;
+mod harness;
+mod include_usage;
+mod istio_image;
+mod limitador;
+mod limitador_contract;
+mod malformed_input;
+mod memory;
+mod metering;
+mod observability;
+mod on_exceeded;
+mod on_exceeded_remote;
+mod outage;
+mod protocols;
+mod reload;
+mod replies;
+mod request_body;
+mod reservations;
+mod support;
+mod vm_trap;
+mod windows;

@@ -1,0 +1,304 @@
+//! Failures of the rate limit service: requests follow the failure mode, and no usage is lost when it recovers.
+
+use std::{
+    error::Error,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use envoy_test::{
+    client::{self, Chat, client},
+    envoy::{Envoy, Update},
+    filters::Tollgate,
+    llm::Llm,
+    metered::{CALLER, Metered, each_caller},
+    redis::Redis,
+    remote::{self, Protocol, gateway, wait_for_counted, wait_for_counted_within},
+};
+use futures_util::future::try_join_all;
+use integration::{
+    Limitador,
+    calls::{Fault, Method},
+};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::{
+    fixtures::AMPLE,
+    support::{TestResult, generated_tokens, send, wait_for_metric},
+};
+
+/// The number of clients that send chats of 100 tokens, one after another.
+const CLIENTS: usize = 6;
+/// The pause of a client between two chats.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the service is down under load.
+const DOWNTIME: Duration = Duration::from_secs(10);
+
+/// The timeout of a chat: only one that hangs exceeds it.
+const HANGS: Duration = Duration::from_secs(120);
+
+/// The timeout of calls to the service where timeouts are tested: above what a busy machine needs for a call.
+const SHORT_TIMEOUT: &str = "2s";
+/// The timeout of calls to the service where only a connection that is closed fails a call.
+const LONG_TIMEOUT: &str = "60s";
+
+/// A failure of the service.
+#[derive(Debug, Clone)]
+enum Failure {
+    /// Some of its methods fail.
+    Calls(Fault),
+    /// It refuses connections.
+    RefusedConnections,
+    /// It does not answer in HTTP/2.
+    NotHttp2,
+}
+
+impl Failure {
+    fn all() -> Vec<Self> {
+        vec![
+            Self::Calls(Fault::Delay(Duration::from_secs(20))),
+            Self::Calls(Fault::Error(tonic::Code::Internal)),
+            Self::Calls(Fault::Hang),
+            Self::Calls(Fault::WrongBytes),
+            Self::RefusedConnections,
+            Self::NotHttp2,
+        ]
+    }
+
+    async fn begin(&self, limitador: &Limitador, methods: &[Method]) -> TestResult {
+        match self {
+            Self::Calls(fault) => {
+                for method in methods {
+                    limitador.calls().fail(*method, fault.clone());
+                }
+            }
+            Self::RefusedConnections => limitador.refuse().await,
+            Self::NotHttp2 => limitador.answer_wrong_bytes().await?,
+        }
+        Ok(())
+    }
+
+    async fn end(&self, limitador: &Limitador) -> TestResult {
+        match self {
+            Self::Calls(_) => limitador.calls().heal(),
+            Self::RefusedConnections | Self::NotHttp2 => limitador.serve().await?,
+        }
+        Ok(())
+    }
+}
+
+fn configuration(protocol: Protocol, mode: &str, timeout: &str) -> Value {
+    let mut configuration = each_caller(AMPLE);
+    configuration["storage"] = protocol.storage();
+    configuration["storage"]["timeout"] = timeout.into();
+    configuration["storage"]["failureMode"] = mode.into();
+    configuration
+}
+
+/// Waits until the circuit is closed, and sends a chat that the service admits.
+async fn recover(metered: &Metered) -> TestResult {
+    wait_for_metric(&metered.envoy, "storage_away", 0).await?;
+    assert_eq!(send(metered, &Chat::default()).await?, 200);
+    Ok(())
+}
+
+/// Fails the methods of admission, or those of settlement, in each way; after each, the service has counted what the
+/// provider has generated.
+async fn fail_in_each_way(
+    protocol: Protocol,
+    mode: &str,
+    methods: &[Method],
+    at_admission: bool,
+) -> TestResult {
+    let configuration = configuration(protocol, mode, SHORT_TIMEOUT);
+    let limitador = remote::limitador(&configuration)?.start().await?;
+    let metered = gateway(configuration, limitador.address(), 1).await?;
+    assert_eq!(send(&metered, &Chat::default()).await?, 200);
+    for failure in Failure::all() {
+        failure.begin(&limitador, methods).await?;
+        let admits = !at_admission && matches!(failure, Failure::Calls(_));
+        // Where only settlement fails, requests are admitted until the circuit opens.
+        let expected: &[u16] = match mode {
+            "deny" if admits => &[200, 500],
+            "deny" => &[500],
+            _ => &[200],
+        };
+        // Enough requests to open the circuit, and some more.
+        for number in 0..8 {
+            let chat = Chat::default().stream(number % 2 == 0);
+            let status = send(&metered, &chat).await?;
+            assert!(expected.contains(&status), "{mode}, {failure:?}: {status}");
+        }
+        failure.end(&limitador).await?;
+        recover(&metered).await?;
+        let used = generated_tokens(&metered);
+        // `ShouldRateLimit` counts each check as one, which is not subtracted if its answer is lost.
+        let checks = if protocol == Protocol::EnvoyRls {
+            limitador.calls().count(Method::ShouldRateLimit)
+        } else {
+            0
+        };
+        wait_for_counted_within(&limitador, used..=used + checks).await?;
+        metered.check().await?;
+    }
+    Ok(())
+}
+
+/// [`fail_in_each_way`] in each failure mode, all three at once: most of their time is waiting.
+async fn fail_in_each_mode(
+    protocol: Protocol,
+    methods: &[Method],
+    at_admission: bool,
+) -> TestResult {
+    let modes = ["local", "allow", "deny"];
+    let modes = modes.map(|mode| fail_in_each_way(protocol, mode, methods, at_admission));
+    try_join_all(modes).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn failing_reserve_follows_failure_mode() -> TestResult {
+    fail_in_each_mode(Protocol::Reserve, &[Method::Reserve], true).await
+}
+
+#[tokio::test]
+async fn failing_check_follows_failure_mode() -> TestResult {
+    fail_in_each_mode(Protocol::CheckReport, &[Method::CheckRateLimit], true).await
+}
+
+#[tokio::test]
+async fn failing_should_rate_limit_follows_failure_mode() -> TestResult {
+    fail_in_each_mode(Protocol::EnvoyRls, &[Method::ShouldRateLimit], true).await
+}
+
+#[tokio::test]
+async fn failing_commit_loses_no_usage() -> TestResult {
+    // Usage whose commit fails is reported.
+    let methods = [Method::Commit, Method::Report];
+    fail_in_each_mode(Protocol::Reserve, &methods, false).await
+}
+
+#[tokio::test]
+async fn failing_report_loses_no_usage() -> TestResult {
+    fail_in_each_mode(Protocol::CheckReport, &[Method::Report], false).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn service_restart_under_load_loses_no_usage() -> TestResult {
+    let configuration = configuration(Protocol::Reserve, "local", LONG_TIMEOUT);
+    let redis = Redis::start().await?;
+    let start = |builder: integration::Builder| builder.redis(&redis.url()).start();
+    let limitador = start(remote::limitador(&configuration)?).await?;
+    let address = limitador.address();
+    let metered = gateway(configuration.clone(), address, 2).await?;
+
+    // An Envoy without the filter under the same load, for comparison.
+    let (llm, bare) = bare().await?;
+    let addresses = [metered.envoy.address(), bare.address()];
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = JoinSet::new();
+    for (number, gateway) in (0..CLIENTS).flat_map(|number| addresses.map(|at| (number, at))) {
+        let stop = Arc::clone(&stop);
+        clients.spawn(async move {
+            let client = client(client::Protocol::ALL[number % 2]);
+            while !stop.load(Ordering::SeqCst) {
+                let chat = Chat::default().stream(number % 3 == 0);
+                let chat = chat.header(CALLER, format!("caller {number}"));
+                let chat = tokio::time::timeout(HANGS, async {
+                    let response = chat.send(&client, gateway).await?;
+                    assert_eq!(response.status(), 200);
+                    response.bytes().await
+                });
+                chat.await??;
+                // Without a pause, chats would wait for a core rather than for the filter.
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok::<_, Box<dyn Error + Send + Sync>>(())
+        });
+    }
+    let serve = async |more: u64| {
+        let before = metered.llm.requests();
+        metered.llm.wait_for_requests(before + more).await
+    };
+    serve(50).await?;
+    drop(limitador);
+    let open = metered
+        .envoy
+        .wait_for_stat("wasmcustom.tollgate.storage_away", |open| open > 0);
+    open.await?;
+    let [filtered, unfiltered] = medians(addresses, DOWNTIME).await?;
+    println!("circuit open: median chat {filtered:?}, without the filter {unfiltered:?}");
+    let limitador = start(remote::limitador(&configuration)?.address(address)).await?;
+    wait_for_metric(&metered.envoy, "storage_away", 0).await?;
+    serve(50).await?;
+    stop.store(true, Ordering::SeqCst);
+    while let Some(client) = clients.join_next().await {
+        client?.map_err(|error| error.to_string())?;
+    }
+    // Calls in flight when the service was killed may have had their effect, and are repeated.
+    let used = generated_tokens(&metered);
+    let in_flight = u64::try_from(CLIENTS)? * 100;
+    wait_for_counted_within(&limitador, used..=used + in_flight).await?;
+    metered.check().await?;
+    drop((bare, llm));
+    Ok(())
+}
+
+/// An Envoy without the filter, and the provider behind it.
+async fn bare() -> Result<(Llm, Envoy), Box<dyn Error>> {
+    let llm = Llm::start().await?;
+    let envoy = Envoy::builder().upstream(llm.address()).concurrency(2);
+    let envoy = envoy.start().await?;
+    Ok((llm, envoy))
+}
+
+/// The median time of a chat at each address, measured alternately for a while.
+async fn medians(
+    addresses: [SocketAddr; 2],
+    during: Duration,
+) -> Result<[Duration; 2], Box<dyn Error>> {
+    let client = client(client::Protocol::Http1);
+    let mut taken = [Vec::new(), Vec::new()];
+    let until = Instant::now() + during;
+    while Instant::now() < until {
+        for (address, taken) in addresses.into_iter().zip(&mut taken) {
+            let chat = Chat::default().header(CALLER, "alice");
+            let start = Instant::now();
+            let response = chat.send(&client, address).await?;
+            assert_eq!(response.status(), 200);
+            response.bytes().await?;
+            taken.push(start.elapsed());
+        }
+    }
+    Ok(taken.map(|mut taken| {
+        taken.sort_unstable();
+        taken[taken.len() / 2]
+    }))
+}
+
+#[tokio::test]
+async fn queued_settlements_survive_update() -> TestResult {
+    let configuration = configuration(Protocol::CheckReport, "local", LONG_TIMEOUT);
+    let limitador = remote::limitador(&configuration)?.start().await?;
+    let mut metered = gateway(configuration, limitador.address(), 2).await?;
+    let unavailable = Fault::Error(tonic::Code::Unavailable);
+    limitador.calls().fail(Method::Report, unavailable);
+    for _ in 0..4 {
+        assert_eq!(send(&metered, &Chat::default()).await?, 200);
+    }
+    let local = Tollgate::new(each_caller(AMPLE));
+    let update = metered.envoy.update(local).await?;
+    assert!(matches!(update, Update::Accepted), "{update:?}");
+    assert_eq!(send(&metered, &Chat::default()).await?, 200);
+    limitador.calls().heal();
+    // The last chat is counted locally.
+    wait_for_counted(&limitador, 400).await?;
+    metered.check().await?;
+    Ok(())
+}

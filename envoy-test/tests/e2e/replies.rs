@@ -1,0 +1,122 @@
+//! Responses to clients: rejections, quota headers and evaluation errors.
+
+use envoy_test::{
+    client::{Chat, Protocol, client},
+    filters::Tollgate,
+    metered::{CALLER, Metered, each_caller, only_when},
+};
+use serde_json::{Value, json};
+
+use crate::support::TestResult;
+
+#[tokio::test]
+async fn rejection_names_limit_and_retry_after() -> TestResult {
+    let metered = Metered::start(each_caller(150)).await?;
+    for protocol in Protocol::ALL {
+        let caller = format!("{protocol:?}");
+        let client = client(protocol);
+        let send = async |id: &str| {
+            let chat = Chat::default().header(CALLER, &caller);
+            let id = format!("{caller} {id}");
+            metered.exchange(&client, &id, chat).await
+        };
+        for (id, remaining) in [("1", "150"), ("2", "50")] {
+            let admitted = send(id).await?;
+            assert_eq!(
+                admitted.headers["x-ratelimit-limit"],
+                "150, 150;w=3600;name=\"tokens\""
+            );
+            assert_eq!(admitted.headers["x-ratelimit-remaining"], remaining);
+            assert!(!admitted.headers.contains_key("retry-after"));
+        }
+        let rejected = send("3").await?;
+        assert_eq!(rejected.status, 429);
+        let header = |name: &str| rejected.headers[name].to_str().unwrap_or_default();
+        assert_eq!(header("content-type"), "application/json");
+        assert_eq!(
+            header("x-ratelimit-limit"),
+            "150, 150;w=3600;name=\"tokens\""
+        );
+        assert_eq!(header("x-ratelimit-remaining"), "0");
+        let retry_after: u64 = header("retry-after").parse()?;
+        assert!((3_000..=3_600).contains(&retry_after), "{retry_after}");
+        assert_eq!(header("x-ratelimit-reset"), header("retry-after"));
+        let body: Value = serde_json::from_slice(&rejected.body)?;
+        let error = &body["error"];
+        assert_eq!(error["code"], "rate_limit_exceeded");
+        assert!(error["type"].is_string() && error["param"].is_null());
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(
+            message.contains("\"tokens\"") && message.contains("150"),
+            "{message}"
+        );
+    }
+    metered.check().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn configured_reply_replaces_default() -> TestResult {
+    let mut configuration = each_caller(100);
+    configuration["replies"] = json!({
+        "status": 503, "body": "<p>Come back later</p>", "contentType": "text/html; charset=utf-8",
+    });
+    let mut metered = Metered::start(configuration.clone()).await?;
+    let client = client(Protocol::Http2);
+    let send = async |metered: &Metered, id: &str| {
+        let chat = Chat::default().header(CALLER, "alice");
+        metered.exchange(&client, id, chat).await
+    };
+    let has_quota = |headers: &reqwest::header::HeaderMap| {
+        headers
+            .keys()
+            .any(|name| name.as_str().starts_with("x-ratelimit-"))
+    };
+    assert!(!has_quota(&send(&metered, "1").await?.headers));
+    let rejected = send(&metered, "2").await?;
+    assert_eq!(rejected.status, 503);
+    assert_eq!(rejected.headers["content-type"], "text/html; charset=utf-8");
+    assert_eq!(rejected.body, "<p>Come back later</p>");
+    assert!(rejected.headers.contains_key("retry-after"));
+    // A rejection has quota headers by default.
+    assert!(has_quota(&rejected.headers));
+
+    configuration["replies"]["headers"] = json!("none");
+    metered.envoy.update(Tollgate::new(configuration)).await?;
+    let new_client = envoy_test::client::client(Protocol::Http1);
+    let chat = Chat::default().header(CALLER, "alice");
+    let rejected = metered.exchange(&new_client, "3", chat).await?;
+    assert_eq!(rejected.status, 503);
+    assert!(!has_quota(&rejected.headers));
+    Ok(())
+}
+
+#[tokio::test]
+async fn evaluation_error_follows_failure_mode() -> TestResult {
+    for (mode, status, decision) in [("deny", 500, "failed"), ("allow", 200, "failed_open")] {
+        let mut configuration = only_when(r#"int(request.headers["x-level"]) > 1"#, 100);
+        configuration["failureMode"] = json!(mode);
+        let metered = Metered::start(configuration).await?;
+        for protocol in Protocol::ALL {
+            let id = format!("{mode} {protocol:?}");
+            let client = client(protocol);
+            let chat = Chat::default().header("x-level", "high");
+            let failed = metered.exchange(&client, &id, chat).await?;
+            assert_eq!(failed.status, status, "{id}");
+            assert_eq!(failed.entry.tollgate("decision"), Some(decision), "{id}");
+            // The response does not disclose the policy.
+            assert!(!String::from_utf8_lossy(&failed.body).contains("x-level"));
+
+            let id = format!("{id}, without the header");
+            let missing = metered.exchange(&client, &id, Chat::default()).await?;
+            assert_eq!(missing.entry.tollgate("decision"), Some("unmatched"));
+        }
+        let stats = metered.envoy.stats("wasmcustom.tollgate").await?;
+        assert_eq!(
+            stats["wasmcustom.tollgate.evaluation_errors"], 2,
+            "{stats:?}"
+        );
+        assert_eq!(stats["wasmcustom.tollgate.missing_values"], 2, "{stats:?}");
+    }
+    Ok(())
+}
