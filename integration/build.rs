@@ -1,4 +1,4 @@
-//! Compiles the protocol of limitador; Envoy's part of it is there already, in `envoy-types`.
+//! Compiles limitador's protocol. The messages of Envoy in it come from `envoy-types`.
 
 use std::{error::Error, path::Path};
 

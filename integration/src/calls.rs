@@ -1,4 +1,4 @@
-//! What becomes of calls: they are counted, and fail on command.
+//! Calls of the service: they are counted, and fail on command.
 
 use std::{
     collections::HashMap,
@@ -18,35 +18,35 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use tonic::{Code, Status};
 
-/// A method of the service.
+/// A gRPC method of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// Envoy's: check and add.
+    /// Of Envoy's service: checks and adds.
     ShouldRateLimit,
-    /// Kuadrant's: check.
+    /// Of Kuadrant's service: checks.
     CheckRateLimit,
-    /// Kuadrant's: add.
+    /// Of Kuadrant's service: adds.
     Report,
-    /// Kuadrant's: hold.
+    /// Of Kuadrant's service: checks and reserves.
     Reserve,
-    /// Kuadrant's: add, and release what was held.
+    /// Of Kuadrant's service: adds, and releases a reservation.
     Commit,
 }
 
-/// What goes wrong with a call.
+/// A failure of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// It is answered as ever, after this long; one that the caller gives up until then has no effect.
+    /// The call is served after this delay; a call that the caller cancels before then has no effect.
     Delay(Duration),
-    /// It has no effect, and is answered with this status.
+    /// The call has no effect, and is answered with this status.
     Error(Code),
-    /// It has no effect, and is never answered.
+    /// The call has no effect, and is never answered.
     Hang,
-    /// It has no effect, and is answered with a message that is none.
+    /// The call has no effect, and its response cannot be decoded.
     WrongBytes,
 }
 
-/// The calls of a service, and what goes wrong with them. Clones are of the same service.
+/// The calls of a service, and their failures. Clones refer to the same service.
 #[derive(Debug, Clone, Default)]
 pub struct Calls {
     state: Arc<Mutex<CallsState>>,
@@ -62,7 +62,7 @@ struct CallsState {
 // === impl Method ===
 
 impl Method {
-    /// All of them.
+    /// All methods.
     pub const ALL: [Self; 5] = [
         Self::ShouldRateLimit,
         Self::CheckRateLimit,
@@ -71,7 +71,7 @@ impl Method {
         Self::Commit,
     ];
 
-    /// The path of its calls.
+    /// Returns the path of its calls.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
@@ -93,12 +93,12 @@ impl Method {
 // === impl Calls ===
 
 impl Calls {
-    /// From now on calls of this method fail so.
+    /// Makes calls of a method fail in this way from now on.
     pub fn fail(&self, method: Method, fault: Fault) {
         self.state().faults.insert(method, fault);
     }
 
-    /// From now on all calls fail so.
+    /// Makes calls of all methods fail in this way from now on.
     #[expect(clippy::needless_pass_by_value, reason = "as `fail` takes it")]
     pub fn fail_all(&self, fault: Fault) {
         for method in Method::ALL {
@@ -106,18 +106,18 @@ impl Calls {
         }
     }
 
-    /// From now on no call fails. One that hangs goes on hanging.
+    /// Serves calls from now on. A call that hangs already remains unanswered.
     pub fn heal(&self) {
         self.state().faults.clear();
     }
 
-    /// How many calls of this method have come, whatever became of them.
+    /// Returns the number of calls of a method, including those that failed.
     #[must_use]
     pub fn count(&self, method: Method) -> u64 {
         self.state().counts.get(&method).copied().unwrap_or(0)
     }
 
-    /// The metadata of the last call of this method.
+    /// Returns the metadata of the last call of a method.
     #[must_use]
     pub fn last_headers(&self, method: Method) -> Option<HeaderMap> {
         self.state().headers.get(&method).cloned()
@@ -127,8 +127,8 @@ impl Calls {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a call, and says what is to go wrong with it.
-    fn received(&self, method: Method, headers: &HeaderMap) -> Option<Fault> {
+    /// Records a call, and returns its failure if it is to fail.
+    fn record(&self, method: Method, headers: &HeaderMap) -> Option<Fault> {
         let mut state = self.state();
         *state.counts.entry(method).or_default() += 1;
         state.headers.insert(method, headers.clone());
@@ -136,23 +136,23 @@ impl Calls {
     }
 }
 
-/// Stands before the service, and lets a call through unless it is to fail.
+/// Passes a call to the service, or fails it.
 pub(crate) async fn handle(State(calls): State<Calls>, request: Request, next: Next) -> Response {
-    let fault = Method::of(request.uri().path())
-        .and_then(|method| calls.received(method, request.headers()));
+    let fault =
+        Method::of(request.uri().path()).and_then(|method| calls.record(method, request.headers()));
     match fault {
         None => next.run(request).await,
         Some(Fault::Delay(delay)) => {
             tokio::time::sleep(delay).await;
             next.run(request).await
         }
-        Some(Fault::Error(code)) => Status::new(code, "as it was told").into_http(),
+        Some(Fault::Error(code)) => Status::new(code, "failed on command").into_http(),
         Some(Fault::Hang) => pending().await,
         Some(Fault::WrongBytes) => wrong_bytes(),
     }
 }
 
-/// A whole gRPC message in which there is no protobuf message: a field with a length beyond the end.
+/// A complete gRPC message that is not a protobuf message: the length of its field exceeds the message.
 fn wrong_bytes() -> Response {
     const MESSAGE: &[u8] = &[0, 0, 0, 0, 4, 0x0a, 0xff, 0xff, 0x7f];
     let mut trailers = HeaderMap::new();

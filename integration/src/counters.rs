@@ -1,4 +1,4 @@
-//! The limiter of the limitador library, its counters in memory or in Redis.
+//! The limiter of the limitador library, with its counters in memory or in Redis.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,29 +16,29 @@ use limitador::{
 
 use crate::redis::RedisStorage;
 
-/// Most counters that are kept in memory.
-const MOST_IN_MEMORY: u64 = 65_536;
+/// The maximum number of counters in memory.
+const MAX_IN_MEMORY: u64 = 65_536;
 
-/// A limiter, whichever storage it has.
+/// A limiter with either storage.
 pub(crate) enum Counters {
     Memory(RateLimiter),
     Redis(AsyncRateLimiter),
 }
 
-/// How a counter stands.
+/// The state of a counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The name of its limit, where it has one.
     pub limit: Option<String>,
-    /// What tells it from other counters of its limit: the expressions and their values.
+    /// The expressions that identify it among the counters of its limit, with their values.
     pub variables: BTreeMap<String, String>,
-    /// How much there may be in a window.
+    /// The limit for a window.
     pub max_value: u64,
-    /// How long a window is.
+    /// The length of a window.
     pub window: Duration,
-    /// How much has been counted, at most `max_value`: the library does not say by how much a limit is exceeded.
+    /// The usage, at most `max_value`: the library does not return by how much a limit is exceeded.
     pub used: u64,
-    /// For how long the window goes on.
+    /// The time until the window ends.
     pub expires_in: Duration,
 }
 
@@ -46,7 +46,7 @@ pub struct Standing {
 
 impl Counters {
     pub(crate) fn in_memory(limits: Vec<Limit>) -> Self {
-        let limiter = RateLimiter::new(MOST_IN_MEMORY);
+        let limiter = RateLimiter::new(MAX_IN_MEMORY);
         for limit in limits {
             limiter.add_limit(limit);
         }
@@ -54,7 +54,7 @@ impl Counters {
     }
 
     /// # Errors
-    /// When there is no Redis at this URL.
+    /// When Redis cannot be reached at this URL.
     pub(crate) async fn in_redis(url: &str, limits: Vec<Limit>) -> Result<Self, redis::RedisError> {
         let storage = RedisStorage::connect(url).await?;
         let limiter = AsyncRateLimiter::new_with_storage(Box::new(storage));

@@ -1,24 +1,24 @@
-//! Limits as limitador reads them from a file: `limits.yaml`.
+//! Limits in the format of limitador's `limits.yaml`.
 
 use std::{collections::HashSet, io, path::Path};
 
 use limitador::limit::Limit;
 
-/// Why there are no limits.
+/// The reason why limits cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
     #[error("{path}: {source}")]
     Io {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// What is in the way.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The text is no list of limits.
+    /// The text is not a list of limits.
     #[error("limits: {0}")]
     Malformed(#[from] serde_norway::Error),
-    /// Two limits are one to limitador: it tells them apart by namespace, seconds, conditions and variables.
+    /// limitador cannot distinguish two limits: it identifies a limit by namespace, seconds, conditions and variables.
     #[error("limits: two limits of {namespace:?} have the same seconds, conditions and variables")]
     Repeated {
         /// Their namespace.
@@ -26,8 +26,8 @@ pub enum Error {
     },
 }
 
-/// Reads limits from a text: a YAML list of objects with `namespace`, `max_value`, `seconds`, `conditions`,
-/// `variables` and, where wanted, `name` and `id`.
+/// Parses limits: a YAML list of objects with `namespace`, `max_value`, `seconds`, `conditions`, `variables` and
+/// optionally `name` and `id`.
 ///
 /// # Errors
 /// [`Error::Malformed`] and [`Error::Repeated`].

@@ -1,8 +1,7 @@
 //! Counters of the limitador library in Redis.
 //!
-//! The library has such a storage of its own, but one that takes a build of `RocksDB` to compile. This one
-//! stands in its place, behind the same trait: a counter is a number that expires with its window, its
-//! reservations are a hash beside it, and each step is one script, which nothing comes between.
+//! The library's own Redis storage needs a build of `RocksDB`. This one implements the same trait: a counter is a
+//! number that expires with its window, its reservations are a hash beside it, and each step is one atomic script.
 
 mod failure;
 mod keys;
@@ -20,70 +19,71 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
-/// Counters in a Redis, shared by all services that use it.
+/// Counters in Redis, shared by all services that use it.
 pub(crate) struct RedisStorage {
     connection: ConnectionManager,
-    take: Script,
+    check: Script,
     add: Script,
 }
 
-/// Checks whether every counter has room for an amount, and if so adds or holds what it is told to.
+/// Checks whether an amount fits every counter, and if so adds and reserves the given amounts.
 ///
-/// KEYS: for each counter its own, that of its reservations, and that of the counters of its limit.
-/// ARGV: the amount to check, the amount to add, the amount to hold, for how many milliseconds, and under which
-/// id: without one, what others hold takes no room. Then for each counter the seconds of its window and its limit.
-/// Returns for each counter what was used, what was held, and the milliseconds until its window ends; then
-/// whether there was room.
-const TAKE: &str = r"
-local check, add, hold = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+/// KEYS: for each counter its own key, that of its reservations, and that of the counters of its limit.
+/// ARGV: the amount to check, the amount to add, the amount to reserve, the milliseconds until the reservation
+/// expires, and its id: without one, other reservations are ignored. Then for each counter the seconds of its window
+/// and its limit.
+/// Returns for each counter the usage, the reserved amount, and the milliseconds until its window ends; then 1 if the
+/// amount fits.
+const CHECK: &str = r"
+local check, add, reserve = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local lifetime, id = tonumber(ARGV[4]), ARGV[5]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local answer, room, ends = {}, 1, {}
+local reply, fits, ends = {}, 1, {}
 for i = 1, #KEYS / 3 do
   local counter, reservations = KEYS[3 * i - 2], KEYS[3 * i - 1]
   local seconds, limit = tonumber(ARGV[4 + 2 * i]), tonumber(ARGV[5 + 2 * i])
   local used = tonumber(redis.call('GET', counter) or 0)
   ends[i] = redis.call('PTTL', counter)
   if ends[i] < 0 then ends[i] = seconds * 1000 end
-  local held = 0
+  local reserved = 0
   local entries = id ~= '' and redis.call('HGETALL', reservations) or {}
   for j = 1, #entries, 2 do
     local amount, expires = string.match(entries[j + 1], '^(%d+):(%d+)$')
     if tonumber(expires) > now then
-      held = held + tonumber(amount)
+      reserved = reserved + tonumber(amount)
     else
       redis.call('HDEL', reservations, entries[j])
     end
   end
-  if used + held + check > limit then room = 0 end
-  table.insert(answer, used)
-  table.insert(answer, held)
-  table.insert(answer, ends[i])
+  if used + reserved + check > limit then fits = 0 end
+  table.insert(reply, used)
+  table.insert(reply, reserved)
+  table.insert(reply, ends[i])
 end
-if room == 1 then
+if fits == 1 then
   for i = 1, #KEYS / 3 do
     local counter, reservations, siblings = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
-    if add > 0 or hold > 0 then
+    if add > 0 or reserve > 0 then
       redis.call('INCRBY', counter, add)
       if redis.call('PTTL', counter) < 0 then
         redis.call('EXPIRE', counter, ARGV[4 + 2 * i])
         redis.call('SADD', siblings, counter)
       end
     end
-    if hold > 0 then
+    if reserve > 0 then
       redis.call('HSET', reservations, id,
-        string.format('%.0f:%.0f', hold, now + math.min(lifetime, ends[i])))
+        string.format('%.0f:%.0f', reserve, now + math.min(lifetime, ends[i])))
       redis.call('PEXPIRE', reservations, ends[i])
     end
   end
 end
-table.insert(answer, room)
-return answer";
+table.insert(reply, fits)
+return reply";
 
-/// Adds an amount to a counter, which begins its window if it has none.
+/// Adds an amount to a counter, and starts its window if it has none.
 ///
-/// KEYS: the counter, and the counters of its limit. ARGV: the amount, and the seconds of the window.
+/// KEYS: the counter, and the set of counters of its limit. ARGV: the amount, and the seconds of the window.
 const ADD: &str = r"
 redis.call('INCRBY', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) < 0 then
@@ -91,15 +91,16 @@ if redis.call('PTTL', KEYS[1]) < 0 then
   redis.call('SADD', KEYS[2], KEYS[1])
 end";
 
-/// How long to wait for Redis before a call fails.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long to wait for Redis before a call fails: longer than callers wait, as a call that fails after Redis has
+/// executed it is repeated, and counts twice.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a script is to do where there is room.
+/// The arguments of [`CHECK`].
 #[derive(Default)]
-struct Taking<'a> {
+struct Amounts<'a> {
     check: u64,
     add: u64,
-    hold: u64,
+    reserve: u64,
     lifetime: Duration,
     id: &'a str,
 }
@@ -108,29 +109,29 @@ struct Taking<'a> {
 
 impl RedisStorage {
     /// # Errors
-    /// When there is no Redis at this URL.
+    /// When Redis cannot be reached at this URL.
     pub(crate) async fn connect(url: &str) -> Result<Self, RedisError> {
         let configuration = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
+            .set_connection_timeout(Some(TIMEOUT))
+            .set_response_timeout(Some(TIMEOUT))
             .set_number_of_retries(1);
         let client = Client::open(url)?;
         Ok(Self {
             connection: ConnectionManager::new_with_config(client, configuration).await?,
-            take: Script::new(TAKE),
+            check: Script::new(CHECK),
             add: Script::new(ADD),
         })
     }
 
-    /// Runs [`TAKE`], and tells the counters what is left of them. What is left is without `add`, which the
-    /// library subtracts itself, and with what is held.
-    async fn take(
+    /// Runs [`CHECK`], and sets the remaining amount of each counter. Reservations are subtracted from it, `add` is
+    /// not: the library does so itself.
+    async fn run_check(
         &self,
         counters: &mut [Counter],
-        taking: Taking<'_>,
+        amounts: Amounts<'_>,
     ) -> Result<Authorization, RedisError> {
         let mut connection = self.connection.clone();
-        let mut script = self.take.prepare_invoke();
+        let mut script = self.check.prepare_invoke();
         for counter in counters.iter() {
             let key = keys::counter(counter);
             script.key(&key);
@@ -138,32 +139,32 @@ impl RedisStorage {
             script.key(keys::counters_of(counter.limit()));
         }
         script
-            .arg(taking.check)
-            .arg(taking.add)
-            .arg(taking.hold)
-            .arg(u64::try_from(taking.lifetime.as_millis()).unwrap_or(u64::MAX))
-            .arg(taking.id);
+            .arg(amounts.check)
+            .arg(amounts.add)
+            .arg(amounts.reserve)
+            .arg(u64::try_from(amounts.lifetime.as_millis()).unwrap_or(u64::MAX))
+            .arg(amounts.id);
         for counter in counters.iter() {
             script.arg(counter.window().as_secs());
             script.arg(counter.max_value());
         }
-        let answer: Vec<u64> = script.invoke_async(&mut connection).await?;
-        let room = answer.last() == Some(&1);
-        let mut refused_by = None;
-        for (counter, answer) in counters.iter_mut().zip(answer.chunks_exact(3)) {
-            let taken = answer[0].saturating_add(answer[1]);
+        let reply: Vec<u64> = script.invoke_async(&mut connection).await?;
+        let fits = reply.last() == Some(&1);
+        let mut rejected_by = None;
+        for (counter, reply) in counters.iter_mut().zip(reply.chunks_exact(3)) {
+            let taken = reply[0].saturating_add(reply[1]);
             let left = counter.max_value().saturating_sub(taken);
-            let granted = if room { taking.hold } else { 0 };
-            counter.set_remaining(left.saturating_sub(granted));
-            counter.set_expires_in(Duration::from_millis(answer[2]));
-            if taken.saturating_add(taking.check) > counter.max_value() && refused_by.is_none() {
-                refused_by = Some(counter.limit().name().map(str::to_owned));
+            let reserved = if fits { amounts.reserve } else { 0 };
+            counter.set_remaining(left.saturating_sub(reserved));
+            counter.set_expires_in(Duration::from_millis(reply[2]));
+            if taken.saturating_add(amounts.check) > counter.max_value() && rejected_by.is_none() {
+                rejected_by = Some(counter.limit().name().map(str::to_owned));
             }
         }
-        Ok(if room {
+        Ok(if fits {
             Authorization::Ok
         } else {
-            Authorization::Limited(refused_by.flatten())
+            Authorization::Limited(rejected_by.flatten())
         })
     }
 
@@ -248,11 +249,11 @@ impl AsyncCounterStorage for RedisStorage {
         counters: &mut Vec<Counter>,
         delta: u64,
     ) -> Result<Authorization, StorageErr> {
-        let taking = Taking {
+        let amounts = Amounts {
             check: delta,
-            ..Taking::default()
+            ..Amounts::default()
         };
-        failure::of(self.take(counters, taking).await).await
+        failure::of(self.run_check(counters, amounts).await).await
     }
 
     async fn check_and_update<'a>(
@@ -260,12 +261,12 @@ impl AsyncCounterStorage for RedisStorage {
         counters: &mut Vec<Counter>,
         delta: u64,
     ) -> Result<Authorization, StorageErr> {
-        let taking = Taking {
+        let amounts = Amounts {
             check: delta,
             add: delta,
-            ..Taking::default()
+            ..Amounts::default()
         };
-        failure::of(self.take(counters, taking).await).await
+        failure::of(self.run_check(counters, amounts).await).await
     }
 
     async fn get_counters(
@@ -292,14 +293,14 @@ impl AsyncCounterStorage for RedisStorage {
         hold_amount: u64,
         ttl: Duration,
     ) -> Result<Authorization, StorageErr> {
-        let taking = Taking {
+        let amounts = Amounts {
             check: check_amount,
             add: 0,
-            hold: hold_amount,
+            reserve: hold_amount,
             lifetime: ttl,
             id: reservation_id.as_str(),
         };
-        failure::of(self.take(counters, taking).await).await
+        failure::of(self.run_check(counters, amounts).await).await
     }
 
     async fn release_reservation(

@@ -1,4 +1,4 @@
-//! The service as it runs: its port, its connections, and when it has none.
+//! The running service: its port, its connections, and outages on command.
 
 use std::{
     io,
@@ -37,15 +37,15 @@ use crate::{
     service::Service,
 };
 
-/// Most connections that wait to be accepted.
+/// The maximum number of connections that are not accepted yet.
 const BACKLOG: u32 = 1024;
 
-/// A running limitador service, ended when dropped. gRPC and `GET` of `/limits/{namespace}` and
-/// `/counters/{namespace}` are on one port.
+/// A running limitador service, stopped when dropped. It serves gRPC, and `GET` of `/limits/{namespace}` and
+/// `/counters/{namespace}`, on one port.
 #[derive(Debug)]
 pub struct Limitador {
     address: SocketAddr,
-    /// Has the port, and does not listen: what is refused stays refused, and nobody else gets the port.
+    /// Owns the port without listening, so that no other process can bind it while connections are refused.
     port: TcpSocket,
     routes: Router,
     counters: Arc<Counters>,
@@ -53,7 +53,7 @@ pub struct Limitador {
     serving: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What a [`Limitador`] may have; by default limits in memory, reservations, and no quota headers.
+/// The options of a [`Limitador`]; by default counters in memory, reservations, and no quota headers.
 #[derive(Debug)]
 pub struct Builder {
     limits: Vec<Limit>,
@@ -63,26 +63,26 @@ pub struct Builder {
     reservations: bool,
 }
 
-/// What goes wrong with the service.
+/// A failure of the service.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The limits are none.
+    /// The limits are invalid.
     #[error(transparent)]
     Limits(#[from] limits::Error),
-    /// The port cannot be had.
+    /// The port is not available.
     #[error("limitador: {0}")]
     Io(#[from] io::Error),
-    /// There is no Redis.
-    #[error("limitador: {0}")]
+    /// Redis cannot be reached.
+    #[error("limitador: cannot connect to Redis: {0}")]
     Redis(#[from] redis::RedisError),
     /// The counters cannot be read.
     #[error("limitador: {0}")]
     Counters(#[from] LimitadorError),
 }
 
-/// What is done with connections.
+/// How connections are answered.
 #[derive(Debug, Clone, Copy)]
-enum Greeting {
+enum Mode {
     Serve,
     WrongBytes,
 }
@@ -90,14 +90,14 @@ enum Greeting {
 // === impl Builder ===
 
 impl Builder {
-    /// Listens at this address, instead of a free port of the loopback interface.
+    /// Listens at this address instead of a free port of the loopback interface.
     #[must_use]
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// Keeps the counters in the Redis at this URL, instead of in memory.
+    /// Keeps the counters in the Redis at this URL instead of in memory.
     #[must_use]
     pub fn redis(mut self, url: &str) -> Self {
         self.redis = Some(url.to_owned());
@@ -122,7 +122,7 @@ impl Builder {
     /// Starts the service.
     ///
     /// # Errors
-    /// When the port cannot be had, or there is no Redis.
+    /// When the port is not available, or Redis cannot be reached.
     pub async fn start(self) -> Result<Limitador, Error> {
         let counters = match self.redis {
             None => Counters::in_memory(self.limits),
@@ -161,7 +161,7 @@ impl Builder {
 // === impl Limitador ===
 
 impl Limitador {
-    /// A service with these limits.
+    /// Returns the builder of a service with these limits.
     #[must_use]
     pub fn builder(limits: Vec<Limit>) -> Builder {
         Builder {
@@ -173,27 +173,27 @@ impl Limitador {
         }
     }
 
-    /// Starts a service in memory with the limits of a `limits.yaml`.
+    /// Starts a service with its counters in memory and the limits of a `limits.yaml`.
     ///
     /// # Errors
-    /// When they are none, or no port can be had.
+    /// When the limits are invalid, or no port is available.
     pub async fn start(limits: &str) -> Result<Self, Error> {
         Self::builder(limits::parse(limits)?).start().await
     }
 
-    /// Where it listens.
+    /// Returns the address at which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its calls, and what goes wrong with them.
+    /// Returns its calls, to count them and to make them fail.
     #[must_use]
     pub fn calls(&self) -> &Calls {
         &self.calls
     }
 
-    /// The counters of a namespace whose windows go on.
+    /// Returns the counters of a namespace whose windows have not ended.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -201,37 +201,37 @@ impl Limitador {
         Ok(self.counters.standings(&namespace.into()).await?)
     }
 
-    /// Closes all connections, and refuses new ones, as a service does that has ended. Counters stay.
+    /// Closes all connections and refuses new ones, like a service that has stopped. Counters are kept.
     pub async fn refuse(&self) {
         if let Some(task) = self.serving.lock().await.take() {
             task.abort();
-            // It has ended because it was told to.
+            // The result is that it was aborted.
             let _ = task.await;
         }
     }
 
-    /// Closes all connections, and answers on new ones with what is no HTTP/2.
+    /// Closes all connections, and answers on new ones with bytes that are not HTTP/2.
     ///
     /// # Errors
-    /// When the port cannot be listened at.
+    /// When it cannot listen at its port.
     pub async fn answer_wrong_bytes(&self) -> Result<(), Error> {
-        self.greet(Greeting::WrongBytes).await
+        self.listen(Mode::WrongBytes).await
     }
 
-    /// Serves again; connections that are open are closed first.
+    /// Closes all connections, and serves new ones.
     ///
     /// # Errors
-    /// When the port cannot be listened at.
+    /// When it cannot listen at its port.
     pub async fn serve(&self) -> Result<(), Error> {
-        self.greet(Greeting::Serve).await
+        self.listen(Mode::Serve).await
     }
 
-    async fn greet(&self, greeting: Greeting) -> Result<(), Error> {
+    async fn listen(&self, mode: Mode) -> Result<(), Error> {
         self.refuse().await;
         let socket = socket()?;
         socket.bind(self.port.local_addr()?)?;
         let listener = socket.listen(BACKLOG)?;
-        let task = tokio::spawn(accept(listener, self.routes.clone(), greeting));
+        let task = tokio::spawn(accept(listener, self.routes.clone(), mode));
         *self.serving.lock().await = Some(task);
         Ok(())
     }
@@ -245,7 +245,7 @@ impl Drop for Limitador {
     }
 }
 
-/// A socket that may have its port together with others.
+/// A socket that may share its port with others.
 fn socket() -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
@@ -253,37 +253,37 @@ fn socket() -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Accepts connections for ever. They end when this does.
-async fn accept(listener: TcpListener, routes: Router, greeting: Greeting) {
+/// Accepts connections until it is aborted, which closes them.
+async fn accept(listener: TcpListener, routes: Router, mode: Mode) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((connection, _)) => {
-                    connections.spawn(greet(connection, routes.clone(), greeting));
+                    connections.spawn(handle(connection, routes.clone(), mode));
                 }
                 Err(error) => eprintln!("limitador: {error}"),
             },
-            // So that the set does not grow.
+            // Removes connections that have ended from the set.
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn greet(mut connection: TcpStream, routes: Router, greeting: Greeting) {
+async fn handle(mut connection: TcpStream, routes: Router, mode: Mode) {
     if let Err(error) = connection.set_nodelay(true) {
         eprintln!("limitador: {error}");
     }
-    // Whatever goes wrong with a connection is the peer's doing, and his to see.
-    match greeting {
-        Greeting::Serve => {
+    // Errors of a connection are caused by the peer, which sees them too.
+    match mode {
+        Mode::Serve => {
             let service = TowerToHyperService::new(routes);
             let server = auto::Builder::new(TokioExecutor::new());
             let _ = server
                 .serve_connection(TokioIo::new(connection), service)
                 .await;
         }
-        Greeting::WrongBytes => {
+        Mode::WrongBytes => {
             let _ = connection
                 .write_all(b"\x00\xff no frame of HTTP/2 \xff\x00")
                 .await;
@@ -292,7 +292,7 @@ async fn greet(mut connection: TcpStream, routes: Router, greeting: Greeting) {
     }
 }
 
-/// `GET /limits/{namespace}`, as limitador has it.
+/// Answers `GET /limits/{namespace}` as limitador does.
 async fn get_limits(
     State(counters): State<Arc<Counters>>,
     Path(namespace): Path<String>,
@@ -301,18 +301,18 @@ async fn get_limits(
     Json(limits.iter().map(limit_json).collect())
 }
 
-/// `GET /counters/{namespace}`.
+/// Answers `GET /counters/{namespace}` as limitador does.
 async fn get_counters(
     State(counters): State<Arc<Counters>>,
     Path(namespace): Path<String>,
 ) -> Result<Json<Value>, (StatusCode, String)> {
     let standings = counters.standings(&namespace.into()).await;
     let standings = standings.map_err(|error| {
-        let told = match error {
-            LimitadorError::StorageError(_) => "the storage failed, as the log says".to_owned(),
+        let message = match error {
+            LimitadorError::StorageError(_) => "the storage failed, see the log".to_owned(),
             error @ LimitadorError::InterpreterError(_) => error.to_string(),
         };
-        (StatusCode::INTERNAL_SERVER_ERROR, told)
+        (StatusCode::INTERNAL_SERVER_ERROR, message)
     })?;
     let standings = standings.iter().map(|standing| {
         json!({

@@ -25,9 +25,9 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) counters: Arc<Counters>,
-    /// Whether `ShouldRateLimit` has quota headers added to responses.
+    /// Whether answers of `ShouldRateLimit` have quota headers for the response.
     pub(crate) quota_headers: bool,
-    /// Whether there are `Reserve` and `Commit`. Older versions have neither.
+    /// Whether `Reserve` and `Commit` are implemented, which older versions lack.
     pub(crate) reservations: bool,
 }
 
@@ -100,7 +100,7 @@ impl KuadrantRateLimitService for Service {
             return Ok(Response::new(ReserveResponse::default()));
         }
         let context = context(request.descriptors);
-        // A duration that is negative is no bound, as none is.
+        // A negative duration is ignored.
         let ttl = request.ttl.and_then(|ttl| Duration::try_from(ttl).ok());
         let reserved = self
             .counters
@@ -140,12 +140,12 @@ impl KuadrantRateLimitService for Service {
     }
 }
 
-/// A request without a number is one hit.
+/// The hits of a request: one if it has no number.
 fn hits(request: &RateLimitRequest) -> u64 {
     u64::from(request.hits_addend.max(1))
 }
 
-/// What the expressions of limits see: `descriptors`, a list of maps.
+/// The variables of the expressions in limits: `descriptors`, a list of maps.
 fn context(descriptors: Vec<RateLimitDescriptor>) -> Context<'static> {
     let descriptors = descriptors.into_iter().map(|descriptor| {
         let entries = descriptor.entries.into_iter();
@@ -167,7 +167,7 @@ fn answer(code: Code) -> Response<RateLimitResponse> {
     })
 }
 
-/// Those of draft 3 of the IETF's `RateLimit` headers, of the limit with the least left.
+/// The headers of draft 3 of the IETF's `RateLimit` headers, for the limit with the least remaining.
 fn quota_headers(checked: &mut CheckResult) -> Vec<HeaderValue> {
     let headers = checked.response_header().into_iter();
     let mut headers: Vec<_> = headers
@@ -183,7 +183,7 @@ fn quota_headers(checked: &mut CheckResult) -> Vec<HeaderValue> {
 
 #[expect(clippy::needless_pass_by_value, reason = "a function for `map_err`")]
 fn unavailable(error: LimitadorError) -> Status {
-    // What is wrong with Redis is told where it arises; the library's error cannot hold it.
+    // Errors of Redis are logged where they occur, as the library's error has no place for their cause.
     if !matches!(error, LimitadorError::StorageError(_)) {
         eprintln!("limitador: {error}");
     }

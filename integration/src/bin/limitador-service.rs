@@ -1,4 +1,4 @@
-//! A limitador service, for trying tollgate with one where Kuadrant does not run.
+//! A limitador service, to try tollgate with one where Kuadrant does not run.
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -10,12 +10,12 @@ use integration::{Error, Limitador, limits};
 #[derive(Debug, Parser)]
 #[command(name = "limitador-service", version)]
 struct Arguments {
-    /// Limits in limitador's format, as `tollgate limits` prints them
+    /// File of limits in limitador's format, as `tollgate limits` prints them
     limits: PathBuf,
-    /// Where to listen
+    /// Address to listen at
     #[arg(long, default_value = "127.0.0.1:8081")]
     address: SocketAddr,
-    /// The Redis that has the counters; by default they are in memory
+    /// URL of the Redis for the counters; by default they are in memory
     #[arg(long, value_name = "redis://HOST:PORT")]
     redis: Option<String>,
     /// Answer `ShouldRateLimit` with the quota headers of draft 3

@@ -10,7 +10,7 @@ const LIMIT: &str = r#"
 "#;
 
 #[test]
-fn a_limit_as_kuadrants_operator_writes_it() {
+fn limit_of_kuadrants_operator_is_read() {
     let limits = parse(LIMIT).unwrap();
     let [limit] = limits.as_slice() else {
         panic!("{limits:?}");
@@ -23,7 +23,7 @@ fn a_limit_as_kuadrants_operator_writes_it() {
 }
 
 #[test]
-fn what_is_no_list_of_limits_is_refused() {
+fn malformed_limits_are_rejected() {
     for yaml in [
         "free: { namespace: a, max_value: 1, seconds: 1, conditions: [], variables: [] }",
         "- { max_value: 1, seconds: 1, conditions: [], variables: [] }",
@@ -34,7 +34,7 @@ fn what_is_no_list_of_limits_is_refused() {
 }
 
 #[test]
-fn limits_that_limitador_would_take_for_one_are_refused() {
+fn limits_with_same_identity_are_rejected() {
     let twice = format!(
         "{LIMIT}{}",
         LIMIT.replace("max_value: 50", "max_value: 9").trim_start()

@@ -1,4 +1,4 @@
-//! Failures of Redis as failures of a storage of the limitador library.
+//! Errors of Redis as errors of a storage of the limitador library.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use limitador::{
 };
 use redis::RedisError;
 
-/// A result as the library takes it. What went wrong is told here: the library's error cannot hold it.
+/// Converts a result to the library's type. An error is logged here, as the library's error has no place for its cause.
 pub(super) async fn of<T>(result: Result<T, RedisError>) -> Result<T, StorageErr> {
     match result {
         Ok(value) => Ok(value),
@@ -21,18 +21,18 @@ pub(super) async fn of<T>(result: Result<T, RedisError>) -> Result<T, StorageErr
     }
 }
 
-/// Only the library can make its error. It does so for a storage that has no reservations.
+/// Only the library can construct its error. It does so for a storage without reservations.
 async fn failure() -> StorageErr {
     let id = ReservationId::default();
     let mut none = Vec::new();
     let reserved = Unavailable.reserve(&mut none, &id, 0, 0, Duration::ZERO);
     match reserved.await {
         Err(error) => error,
-        Ok(_) => unreachable!("a storage without reservations has reserved"),
+        Ok(_) => unreachable!("a storage without reservations cannot reserve"),
     }
 }
 
-/// A storage that can do nothing.
+/// A storage whose methods all fail.
 struct Unavailable;
 
 #[tonic::async_trait]

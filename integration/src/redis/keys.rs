@@ -1,13 +1,13 @@
-//! The keys of counters in Redis, laid out as limitador's own are.
+//! The keys of counters in Redis, in limitador's own layout.
 //!
-//! What stands in braces is the namespace, so that all keys of a request are on one node of a cluster.
+//! The namespace is in braces, so that all keys of a request are on one node of a cluster.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use limitador::{counter::Counter, limit::Limit};
 use serde::Serialize;
 
-/// What tells a counter from others: none of what changes.
+/// The fields that identify a counter, without those that change.
 #[derive(Serialize)]
 struct Identity<'a> {
     limit: &'a Limit,
@@ -16,7 +16,7 @@ struct Identity<'a> {
     expires_in: (),
 }
 
-/// The key of a counter, under which is what was used.
+/// The key of a counter, whose value is the usage.
 pub(super) fn counter(counter: &Counter) -> String {
     let identity = json(&Identity {
         limit: counter.limit(),
@@ -28,8 +28,8 @@ pub(super) fn counter(counter: &Counter) -> String {
     format!("namespace:{{{namespace}}},counter:{identity}")
 }
 
-/// The key of the reservations of the counter with this key: a hash from their ids to `amount:expiry`, the
-/// latter in milliseconds since the epoch.
+/// The key of the reservations of a counter: a hash from their ids to `amount:expiry`, with the expiry in milliseconds
+/// since the epoch.
 pub(super) fn reservations(counter: &str) -> String {
     format!("{counter},reservations")
 }
@@ -43,7 +43,7 @@ pub(super) fn counters_of(limit: &Limit) -> String {
     )
 }
 
-/// The counter of this limit that has this key.
+/// The counter of a limit that has this key.
 pub(super) fn counter_of(key: &str, limit: &Arc<Limit>) -> Option<Counter> {
     let namespace = limit.namespace().as_ref();
     let identity = key.strip_prefix(&format!("namespace:{{{namespace}}},counter:"))?;
@@ -54,7 +54,7 @@ pub(super) fn counter_of(key: &str, limit: &Arc<Limit>) -> Option<Counter> {
 }
 
 fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("strings and numbers, with strings as keys")
+    serde_json::to_string(value).expect("strings and numbers with string keys")
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ fn counter_for(limit: Limit, user: &str) -> Counter {
 }
 
 #[test]
-fn a_counter_is_found_again_by_its_key() {
+fn counter_round_trips_through_key() {
     let key = counter(&counter_for(limit(10), "o\"connor"));
     let found = counter_of(&key, &Arc::new(limit(10))).unwrap();
     assert_eq!(found, counter_for(limit(10), "o\"connor"));
@@ -28,7 +28,7 @@ fn a_counter_is_found_again_by_its_key() {
 }
 
 #[test]
-fn what_changes_is_not_in_the_key() {
+fn key_excludes_limit_value_and_remaining() {
     let before = counter(&counter_for(limit(10), "alice"));
     let mut later = counter_for(limit(20), "alice");
     later.set_remaining(3);
