@@ -1,6 +1,6 @@
 //! tollgate: a Proxy-Wasm filter that meters the tokens of LLM responses and enforces limits.
 //!
-//! The way of a request is the layout of the source: [`admit`] decides, [`meter`] reads the
+//! The way of a request is the layout of the source: [`admit`] decides, [`usage_meter`] reads the
 //! response, [`settle`] charges it, against counters kept by [`storage`]. [`stream`] is the state
 //! machine of one exchange, [`plugin`] what outlives it; [`host`] is all that is asked of Envoy.
 #![cfg_attr(
@@ -18,12 +18,9 @@ pub mod admit;
 pub mod attributes;
 #[cfg(target_arch = "wasm32")]
 mod entry;
-pub mod estimate;
 pub mod host;
-pub mod meter;
 pub mod plugin;
 pub mod reply;
-pub mod request;
 pub mod settle;
 pub mod storage;
 pub mod stream;

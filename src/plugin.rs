@@ -10,9 +10,7 @@ mod tests;
 
 use crate::admit::Fault;
 use crate::admit::queue::{Counter, Queue, Waited};
-use crate::estimate::Estimates;
 use crate::host::{CREATE, Host, HostError};
-use crate::meter::{UsagePathError, UsagePaths};
 use crate::reply::Prepared;
 use crate::storage::remote::Answered;
 use crate::storage::{self, Claim, Local, Standing};
@@ -27,6 +25,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
 use std::rc::Rc;
+use usage_meter::Estimates;
+use usage_meter::{UsagePathError, UsagePaths};
 
 pub use metrics::{Count, Decision, Metrics};
 pub use rates::{Counts, Rate};

@@ -14,11 +14,11 @@ mod tests;
 use crate::admit::{Denial, Told};
 use crate::host::{HeaderMap, Host, LocalReply, is_header_value};
 use crate::plugin::{Charge, Counts, Plugin};
-use crate::request::path::Target;
 use crate::storage::Standing;
 use error::Kind;
 use filter_config::QuotaHeaders;
 use quota::{Quota, SECOND, most_constrained};
+use usage_meter::request::path::Target;
 
 pub use quota::Prepared;
 

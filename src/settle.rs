@@ -6,10 +6,10 @@ mod tests;
 
 use crate::admit::{Admission, Denial, EvaluationError, Fault, evaluate};
 use crate::attributes::{Attributes, Outcome};
-use crate::meter::{Meter, Usage};
 use crate::plugin::{Charge, Count, Counts, MINUTE, Plugin};
 use crate::storage::{Standing, StorageError};
 use filter_config::{Attribute, Expression, OnMissing, Usd};
+use usage_meter::{Meter, Usage};
 
 /// What an exchange used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

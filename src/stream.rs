@@ -18,16 +18,16 @@ mod tests;
 pub use crate::admit::queue::Waited;
 use crate::admit::{Admission, Applicable, Asking};
 use crate::attributes::Attributes;
-use crate::meter::Meter;
-use crate::meter::withhold::Withhold;
 use crate::plugin::{Decision, Plugin};
-use crate::request::Ask;
-use crate::request::path::Target;
 use crate::settle::{self, Reading};
 use alternative::{Changed, Choice};
 use filter_config::{OnMissing, Usd};
 use queued::Queued;
 use std::rc::Rc;
+use usage_meter::Meter;
+use usage_meter::meter::withhold::Withhold;
+use usage_meter::request::Ask;
+use usage_meter::request::path::Target;
 
 /// What Envoy does after a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 
 use std::rc::Rc;
 use tollgate::host::double::Double;
-use tollgate::meter::{Meter, ResponseHead, Usage};
 use tollgate::plugin::Plugin;
 use tollgate::settle::{self, Reading, Request};
+use usage_meter::{Meter, ResponseHead, Usage};
 
 const POLICY: &str = r#"{
   "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tollgate::meter::coding::Decoder;
+use usage_meter::meter::coding::Decoder;
 use tollgate_fuzz::Input;
 
 const CODINGS: &[&[u8]] = &[

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tollgate::meter::{Meter, ResponseHead, Usage};
+use usage_meter::{Meter, ResponseHead, Usage};
 use tollgate_fuzz::Input;
 
 const CONTENT_TYPES: &[&[u8]] = &[

@@ -5,8 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor as JsonVisitor};
 use serde_json::value::RawValue;
 use std::sync::{Arc, LazyLock};
-use tollgate::meter::paths::Paths;
-use tollgate::meter::scanner::{ContentKey, LONGEST, Scalar, Scanner, Visitor};
+use usage_meter::meter::paths::Paths;
+use usage_meter::meter::scanner::{ContentKey, LONGEST, Scalar, Scanner, Visitor};
 use tollgate_fuzz::Input;
 
 /// The paths that are looked for; a field is the place in this list.

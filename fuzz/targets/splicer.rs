@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-use tollgate::meter::withhold::{LONGEST, Withhold};
-use tollgate::request::include_usage::splice;
-use tollgate::request::{Ask, StreamOptions};
+use usage_meter::meter::withhold::{LONGEST, Withhold};
+use usage_meter::request::include_usage::splice;
+use usage_meter::request::{Ask, StreamOptions};
 use tollgate_fuzz::Input;
 
 fn check_splice(body: &[u8]) {

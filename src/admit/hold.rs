@@ -2,10 +2,10 @@
 
 use super::{EvaluationError, Fault, amount, evaluate, or_open};
 use crate::attributes::{Attributes, Outcome};
-use crate::meter::Usage;
 use crate::plugin::{Charge, Counts, Plugin};
 use crate::settle::price;
 use filter_config::{Attribute, Expression, FailureMode, Limit, Unpriced, UsageField, Usd};
+use usage_meter::Usage;
 
 /// What a request is expected to use.
 #[derive(Clone, Copy, Debug, Default)]

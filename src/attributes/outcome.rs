@@ -4,10 +4,10 @@ use super::header_map::HeaderMap;
 use super::object::Object;
 use super::{Value, body};
 use crate::host::Headers;
-use crate::meter::Usage;
 use cel::common::types::{CelBool, CelDouble, CelInt};
 use filter_config::{Number, RESPONSE_FIELDS, ResponseField, USAGE_FIELDS, UsageField, Usd};
 use std::sync::{Arc, OnceLock};
+use usage_meter::Usage;
 
 /// What an exchange used and was answered with or, before it is known, what is expected.
 #[derive(Debug, Default)]

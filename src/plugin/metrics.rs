@@ -5,10 +5,10 @@
 //! save one set for each model, of which there are at most [`MOST_MODELS`].
 
 use crate::host::{Host, MetricId, MetricKind, Result};
-use crate::meter::Usage;
 use crate::storage::Occupancy;
 use filter_config::{Configuration, Usd};
 use std::cell::{Cell, RefCell};
+use usage_meter::Usage;
 
 /// How many models have metrics of their own; the rest is counted as `other`.
 pub const MOST_MODELS: usize = 64;

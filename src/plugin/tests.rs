@@ -173,7 +173,7 @@ fn the_reference_has_every_metric() {
     let host = Rc::new(Double::default());
     let policy = policy(50, "1m", "auth.user");
     let plugin = Plugin::configure(host.clone(), policy.as_bytes()).unwrap();
-    let usage = crate::meter::Usage::default();
+    let usage = usage_meter::Usage::default();
     plugin
         .metrics
         .tokens(&*host, Some("m"), &usage, Some(Usd(1)));

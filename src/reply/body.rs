@@ -3,8 +3,8 @@
 use super::error::{self, Kind};
 use super::quota::{Quota, push, seconds, written};
 use crate::plugin::Counts;
-use crate::request::path::Target;
 use filter_config::{Placeholder, Replies, Template, Usd};
+use usage_meter::request::path::Target;
 
 /// The body of a refusal because of a limit, after `wait` seconds of which the request can be tried
 /// again.

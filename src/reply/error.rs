@@ -1,7 +1,7 @@
 //! Errors in the shape that a caller's client reads.
 
-use crate::request::path::Target;
 use filter_config::ErrorShape;
+use usage_meter::request::path::Target;
 
 /// What goes wrong with a request that is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

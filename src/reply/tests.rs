@@ -6,11 +6,11 @@ use crate::admit::Denial;
 use crate::host::double::{Double, SentReply};
 use crate::host::{HeaderMap, is_header_value};
 use crate::plugin::{Charge, Plugin};
-use crate::request::path;
 use crate::storage::Standing;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::rc::Rc;
+use usage_meter::request::path;
 
 const SECOND: u64 = 1_000_000_000;
 const NOW: u64 = 1_000_000 * SECOND;

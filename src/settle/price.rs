@@ -3,8 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::meter::Usage;
 use filter_config::{Price, Pricing, Unpriced, Usd};
+use usage_meter::Usage;
 
 /// How many tokens a price is of.
 const MILLION: u128 = 1_000_000;

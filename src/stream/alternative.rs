@@ -6,9 +6,9 @@ use crate::admit::{self, Admission, Denial, Fault, Outcome, Told};
 use crate::attributes::{Attributes, Body};
 use crate::host::{Buffer, HeaderMap, HostError};
 use crate::plugin::Decision;
-use crate::request::{Ask, model};
 use filter_config::Alternative;
 use std::rc::Rc;
+use usage_meter::request::{Ask, model};
 
 /// The response header that tells which alternative was taken.
 const HEADER: &str = "x-tollgate-alternative";

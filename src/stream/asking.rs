@@ -4,10 +4,10 @@ use super::Stream;
 use super::head::is_encoded;
 use crate::attributes::Attributes;
 use crate::host::{Buffer, HeaderMap, Headers};
-use crate::meter::withhold::Withhold;
-use crate::request::path::Target;
-use crate::request::{StreamOptions, include_usage};
 use filter_config::IncludeUsage;
+use usage_meter::meter::withhold::Withhold;
+use usage_meter::request::path::Target;
+use usage_meter::request::{StreamOptions, include_usage};
 
 impl Stream {
     /// Whether this may be a request in whose body the filter asks for usage.

@@ -5,13 +5,13 @@ use super::{About, Choice, Next, State, Stream, Turn, Unanswered, Undecided, Wai
 use crate::admit::{self, Applicable, Denial, Expected, Fault, First, Outcome, Told};
 use crate::attributes::{Attributes, Body, BodyError, Llm};
 use crate::host::{Buffer, HeaderMap, Headers};
-use crate::meter::Usage;
 use crate::plugin::{Charge, Count, Decision, Kept};
 use crate::reply;
-use crate::request::{Ask, path};
 use filter_config::Exceeded;
 use std::mem;
 use std::rc::Rc;
+use usage_meter::Usage;
+use usage_meter::request::{Ask, path};
 
 impl Stream {
     /// The request's headers are here.

@@ -5,13 +5,13 @@ use super::{Next, State, Stream, Turn};
 use crate::admit::Admission;
 use crate::attributes::BodyError;
 use crate::host::{Buffer, HeaderMap, Headers};
-use crate::meter::{BedrockCounts, Meter, ResponseHead, Usage};
 use crate::plugin::{Count, Decision};
 use crate::reply;
 use crate::settle::{self, Reading, Request, Spent, price};
 use filter_config::Usd;
 use std::mem;
 use std::rc::Rc;
+use usage_meter::{BedrockCounts, Meter, ResponseHead, Usage};
 
 impl Stream {
     /// The response's headers are here: the upstream's, or those of a reply of Envoy's own.

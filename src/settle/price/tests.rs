@@ -1,9 +1,9 @@
 //! Money never drifts, and rounding favours no caller.
 
 use super::{cost, priced};
-use crate::meter::Usage;
 use filter_config::{Price, Usd};
 use proptest::prelude::*;
+use usage_meter::Usage;
 
 fn price(dollars: [&str; 5]) -> Price {
     let [input, cached_input, cache_write, output, reasoning] =

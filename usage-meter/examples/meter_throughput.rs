@@ -6,8 +6,9 @@
 
 use std::{hint::black_box, time::Instant};
 
-use tollgate::meter::{
-    Meter, ResponseHead, UsagePaths, report::Report, scanner::Scanner, sse::Events,
+use usage_meter::{
+    Meter, ResponseHead, UsagePaths,
+    meter::{report::Report, scanner::Scanner, sse::Events},
 };
 
 /// The length of the pieces that a response comes in.

@@ -9,13 +9,16 @@ use serde_json::Value;
 
 use crate::meter::{BedrockCounts, Meter, ResponseHead};
 
-/// Where the corpus is: `TOLLGATE_CORPUS`, else next to the repository.
+/// Returns the corpus: `TOLLGATE_CORPUS`, else `shared/corpus` beside the repository or above it.
 fn corpus() -> Option<PathBuf> {
-    let path = std::env::var_os("TOLLGATE_CORPUS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"),
-        PathBuf::from,
-    );
-    path.join("cases").is_dir().then_some(path)
+    let has_cases = |path: &PathBuf| path.join("cases").is_dir();
+    if let Some(path) = std::env::var_os("TOLLGATE_CORPUS") {
+        return Some(PathBuf::from(path)).filter(has_cases);
+    }
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|directory| directory.join("shared/corpus"))
+        .find(has_cases)
 }
 
 /// One recorded response.
