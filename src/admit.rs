@@ -13,9 +13,9 @@ mod tests;
 use crate::attributes::Attributes;
 use crate::plugin::{Charge, Count, Counts, Plugin};
 use crate::settle;
-use crate::storage::remote::Trace;
-use crate::storage::{Claim, Standing, StorageError, Ticket, Verdict};
 use filter_config::{Exceeded, Expression, FailureMode, Limit};
+use limits::service::Metadata;
+use limits::{Nanos, Reservation, Standing, StoreError, Ticket, Timestamp, Verdict};
 
 pub use applicable::{Applicable, applicable};
 use applicable::{Values, or_open};
@@ -44,7 +44,7 @@ pub struct Admission {
     /// The same counters at a rate limit service, if there is one.
     pub asked: Vec<Asked>,
     /// What goes on with calls to the service.
-    pub trace: Trace,
+    pub trace: Metadata,
     /// What the service wants the caller to be told.
     pub told: Told,
 }
@@ -217,7 +217,7 @@ pub fn last_look(
 #[must_use]
 pub fn used_at_service(plugin: &Plugin, charge: &Charge) -> Option<u64> {
     let service = plugin.service.as_ref()?;
-    if service.remote.is_away() || !asking::is_counted(plugin, charge) {
+    if service.remote.is_circuit_open() || !asking::is_counted(plugin, charge) {
         return None;
     }
     let now = plugin.host.now().ok()?;
@@ -251,10 +251,7 @@ fn behind_others(
 }
 
 /// What the storage answers; `None` where it fails and the failure mode is to allow.
-fn or_failure_mode<T>(
-    plugin: &Plugin,
-    answer: Result<T, StorageError>,
-) -> Result<Option<T>, Fault> {
+fn or_failure_mode<T>(plugin: &Plugin, answer: Result<T, StoreError>) -> Result<Option<T>, Fault> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) => {
@@ -277,33 +274,34 @@ fn claim(
     plugin: &Plugin,
     now: u64,
     admission: &mut Admission,
-) -> Result<Option<Denial>, StorageError> {
-    claim_as(plugin, now, admission, Charge::claim)
+) -> Result<Option<Denial>, StoreError> {
+    claim_as(plugin, now, admission, Charge::reservation)
 }
 
-/// Asks the storage for room at all counters of an admission at once, each claimed as `as_claim` says.
+/// Asks the storage for room at all counters of an admission at once, each with the reservation that `reservation` makes.
 fn claim_as(
     plugin: &Plugin,
     now: u64,
     admission: &mut Admission,
-    as_claim: impl Fn(&Charge) -> Claim<'_>,
-) -> Result<Option<Denial>, StorageError> {
+    reservation: impl Fn(&Charge) -> Reservation,
+) -> Result<Option<Denial>, StoreError> {
     if admission.charges.is_empty() {
         return Ok(None);
     }
-    let claims: Vec<_> = admission.charges.iter().map(as_claim).collect();
-    let verdict = plugin.storage.admit(
+    let mut reservations: Vec<_> = admission.charges.iter().map(reservation).collect();
+    let ttl = lifetime(plugin, &admission.charges);
+    let verdict = plugin.storage.reserve(
         &*plugin.host,
-        now,
-        &claims,
-        lifetime(plugin, &admission.charges),
-        &mut admission.tickets,
-        &mut admission.standings,
-    )?;
-    let Verdict::Denied { claim, standing } = verdict else {
+        Timestamp::new(now),
+        &mut reservations,
+        Nanos::new(ttl),
+    );
+    admission.tickets = reservations.iter().map(|made| made.ticket).collect();
+    admission.standings = reservations.iter().map(|made| made.standing).collect();
+    let Verdict::Rejected { index, standing } = verdict? else {
         return Ok(None);
     };
-    Ok(admission.charges.get(claim).map(|&charge| Denial {
+    Ok(admission.charges.get(index).map(|&charge| Denial {
         charge,
         standing,
         now,
@@ -368,22 +366,24 @@ fn count_request(plugin: &Plugin, now: u64, admission: &mut Admission) {
         .iter()
         .map(|at| of(at).unwrap_or_default())
         .collect();
-    let mut standings = Vec::new();
-    let claims: Vec<_> = charges.iter().map(Charge::claim).collect();
-    let costs = vec![1; charges.len()];
+    let mut reservations: Vec<_> = charges.iter().map(Charge::reservation).collect();
+    for (reservation, ticket) in reservations.iter_mut().zip(tickets) {
+        reservation.ticket = ticket;
+        reservation.cost = 1;
+    }
     let host = &*plugin.host;
     let counted = plugin
         .storage
-        .settle(host, now, &claims, &tickets, &costs, &mut standings);
+        .settle(host, Timestamp::new(now), &mut reservations);
     if counted.is_err() {
         plugin.metrics.count(host, Count::StorageErrors);
         return;
     }
-    for ((position, charge), standing) in positions.into_iter().zip(&charges).zip(&standings) {
+    for ((position, charge), counted) in positions.into_iter().zip(&charges).zip(&reservations) {
         if let Some(charge) = admission.charges.get_mut(position) {
             charge.hold = 0;
         }
-        settle::alert(plugin, charge, standing, 1);
+        settle::alert(plugin, charge, &counted.standing, 1);
     }
 }
 

@@ -8,8 +8,8 @@
 use crate::host::abi::{self, Abi};
 use crate::host::{Buffer, Host, logger};
 use crate::plugin::Plugin;
-use crate::storage::remote::message::MOST_BYTES;
 use crate::stream::{Next, Stream};
+use limits::service::{CallId, MAX_REPLY_BYTES};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -116,10 +116,10 @@ fn reply(root: u32, token: u32, reply: Result<&[u8], u32>) {
         let Some(plugin) = root.plugin.clone() else {
             return;
         };
-        if let Some(answered) = plugin.on_reply(token, reply) {
-            let stream = contexts.streams.get_mut(&answered.context);
+        if let Some(answered) = plugin.on_reply(CallId(token), reply) {
+            let stream = contexts.streams.get_mut(&answered.stream);
             match stream {
-                Some(stream) if Abi.set_effective_context(answered.context).is_ok() => {
+                Some(stream) if Abi.set_effective_context(answered.stream).is_ok() => {
                     stream.on_answer(answered);
                 }
                 _ => plugin.give_back(answered),
@@ -244,7 +244,7 @@ extern "C" fn proxy_on_response_trailers(context: u32, _count: usize) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_grpc_receive(root: u32, token: u32, size: usize) {
     // One byte more than is read shows that it is too large.
-    let size = size.min(MOST_BYTES.saturating_add(1));
+    let size = size.min(MAX_REPLY_BYTES.saturating_add(1));
     let message = Abi.buffer(Buffer::GrpcReply, 0, size);
     // A message that cannot be had is none.
     reply(root, token, Ok(&message.unwrap_or_default()));

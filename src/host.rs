@@ -21,6 +21,8 @@ pub mod logger;
 mod tests;
 
 pub use headers::Headers;
+pub use limits::service::{CallId, GrpcCall, Transport, TransportError};
+pub use limits::{CREATE, SharedData, SharedDataError};
 
 /// Why Envoy did not do what it was asked, by its status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +64,21 @@ impl HostError {
             10 => Self::InternalFailure,
             other => Self::Other(other),
         })
+    }
+}
+
+impl From<HostError> for SharedDataError {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::CasMismatch => Self::CasMismatch,
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<HostError> for TransportError {
+    fn from(error: HostError) -> Self {
+        Self(error.to_string())
     }
 }
 
@@ -133,50 +150,11 @@ pub struct LocalReply<'a> {
     pub grpc_status: i32,
 }
 
-/// A unary gRPC call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GrpcCall<'a> {
-    /// Name of the Envoy cluster that the call goes to.
-    pub cluster: &'a str,
-    /// Full name of the service, `package.Service`.
-    pub service: &'a str,
-    /// Name of the method.
-    pub method: &'a str,
-    /// Metadata sent with the call.
-    pub metadata: &'a [(&'a str, &'a [u8])],
-    /// The serialised request message.
-    pub message: &'a [u8],
-    /// Milliseconds until the call fails.
-    pub timeout_ms: u32,
-}
-
-/// Memory that all workers of a VM share: a map from key to value, each value with a
-/// number that changes at every write. Keys cannot be removed.
-pub trait SharedData {
-    /// The value under a key, and the number to give to [`SharedData::set_shared_data`];
-    /// `None` where nothing was ever written.
-    ///
-    /// # Errors
-    /// Whatever Envoy answers; none is expected.
-    fn shared_data(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>>;
-
-    /// Writes a value if nothing was written since `expected` was read.
-    /// [`CREATE`] writes only where there is no value yet.
-    ///
-    /// # Errors
-    /// [`HostError::CasMismatch`] when another worker was first.
-    fn set_shared_data(&self, key: &[u8], value: &[u8], expected: u32) -> Result<()>;
-}
-
-/// The number that makes [`SharedData::set_shared_data`] write only a missing key: Envoy inserts
-/// a missing key whatever the number is, and no value ever gets this one.
-pub const CREATE: u32 = u32::MAX;
-
 /// What Envoy offers to a filter.
 ///
 /// Calls that concern a stream work on the context whose callback is running, unless
 /// [`Host::set_effective_context`] named another.
-pub trait Host: SharedData {
+pub trait Host: SharedData + Transport {
     /// All headers of a map in one read.
     ///
     /// # Errors
@@ -254,12 +232,6 @@ pub trait Host: SharedData {
     /// # Errors
     /// [`HostError::BadArgument`] when that context is gone.
     fn set_effective_context(&self, context: u32) -> Result<()>;
-
-    /// Starts a unary gRPC call; the reply comes with the token that is returned.
-    ///
-    /// # Errors
-    /// [`HostError::InternalFailure`] when the cluster is unknown or has no endpoint.
-    fn call_grpc(&self, call: &GrpcCall<'_>) -> Result<u32>;
 
     /// The metric of that name, made when there is none. Each call costs memory that Envoy never
     /// gives back: call once a name.

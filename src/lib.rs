@@ -1,7 +1,7 @@
 //! tollgate: a Proxy-Wasm filter that meters the tokens of LLM responses and enforces limits.
 //!
 //! The way of a request is the layout of the source: [`admit`] decides, [`usage_meter`] reads the
-//! response, [`settle`] charges it, against counters kept by [`storage`]. [`stream`] is the state
+//! response, [`settle`] charges it, against counters kept by [`limits`]. [`stream`] is the state
 //! machine of one exchange, [`plugin`] what outlives it; [`host`] is all that is asked of Envoy.
 #![cfg_attr(
     not(test),
@@ -22,5 +22,4 @@ pub mod host;
 pub mod plugin;
 pub mod reply;
 pub mod settle;
-pub mod storage;
 pub mod stream;

@@ -4,6 +4,7 @@ mod announced;
 mod metrics;
 mod rates;
 mod service;
+mod service_metrics;
 mod structure;
 #[cfg(test)]
 mod tests;
@@ -12,13 +13,13 @@ use crate::admit::Fault;
 use crate::admit::queue::{Counter, Queue, Waited};
 use crate::host::{CREATE, Host, HostError};
 use crate::reply::Prepared;
-use crate::storage::remote::Answered;
-use crate::storage::{self, Claim, Local, Standing};
 use announced::Announced;
 use filter_config::{
     Alternative, Attribute, Configuration, Exceeded, Expression, Faults, Limit, LimitIndex, Policy,
     Storage,
 };
+use limits::service::{CallId, CheckReply};
+use limits::{LocalStore, Reservation, SharedDataError, Standing, Timestamp};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
@@ -60,7 +61,7 @@ pub struct Plugin {
     /// What callers are told of each of them, at the same index.
     pub prepared: Vec<Prepared>,
     /// The counters in shared data: all of them or, beside a service, what this Envoy knows of them.
-    pub storage: Local,
+    pub storage: LocalStore,
     /// The requests that wait for room, and how their counters stood.
     pub queue: RefCell<Queue<Standing>>,
     /// The rate limit service that has the counters, if there is one.
@@ -107,7 +108,7 @@ pub struct Charge {
     /// The most that there may be of what the rate counts.
     pub limit: u64,
     /// How the counter is kept.
-    pub counted: storage::Rate,
+    pub counted: limits::Rate,
     /// What is held for the exchange until it is settled, in what the limit counts.
     pub hold: u64,
 }
@@ -121,6 +122,9 @@ pub enum ConfigureError {
     /// The policies and `usage.paths` have more JSON pointers than can be looked for.
     #[error("dataExtraction.response.totalTokens, usage.paths: {0}")]
     UsagePaths(#[from] UsagePathError),
+    /// Shared data could not be read or written.
+    #[error("shared data: {0}")]
+    SharedData(#[from] SharedDataError),
     /// Envoy failed.
     #[error("{0}: {1}")]
     Host(&'static str, HostError),
@@ -137,15 +141,15 @@ impl Plugin {
         let configuration =
             filter_config::parse(&structure::json(bytes)).map_err(ConfigureError::Faults)?;
         let failed = |what| move |error| ConfigureError::Host(what, error);
-        let secret = secret(host.as_ref()).map_err(failed("shared data"))?;
+        let secret = secret(host.as_ref())?;
         let metrics = Metrics::define(host.as_ref(), &configuration).map_err(failed("metrics"))?;
-        let service = Service::new(host.as_ref(), &configuration).map_err(failed("metrics"))?;
+        let service = Service::new(&host, &configuration).map_err(failed("metrics"))?;
         let max_counters = match &configuration.storage {
             Storage::Local { max_counters } => *max_counters,
             Storage::Remote(remote) => remote.max_counters,
         };
         if let Some(service) = &service {
-            let tick = host.set_tick_period(service.remote.tick_ms());
+            let tick = host.set_tick_period(service.tick_ms());
             tick.map_err(failed("tick"))?;
         }
         let rates = rates::of(&configuration);
@@ -159,7 +163,7 @@ impl Plugin {
             rates,
             kept: kept(&configuration),
             exports: exports(&configuration),
-            storage: Local::new(max_counters),
+            storage: LocalStore::new(max_counters),
             queue: RefCell::default(),
             queues,
             service,
@@ -178,32 +182,34 @@ impl Plugin {
     /// Time has passed: what waits to be told to the service is told.
     pub fn on_tick(&self) {
         if let Some(Service { remote, .. }) = &self.service {
-            remote.on_tick(&*self.host, self.host.now().unwrap_or_default());
+            remote.on_tick(self.now());
         }
     }
 
     /// A reply of the service has come: its message, or the gRPC status of a failure. Returns the
     /// answer to a question, for the stream that asked it.
-    pub fn on_reply(&self, token: u32, reply: Result<&[u8], u32>) -> Option<Answered> {
-        let now = self.host.now().unwrap_or_default();
+    pub fn on_reply(&self, call: CallId, reply: Result<&[u8], u32>) -> Option<CheckReply> {
         let service = self.service.as_ref()?;
-        service.remote.on_reply(&*self.host, now, token, reply)
+        service.remote.on_reply(self.now(), call, reply)
     }
 
     /// The answer to a question whose stream is gone: nothing stays reserved for it.
-    pub fn give_back(&self, answered: Answered) {
+    pub fn give_back(&self, answered: CheckReply) {
         if let Some(Service { remote, .. }) = &self.service {
-            let now = self.host.now().unwrap_or_default();
-            remote.give_back(&*self.host, now, answered);
+            remote.release(self.now(), answered);
         }
     }
 
     /// The configuration is no longer in force: everything that waits is told now. Returns whether
     /// nothing is left to tell.
     pub fn on_done(&self) -> bool {
-        let now = self.host.now().unwrap_or_default();
         let service = self.service.as_ref();
-        service.is_none_or(|service| service.remote.drain(&*self.host, now))
+        service.is_none_or(|service| service.remote.drain(self.now()))
+    }
+
+    /// The time; the epoch where Envoy does not tell it.
+    fn now(&self) -> Timestamp {
+        Timestamp::new(self.host.now().unwrap_or_default())
     }
 
     /// Whether nothing is left to tell.
@@ -360,15 +366,10 @@ impl Charge {
         (self.rate, self.key)
     }
 
-    /// What the charge claims of the storage.
+    /// The part that the exchange has in the counter.
     #[must_use]
-    pub const fn claim(&self) -> Claim<'_> {
-        Claim {
-            rate: &self.counted,
-            key: self.key,
-            limit: self.limit,
-            hold: self.hold,
-        }
+    pub const fn reservation(&self) -> Reservation {
+        Reservation::new(self.counted, self.key, self.limit, self.hold)
     }
 }
 
@@ -459,7 +460,7 @@ fn usage_paths(configuration: &Configuration) -> Result<UsagePaths, UsagePathErr
 }
 
 /// The secret of this VM's counters: whichever worker comes first makes it.
-fn secret(host: &dyn Host) -> Result<[u8; 16], HostError> {
+fn secret(host: &dyn Host) -> Result<[u8; 16], SharedDataError> {
     let random = RandomState::new();
     let mut secret = [0; 16];
     for (half, number) in secret.chunks_mut(8).zip(0_u64..) {
@@ -467,11 +468,11 @@ fn secret(host: &dyn Host) -> Result<[u8; 16], HostError> {
     }
     match host.set_shared_data(SECRET, &secret, CREATE) {
         Ok(()) => return Ok(secret),
-        Err(HostError::CasMismatch) => {}
+        Err(SharedDataError::CasMismatch) => {}
         Err(error) => return Err(error),
     }
     let known = host
         .shared_data(SECRET)?
         .and_then(|(known, _)| known.try_into().ok());
-    known.ok_or(HostError::SerializationFailure)
+    known.ok_or_else(|| SharedDataError::Failed("the secret cannot be read".to_owned()))
 }

@@ -14,9 +14,9 @@ mod tests;
 use crate::admit::{Denial, Told};
 use crate::host::{HeaderMap, Host, LocalReply, is_header_value};
 use crate::plugin::{Charge, Counts, Plugin};
-use crate::storage::Standing;
 use error::Kind;
 use filter_config::QuotaHeaders;
+use limits::Standing;
 use quota::{Quota, SECOND, most_constrained};
 use usage_meter::request::path::Target;
 

@@ -7,8 +7,8 @@ mod tests;
 use crate::admit::{Admission, Denial, EvaluationError, Fault, evaluate};
 use crate::attributes::{Attributes, Outcome};
 use crate::plugin::{Charge, Count, Counts, MINUTE, Plugin};
-use crate::storage::{Standing, StorageError};
 use filter_config::{Attribute, Expression, OnMissing, Usd};
+use limits::{Standing, StoreError, Timestamp};
 use usage_meter::{Meter, Usage};
 
 /// What an exchange used.
@@ -162,12 +162,12 @@ impl<'a> Spent<'a> {
 /// there.
 ///
 /// # Errors
-/// [`StorageError`] when a counter could not be written; the others are.
+/// [`StoreError`] when a counter could not be written; the others are.
 pub fn settle(
     plugin: &Plugin,
     admission: &mut Admission,
     spent: &mut Spent<'_>,
-) -> Result<(), StorageError> {
+) -> Result<(), StoreError> {
     if admission.charges.is_empty() {
         return Ok(());
     }
@@ -179,29 +179,28 @@ pub fn settle(
 /// Releases what is held for an exchange that does not go on.
 ///
 /// # Errors
-/// [`StorageError`] when a counter could not be written; the others are.
-pub fn release(plugin: &Plugin, admission: &mut Admission) -> Result<(), StorageError> {
+/// [`StoreError`] when a counter could not be written; the others are.
+pub fn release(plugin: &Plugin, admission: &mut Admission) -> Result<(), StoreError> {
     let nothing = vec![0; admission.charges.len()];
     add(plugin, admission, nothing)
 }
 
 /// Adds a cost to each counter, and releases what is held there.
-fn add(plugin: &Plugin, admission: &mut Admission, costs: Vec<u64>) -> Result<(), StorageError> {
+fn add(plugin: &Plugin, admission: &mut Admission, costs: Vec<u64>) -> Result<(), StoreError> {
     let now = plugin.host.now().unwrap_or_default();
-    let claims: Vec<_> = admission.charges.iter().map(Charge::claim).collect();
-    let settled = plugin.storage.settle(
-        &*plugin.host,
-        now,
-        &claims,
-        &admission.tickets,
-        &costs,
-        &mut admission.standings,
-    );
+    let now = Timestamp::new(now);
+    let mut reservations: Vec<_> = admission.charges.iter().map(Charge::reservation).collect();
+    for (position, reservation) in reservations.iter_mut().enumerate() {
+        let ticket = admission.tickets.get(position).copied();
+        reservation.ticket = ticket.unwrap_or_default();
+        reservation.cost = costs.get(position).copied().unwrap_or_default();
+    }
+    let settled = plugin.storage.settle(&*plugin.host, now, &mut reservations);
+    admission.standings = reservations.iter().map(|made| made.standing).collect();
     if let Some(service) = &plugin.service {
         for asked in admission.asked.drain(..) {
             let cost = costs.get(asked.charge).copied().unwrap_or_default();
             service.remote.settle(
-                &*plugin.host,
                 now,
                 &asked.subject,
                 asked.reservation,

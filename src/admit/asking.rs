@@ -13,11 +13,11 @@ use super::{Admission, Fault, Outcome, Values, claim_in_shadow};
 use crate::attributes::Attributes;
 use crate::host::Headers;
 use crate::plugin::{Charge, Counts, Plugin, Service};
-use crate::storage::StorageError;
-use crate::storage::remote::message::Reply;
-use crate::storage::remote::subject::Subject;
-use crate::storage::remote::{Answer, Answered, Question, Trace};
 use filter_config::RemoteFailureMode;
+use limits::Timestamp;
+use limits::service::{
+    CallId, CheckReply, CheckRequest, CheckResult, DescriptorSet, Metadata, Reply, ReservationId,
+};
 use own::{Rule, count_request};
 use std::rc::Rc;
 
@@ -41,9 +41,9 @@ const TRACED_BYTES: usize = 1024;
 #[derive(Debug)]
 pub struct Asked {
     /// The counters.
-    pub subject: Rc<Subject>,
+    pub subject: Rc<DescriptorSet>,
     /// What the service holds for the exchange.
-    pub reservation: Option<String>,
+    pub reservation: Option<ReservationId>,
     /// The position among the charges of one of these counters: all of them cost the same.
     pub charge: usize,
     /// What the question itself has added.
@@ -64,7 +64,7 @@ pub struct Asking {
 /// A question of an exchange.
 #[derive(Debug)]
 struct Pending {
-    question: Question,
+    question: CheckRequest,
     /// The positions of the counters among the charges.
     charges: Vec<usize>,
     /// The policies and limits of the descriptors, where each has one of its own.
@@ -72,8 +72,8 @@ struct Pending {
     /// Whether the limits only count and report.
     shadow: bool,
     /// What the call is known by while it is under way.
-    token: Option<u32>,
-    answer: Option<Answer>,
+    token: Option<CallId>,
+    answer: Option<CheckResult>,
 }
 
 /// Decides on a request whose charges are in `admission`, each with what it is to hold; or asks the
@@ -90,14 +90,14 @@ pub(super) fn look(
     let remote = &service.remote;
     let now = plugin.host.now()?;
     let counted = |charge: &Charge| is_counted(plugin, charge);
-    let is_away = remote.is_away() && admission.charges.iter().any(counted);
-    let mode = remote.settings().failure_mode;
+    let is_away = remote.is_circuit_open() && admission.charges.iter().any(counted);
+    let mode = service.failure_mode;
     let rule = match mode {
-        RemoteFailureMode::Deny if is_away => return Err(StorageError::Away.into()),
+        RemoteFailureMode::Deny if is_away => return Err(Fault::ServiceUnavailable),
         RemoteFailureMode::Allow if is_away => Rule::Never,
         RemoteFailureMode::Local if is_away => Rule::Alone,
         _ if waits.is_none() => Rule::Alone,
-        _ if remote.reserves(now) => Rule::Never,
+        _ if remote.reserves(Timestamp::new(now)) => Rule::Never,
         _ => Rule::Beside,
     };
     match super::or_failure_mode(plugin, own::hold(plugin, now, rule, &mut admission))? {
@@ -113,7 +113,7 @@ pub(super) fn look(
     admission.failed_open |= is_away && rule == Rule::Never;
     let groups = groups::groups(plugin, service, &admission, firm, values);
     let context = match waits {
-        Some(context) if !groups.is_empty() && !remote.is_away() => context,
+        Some(context) if !groups.is_empty() && !remote.is_circuit_open() => context,
         _ => {
             admission.asked = groups.into_iter().map(Pending::unasked).collect();
             count_request(plugin, service, now, &mut admission);
@@ -127,7 +127,7 @@ pub(super) fn look(
         context,
     };
     for index in 0..asking.pending.len() {
-        asking.ask(plugin, service, now, index);
+        asking.ask(service, now, index);
     }
     asking.conclude(plugin, service, now)
 }
@@ -139,8 +139,8 @@ pub(super) fn is_counted(plugin: &Plugin, charge: &Charge) -> bool {
 }
 
 /// The headers of a request that go on with the calls about it.
-fn trace(headers: &Headers) -> Trace {
-    let mut trace = Trace::new();
+fn trace(headers: &Headers) -> Metadata {
+    let mut trace = Metadata::new();
     for name in TRACED {
         let value = headers.get(name).unwrap_or_default();
         // What gRPC admits as the value of metadata.
@@ -158,7 +158,7 @@ impl Pending {
     /// The counters of a question that is not asked, or not answered.
     fn unasked(self) -> Asked {
         Asked {
-            subject: self.question.subject,
+            subject: self.question.descriptors,
             reservation: None,
             charge: self.charges.first().copied().unwrap_or_default(),
             added: 0,
@@ -185,7 +185,7 @@ impl Pending {
     /// The reply, unless there is none.
     fn reply(&self) -> Option<&Reply> {
         match &self.answer {
-            Some(Answer::Reply(reply)) => Some(reply),
+            Some(CheckResult::Reply(reply)) => Some(reply),
             _ => None,
         }
     }
@@ -194,44 +194,43 @@ impl Pending {
 // === impl Asking ===
 
 impl Asking {
-    fn ask(&mut self, plugin: &Plugin, service: &Service, now: u64, index: usize) {
+    fn ask(&mut self, service: &Service, now: u64, index: usize) {
         let Some(pending) = self.pending.get_mut(index) else {
             return;
         };
-        pending.token = service.remote.ask(
-            &*plugin.host,
-            now,
+        pending.token = service.remote.check(
+            Timestamp::new(now),
             self.context,
             &pending.question,
             &self.admission.trace,
         );
-        pending.answer = pending.token.is_none().then_some(Answer::Failed);
+        pending.answer = pending.token.is_none().then_some(CheckResult::Failed);
     }
 
     /// An answer has come. Returns what becomes of the request, or the exchange if it waits on.
     ///
     /// # Errors
     /// [`Fault`], where there is no answer and the failure mode is to deny.
-    pub fn answered(mut self, plugin: &Plugin, answered: Answered) -> Result<Outcome, Fault> {
+    pub fn answered(mut self, plugin: &Plugin, answered: CheckReply) -> Result<Outcome, Fault> {
         let Some(service) = &plugin.service else {
             return Ok(Outcome::Asking(Box::new(self)));
         };
         let now = plugin.host.now()?;
-        let asked = |pending: &Pending| pending.is_open() && pending.token == Some(answered.token);
+        let asked = |pending: &Pending| pending.is_open() && pending.token == Some(answered.call);
         let Some(index) = self.pending.iter().position(asked) else {
-            service.remote.give_back(&*plugin.host, now, answered);
+            service.remote.release(Timestamp::new(now), answered);
             return Ok(Outcome::Asking(Box::new(self)));
         };
         let standings = &self.admission.standings;
         if let Some(pending) = self.pending.get_mut(index) {
-            pending.answer = Some(answered.answer);
-            let reserves = service.remote.reserves(now);
+            pending.answer = Some(answered.result);
+            let reserves = service.remote.reserves(Timestamp::new(now));
             let alone = pending.charges.iter().all(|&charge| {
                 let standing = standings.get(charge);
-                standing.is_some_and(|standing| standing.held == 0)
+                standing.is_some_and(|standing| standing.reserved == 0)
             });
-            if pending.answer == Some(Answer::AskAgain) {
-                self.ask(plugin, service, now, index);
+            if pending.answer == Some(CheckResult::Retry) {
+                self.ask(service, now, index);
             } else if reserves
                 && alone
                 && pending.refused().is_some()
@@ -239,7 +238,7 @@ impl Asking {
             {
                 // A lone request goes while anything is left, whatever it is expected to use.
                 pending.question.amount = 1;
-                self.ask(plugin, service, now, index);
+                self.ask(service, now, index);
             }
         }
         self.conclude(plugin, service, now)

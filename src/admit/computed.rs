@@ -3,8 +3,8 @@
 use super::{EvaluationError, evaluate};
 use crate::attributes::Attributes;
 use crate::plugin::{Charge, Plugin, Rate};
-use crate::storage;
 use filter_config::{Limit, RateLimit, RateWindow, bounds};
+use limits::Nanos;
 
 /// The charge of a rate whose limit or window is computed; what is beyond the bounds of the policy is
 /// brought within them.
@@ -31,13 +31,13 @@ pub(super) fn charge(
             .map_err(|error| ("limit", error))?
             .clamp(*min, *max),
     };
-    let counted: storage::Rate = match &configured.window {
+    let counted: limits::Rate = match &configured.window {
         RateWindow::Fixed(_) => rate.counted,
         RateWindow::Computed { expression, min } => {
             let nanos = evaluate::window(plugin, attributes, expression)
                 .map_err(|error| ("window", error))?;
-            rate.counted
-                .with_length(nanos.clamp(*min, bounds::WINDOW_NANOS))
+            let length = nanos.clamp(*min, bounds::WINDOW_NANOS);
+            rate.counted.with_length(Nanos::new(length))
         }
     };
     Ok(Charge {

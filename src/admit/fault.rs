@@ -1,8 +1,8 @@
 //! Why a request could be neither admitted nor refused.
 
 use crate::attributes::AttributeError;
-use crate::storage::StorageError;
 use filter_config::Policy;
+use limits::StoreError;
 
 /// Why a request could be neither admitted nor refused.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,10 @@ pub enum Fault {
     Unchangeable(crate::host::HostError),
     /// The counters cannot be read.
     #[error("storage: {0}")]
-    Storage(#[from] StorageError),
+    Storage(#[from] StoreError),
+    /// The rate limit service does not reply.
+    #[error("storage: the rate limit service does not reply")]
+    ServiceUnavailable,
     /// Envoy failed.
     #[error("clock: {0}")]
     Clock(#[from] crate::host::HostError),
@@ -50,7 +53,7 @@ impl Fault {
             Self::Evaluation { place, .. } => place,
             Self::Unpriced { limit, .. } => limit,
             Self::Unchangeable(_) => "request",
-            Self::Storage(_) => "storage",
+            Self::Storage(_) | Self::ServiceUnavailable => "storage",
             Self::Clock(_) => "clock",
         }
     }

@@ -5,8 +5,8 @@
 //! returned. [`crate::entry`] has the other direction.
 
 use super::{
-    Buffer, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
-    MetricKind, Result, SharedData, envoy_message,
+    Buffer, CallId, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
+    MetricKind, Result, SharedData, SharedDataError, Transport, TransportError, envoy_message,
 };
 use std::ptr;
 
@@ -167,7 +167,10 @@ fn serialised(pairs: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 impl SharedData for Abi {
-    fn shared_data(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>> {
+    fn shared_data(
+        &self,
+        key: &[u8],
+    ) -> std::result::Result<Option<(Vec<u8>, u32)>, SharedDataError> {
         let mut cas = 0;
         // SAFETY: all pointers are to live values of the sizes given.
         let value = returned(|data, size| unsafe {
@@ -176,11 +179,16 @@ impl SharedData for Abi {
         match value {
             Ok(value) => Ok(Some((value, cas))),
             Err(HostError::NotFound) => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 
-    fn set_shared_data(&self, key: &[u8], value: &[u8], expected: u32) -> Result<()> {
+    fn set_shared_data(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        expected: u32,
+    ) -> std::result::Result<(), SharedDataError> {
         // SAFETY: all pointers are to live values of the sizes given.
         check(unsafe {
             proxy_set_shared_data(
@@ -190,7 +198,39 @@ impl SharedData for Abi {
                 value.len(),
                 expected,
             )
-        })
+        })?;
+        Ok(())
+    }
+}
+
+impl Transport for Abi {
+    fn call_grpc(&self, call: &GrpcCall<'_>) -> std::result::Result<CallId, TransportError> {
+        // Envoy aborts on a service without a target.
+        if call.cluster.is_empty() {
+            return Err(HostError::BadArgument.into());
+        }
+        let upstream = envoy_message::grpc_service(call.cluster);
+        let metadata = serialised(call.metadata);
+        let mut token = 0;
+        let timeout_ms = u32::try_from(call.timeout.as_millis()).unwrap_or(u32::MAX);
+        // SAFETY: all pointers are to live values of the sizes given.
+        check(unsafe {
+            proxy_grpc_call(
+                upstream.as_ptr(),
+                upstream.len(),
+                call.service.as_ptr(),
+                call.service.len(),
+                call.method.as_ptr(),
+                call.method.len(),
+                metadata.as_ptr(),
+                metadata.len(),
+                call.message.as_ptr(),
+                call.message.len(),
+                timeout_ms,
+                &raw mut token,
+            )
+        })?;
+        Ok(CallId(token))
     }
 }
 
@@ -306,34 +346,6 @@ impl Host for Abi {
     fn set_effective_context(&self, context: u32) -> Result<()> {
         // SAFETY: no pointers.
         check(unsafe { proxy_set_effective_context(context) })
-    }
-
-    fn call_grpc(&self, call: &GrpcCall<'_>) -> Result<u32> {
-        // Envoy aborts on a service without a target.
-        if call.cluster.is_empty() {
-            return Err(HostError::BadArgument);
-        }
-        let upstream = envoy_message::grpc_service(call.cluster);
-        let metadata = serialised(call.metadata);
-        let mut token = 0;
-        // SAFETY: all pointers are to live values of the sizes given.
-        check(unsafe {
-            proxy_grpc_call(
-                upstream.as_ptr(),
-                upstream.len(),
-                call.service.as_ptr(),
-                call.service.len(),
-                call.method.as_ptr(),
-                call.method.len(),
-                metadata.as_ptr(),
-                metadata.len(),
-                call.message.as_ptr(),
-                call.message.len(),
-                call.timeout_ms,
-                &raw mut token,
-            )
-        })?;
-        Ok(token)
     }
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Result<MetricId> {

@@ -3,8 +3,8 @@
 //! Several filters can share one, as the workers of an Envoy share its memory.
 
 use super::{
-    Buffer, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
-    MetricKind, Result, SharedData,
+    Buffer, CallId, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
+    MetricKind, Result, SharedData, SharedDataError, Transport, TransportError,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -73,7 +73,7 @@ pub struct SentCall {
     /// The message.
     pub message: Vec<u8>,
     /// Milliseconds until it fails.
-    pub timeout_ms: u32,
+    pub timeout_ms: u64,
 }
 
 /// Headers in order, as the double keeps them.
@@ -170,23 +170,52 @@ impl Double {
 }
 
 impl SharedData for Double {
-    fn shared_data(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>> {
+    fn shared_data(
+        &self,
+        key: &[u8],
+    ) -> std::result::Result<Option<(Vec<u8>, u32)>, SharedDataError> {
         self.called(Call::SharedData)?;
         Ok(self.shared.borrow().get(key).cloned())
     }
 
-    fn set_shared_data(&self, key: &[u8], value: &[u8], expected: u32) -> Result<()> {
+    fn set_shared_data(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        expected: u32,
+    ) -> std::result::Result<(), SharedDataError> {
         self.called(Call::SetSharedData)?;
         let mut shared = self.shared.borrow_mut();
         if let Some((_, written)) = shared.get(key)
             && expected != 0
             && expected != *written
         {
-            return Err(HostError::CasMismatch);
+            return Err(SharedDataError::CasMismatch);
         }
         self.writes.set(self.writes.get().saturating_add(1));
         shared.insert(key.to_vec(), (value.to_vec(), self.writes.get()));
         Ok(())
+    }
+}
+
+impl Transport for Double {
+    fn call_grpc(&self, call: &GrpcCall<'_>) -> std::result::Result<CallId, TransportError> {
+        self.called(Call::CallGrpc)?;
+        let mut grpc = self.grpc.borrow_mut();
+        grpc.push(SentCall {
+            cluster: call.cluster.to_owned(),
+            service: call.service.to_owned(),
+            method: call.method.to_owned(),
+            metadata: call
+                .metadata
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
+                .collect(),
+            message: call.message.to_vec(),
+            timeout_ms: call.timeout.as_millis(),
+        });
+        let token = u32::try_from(grpc.len()).map_err(|_| HostError::InternalFailure)?;
+        Ok(CallId(token))
     }
 }
 
@@ -285,24 +314,6 @@ impl Host for Double {
 
     fn set_effective_context(&self, _context: u32) -> Result<()> {
         self.called(Call::SetEffectiveContext)
-    }
-
-    fn call_grpc(&self, call: &GrpcCall<'_>) -> Result<u32> {
-        self.called(Call::CallGrpc)?;
-        let mut grpc = self.grpc.borrow_mut();
-        grpc.push(SentCall {
-            cluster: call.cluster.to_owned(),
-            service: call.service.to_owned(),
-            method: call.method.to_owned(),
-            metadata: call
-                .metadata
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
-                .collect(),
-            message: call.message.to_vec(),
-            timeout_ms: call.timeout_ms,
-        });
-        u32::try_from(grpc.len()).map_err(|_| HostError::InternalFailure)
     }
 
     fn define_metric(&self, _kind: MetricKind, name: &str) -> Result<MetricId> {

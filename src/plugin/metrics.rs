@@ -5,8 +5,8 @@
 //! save one set for each model, of which there are at most [`MOST_MODELS`].
 
 use crate::host::{Host, MetricId, MetricKind, Result};
-use crate::storage::Occupancy;
 use filter_config::{Configuration, Usd};
+use limits::Occupancy;
 use std::cell::{Cell, RefCell};
 use usage_meter::Usage;
 
@@ -228,8 +228,8 @@ impl Metrics {
             return false;
         }
         for (count, now, before) in [
-            (Count::PagesFull, now.pages_full, before.pages_full),
-            (Count::CountersPushedOut, now.pushed_out, before.pushed_out),
+            (Count::PagesFull, now.page_overflows, before.page_overflows),
+            (Count::CountersPushedOut, now.evictions, before.evictions),
             (Count::StorageRetries, now.retries, before.retries),
             (Count::PagesUnreadable, now.unreadable, before.unreadable),
         ] {
@@ -238,7 +238,7 @@ impl Metrics {
                 add(host, self.counts.get(count as usize), more);
             }
         }
-        now.pushed_out > before.pushed_out
+        now.evictions > before.evictions
     }
 
     /// Counts an event.

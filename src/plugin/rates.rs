@@ -1,8 +1,8 @@
 //! The rates in force: all of a configuration's, flat, each with what tells its counters from others.
 
 use super::KeyHasher;
-use crate::storage::{self, Algorithm};
 use filter_config::{Configuration, Exceeded, Limit, Policy, RateLimit, RateWindow};
+use limits::{Algorithm, Nanos, Window};
 use siphasher::sip128::SipHasher13;
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ pub struct Rate {
     /// The part of the limit past which its use is told, in millionths.
     pub alert_at: Option<u32>,
     /// How its counters are kept; where the window is computed, with the longest there is.
-    pub counted: storage::Rate,
+    pub counted: limits::Rate,
 }
 
 /// What a rate counts.
@@ -153,9 +153,9 @@ pub(super) fn of(configuration: &Configuration) -> Vec<Rate> {
             }
             for (index, budget) in limit.budgets.iter().enumerate() {
                 let (algorithm, name) = algorithm(budget.algorithm);
-                let length = budget.window.as_nanos();
+                let length = Nanos::new(budget.window.as_nanos());
                 let window = Named {
-                    window: storage::Window { algorithm, length },
+                    window: Window { algorithm, length },
                     name: format!("usd {name}"),
                     expression: None,
                 };
@@ -164,9 +164,9 @@ pub(super) fn of(configuration: &Configuration) -> Vec<Rate> {
             if let Some(most) = limit.concurrency {
                 // Nothing is ever used of it, only held: the window does not matter.
                 let window = Named {
-                    window: storage::Window {
+                    window: Window {
                         algorithm: Algorithm::Fixed,
-                        length: 1,
+                        length: Nanos::new(1),
                     },
                     name: "concurrency".to_owned(),
                     expression: None,
@@ -189,7 +189,7 @@ fn max(rate: &filter_config::Rate) -> (u64, bool) {
 
 /// A window, and what it is called among those of its limit.
 struct Named<'a> {
-    window: storage::Window,
+    window: Window,
     name: String,
     /// The text of the expression that the window's length is computed by.
     expression: Option<&'a str>,
@@ -206,7 +206,10 @@ impl<'a> Named<'a> {
             ),
         };
         Self {
-            window: storage::Window { algorithm, length },
+            window: Window {
+                algorithm,
+                length: Nanos::new(length),
+            },
             name: format!("{what}{name}"),
             expression,
         }
@@ -215,7 +218,7 @@ impl<'a> Named<'a> {
     /// What a counter is a counter of: with another policy, limit, counter expression, algorithm or
     /// window it starts anew; with another limit's value, or another `when`, it goes on. So it does
     /// with another value of a window's expression: no caller gets a new counter by another window.
-    fn counted(&self, policy: &Policy, limit: &Limit) -> storage::Rate {
+    fn counted(&self, policy: &Policy, limit: &Limit) -> limits::Rate {
         let mut hasher = KeyHasher(SipHasher13::new());
         hasher.value(policy.name.as_bytes());
         hasher.value(limit.name.as_bytes());
@@ -225,9 +228,9 @@ impl<'a> Named<'a> {
         hasher.value(self.name.as_bytes());
         match self.expression {
             Some(expression) => hasher.value(expression.as_bytes()),
-            None => hasher.value(&self.window.length.to_le_bytes()),
+            None => hasher.value(&self.window.length.as_u64().to_le_bytes()),
         }
-        storage::Rate::new(hasher.finish(), self.window)
+        limits::Rate::new(hasher.finish(), self.window)
     }
 }
 

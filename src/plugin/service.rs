@@ -1,17 +1,23 @@
 //! A rate limit service, and the names under which it knows the limits.
 
+use super::service_metrics::ServiceMetrics;
 use super::{Counts, KeyHasher};
 use crate::host::{Host, HostError};
-use crate::storage::Remote;
 use filter_config::descriptor::{self, Counted};
-use filter_config::{Configuration, Limit, Policy, Storage};
+use filter_config::{Configuration, Limit, Policy, Protocol, RemoteFailureMode, Storage};
+use limits::Nanos;
+use limits::service::{self, QueueBounds, ServiceClient, ServiceSettings};
 use siphasher::sip128::SipHasher13;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::rc::Rc;
 
 /// The rate limit service of a configuration.
 pub struct Service {
     /// The service.
-    pub remote: Remote,
+    pub remote: ServiceClient,
+    /// How requests are decided on while the service does not reply.
+    pub failure_mode: RemoteFailureMode,
     /// Its names of the limits, by policy and limit, in the order of the configuration.
     limits: Vec<Vec<Named>>,
 }
@@ -44,7 +50,10 @@ impl Service {
     ///
     /// # Errors
     /// Whatever Envoy answers to the definition of metrics; none is expected.
-    pub fn new(host: &dyn Host, configuration: &Configuration) -> Result<Option<Self>, HostError> {
+    pub fn new(
+        host: &Rc<dyn Host>,
+        configuration: &Configuration,
+    ) -> Result<Option<Self>, HostError> {
         let Storage::Remote(settings) = &configuration.storage else {
             return Ok(None);
         };
@@ -55,9 +64,16 @@ impl Service {
             limits.map(|limit| named(&domain, policy, limit)).collect()
         };
         Ok(Some(Self {
-            remote: Remote::new(host, settings.clone())?,
+            remote: client(host, settings)?,
+            failure_mode: settings.failure_mode,
             limits: configuration.policies.iter().map(of_policy).collect(),
         }))
+    }
+
+    /// The period of the tick that the service needs, in milliseconds.
+    #[must_use]
+    pub fn tick_ms(&self) -> u32 {
+        u32::try_from(self.remote.tick_period().as_millis()).unwrap_or(u32::MAX)
     }
 
     /// The names of a limit, by the indices of its policy and itself.
@@ -80,6 +96,28 @@ impl Named {
             Counts::InFlight => None,
         }
     }
+}
+
+/// A client of the service that a configuration names.
+fn client(
+    host: &Rc<dyn Host>,
+    settings: &filter_config::Remote,
+) -> Result<ServiceClient, HostError> {
+    let metrics = ServiceMetrics::define(Rc::clone(host))?;
+    let settings = ServiceSettings {
+        cluster: settings.cluster.clone(),
+        protocol: match settings.protocol {
+            Protocol::Reserve => service::Protocol::Reserve,
+            Protocol::CheckReport => service::Protocol::CheckReport,
+            Protocol::EnvoyRls => service::Protocol::EnvoyRls,
+        },
+        timeout: Nanos::from_millis(settings.timeout_ms.into()),
+        flush_interval: Nanos::from_millis(settings.flush_ms.into()),
+        queue: QueueBounds::default(),
+    };
+    let host: Rc<dyn Host> = Rc::clone(host);
+    let seed = RandomState::new().hash_one(0_u8);
+    Ok(ServiceClient::new(settings, host, Rc::new(metrics), seed))
 }
 
 fn named(domain: &Rc<str>, policy: &Policy, limit: &Limit) -> Named {

@@ -97,8 +97,8 @@ fn message(quota: &Quota<'_>, wait: u64) -> String {
     let per = window.map_or(String::new(), |window| format!(" per {window}"));
     let max = shown(max);
     let of_what = format!("{what} \"{name}\" of policy \"{policy}\"");
-    if quota.standing.is_only_held() {
-        let held = shown(quota.standing.held);
+    if quota.standing.is_only_reserved() {
+        let held = shown(quota.standing.reserved);
         return format!(
             "{of_what} has no room for now: {held} of {max} {unit}{per} are held by requests that are \
              still under way. Try again in {wait} s."

@@ -14,7 +14,7 @@ pub(super) fn tell(quota: &Quota<'_>, add: &mut dyn FnMut(&str, &[u8])) {
     ] {
         add(name, Usd(usd).to_string().as_bytes());
     }
-    let reset = standing.resets_at.div_ceil(SECOND);
+    let reset = standing.resets_at.as_u64().div_ceil(SECOND);
     add(
         "x-budget-reset",
         itoa::Buffer::new().format(reset).as_bytes(),

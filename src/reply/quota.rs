@@ -2,8 +2,8 @@
 
 use super::named::Names;
 use crate::plugin::{Charge, Counts, Plugin, Rate};
-use crate::storage::{self, Standing};
 use filter_config::{Configuration, Limit, Policy, QuotaHeaders, RateWindow};
+use limits::Standing;
 
 /// Nanoseconds in a second.
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -28,7 +28,7 @@ pub(super) struct Quota<'a> {
     pub(super) limit: &'a Limit,
     pub(super) prepared: &'a Prepared,
     /// How its counter is kept.
-    pub(super) counted: storage::Rate,
+    pub(super) counted: limits::Rate,
     pub(super) standing: &'a Standing,
     /// The time, in nanoseconds since the epoch.
     pub(super) now: u64,
@@ -105,7 +105,7 @@ impl<'a> Quota<'a> {
 
     /// Nanoseconds until the limit is unused or, where it refused, until a request fits.
     pub(super) fn reset(&self) -> u64 {
-        self.standing.resets_at.saturating_sub(self.now)
+        self.standing.resets_at.as_u64().saturating_sub(self.now)
     }
 
     /// Seconds of the window; `None` where there is none, as requests in flight have none.
@@ -135,8 +135,8 @@ pub(super) const fn unit(counts: Counts) -> &'static str {
 }
 
 /// Seconds of a window, of those that have one.
-pub(super) fn window(counts: Counts, counted: storage::Rate) -> Option<u64> {
-    (counts != Counts::InFlight).then(|| seconds(counted.window().length))
+pub(super) fn window(counts: Counts, counted: limits::Rate) -> Option<u64> {
+    (counts != Counts::InFlight).then(|| seconds(counted.window().length.as_u64()))
 }
 
 /// A rate's window as the policy writes it, if it has one that is the same for all requests.

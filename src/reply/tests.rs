@@ -6,7 +6,7 @@ use crate::admit::Denial;
 use crate::host::double::{Double, SentReply};
 use crate::host::{HeaderMap, is_header_value};
 use crate::plugin::{Charge, Plugin};
-use crate::storage::Standing;
+use limits::{Nanos, Standing, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -75,8 +75,8 @@ impl Envoy {
         Standing {
             limit: self.plugin.rates[rate].max,
             used,
-            held: 0,
-            resets_at: NOW + seconds * SECOND,
+            reserved: 0,
+            resets_at: Timestamp::new(NOW + seconds * SECOND),
         }
     }
 
@@ -84,7 +84,7 @@ impl Envoy {
     fn refused(&self, path: &str, rate: usize, nanoseconds: u64) -> SentReply {
         let max = self.plugin.rates[rate].max;
         let mut standing = self.standing(rate, (max, 0));
-        standing.resets_at += nanoseconds;
+        standing.resets_at = standing.resets_at.saturating_add(Nanos::new(nanoseconds));
         let denial = Denial {
             charge: self.charge(rate),
             standing,

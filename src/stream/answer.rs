@@ -3,12 +3,12 @@
 use super::{About, Next, State, Stream, Turn, Unanswered};
 use crate::admit::Outcome;
 use crate::host::Direction;
-use crate::storage::remote::Answered;
+use limits::service::CheckReply;
 use std::mem;
 
 impl Stream {
     /// The service has answered, or will not. Only now can what was paused go on.
-    pub fn on_answer(&mut self, answered: Answered) {
+    pub fn on_answer(&mut self, answered: CheckReply) {
         let unanswered = match mem::replace(&mut self.state, State::Done) {
             State::Asking(unanswered) => unanswered,
             State::Queued(queued) => return self.on_answer_in_line(queued, answered),

@@ -89,7 +89,7 @@ pub(super) fn log_denial(plugin: &Plugin, denial: &Denial, attributes: &mut Attr
         standing,
         now,
     } = denial;
-    let until = standing.resets_at.max(now.saturating_add(MINUTE));
+    let until = standing.resets_at.as_u64().max(now.saturating_add(MINUTE));
     let mut announced = plugin.announced.borrow_mut();
     if !announced.first(charge.rate, charge.key, *now, until) {
         return;
@@ -104,7 +104,7 @@ pub(super) fn log_denial(plugin: &Plugin, denial: &Denial, attributes: &mut Attr
         Counts::Usd(_) => Usd(amount).to_string(),
         _ => amount.to_string(),
     };
-    let held = if standing.is_only_held() {
+    let held = if standing.is_only_reserved() {
         "; requests that are still under way hold it, and it may be tried again shortly"
     } else {
         ""
@@ -115,7 +115,7 @@ pub(super) fn log_denial(plugin: &Plugin, denial: &Denial, attributes: &mut Attr
         limit.name,
         admit::caller(plugin, attributes, limit),
         amount(standing.used),
-        amount(standing.held),
+        amount(standing.reserved),
         amount(standing.limit),
         rate.counts.unit(),
     );

@@ -4,8 +4,8 @@ use super::{Next, State, Stream, Turn, Undecided};
 use crate::admit::queue::{Counter, Waited};
 use crate::admit::{self, Asking, Denial, Fault, Outcome, Told};
 use crate::plugin::Decision;
-use crate::storage::remote::Answered;
 use filter_config::{Exceeded, Queue};
+use limits::service::CheckReply;
 use std::mem;
 use std::rc::Rc;
 
@@ -52,8 +52,9 @@ impl Queued {
     fn asks_at(&self) -> u64 {
         let Denial { standing, now, .. } = &self.denial;
         let at = now.saturating_add(ASKED_AGAIN);
-        if standing.resets_at > *now {
-            at.min(standing.resets_at)
+        let resets_at = standing.resets_at.as_u64();
+        if resets_at > *now {
+            at.min(resets_at)
         } else {
             at
         }
@@ -164,7 +165,7 @@ impl Stream {
     }
 
     /// The service has answered to a request that waits.
-    pub(super) fn on_answer_in_line(&mut self, mut queued: Box<Queued>, answered: Answered) {
+    pub(super) fn on_answer_in_line(&mut self, mut queued: Box<Queued>, answered: CheckReply) {
         let Some(asking) = queued.asking.take() else {
             self.state = State::Queued(queued);
             return self.plugin.give_back(answered);

@@ -376,7 +376,11 @@ async fn service_without_reservations_is_checked_instead() -> TestResult {
     assert_eq!(count(Method::Reserve), 1);
     assert_eq!(count(Method::CheckRateLimit), 11);
     let log = metered.envoy.logs()?;
-    assert_eq!(log.matches("does not know Reserve").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("storage_reserve_unsupported").count(),
+        1,
+        "{log}"
+    );
     metered.check().await?;
     Ok(())
 }

@@ -4,11 +4,11 @@ use super::own::{self, count_request};
 use super::{Asking, Pending, Told, is_counted};
 use crate::admit::{Admission, Denial, Fault, Outcome, is_shadow};
 use crate::host::is_header_value;
-use crate::plugin::{Count, MINUTE, Plugin, Service};
+use crate::plugin::{Count, Plugin, Service};
 use crate::settle;
-use crate::storage::remote::message::Status;
-use crate::storage::{Standing, StorageError};
-use filter_config::{Protocol, RemoteFailureMode};
+use filter_config::RemoteFailureMode;
+use limits::service::{DescriptorStatus, Protocol};
+use limits::{Nanos, Standing, Timestamp};
 
 /// Headers of the service that are passed on to a caller, at most.
 const TOLD_HEADERS: usize = 16;
@@ -21,10 +21,10 @@ const TOLD_BYTES: usize = 512;
 impl Pending {
     /// How the descriptor stands that a reply says has no room, with its position among the limits
     /// where each has one; `None` where there is room.
-    pub(super) fn refused(&self) -> Option<(Option<usize>, Status)> {
+    pub(super) fn refused(&self) -> Option<(Option<usize>, DescriptorStatus)> {
         let reply = self.reply()?;
         // Of what is asked without a hit nothing being left is what it takes to be refused.
-        let is_spent = |status: &Status| {
+        let is_spent = |status: &DescriptorStatus| {
             status.is_over_limit || (status.limit.is_some() && status.remaining == 0)
         };
         let spent = reply.statuses.iter().position(is_spent);
@@ -37,7 +37,7 @@ impl Pending {
                 let status = reply.statuses.get(position).copied();
                 Some((limit, status.unwrap_or_default()))
             }
-            None if reply.is_over_limit => Some((None, Status::default())),
+            None if reply.is_over_limit => Some((None, DescriptorStatus::default())),
             None => None,
         }
     }
@@ -67,10 +67,10 @@ impl Asking {
         }
         let failed = firm().any(|pending| pending.reply().is_none());
         if failed {
-            match service.remote.settings().failure_mode {
+            match service.failure_mode {
                 RemoteFailureMode::Deny => {
                     self.abandon(plugin);
-                    return Err(StorageError::Away.into());
+                    return Err(Fault::ServiceUnavailable);
                 }
                 RemoteFailureMode::Allow => self.admission.failed_open = true,
                 RemoteFailureMode::Local => {
@@ -81,7 +81,7 @@ impl Asking {
                 }
             }
         }
-        let adds = service.remote.settings().protocol == Protocol::EnvoyRls;
+        let adds = service.remote.protocol() == Protocol::EnvoyRls;
         let Self {
             mut admission,
             pending,
@@ -123,7 +123,7 @@ impl Asking {
             ..
         } = self;
         if let Some(service) = &plugin.service {
-            let adds = service.remote.settings().protocol == Protocol::EnvoyRls;
+            let adds = service.remote.protocol() == Protocol::EnvoyRls;
             let asked = pending.into_iter().map(|pending| pending.asked(adds));
             admission.asked = asked.collect();
             let now = plugin.host.now().unwrap_or_default();
@@ -140,7 +140,7 @@ impl Asking {
         now: u64,
         pending: &Pending,
         limit: Option<usize>,
-        status: Status,
+        status: DescriptorStatus,
     ) -> Option<Denial> {
         let limit = limit.and_then(|limit| pending.limits.get(limit));
         let positions = pending.charges.iter().filter(|&&position| {
@@ -158,10 +158,11 @@ impl Asking {
             (left, charge.counted.window().length)
         })?;
         let window = charge.counted.window().length;
+        let at = Timestamp::new(now);
         let resets_at = match status.resets_in {
-            Some(resets_in) => now.saturating_add(resets_in),
-            None if known.resets_at > now => known.resets_at,
-            None => now.saturating_add(window.min(MINUTE)),
+            Some(resets_in) => at.saturating_add(resets_in),
+            None if known.resets_at > at => known.resets_at,
+            None => at.saturating_add(window.min(Nanos::MINUTE)),
         };
         let most = status.limit.map_or(charge.limit, u64::from);
         Some(Denial {
@@ -169,7 +170,7 @@ impl Asking {
             standing: Standing {
                 limit: most,
                 used: most,
-                held: known.held,
+                reserved: known.reserved,
                 resets_at,
             },
             now,

@@ -4,9 +4,8 @@ use super::{Pending, is_counted};
 use crate::admit::applicable::Values;
 use crate::admit::{Admission, lifetime};
 use crate::plugin::{Charge, Counts, Plugin, Rate, Service};
-use crate::storage::remote::Question;
-use crate::storage::remote::subject::{Limit, Subject};
-use filter_config::Protocol;
+use limits::Nanos;
+use limits::service::{CheckRequest, DescriptorSet, LimitEntries, Protocol};
 use std::rc::Rc;
 
 /// Counters that one question is about.
@@ -36,7 +35,7 @@ pub(super) fn groups(
     let Admission {
         charges, standings, ..
     } = admission;
-    let holds = service.remote.settings().protocol == Protocol::Reserve;
+    let holds = service.remote.protocol() == Protocol::Reserve;
     let mut groups: Vec<Group<'_>> = Vec::new();
     for (position, charge) in charges.iter().enumerate() {
         let Some(rate) = plugin.rates.get(charge.rate) else {
@@ -92,13 +91,13 @@ pub(super) fn groups(
         let is_spent = stand
             .clone()
             .any(|(charge, standing)| standing.used >= charge.limit)
-            && stand.all(|(_, standing)| standing.held == 0);
+            && stand.all(|(_, standing)| standing.reserved == 0);
         let most = if is_spent { 1 } else { most };
         Some(Pending {
-            question: Question {
-                subject: Rc::new(subject),
+            question: CheckRequest {
+                descriptors: Rc::new(subject),
                 amount: hold.min(most).max(1),
-                ttl: lifetime(plugin, charges),
+                ttl: Nanos::new(lifetime(plugin, charges)),
             },
             shadow: group.shadow,
             charges: positions,
@@ -115,7 +114,7 @@ fn subject(
     counts: Counts,
     limits: &[(usize, usize)],
     values: &[Values],
-) -> Option<Subject> {
+) -> Option<DescriptorSet> {
     let mut known = Vec::with_capacity(limits.len());
     let mut counters = Vec::with_capacity(limits.len());
     let mut hash = 0_u128;
@@ -133,13 +132,18 @@ fn subject(
     }
     let (first, _) = known.first()?;
     let domain = Rc::clone(&first.domain);
-    let limits: Vec<Limit<'_>> = known
+    let limits: Vec<LimitEntries<'_>> = known
         .iter()
         .zip(&counters)
-        .map(|((_, key), counters)| Limit {
+        .map(|((_, key), counters)| LimitEntries {
             key: &key.text,
             counters,
         })
         .collect();
-    Some(Subject::new(domain, &limits, hash, service.remote.layout()))
+    Some(DescriptorSet::new(
+        domain,
+        &limits,
+        hash,
+        service.remote.layout(),
+    ))
 }

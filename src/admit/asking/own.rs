@@ -4,7 +4,7 @@ use super::{Asked, is_counted};
 use crate::admit::queue::Counter;
 use crate::admit::{self, Admission, Denial};
 use crate::plugin::{Charge, Counts, Plugin, Service};
-use crate::storage::{Standing, StorageError};
+use limits::{Standing, StoreError, Timestamp};
 
 /// How this Envoy's own count decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,7 @@ pub(super) fn count_request(
     for asked in asked.extract_if(.., |asked| counts_requests(asked)) {
         let cost = 1_u64.saturating_sub(asked.added);
         service.remote.settle(
-            &*plugin.host,
-            now,
+            Timestamp::new(now),
             &asked.subject,
             asked.reservation,
             cost,
@@ -55,7 +54,7 @@ pub(super) fn hold(
     now: u64,
     rule: Rule,
     admission: &mut Admission,
-) -> Result<Option<Denial>, StorageError> {
+) -> Result<Option<Denial>, StoreError> {
     if rule == Rule::Never {
         return claim(plugin, now, |_| true, admission);
     }
@@ -63,11 +62,11 @@ pub(super) fn hold(
         Some(denial)
             if rule == Rule::Beside
                 && is_counted(plugin, &denial.charge)
-                && denial.standing.held == 0 =>
+                && denial.standing.reserved == 0 =>
         {
             // At the other counters he may be beside others.
             let stand = admission.charges.iter().zip(&admission.standings);
-            let alone = stand.filter(|(_, standing)| standing.held == 0);
+            let alone = stand.filter(|(_, standing)| standing.reserved == 0);
             let alone: Vec<Counter> = alone.map(|(charge, _)| charge.counter()).collect();
             claim(
                 plugin,
@@ -87,13 +86,13 @@ fn claim(
     now: u64,
     boundless: impl Fn(&Charge) -> bool,
     admission: &mut Admission,
-) -> Result<Option<Denial>, StorageError> {
+) -> Result<Option<Denial>, StoreError> {
     let denial = admit::claim_as(plugin, now, admission, |charge| {
-        let mut claim = charge.claim();
+        let mut reservation = charge.reservation();
         if is_counted(plugin, charge) && boundless(charge) {
-            claim.limit = u64::MAX;
+            reservation.limit = u64::MAX;
         }
-        claim
+        reservation
     })?;
     for (standing, charge) in admission.standings.iter_mut().zip(&admission.charges) {
         standing.limit = charge.limit;
@@ -103,7 +102,7 @@ fn claim(
 
 /// Whether there is room by this Envoy's own count, as it stood when a request came.
 pub(super) fn fits(charge: &Charge, standing: &Standing) -> bool {
-    let taken = standing.used.saturating_add(standing.held);
+    let taken = standing.used.saturating_add(standing.reserved);
     let with_it = taken.saturating_add(charge.hold);
-    taken < charge.limit && (standing.held == 0 || with_it <= charge.limit)
+    taken < charge.limit && (standing.reserved == 0 || with_it <= charge.limit)
 }

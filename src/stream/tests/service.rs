@@ -8,9 +8,10 @@ mod units;
 use super::{Envoy, MINUTE, Next, Stream, completion, configuration, request};
 use crate::host::double::{Call, SentCall};
 use crate::host::{Buffer, Direction, HeaderMap, HostError};
-use crate::storage::remote::limitador::{Limitador, Said, entries};
-use crate::storage::remote::message::{CommitRequest, RateLimitRequest, ReserveRequest};
 use filter_config::descriptor::{Counted, limit_key};
+use limits::service::CallId;
+use limits::service::message::{CommitRequest, RateLimitRequest, ReserveRequest};
+use limits::service::mock::{Limitador, Said, entries};
 use prost::Message;
 use std::collections::HashMap;
 
@@ -68,7 +69,7 @@ impl Gateway {
                 say(&call).unwrap_or_else(|| self.limitador.answer(&call.method, &call.message));
             let token = u32::try_from(self.answered).unwrap();
             let reply = said.as_deref().map_err(|status| *status);
-            let Some(answered) = self.envoy.plugin.on_reply(token, reply) else {
+            let Some(answered) = self.envoy.plugin.on_reply(CallId(token), reply) else {
                 continue;
             };
             match stream {
@@ -424,7 +425,7 @@ fn an_older_limitador_is_checked_and_reported_to() {
     );
     assert_eq!(gateway.exchange(30), "denied");
     assert_eq!(gateway.limitador.total(), 60);
-    assert_eq!(gateway.logged("does not know Reserve"), 1);
+    assert_eq!(gateway.logged("storage_reserve_unsupported"), 1);
     let clock = &gateway.envoy.host.clock;
     clock.set(clock.get() + 61 * MINUTE);
     gateway.limitador.is_old = false;
@@ -443,7 +444,7 @@ fn a_service_that_is_away_is_left_alone_until_a_probe_finds_it() {
     for _ in 0..5 {
         assert_eq!(gateway.exchange_by(1, &mut |_| Some(Err(14))), "admitted");
     }
-    assert_eq!(gateway.logged("does not answer"), 1);
+    assert_eq!(gateway.logged("storage_circuit_open"), 1);
     assert_eq!(gateway.envoy.host.metric("tollgate.storage_away"), 1);
     assert_eq!(gateway.envoy.host.metric("tollgate.storage_outages"), 1);
     let calls = gateway.methods().len();
@@ -458,7 +459,7 @@ fn a_service_that_is_away_is_left_alone_until_a_probe_finds_it() {
         "55 are used, as this Envoy knows"
     );
     gateway.wait(10_000);
-    assert_eq!(gateway.logged("answers again"), 1);
+    assert_eq!(gateway.logged("storage_circuit_closed"), 1);
     assert_eq!(gateway.envoy.host.metric("tollgate.storage_away"), 0);
     assert_eq!(gateway.limitador.total(), 55);
     assert_eq!(gateway.exchange(1), "denied");
@@ -488,7 +489,7 @@ fn a_slow_service_has_counted_what_it_is_told_once() {
         }
         assert_eq!(gateway.limitador.total(), 35, "{storage}");
         assert_eq!(
-            gateway.logged("does not answer"),
+            gateway.logged("storage_circuit_open"),
             0,
             "requests are answered"
         );
@@ -724,7 +725,7 @@ fn a_response_that_comes_between_two_answers_leaves_nothing_reserved() {
             let answered = gateway
                 .envoy
                 .plugin
-                .on_reply(token, said.as_deref().map_err(|s| *s));
+                .on_reply(CallId(token), said.as_deref().map_err(|s| *s));
             stream.on_answer(answered.unwrap());
         };
         reply(&mut gateway, &mut stream, first);
@@ -924,7 +925,7 @@ fn what_no_exchange_uses_is_told_in_bounded_parts() {
         let lost = i64::try_from(ABSURD - counted).unwrap();
         let metric = gateway.envoy.host.metric("tollgate.storage_tokens_lost");
         assert_eq!(metric, lost, "{storage} {fails}");
-        let lines = gateway.logged("no exchange uses so much");
+        let lines = gateway.logged("settlements_lost");
         assert_eq!(lines, usize::from(lost > 0));
         // 64 parts, and a question before those that are told again.
         assert!(gateway.methods().len() < 80);
@@ -969,7 +970,7 @@ fn nothing_is_resumed_or_answered_twice_whatever_fails() {
                 stream.on_request_headers(false);
                 for token in 1..=4 {
                     let reply: Result<&[u8], u32> = Ok(&[8, 1]);
-                    if let Some(answered) = gateway.envoy.plugin.on_reply(token, reply) {
+                    if let Some(answered) = gateway.envoy.plugin.on_reply(CallId(token), reply) {
                         stream.on_answer(answered);
                     }
                 }

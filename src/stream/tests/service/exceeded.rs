@@ -3,8 +3,9 @@
 use super::super::{Envoy, completion, configuration, header, request, send};
 use super::{CHECK, Gateway, RESERVE, RLS};
 use crate::host::{Buffer, HeaderMap};
-use crate::storage::remote::limitador::{Limitador, entries};
 use crate::stream::{Next, Stream};
+use limits::service::CallId;
+use limits::service::mock::{Limitador, entries};
 use serde_json::{Value, json};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -139,11 +140,11 @@ impl Gateway {
                 let said = self.limitador.answer(&call.method, &call.message);
                 let token = u32::try_from(self.answered).unwrap();
                 let reply = said.as_deref().map_err(|status| *status);
-                let Some(answered) = self.envoy.plugin.on_reply(token, reply) else {
+                let Some(answered) = self.envoy.plugin.on_reply(CallId(token), reply) else {
                     continue;
                 };
                 let mut streams = streams.iter_mut();
-                match streams.find(|stream| stream.context == answered.context) {
+                match streams.find(|stream| stream.context == answered.stream) {
                     Some(stream) => stream.on_answer(answered),
                     None => self.envoy.plugin.give_back(answered),
                 }
@@ -201,7 +202,11 @@ fn who_leaves_while_an_alternative_is_asked_about_holds_nothing() {
     // The first is refused; what is asked next is about another model.
     gateway.answered += 1;
     let token = u32::try_from(gateway.answered).unwrap();
-    let answered = gateway.envoy.plugin.on_reply(token, Ok(&[8, 2])).unwrap();
+    let answered = gateway
+        .envoy
+        .plugin
+        .on_reply(CallId(token), Ok(&[8, 2]))
+        .unwrap();
     stream.on_answer(answered);
     assert_eq!(gateway.methods().last().unwrap(), "Reserve");
     stream.on_log();

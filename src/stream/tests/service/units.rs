@@ -3,8 +3,8 @@
 use super::super::{Envoy, configuration};
 use super::{CHECK, Gateway, RESERVE, RLS};
 use crate::host::Buffer;
-use crate::storage::remote::limitador::{Limitador, entries};
 use crate::stream::Next;
+use limits::service::mock::{Limitador, entries};
 use serde_json::{Value, json};
 
 /// Two limits, one for each caller and one for all, each of tokens, requests and, where it can be, money.

@@ -4,6 +4,7 @@ use super::super::super::{completion, request};
 use super::{Exchange, MS, Progress, Storm};
 use crate::host::HeaderMap;
 use crate::stream::Next;
+use limits::service::CallId;
 
 impl Storm {
     pub(super) fn begin(&mut self) {
@@ -215,11 +216,11 @@ impl Storm {
         let Some(answered) = self
             .envoy
             .plugin
-            .on_reply(token, said.as_deref().map_err(|s| *s))
+            .on_reply(CallId(token), said.as_deref().map_err(|s| *s))
         else {
             return;
         };
-        match self.find(answered.context) {
+        match self.find(answered.stream) {
             Some(index) => self.act(
                 index,
                 &format!("answer {} {said:?}", call.method),

@@ -1,0 +1,142 @@
+//! One request at its counters: what is done to a page when the request reserves and when it settles.
+
+use crate::counter::Counter;
+use crate::page::{Page, Stored};
+use crate::reservation::{Reservation, Standing, Ticket, Verdict};
+use crate::time::{Nanos, Timestamp};
+
+/// A request that is being admitted.
+pub(super) struct Admission<'a, 'r> {
+    now: Timestamp,
+    lifetime: Nanos,
+    reservations: &'a mut [&'r mut Reservation],
+    rejected: Option<Rejected>,
+}
+
+/// The reservation that does not fit; of several, the one with the longest wait.
+#[derive(Clone, Copy, Debug)]
+struct Rejected {
+    index: usize,
+    standing: Standing,
+}
+
+// === impl Admission ===
+
+impl<'a, 'r> Admission<'a, 'r> {
+    pub(super) fn new(
+        now: Timestamp,
+        lifetime: Nanos,
+        reservations: &'a mut [&'r mut Reservation],
+    ) -> Self {
+        for reservation in &mut *reservations {
+            reservation.ticket = Ticket::NONE;
+            reservation.standing = Standing::UNKNOWN;
+        }
+        Self {
+            now,
+            lifetime,
+            reservations,
+            rejected: None,
+        }
+    }
+
+    /// Returns the reservations.
+    pub(super) fn reservations(&self) -> impl Iterator<Item = &Reservation> {
+        self.reservations.iter().map(|reservation| &**reservation)
+    }
+
+    /// Finds how the counters of a page stand, and whether one of them has no room.
+    pub(super) fn judge(&mut self, page: &mut Page, is_on_page: impl Fn(&Reservation) -> bool) {
+        let now = self.now;
+        for index in 0..self.reservations.len() {
+            let amount = self.amount_up_to(index);
+            let Some(reservation) = self.reservations.get_mut(index) else {
+                break;
+            };
+            if !is_on_page(reservation) {
+                continue;
+            }
+            let counter = page.counter(reservation, now);
+            let admits = counter.admits(reservation, now, amount);
+            let standing = if admits {
+                counter.standing(reservation, now)
+            } else {
+                counter.rejection(reservation, now)
+            };
+            reservation.standing = standing;
+            let waits_longest = self
+                .rejected
+                .is_none_or(|rejected| rejected.standing.resets_at < standing.resets_at);
+            if !admits && waits_longest {
+                self.rejected = Some(Rejected { index, standing });
+            }
+        }
+    }
+
+    /// Returns what the reservation at an index, and those before it, reserve in its counter.
+    fn amount_up_to(&self, index: usize) -> u64 {
+        let Some(reservation) = self.reservations.get(index) else {
+            return 0;
+        };
+        let earlier = self.reservations.iter().take(index);
+        earlier
+            .filter(|other| other.same_counter(reservation))
+            .fold(reservation.amount, |sum, other| {
+                sum.saturating_add(other.amount)
+            })
+    }
+
+    /// Makes the reservations of a page; `note` is given what storing each counter has met.
+    pub(super) fn reserve(
+        &mut self,
+        page: &mut Page,
+        is_on_page: impl Fn(&Reservation) -> bool,
+        note: impl Fn(Stored),
+    ) {
+        for reservation in self.reservations.iter_mut() {
+            if is_on_page(reservation) && reservation.amount > 0 {
+                let mut counter = page.counter(reservation, self.now);
+                counter.reserve(reservation, self.now, self.lifetime);
+                note(page.store(reservation, counter, self.now));
+            }
+        }
+    }
+
+    /// Returns the time of the request.
+    pub(super) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Returns whether a counter has no room.
+    pub(super) const fn is_rejected(&self) -> bool {
+        self.rejected.is_some()
+    }
+
+    /// Forgets what was found so far. Returns whether a counter had no room.
+    pub(super) fn reconsider(&mut self) -> bool {
+        self.rejected.take().is_some()
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        match self.rejected {
+            None => Verdict::Admitted,
+            Some(Rejected { index, standing }) => Verdict::Rejected { index, standing },
+        }
+    }
+}
+
+/// Releases a reservation on its page and adds a cost. Returns the counter after that.
+pub(super) fn settle(
+    reservation: &Reservation,
+    now: Timestamp,
+    cost: u64,
+    page: &mut Page,
+) -> (Counter, Stored) {
+    let mut counter = page.counter(reservation, now);
+    if cost == 0 && reservation.amount == 0 {
+        return (counter, Stored::Kept);
+    }
+    counter.settle(reservation, now, cost);
+    let stored = page.store(reservation, counter, now);
+    (counter, stored)
+}

@@ -1,0 +1,38 @@
+//! The client of a rate limit service: limitador, or any that implements Envoy's protocol.
+//!
+//! A request is checked before it continues ([`ServiceClient::check`]), and its usage is reported
+//! afterwards ([`ServiceClient::settle`]). Replies arrive at [`ServiceClient::on_reply`], whatever has
+//! become of the exchange meanwhile. Settlements that could not be sent wait in a queue, and are sent
+//! again from [`ServiceClient::on_tick`].
+//!
+//! The client makes its calls through a [`Transport`], logs through the `log` crate, and reports what
+//! happens to an [`Observer`].
+//!
+//! # What is exact
+//! A settlement is sent until the service confirms it. So nothing is lost; and nothing is counted twice
+//! by a service that either confirms a call or does nothing. A service that counts, but whose reply
+//! arrives too late, is sent the settlement again: counting twice is the lesser evil.
+
+mod backoff;
+mod circuit;
+mod client;
+mod descriptors;
+mod link;
+pub mod message;
+mod method;
+#[cfg(any(test, feature = "test-util"))]
+pub mod mock;
+mod observer;
+mod queue;
+mod settings;
+mod settlement;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+pub use client::{CheckReply, CheckRequest, CheckResult, ServiceClient};
+pub use descriptors::{DescriptorSet, Layout, LimitEntries};
+pub use message::{DescriptorStatus, MAX_REPLY_BYTES, Reply, ReservationId};
+pub use observer::{Observer, ServiceEvent};
+pub use settings::{Protocol, QueueBounds, ServiceSettings};
+pub use transport::{CallId, GrpcCall, Metadata, Transport, TransportError};

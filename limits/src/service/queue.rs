@@ -1,0 +1,201 @@
+//! Settlements that are still to be sent, because they are gathered or because sending them failed.
+//!
+//! The amounts of one descriptor set are one entry. Nothing is lost silently: an amount leaves the
+//! queue when it is sent, or is given up explicitly.
+
+use super::backoff;
+use super::descriptors::DescriptorSet;
+use super::settings::QueueBounds;
+use crate::time::{Nanos, Timestamp};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// The age at which an amount is given up.
+pub(super) const MAX_AGE: Nanos = Nanos::DAY;
+
+/// An amount to be added to the counters of a descriptor set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settlement {
+    /// The counters.
+    pub(super) descriptors: Rc<DescriptorSet>,
+    /// What is added.
+    pub(super) amount: u64,
+    /// When the oldest part of it was used.
+    pub(super) since: Timestamp,
+    /// How often sending it has failed.
+    pub(super) failures: u32,
+}
+
+/// The settlements that are still to be sent.
+#[derive(Debug, Default)]
+pub(super) struct SettlementQueue {
+    bounds: QueueBounds,
+    entries: BTreeMap<Rc<DescriptorSet>, Pending>,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    amount: u64,
+    since: Timestamp,
+    failures: u32,
+    /// When it is to be sent.
+    due: Timestamp,
+}
+
+/// What became of a settlement that was added to the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placement {
+    /// It is queued under its own descriptor set.
+    Queued,
+    /// The queue was full: it was merged with the oldest descriptor set of the same limits.
+    Merged,
+    /// The queue was full, and it was dropped.
+    Dropped,
+}
+
+// === impl SettlementQueue ===
+
+impl SettlementQueue {
+    /// Returns an empty queue.
+    pub(super) fn new(bounds: QueueBounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
+    /// Returns whether the queue is empty.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Returns the number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Adds a settlement, to be sent at `due`.
+    pub(super) fn add(&mut self, settlement: Settlement, due: Timestamp) -> Placement {
+        let Settlement {
+            descriptors,
+            amount,
+            since,
+            failures,
+        } = settlement;
+        let pending = Pending {
+            amount,
+            since,
+            failures,
+            due,
+        };
+        if let Some(known) = self.entries.get_mut(&descriptors) {
+            known.merge(&pending);
+            return Placement::Queued;
+        }
+        let bytes = self.bytes.saturating_add(descriptors.size());
+        if self.entries.len() >= self.bounds.entries || bytes > self.bounds.bytes {
+            let of_same_limits = self
+                .entries
+                .iter_mut()
+                .filter(|(other, _)| other.limits == descriptors.limits);
+            if let Some((_, oldest)) = of_same_limits.min_by_key(|(_, known)| known.since) {
+                oldest.merge(&pending);
+                return Placement::Merged;
+            }
+            // There is at least one entry for each set of limits, so that this is only reached by a
+            // policy of very many limits that apply in very many combinations.
+            if self.entries.len() >= self.bounds.entries.saturating_mul(2) {
+                return Placement::Dropped;
+            }
+        }
+        self.bytes = bytes;
+        self.entries.insert(descriptors, pending);
+        Placement::Queued
+    }
+
+    /// Adds a settlement whose sending has failed, to be sent again after a delay.
+    pub(super) fn retry(
+        &mut self,
+        mut settlement: Settlement,
+        now: Timestamp,
+        random: u64,
+    ) -> Placement {
+        settlement.failures = settlement.failures.saturating_add(1);
+        let due = now.saturating_add(backoff::delay(settlement.failures, random));
+        self.add(settlement, due)
+    }
+
+    /// Removes what is due, at most `max` entries.
+    pub(super) fn take_due(&mut self, now: Timestamp, max: usize) -> Vec<Settlement> {
+        let due = self
+            .entries
+            .iter()
+            .filter(|(_, pending)| pending.is_due(now))
+            .take(max)
+            .map(|(descriptors, _)| Rc::clone(descriptors))
+            .collect();
+        self.take(due)
+    }
+
+    /// Removes the oldest entry, due or not.
+    pub(super) fn take_oldest(&mut self) -> Option<Settlement> {
+        let (oldest, _) = self
+            .entries
+            .iter()
+            .min_by_key(|(_, pending)| pending.since)?;
+        let oldest = vec![Rc::clone(oldest)];
+        self.take(oldest).pop()
+    }
+
+    /// Makes everything due now.
+    pub(super) fn make_due(&mut self, now: Timestamp) {
+        for pending in self.entries.values_mut() {
+            pending.due = pending.due.min(now);
+        }
+    }
+
+    fn take(&mut self, sets: Vec<Rc<DescriptorSet>>) -> Vec<Settlement> {
+        let mut taken = Vec::with_capacity(sets.len());
+        for descriptors in sets {
+            if let Some(pending) = self.entries.remove(&descriptors) {
+                self.bytes = self.bytes.saturating_sub(descriptors.size());
+                taken.push(Settlement {
+                    descriptors,
+                    amount: pending.amount,
+                    since: pending.since,
+                    failures: pending.failures,
+                });
+            }
+        }
+        taken
+    }
+}
+
+// === impl Settlement ===
+
+impl Settlement {
+    /// Returns whether it is too old to be sent.
+    pub(super) fn is_stale(&self, now: Timestamp) -> bool {
+        self.since.saturating_add(MAX_AGE) < now
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    fn merge(&mut self, other: &Self) {
+        self.amount = self.amount.saturating_add(other.amount);
+        self.since = self.since.min(other.since);
+        // What has failed is delayed; what is merged with it is delayed with it.
+        if other.failures > self.failures {
+            self.failures = other.failures;
+            self.due = other.due;
+        }
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        // A clock that stepped backwards must not put it off for longer than the longest delay.
+        now >= self.due || now.saturating_add(backoff::MAX_DELAY) < self.due
+    }
+}

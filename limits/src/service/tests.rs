@@ -1,0 +1,218 @@
+//! The parts of the client, and the property that what was settled is counted.
+
+mod properties;
+
+use super::backoff;
+use super::circuit::{Change, Circuit, MAX_FAILURES};
+use super::message::{self, MessageError, NO_HITS};
+use super::queue::{MAX_AGE, Placement, Settlement, SettlementQueue};
+use super::{DescriptorSet, Layout, LimitEntries, QueueBounds};
+use crate::time::{Nanos, Timestamp};
+use std::rc::Rc;
+
+const EPOCH: Timestamp = Timestamp::EPOCH;
+
+fn at(nanoseconds: u64) -> Timestamp {
+    Timestamp::new(nanoseconds)
+}
+
+fn descriptors(limits: u128, caller: u32) -> Rc<DescriptorSet> {
+    let value: Rc<str> = caller.to_string().into();
+    let key = format!("tokenlimit.{limits}");
+    let counters = [(Rc::from("auth.user"), value)];
+    let limit = LimitEntries {
+        key: &key,
+        counters: &counters,
+    };
+    Rc::new(DescriptorSet::new(
+        "test".into(),
+        &[limit],
+        limits,
+        Layout::Single,
+    ))
+}
+
+fn settlement(descriptors: &Rc<DescriptorSet>, amount: u64, since: u64) -> Settlement {
+    Settlement {
+        descriptors: Rc::clone(descriptors),
+        amount,
+        since: at(since),
+        failures: 0,
+    }
+}
+
+#[test]
+fn circuit_opens_after_failures_and_closes_with_reply() {
+    let mut circuit = Circuit::default();
+    for _ in 1..MAX_FAILURES {
+        assert_eq!(circuit.failed(EPOCH, 0), None);
+    }
+    assert_eq!(circuit.succeeded(), None);
+    for _ in 1..MAX_FAILURES {
+        assert_eq!(circuit.failed(EPOCH, 0), None);
+    }
+    assert_eq!(circuit.failed(EPOCH, 0), Some(Change::Opened));
+    assert_eq!(circuit.failed(EPOCH, 0), None, "reported once");
+    assert_eq!(circuit.succeeded(), Some(Change::Closed));
+    assert!(!circuit.is_open());
+}
+
+#[test]
+fn probe_delay_grows_to_a_bound() {
+    let mut circuit = Circuit::default();
+    for _ in 0..MAX_FAILURES {
+        circuit.failed(EPOCH, 0);
+    }
+    let mut probes = Vec::new();
+    for tick in 0..600 {
+        let now = EPOCH.saturating_add(Nanos::from_millis(50 * tick));
+        if circuit.probe(now, 0) {
+            probes.push(now);
+        }
+    }
+    let waits: Vec<Nanos> = probes
+        .windows(2)
+        .map(|pair| pair[1].since(pair[0]))
+        .collect();
+    assert!(waits.is_sorted(), "{waits:?}");
+    assert_eq!(*waits.last().unwrap(), backoff::MAX_DELAY);
+    assert!(probes[0].since(EPOCH) <= Nanos::from_millis(500));
+    // A clock that steps back an hour does not silence it.
+    let mut circuit_then = circuit;
+    assert!(circuit_then.probe(EPOCH, 0));
+}
+
+#[test]
+fn jitter_takes_at_most_half_of_the_delay() {
+    for failures in 0..100 {
+        let longest = backoff::delay(failures, 0);
+        for random in [1, 12_345, u64::MAX / 2, u64::MAX] {
+            let wait = backoff::delay(failures, random);
+            assert!(wait.saturating_mul(2) >= longest && wait <= backoff::MAX_DELAY);
+        }
+    }
+}
+
+#[test]
+fn amounts_of_one_set_are_one_entry() {
+    let mut queue = SettlementQueue::default();
+    let alice = descriptors(1, 1);
+    for amount in [10, 20, 30] {
+        assert_eq!(
+            queue.add(settlement(&alice, amount, amount), at(100)),
+            Placement::Queued
+        );
+    }
+    assert_eq!(queue.len(), 1);
+    assert!(queue.take_due(at(99), 9).is_empty());
+    let taken = queue.take_due(at(100), 9);
+    assert_eq!(taken, [settlement(&alice, 60, 10)]);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn full_queue_merges_with_same_limits() {
+    let mut queue = SettlementQueue::default();
+    let most = u32::try_from(QueueBounds::default().entries).unwrap();
+    for caller in 0..most {
+        let kept = queue.add(settlement(&descriptors(1, caller), 1, caller.into()), EPOCH);
+        assert_eq!(kept, Placement::Queued);
+    }
+    assert_eq!(
+        queue.add(settlement(&descriptors(1, most), 5, 9), EPOCH),
+        Placement::Merged
+    );
+    assert_eq!(
+        queue.add(settlement(&descriptors(2, 0), 7, 9), EPOCH),
+        Placement::Queued
+    );
+    assert_eq!(queue.len(), QueueBounds::default().entries + 1);
+    let oldest = queue.take_oldest().unwrap();
+    assert_eq!((oldest.amount, oldest.since), (6, EPOCH));
+    let rest: u64 = queue
+        .take_due(EPOCH, usize::MAX)
+        .iter()
+        .map(|settlement| settlement.amount)
+        .sum();
+    assert_eq!(rest, u64::from(most) - 1 + 7);
+}
+
+#[test]
+fn queue_is_bounded_in_bytes() {
+    let mut queue = SettlementQueue::default();
+    let long = "x".repeat(60_000);
+    let mut others = 0;
+    for caller in 0..200_u32 {
+        let value: Rc<str> = format!("{caller}{long}").into();
+        let counters = [(Rc::from("auth.user"), value)];
+        let limit = LimitEntries {
+            key: "tokenlimit.a",
+            counters: &counters,
+        };
+        let set = DescriptorSet::new("test".into(), &[limit], 1, Layout::Single);
+        let kept = queue.add(settlement(&Rc::new(set), 1, 0), EPOCH);
+        others += u32::from(kept == Placement::Merged);
+    }
+    assert!(queue.len() < 100, "{}", queue.len());
+    assert_eq!(others, 200 - u32::try_from(queue.len()).unwrap());
+}
+
+#[test]
+fn settlement_is_stale_after_a_day() {
+    let settlement = settlement(&descriptors(1, 1), 1, 7);
+    let last = at(7).saturating_add(MAX_AGE);
+    assert!(!settlement.is_stale(last));
+    assert!(settlement.is_stale(last.saturating_add(Nanos::new(1))));
+}
+
+#[test]
+fn layout_decides_descriptors_of_limits() {
+    let counters = [(Rc::from("auth.user"), Rc::from("alice"))];
+    let limits = ["tokenlimit.a", "tokenlimit.b"].map(|key| LimitEntries {
+        key,
+        counters: &counters,
+    });
+    let single = DescriptorSet::new("d".into(), &limits, 0, Layout::Single);
+    let entries = super::mock::entries;
+    let keys = |descriptor: &[u8]| -> Vec<String> {
+        let entries = entries(descriptor).into_iter();
+        entries.map(|(key, _)| key).collect()
+    };
+    assert_eq!(single.descriptors.len(), 1);
+    assert_eq!(
+        keys(&single.descriptors[0]),
+        ["tokenlimit.a", "auth.user", "tokenlimit.b"]
+    );
+    let per_limit = DescriptorSet::new("d".into(), &limits, 0, Layout::PerLimit);
+    assert_eq!(per_limit.descriptors.len(), 3);
+    assert_eq!(per_limit.descriptors[0], single.descriptors[0]);
+    assert_eq!(
+        keys(&per_limit.descriptors[2]),
+        ["tokenlimit.b", "auth.user"]
+    );
+    for (with, without) in per_limit.without_hits().iter().zip(&per_limit.descriptors) {
+        assert!(with.starts_with(without) && with.ends_with(&NO_HITS));
+    }
+}
+
+#[test]
+fn unusable_replies_are_distinguished() {
+    assert!(matches!(
+        message::read_reserve(&[]),
+        Err(MessageError::Code(0))
+    ));
+    assert!(matches!(
+        message::read_check(&[8, 3]),
+        Err(MessageError::Code(3))
+    ));
+    assert!(matches!(
+        message::read_check(&[0x0a, 0xff]),
+        Err(MessageError::Malformed(_))
+    ));
+    let large = vec![0x7a; message::MAX_REPLY_BYTES + 1];
+    assert_eq!(message::read_check(&large), Err(MessageError::TooLarge));
+    // A reservation ID that is too long is dropped.
+    let mut reply = vec![8, 1, 0x12, 0xac, 0x02];
+    reply.extend([b'x'; 300]);
+    assert_eq!(message::read_reserve(&reply).unwrap().reservation, None);
+}

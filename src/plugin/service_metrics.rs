@@ -1,0 +1,77 @@
+//! The metrics of a rate limit service: `wasmcustom.tollgate.storage_*`.
+
+use crate::host::{Host, MetricId, MetricKind, Result};
+use limits::service::{Observer, ServiceEvent};
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// The metrics of a rate limit service, each defined once.
+pub struct ServiceMetrics {
+    host: Rc<dyn Host>,
+    calls: MetricId,
+    call_errors: MetricId,
+    outages: MetricId,
+    settlements_retried: MetricId,
+    settlements_merged: MetricId,
+    tokens_lost: MetricId,
+    /// The number of workers whose circuit is open.
+    circuit_open: MetricId,
+    settlements_pending: MetricId,
+    /// The number of settlements that were pending when it was reported last.
+    pending: Cell<usize>,
+}
+
+// === impl ServiceMetrics ===
+
+impl ServiceMetrics {
+    /// Defines the metrics.
+    ///
+    /// # Errors
+    /// Whatever Envoy answers; none is expected.
+    pub fn define(host: Rc<dyn Host>) -> Result<Self> {
+        let counter = |name| host.define_metric(MetricKind::Counter, name);
+        let gauge = |name| host.define_metric(MetricKind::Gauge, name);
+        Ok(Self {
+            calls: counter("tollgate.storage_calls")?,
+            call_errors: counter("tollgate.storage_call_errors")?,
+            outages: counter("tollgate.storage_outages")?,
+            settlements_retried: counter("tollgate.storage_settlements_retried")?,
+            settlements_merged: counter("tollgate.storage_settlements_merged")?,
+            tokens_lost: counter("tollgate.storage_tokens_lost")?,
+            circuit_open: gauge("tollgate.storage_away")?,
+            settlements_pending: gauge("tollgate.storage_settlements_waiting")?,
+            pending: Cell::new(0),
+            host,
+        })
+    }
+
+    fn add(&self, metric: MetricId, amount: i64) {
+        // A metric that cannot be written has nowhere to be reported.
+        let _ = self.host.add_to_metric(metric, amount);
+    }
+}
+
+impl Observer for ServiceMetrics {
+    fn observe(&self, event: ServiceEvent) {
+        let whole = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+        match event {
+            ServiceEvent::Call => self.add(self.calls, 1),
+            ServiceEvent::CallFailed => self.add(self.call_errors, 1),
+            ServiceEvent::CircuitOpened => {
+                self.add(self.outages, 1);
+                self.add(self.circuit_open, 1);
+            }
+            ServiceEvent::CircuitClosed => self.add(self.circuit_open, -1),
+            ServiceEvent::SettlementRetried => self.add(self.settlements_retried, 1),
+            ServiceEvent::SettlementMerged => self.add(self.settlements_merged, 1),
+            ServiceEvent::SettlementLost { amount } => self.add(self.tokens_lost, whole(amount)),
+            ServiceEvent::SettlementsPending(pending) => {
+                let before = self.pending.replace(pending);
+                let more = whole(pending as u64).saturating_sub(whole(before as u64));
+                if more != 0 {
+                    self.add(self.settlements_pending, more);
+                }
+            }
+        }
+    }
+}
