@@ -1,37 +1,49 @@
-# tollgate: `make help` says what there is.
-.PHONY: help demo test wasm image bench fuzz lint fmt
+# tollgate: `make help` lists the targets.
+.PHONY: help demo test test-fast wasm sdk-filter image bench fuzz lint fmt
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 10
+# What the module may weigh: every worker of every Envoy loads and compiles it.
+MAX_WASM_BYTES := 1900000
 
-help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+ifeq ($(origin SEED),command line)
+$(error SEED was renamed to EXAMPLE: make demo EXAMPLE=$(SEED))
+endif
 
-demo: wasm ## play a system's document in a real Envoy, then stay up (SEED=kuadrant, kong, apisix, envoy-ai-gateway, envoy-ai-gateway/metering or jupiter; ONCE=1: play, check and exit; STORAGE=limitador: two Envoys share the tutorial's limits)
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: wasm ## run an example in a real Envoy and keep it running (EXAMPLE=kuadrant, kong, apisix, envoy-ai-gateway, envoy-ai-gateway/metering or jupiter; ONCE=1: check it and exit; STORAGE=limitador: the limits of kuadrant shared by two Envoys)
 	@$(CARGO) build --locked --package envoy-test --bin demo
-	@ONCE=$(ONCE) SEED=$(SEED) STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --package envoy-test --bin demo
+	@ONCE=$(ONCE) EXAMPLE=$(EXAMPLE) STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --package envoy-test --bin demo
 
-test: wasm ## unit, property and end-to-end tests
-	$(CARGO) test --locked --workspace
+test: wasm sdk-filter ## run all tests: unit, property and end-to-end tests in a real Envoy
+	$(CARGO) test --locked --workspace --no-fail-fast
 
-wasm: ## build the filter to dist/tollgate.wasm
-	@build/wasm.sh
+test-fast: ## run the tests that need no Envoy
+	$(CARGO) test --locked --workspace --exclude envoy-test --no-fail-fast
 
-image: wasm ## the image from which Istio loads the filter, dist/tollgate-image.tar; takes no container engine
+wasm: ## build the filter to dist/tollgate.wasm and check its size
+	@build/wasm.sh tollgate $(MAX_WASM_BYTES)
+
+sdk-filter: ## build the filter on the Proxy-Wasm SDK that tests and benchmarks compare with, to dist/sdk-filter.wasm
+	@build/wasm.sh sdk-filter
+
+image: wasm ## build the image that Istio loads to dist/tollgate-image.tar; needs no container engine
 	@build/image.sh
 
-bench: wasm ## CPU microseconds a request, beside no filter and Envoy's own rate limit filter (STORAGE=limitador: also with counters there)
+bench: wasm sdk-filter ## measure the CPU time of a request in Envoy with and without tollgate (ARGS='--rounds 3'; STORAGE=limitador: also with counters in limitador)
 	@STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --profile native --package envoy-test --bin bench -- $(ARGS)
 
-fuzz: ## fuzz every target for FUZZ_SECONDS (10); takes a nightly toolchain
+fuzz: ## run each fuzz target for FUZZ_SECONDS (10); needs a nightly toolchain
 	@fuzz/run.sh $(FUZZ_SECONDS)
 
-lint: ## formatting and clippy, natively and for the module
+lint: ## check formatting, run clippy natively and for the module, check licences
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-wasip1" ]; then \
-	  $(CARGO) clippy --locked --package tollgate --lib --target wasm32-wasip1 -- -D warnings; fi
+	  $(CARGO) clippy --locked --package tollgate --package sdk-filter --lib --target wasm32-wasip1 -- -D warnings; fi
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check licenses bans sources; fi
 
 fmt: ## format the source

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Makes the image from which Istio loads the module, an OCI layout in a tar file, without a container engine.
+# Builds the image that Istio loads the module from: an OCI layout in a tar file. Needs no container engine.
 #
-# image.sh [MODULE [IMAGE]]. The image has one layer with the module as plugin.wasm: the variant "compat" of the WebAssembly
-# image specification, which is what a Dockerfile makes, too. The same module makes the same bytes.
+# Usage: image.sh [MODULE [IMAGE]]
+#
+# The image has one layer, which contains the module as plugin.wasm: the variant "compat" of the WebAssembly image
+# specification, which build/Dockerfile produces as well. The build is reproducible: equal modules make equal images.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,14 +14,14 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 layout=$(mktemp -d)
 trap 'rm -r "$layout"' EXIT
 
-# Packs files of a folder, whoever has them and whenever they were written.
+# Writes a tar archive of files in the folder $1 to stdout, without their owners and times.
 pack() {
   tar --create --directory "$1" --format ustar --sort name --owner 0 --group 0 --numeric-owner --mtime @0 "${@:2}"
 }
 
 digest() { sha256sum "$1" | cut -d ' ' -f 1; }
 
-# Moves a file to where its digest says, and prints that, with its size, as a descriptor has it.
+# Moves the file $1 into the layout's blobs and prints the digest and size fields of its descriptor.
 blob() {
   local hash size
   hash=$(digest "$1")

@@ -1,24 +1,32 @@
 #!/usr/bin/env bash
-# Builds the filter to dist/tollgate.wasm, installing what that takes.
+# Builds a filter of the workspace to dist/PACKAGE.wasm and installs the tools that this takes.
 #
-# What the compiler makes is made an eighth smaller, and a little faster, by Binaryen's wasm-opt.
-# With rustup's wasm32-wasip1 where it is or can be added; else with Debian's own Rust and its
-# sources of the standard library, which need no download beyond Debian's packages.
+# Usage: wasm.sh PACKAGE [MAX_BYTES]
+#
+# The compiler is rustup's with the target wasm32-wasip1, which is added where that is possible. Otherwise, or with
+# TOLLGATE_DEBIAN_RUST=1, it is Debian's own Rust, which builds the standard library from source and downloads
+# nothing but Debian's packages. Binaryen's wasm-opt then makes the module an eighth smaller and a little faster.
+#
+# Prints the size of the module and fails when it exceeds MAX_BYTES.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+package=${1:?usage: wasm.sh PACKAGE [MAX_BYTES]}
+max_bytes=${2:-}
 target=wasm32-wasip1
 target_dir=${CARGO_TARGET_DIR:-target}
+module=dist/$package.wasm
+# The checksum of the compiler's output that $module was made from.
+origin_file=dist/$package.origin
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
-    echo "needed, and only root can do it: $*" >&2
+    echo "this command needs root: $*" >&2
     return 1
   fi
 }
 
-# Installs packages of Debian.
-install() {
+install_packages() {
   as_root apt-get update -qq >&2 &&
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >&2
 }
@@ -28,47 +36,63 @@ has_target() {
     [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]
 }
 
-if ! has_target && command -v rustup >/dev/null; then
-  timeout 300 rustup target add "$target" >&2 || echo "rustup cannot add $target" >&2
-fi
+# Both set $built to the compiler's output.
+build_with_rustup() {
+  cargo build --release --locked --package "$package" --lib --target "$target"
+  built=$target_dir/$target/release/${package//-/_}.wasm
+}
 
-if [ -z "${TOLLGATE_DEBIAN_RUST:-}" ] && has_target; then
-  cargo build --release --locked --package tollgate --lib --target "$target"
-  built=$target_dir/$target/release/tollgate.wasm
-else
-  packages="rustc-web cargo-web rust-web-src lld-19 wasi-libc"
-  # shellcheck disable=SC2086 # a list of words
-  if ! dpkg --status $packages >/dev/null 2>&1; then
-    install $packages
-  fi
-  # A target directory of its own: two toolchains in one would build everything anew each time.
+build_with_debian() {
+  local packages=(rustc-web cargo-web rust-web-src lld-19 wasi-libc)
+  dpkg --status "${packages[@]}" >/dev/null 2>&1 || install_packages "${packages[@]}"
+  # A target directory of its own: with two toolchains in one, each build would start from nothing.
   target_dir=$target_dir/debian-rust
   env PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc CARGO_TARGET_DIR="$target_dir" \
     CARGO_TARGET_WASM32_WASIP1_LINKER=wasm-ld-19 \
     CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-C target-feature=+simd128 -C link-self-contained=no -L native=/usr/lib/wasm32-wasi -C link-arg=--allow-undefined" \
-    /usr/bin/cargo build --release --locked --package tollgate --lib --target "$target" \
+    /usr/bin/cargo build --release --locked --package "$package" --lib --target "$target" \
     -Z build-std=std,panic_abort
-  built=$target_dir/$target/release/tollgate.wasm
+  built=$target_dir/$target/release/${package//-/_}.wasm
+}
+
+# Writes the optimized form of $built to the file $1.
+optimize() {
+  command -v wasm-opt >/dev/null || install_packages binaryen || true
+  if command -v wasm-opt >/dev/null; then
+    wasm-opt -O2 --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
+      --enable-nontrapping-float-to-int --enable-multivalue --enable-reference-types \
+      "$built" --output "$1"
+  else
+    echo "wasm-opt is missing: the module is larger than it could be" >&2
+    cp "$built" "$1"
+  fi
+}
+
+megabytes() { awk -v bytes="$1" 'BEGIN { printf "%.2f MB", bytes / 1e6 }'; }
+
+if [ -z "${TOLLGATE_DEBIAN_RUST:-}" ] && ! has_target && command -v rustup >/dev/null; then
+  timeout 300 rustup target add "$target" >&2 || echo "rustup cannot add the target $target" >&2
+fi
+if [ -z "${TOLLGATE_DEBIAN_RUST:-}" ] && has_target; then
+  build_with_rustup
+else
+  build_with_debian
 fi
 
 mkdir -p dist
-# Of what the module at hand was made.
 origin=$(sha256sum <"$built")
-if [ -f dist/tollgate.wasm ] && [ "$(cat dist/origin 2>/dev/null)" = "$origin" ]; then
-  echo "dist/tollgate.wasm: up to date, $(stat -c %s dist/tollgate.wasm) bytes"
-  exit
+state="up to date"
+if [ ! -f "$module" ] || [ "$(cat "$origin_file" 2>/dev/null)" != "$origin" ]; then
+  state="built"
+  # Moved into place, so that an Envoy never loads half a module.
+  optimize "$module.new"
+  mv "$module.new" "$module"
+  echo "$origin" >"$origin_file"
 fi
-if ! command -v wasm-opt >/dev/null; then
-  install binaryen || echo "no wasm-opt: the module is larger than it has to be" >&2
+
+size=$(stat -c %s "$module")
+echo "$module: $state, $(megabytes "$size")${max_bytes:+ (at most $(megabytes "$max_bytes"))}"
+if [ -n "$max_bytes" ] && [ "$size" -gt "$max_bytes" ]; then
+  echo "$module: $size bytes, expected at most $max_bytes bytes" >&2
+  exit 1
 fi
-# Written aside and moved, so that an Envoy never loads half a module.
-if command -v wasm-opt >/dev/null; then
-  wasm-opt -O2 --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
-    --enable-nontrapping-float-to-int --enable-multivalue --enable-reference-types \
-    "$built" --output dist/tollgate.wasm.new
-else
-  cp "$built" dist/tollgate.wasm.new
-fi
-mv dist/tollgate.wasm.new dist/tollgate.wasm
-echo "$origin" >dist/origin
-echo "dist/tollgate.wasm: $(stat -c %s dist/tollgate.wasm) bytes"

@@ -1,4 +1,4 @@
-//! Where things are in the workspace: the built module, the cache, the examples.
+//! Paths in the workspace: the built modules, the cache, the examples.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,20 @@ pub fn root() -> &'static Path {
         .unwrap_or_else(|| Path::new("."))
 }
 
-/// The built filter: the environment variable `TOLLGATE_WASM`, else `dist/tollgate.wasm`.
+/// The built filter: the value of `TOLLGATE_WASM` if that is set, otherwise `dist/tollgate.wasm`.
 #[must_use]
 pub fn module() -> PathBuf {
     std::env::var_os("TOLLGATE_WASM")
         .map_or_else(|| root().join("dist/tollgate.wasm"), PathBuf::from)
 }
 
-/// A directory for what is downloaded or installed once and kept between runs.
+/// The filter on the Proxy-Wasm SDK that `make sdk-filter` builds.
+#[must_use]
+pub fn sdk_filter() -> PathBuf {
+    root().join("dist/sdk-filter.wasm")
+}
+
+/// The directory of what is downloaded or installed once and kept between runs.
 #[must_use]
 pub fn cache() -> PathBuf {
     root().join(".cache")

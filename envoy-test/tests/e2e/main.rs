@@ -32,6 +32,7 @@ mod reload;
 mod replies;
 mod request_body;
 mod reservations;
+mod sdk;
 mod support;
 mod vm_trap;
 mod windows;
