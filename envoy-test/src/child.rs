@@ -1,4 +1,4 @@
-//! Child processes that do not outlive what started them.
+//! Child processes that end with the process that started them.
 
 use std::{
     io,
@@ -13,7 +13,9 @@ use nix::{
     unistd::Pid,
 };
 
-/// A running process; killed and reaped when dropped, and killed when the thread that started it ends.
+/// A running process.
+///
+/// It is killed and reaped when this is dropped, and killed when the thread that started it ends.
 #[derive(Debug)]
 pub struct Child {
     process: Mutex<process::Child>,
@@ -21,12 +23,12 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts a process, with all its threads bound to one core of the machine, if one is given.
+    /// Starts a process; with `core`, all its threads are bound to that core of the machine.
     ///
-    /// It dies with the calling *thread*: in an asynchronous runtime that should be one that lasts.
+    /// It is killed when the calling *thread* ends: in an asynchronous runtime that must be a thread that lasts.
     ///
     /// # Errors
-    /// When it cannot be started, or there is no such core.
+    /// When the process cannot be started, or there is no such core.
     pub fn spawn(mut command: Command, core: Option<usize>) -> io::Result<Self> {
         let mut cores = None;
         if let Some(core) = core {
@@ -39,7 +41,7 @@ impl Child {
             }
             Ok(())
         };
-        // SAFETY: between fork and exec it makes two system calls, and neither allocates nor locks.
+        // SAFETY: between fork and exec it makes two system calls, neither of which allocates or locks.
         unsafe { command.pre_exec(before_exec) };
         let process = command.spawn()?;
         Ok(Self {
@@ -48,13 +50,13 @@ impl Child {
         })
     }
 
-    /// Its process id.
+    /// Returns the process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// Whether it still runs.
+    /// Returns whether it is running.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +70,7 @@ impl Drop for Child {
             .process
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
-        // Either fails only for a process that has been reaped already.
+        // Both fail only for a process that has already been reaped.
         let _ = process.kill();
         let _ = process.wait();
     }

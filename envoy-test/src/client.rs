@@ -1,4 +1,4 @@
-//! Callers: well-behaved ones, ones that leave early, and ones that send what no library would.
+//! Clients: well-behaved ones, ones that disconnect early, and ones that send arbitrary bytes.
 
 use std::{fmt::Display, net::SocketAddr, time::Duration};
 
@@ -11,20 +11,20 @@ use tokio::{
 
 use crate::llm::MODEL;
 
-/// The HTTP version that a client speaks.
+/// The HTTP version of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1
+    /// HTTP/1.1.
     Http1,
-    /// HTTP/2 with prior knowledge
+    /// HTTP/2 with prior knowledge.
     Http2,
 }
 
 impl Protocol {
-    /// Both, for tests that hold for both.
+    /// Both versions.
     pub const ALL: [Self; 2] = [Self::Http1, Self::Http2];
 
-    /// The version as responses show it.
+    /// Returns the version as responses show it.
     #[must_use]
     pub fn version(self) -> Version {
         match self {
@@ -34,23 +34,24 @@ impl Protocol {
     }
 }
 
-/// A client with connections of its own.
+/// How long a client waits for the end of a response.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Returns a client with its own connections.
 ///
 /// # Panics
-/// When the system has no room for a client.
+/// When the system cannot create a client.
 #[must_use]
 pub fn client(protocol: Protocol) -> Client {
-    let builder = Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(120));
+    let builder = Client::builder().no_proxy().timeout(TIMEOUT);
     let builder = match protocol {
         Protocol::Http1 => builder.http1_only(),
         Protocol::Http2 => builder.http2_prior_knowledge(),
     };
-    builder.build().expect("a client without TLS needs nothing")
+    builder.build().expect("a client without TLS")
 }
 
-/// A chat completion to be asked for: the question of Kuadrant's tutorial, unless changed.
+/// A request for a chat completion. By default it is the one of Kuadrant's tutorial.
 #[derive(Debug, Clone)]
 pub struct Chat {
     body: Value,
@@ -64,7 +65,7 @@ impl Default for Chat {
 }
 
 impl Chat {
-    /// A question, and the most tokens that the answer may have.
+    /// Returns a request with this question and this `max_tokens`.
     #[must_use]
     pub fn new(question: &str, max_tokens: u64) -> Self {
         Self {
@@ -86,7 +87,7 @@ impl Chat {
         self
     }
 
-    /// Asks for a stream, with or without usage.
+    /// Requests a stream, with or without a usage report.
     #[must_use]
     pub fn stream(self, include_usage: bool) -> Self {
         let chat = self.field("stream", true);
@@ -104,19 +105,19 @@ impl Chat {
         self
     }
 
-    /// Authorises with an API key, as Kuadrant's tutorial does.
+    /// Adds an API key in the form of Kuadrant's tutorial.
     #[must_use]
     pub fn api_key(self, key: &str) -> Self {
         self.header("authorization", format!("APIKEY {key}"))
     }
 
-    /// The body as JSON.
+    /// Returns the body.
     #[must_use]
     pub fn body(&self) -> &Value {
         &self.body
     }
 
-    /// The request, to be sent to a gateway at `address`.
+    /// Returns the request to a gateway at `address`.
     pub fn request(&self, client: &Client, address: SocketAddr) -> RequestBuilder {
         let request = client
             .post(format!("http://{address}/v1/chat/completions"))
@@ -127,7 +128,7 @@ impl Chat {
         })
     }
 
-    /// Sends it, and returns when the headers of the response are there.
+    /// Sends the request and returns when the response headers have arrived.
     ///
     /// # Errors
     /// When there is no response.
@@ -136,9 +137,9 @@ impl Chat {
     }
 }
 
-/// Sends these very bytes and returns every byte that comes until the peer closes the connection.
+/// Sends bytes as they are and returns all bytes received until the peer closes the connection.
 ///
-/// For HTTP/1.1 the bytes should ask for `Connection: close`.
+/// In HTTP/1.1 they should contain `Connection: close`.
 ///
 /// # Errors
 /// When the connection fails.
@@ -150,9 +151,9 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
     Ok(response)
 }
 
-/// Sends these very bytes, waits until `enough` holds for what has come, and hangs up.
+/// Sends bytes as they are, and disconnects when `enough` holds for what was received or the peer closes.
 ///
-/// Returns what came. Ends without `enough` when the peer closes first.
+/// Returns what was received.
 ///
 /// # Errors
 /// When the connection fails.

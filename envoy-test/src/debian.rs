@@ -1,4 +1,4 @@
-//! Programs that a bare Debian machine lacks.
+//! Programs from Debian packages, installed where they are missing.
 
 use std::{
     path::PathBuf,
@@ -6,29 +6,29 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Held while something is installed: tests run at once, and apt-get does not.
+/// Serializes installations: tests run in parallel, apt-get does not.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
-/// Why a program cannot be had.
+/// Why a program is not available.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// Installing takes root.
-    #[error("{package} is missing, and only root can install it (apt-get install {package})")]
+    /// Installing it needs root.
+    #[error("{package} is missing and installing it needs root: apt-get install {package}")]
     NotRoot {
         /// The package.
         package: String,
     },
-    /// It could not be installed.
+    /// The installation failed.
     #[error("apt-get install {package}: {reason}")]
     Install {
         /// The package.
         package: String,
-        /// What apt-get said.
+        /// The output of apt-get.
         reason: String,
     },
 }
 
-/// Finds a program, and installs the package that has it where it is missing.
+/// Returns the path of a program, installing the package that contains it if necessary.
 ///
 /// # Errors
 /// When it is missing and cannot be installed.
@@ -37,7 +37,7 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf, Error> {
         return Ok(path);
     }
     let installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    // Another may have been at it.
+    // Another thread may have installed it meanwhile.
     if let Some(path) = find(name) {
         return Ok(path);
     }
@@ -45,13 +45,13 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf, Error> {
     drop(installing);
     find(name).ok_or_else(|| Error::Install {
         package: package.to_owned(),
-        reason: format!("it has no program {name}"),
+        reason: format!("the package does not contain {name}"),
     })
 }
 
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    // The servers are where the PATH of a user does not lead.
+    // Servers are in directories that the PATH of a user does not contain.
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
         .map(|directory| directory.join(name))
@@ -61,7 +61,7 @@ fn find(name: &str) -> Option<PathBuf> {
 /// Installs a package.
 ///
 /// # Errors
-/// When this process is not root's, or apt-get fails.
+/// When this process does not run as root, or apt-get fails.
 pub fn install(package: &str) -> Result<(), Error> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Error::NotRoot {
@@ -73,15 +73,15 @@ pub fn install(package: &str) -> Result<(), Error> {
         reason,
     };
     eprintln!("installing {package}");
-    // The lists may be missing altogether. An update that fails may still do for the installation.
+    // The package lists may be missing. If the update fails, the lists that exist may still do.
     let updated = apt_get(&["update"]).map_err(|error| failed(error.to_string()))?;
     let installed = apt_get(&["install", "--no-install-recommends", package])
         .map_err(|error| failed(error.to_string()))?;
     if installed.status.success() {
         return Ok(());
     }
-    let said = [installed.stderr, updated.stderr].concat();
-    Err(failed(String::from_utf8_lossy(&said).trim().to_owned()))
+    let output = [installed.stderr, updated.stderr].concat();
+    Err(failed(String::from_utf8_lossy(&output).trim().to_owned()))
 }
 
 fn apt_get(arguments: &[&str]) -> std::io::Result<Output> {

@@ -1,11 +1,12 @@
-//! An Envoy process of one's own: started on free ports, observed, ended when dropped.
+//! A running Envoy: a process that listens on free ports, is observed, and ends when dropped.
 //!
-//! The listener comes from a file that Envoy watches, so a test can change it under a running Envoy
-//! and see whether the change is taken.
+//! The listener comes from a file that Envoy watches, so a test can update it while Envoy runs
+//! and see whether the update is accepted.
 
 mod access_log;
 mod admin;
 mod builder;
+mod error;
 mod process;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -16,19 +17,16 @@ pub use self::{
     access_log::AccessLogEntry,
     admin::Memory,
     builder::{Builder, RATE_LIMIT, UPSTREAM},
+    error::{Error, Rejection},
 };
 use self::{
     admin::Admin,
     builder::Listener,
     process::{Files, Process},
 };
-use crate::{
-    binary,
-    filters::Tollgate,
-    wait::{self, TimedOut},
-};
+use crate::{binary, filters::Tollgate, wait};
 
-/// A running Envoy. Ended when dropped, or when the thread that started it ends.
+/// A running Envoy. It ends when this is dropped, or when the thread that started it ends.
 #[derive(Debug)]
 pub struct Envoy {
     process: Process,
@@ -37,58 +35,33 @@ pub struct Envoy {
     address: SocketAddr,
 }
 
-/// What goes wrong with an Envoy.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// There is none.
-    #[error(transparent)]
-    Binary(#[from] binary::Error),
-    /// Its files could not be written or read, or the process not started.
-    #[error("envoy: {0}")]
-    Io(#[from] std::io::Error),
-    /// It ended when it should have run.
-    #[error("envoy ended:\n{log}")]
-    Ended {
-        /// The end of its log.
-        log: String,
-    },
-    /// It refused the listener that it was started with.
-    #[error("envoy refused the listener: {0}")]
-    Refused(Rejection),
-    /// The admin interface did not answer.
-    #[error("envoy's admin interface: {0}")]
-    Admin(#[from] reqwest::Error),
-    /// Something awaited did not happen.
-    #[error("{source}; envoy's log:\n{log}")]
-    TimedOut {
-        /// What was awaited.
-        source: TimedOut,
-        /// The end of its log.
-        log: String,
-    },
-}
-
-/// What Envoy did with a new listener.
+/// What became of an update of the listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
-    /// It is in force for new connections.
+    /// It is effective for new connections.
     Accepted,
-    /// The old one stays in force.
+    /// The listener before it stays effective.
     Rejected(Rejection),
 }
 
-/// Why Envoy refused a listener.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}\n{log}")]
-pub struct Rejection {
-    /// What Envoy gives as the reason.
-    pub reason: String,
-    /// What was logged meanwhile; here a plugin says what is wrong with its configuration.
-    pub log: String,
+// === impl Builder ===
+
+impl Builder {
+    /// Starts Envoy and waits until it serves.
+    ///
+    /// Envoy ends with the calling thread, so that thread must outlive it.
+    ///
+    /// # Errors
+    /// When no Envoy is available, when it ends, or when it rejects the configuration.
+    pub async fn start(self) -> Result<Envoy, Error> {
+        Envoy::start(self).await
+    }
 }
 
+// === impl Envoy ===
+
 impl Envoy {
-    /// A configuration to be filled in and started.
+    /// Returns a builder.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
@@ -109,21 +82,21 @@ impl Envoy {
         let address = wait::until("envoy's admin address", async || {
             alive(process.admin_address()).transpose()
         });
-        let admin = Admin::new(process.patient(address.await)??);
+        let admin = Admin::new(process.with_log(address.await)??);
         let ready = wait::until("envoy to be ready", async || {
             match admin.listener_state().await {
                 Ok(state) => state.settled().map(Ok),
                 Err(error) if process.is_alive() => {
-                    // Not listening yet.
+                    // It does not listen yet.
                     drop(error);
                     None
                 }
                 Err(_) => Some(Err(process.ended())),
             }
         });
-        let accepted = process.patient(ready.await)??;
+        let accepted = process.with_log(ready.await)??;
         if !accepted {
-            return Err(Error::Refused(Rejection {
+            return Err(Error::Rejected(Rejection {
                 reason: admin.rejection().await?,
                 log: process.log()?,
             }));
@@ -131,7 +104,7 @@ impl Envoy {
         let bound = wait::until("envoy's listener", async || {
             admin.listener_address().await.transpose()
         });
-        let address = process.patient(bound.await)??;
+        let address = process.with_log(bound.await)??;
         Ok(Self {
             process,
             admin,
@@ -140,27 +113,27 @@ impl Envoy {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address of its listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL of a path on its listener.
+    /// Returns the URL of a path on its listener.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Where its admin interface listens.
+    /// Returns the address of its admin interface.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// Gives the running listener another tollgate, and waits until Envoy has taken or refused it.
+    /// Replaces tollgate in the running listener, and waits until Envoy has accepted or rejected the update.
     ///
-    /// A connection that is open stays with the configuration under which it was opened.
+    /// Open connections keep the configuration under which they were opened.
     ///
     /// # Errors
     /// When Envoy does neither.
@@ -169,15 +142,14 @@ impl Envoy {
         let log = self.logs()?.len();
         let before = self.admin.listener_state().await?;
         self.process.files().write_listener(&listener.resource())?;
-        let taken = wait::until("envoy to take or refuse the listener", async || match self
-            .admin
-            .listener_state()
-            .await
-        {
-            Ok(state) => state.settled_since(&before).map(Ok),
-            Err(error) => Some(Err(error)),
-        });
-        if self.process.patient(taken.await)?? {
+        let settled = wait::until(
+            "envoy to accept or reject the listener",
+            async || match self.admin.listener_state().await {
+                Ok(state) => state.settled_since(&before).map(Ok),
+                Err(error) => Some(Err(error)),
+            },
+        );
+        if self.process.with_log(settled.await)?? {
             self.listener = listener;
             return Ok(Update::Accepted);
         }
@@ -187,7 +159,7 @@ impl Envoy {
         }))
     }
 
-    /// The counters and gauges whose name begins with `prefix`.
+    /// Returns the counters and gauges whose names begin with `prefix`.
     ///
     /// # Errors
     /// When the admin interface does not answer.
@@ -195,7 +167,7 @@ impl Envoy {
         Ok(self.admin.stats(prefix).await?)
     }
 
-    /// One counter or gauge; 0 while Envoy has none of that name.
+    /// Returns a counter or gauge, or 0 while Envoy has none of that name.
     ///
     /// # Errors
     /// When the admin interface does not answer.
@@ -203,10 +175,10 @@ impl Envoy {
         Ok(self.admin.stat(name).await?)
     }
 
-    /// Waits until `predicate` holds for a counter or gauge, and returns its value.
+    /// Waits until a counter or gauge satisfies `predicate`, and returns its value.
     ///
     /// # Errors
-    /// When it does not come to hold, or the admin interface does not answer.
+    /// When it does not in time, or the admin interface does not answer.
     pub async fn wait_for_stat(
         &self,
         name: &str,
@@ -218,10 +190,10 @@ impl Envoy {
                 Err(error) => Some(Err(error)),
             }
         });
-        Ok(self.process.patient(waited.await)??)
+        Ok(self.process.with_log(waited.await)??)
     }
 
-    /// Everything it has logged.
+    /// Returns everything that it has logged.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -232,7 +204,7 @@ impl Envoy {
     /// Waits until the access log has at least `count` entries, and returns all of them in order.
     ///
     /// # Errors
-    /// When they do not come.
+    /// When it does not in time.
     pub async fn access_log(&self, count: usize) -> Result<Vec<AccessLogEntry>, Error> {
         let path = self.process.files().access_log();
         let waited =
@@ -243,13 +215,13 @@ impl Envoy {
                     Err(error) => Some(Err(error)),
                 },
             );
-        Ok(self.process.patient(waited.await)??)
+        Ok(self.process.with_log(waited.await)??)
     }
 
-    /// Waits for the access log entry of the request whose header `x-test-id` is this one.
+    /// Waits for the access log entry of the request with this value of the header `x-test-id`.
     ///
     /// # Errors
-    /// When it does not come.
+    /// When it is not written in time.
     pub async fn logged(&self, test_id: &str) -> Result<AccessLogEntry, Error> {
         let path = self.process.files().access_log();
         let waited =
@@ -265,10 +237,10 @@ impl Envoy {
                     Err(error) => Some(Err(error)),
                 },
             );
-        Ok(self.process.patient(waited.await)??)
+        Ok(self.process.with_log(waited.await)??)
     }
 
-    /// What memory it uses.
+    /// Returns its memory.
     ///
     /// # Errors
     /// When the admin interface does not answer, or it has ended.
@@ -277,7 +249,7 @@ impl Envoy {
         Ok(self.admin.memory(resident).await?)
     }
 
-    /// The CPU time that all its threads have used, in user and in system mode.
+    /// Returns the CPU time of all its threads, in user and system mode.
     ///
     /// # Errors
     /// When it has ended.
@@ -285,19 +257,19 @@ impl Envoy {
         Ok(self.process.cpu_time()?)
     }
 
-    /// Whether it still runs.
+    /// Returns whether it is running.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.process.is_alive()
     }
 
-    /// Its process id.
+    /// Returns its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// A page of the admin interface, such as `/config_dump`, as JSON.
+    /// Fetches a page of the admin interface that is JSON, such as `/config_dump`.
     ///
     /// # Errors
     /// When the admin interface does not answer with JSON.

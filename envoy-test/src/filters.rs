@@ -1,4 +1,4 @@
-//! HTTP filters and clusters in Envoy's configuration language.
+//! Envoy's configuration of HTTP filters and clusters.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -6,12 +6,16 @@ use serde_json::{Value, json};
 
 use crate::workspace;
 
-/// Where Envoy's `ext_authz` filter leaves what the authorisation service answered.
+/// The name of Envoy's `ext_authz` filter, which is also the namespace of its dynamic metadata.
 pub const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
+
+/// How long Envoy and tollgate wait for a service of a test: longer than any answer takes on a busy machine. Tests of
+/// timeouts set their own.
+pub const TIMEOUT: &str = "60s";
 
 const TYPE: &str = "type.googleapis.com";
 
-/// The tollgate filter: its plugin configuration and how Envoy is to run it.
+/// The tollgate filter: its plugin configuration, its module and its VM.
 #[derive(Debug, Clone)]
 pub struct Tollgate {
     configuration: Value,
@@ -21,18 +25,18 @@ pub struct Tollgate {
     holds_headers: bool,
 }
 
-/// The protobuf type in which Envoy is given the plugin configuration.
+/// The protobuf type of the plugin configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// `google.protobuf.StringValue` with JSON text, as control planes send it. The plugin gets the text.
+    /// `google.protobuf.StringValue` with JSON text, as control planes send it. The plugin receives the text.
     StringValue,
-    /// `google.protobuf.Struct`, the readable form in a configuration file. The plugin gets the message's
-    /// protobuf encoding, not JSON, and every number is a double.
+    /// `google.protobuf.Struct`, the readable form in a configuration file. The plugin receives the protobuf
+    /// encoding of the message, not JSON, and every number is a double.
     Struct,
 }
 
 impl Tollgate {
-    /// The module of [`workspace::module`] with this plugin configuration.
+    /// Returns the filter with the module of [`workspace::module`] and this plugin configuration.
     #[must_use]
     pub fn new(configuration: Value) -> Self {
         Self {
@@ -44,21 +48,21 @@ impl Tollgate {
         }
     }
 
-    /// Gives the configuration in another encoding.
+    /// Sets the encoding of the plugin configuration.
     #[must_use]
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.encoding = encoding;
         self
     }
 
-    /// Loads another module.
+    /// Sets the module.
     #[must_use]
     pub fn module(mut self, path: impl Into<PathBuf>) -> Self {
         self.module = path.into();
         self
     }
 
-    /// Sets the `vm_id`, by which Envoy also tells one set of shared data from another.
+    /// Sets the `vm_id`, which also separates shared data.
     #[must_use]
     pub fn vm_id(mut self, vm_id: impl Into<String>) -> Self {
         self.vm_id = vm_id.into();
@@ -72,7 +76,7 @@ impl Tollgate {
         self
     }
 
-    /// The filter as an entry of `http_filters`.
+    /// Returns the filter as an entry of `http_filters`.
     #[must_use]
     pub fn filter(&self) -> Value {
         let configuration = match self.encoding {
@@ -106,7 +110,7 @@ impl Tollgate {
     }
 }
 
-/// Asks the authorisation service behind `cluster` over gRPC.
+/// Returns the filter that calls the authorization service in `cluster` over gRPC.
 #[must_use]
 pub fn ext_authz(cluster: &str) -> Value {
     filter(
@@ -114,12 +118,12 @@ pub fn ext_authz(cluster: &str) -> Value {
         "ext_authz.v3.ExtAuthz",
         json!({
             "transport_api_version": "V3",
-            "grpc_service": { "envoy_grpc": { "cluster_name": cluster }, "timeout": "5s" },
+            "grpc_service": { "envoy_grpc": { "cluster_name": cluster }, "timeout": TIMEOUT },
         }),
     )
 }
 
-/// Envoy's own rate limit filter, asking the service behind `cluster`. The route says with which descriptors.
+/// Returns Envoy's own rate limit filter, which calls the service in `cluster`. The route has the descriptors.
 #[must_use]
 pub fn rate_limit(cluster: &str, domain: &str) -> Value {
     filter(
@@ -128,7 +132,7 @@ pub fn rate_limit(cluster: &str, domain: &str) -> Value {
         json!({
             "domain": domain,
             "failure_mode_deny": true,
-            "timeout": "5s",
+            "timeout": TIMEOUT,
             "rate_limit_service": {
                 "transport_api_version": "V3",
                 "grpc_service": { "envoy_grpc": { "cluster_name": cluster } },
@@ -137,7 +141,7 @@ pub fn rate_limit(cluster: &str, domain: &str) -> Value {
     )
 }
 
-/// Sets the dynamic metadata of every request: `namespace` to `value`, an object.
+/// Returns a filter that sets the dynamic metadata of `namespace` to `value`, an object.
 #[must_use]
 pub fn set_metadata(namespace: &str, value: &Value) -> Value {
     filter(
@@ -147,7 +151,7 @@ pub fn set_metadata(namespace: &str, value: &Value) -> Value {
     )
 }
 
-/// Copies a request header, where there is one, into the dynamic metadata as a string.
+/// Returns a filter that copies a request header, if there is one, to the dynamic metadata as a string.
 #[must_use]
 pub fn header_to_metadata(header: &str, namespace: &str, key: &str) -> Value {
     filter(
@@ -161,7 +165,7 @@ pub fn header_to_metadata(header: &str, namespace: &str, key: &str) -> Value {
     )
 }
 
-/// Sets a filter state object of every request to the text that an access log `format` yields.
+/// Returns a filter that sets a filter state object to the text that an access log `format` yields.
 #[must_use]
 pub fn set_filter_state(key: &str, format: &str) -> Value {
     filter(
@@ -175,19 +179,19 @@ pub fn set_filter_state(key: &str, format: &str) -> Value {
     )
 }
 
-/// Sends the request upstream; the last filter of every chain.
+/// Returns the router, the last filter of every chain.
 #[must_use]
 pub fn router() -> Value {
     filter("envoy.filters.http.router", "router.v3.Router", json!({}))
 }
 
-/// An entry of `http_filters`; `kind` is its message below `envoy.extensions.filters.http`.
+/// Returns an entry of `http_filters`; `kind` is its message in `envoy.extensions.filters.http`.
 fn filter(name: &str, kind: &str, mut configuration: Value) -> Value {
     configuration["@type"] = json!(format!("{TYPE}/envoy.extensions.filters.http.{kind}"));
     json!({ "name": name, "typed_config": configuration })
 }
 
-/// A cluster of one endpoint, spoken to in HTTP/2 (as gRPC needs) or HTTP/1.1.
+/// Returns a cluster of one endpoint that is reached by HTTP/2, which gRPC needs, or HTTP/1.1.
 #[must_use]
 pub fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
     let protocol = if http2 {
@@ -198,7 +202,7 @@ pub fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
     json!({
         "name": name,
         "type": "STATIC",
-        "connect_timeout": "5s",
+        "connect_timeout": TIMEOUT,
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": format!("{TYPE}/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"),
@@ -212,7 +216,7 @@ pub fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
     })
 }
 
-/// An address as Envoy's `core.v3.Address`.
+/// Returns an address as Envoy's `core.v3.Address`.
 pub(crate) fn socket_address(address: SocketAddr) -> Value {
     json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
 }

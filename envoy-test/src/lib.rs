@@ -1,8 +1,8 @@
 //! Runs tollgate in a real Envoy: end-to-end tests, the demonstration, benchmarks.
 //!
-//! [`envoy::Envoy`] starts an Envoy on free ports with a configuration built in code and ends it when
-//! dropped. Around it stand what a gateway for LLM APIs has around it: [`llm`], a provider whose
-//! answers the test decides; [`authorino`], an authorisation service; and [`client`], callers good and bad.
+//! [`envoy::Envoy`] is an Envoy on free ports with a configuration built in code. Its peers are [`llm`], a provider
+//! whose responses the test controls, [`authorino`], an authorization service, [`remote`], a rate limit service, and
+//! [`client`], clients that behave well and badly. [`metered`] combines the common ones.
 
 pub mod authorino;
 pub mod binary;

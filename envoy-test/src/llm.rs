@@ -1,8 +1,7 @@
-//! A mock of the LLM APIs: OpenAI's chat and text completions, as JSON and as server-sent events.
+//! A mock provider: OpenAI's chat and text completions, as JSON and as server-sent events.
 //!
-//! Without further instruction it behaves like a model simulator: a completion has as many tokens as the
-//! request allows, less five, and a prompt as many as it has words, plus two. [`instructions`] lists the
-//! request headers by which a test decides otherwise, and [`Llm::script`] lets it give the very bytes.
+//! By default a completion has five tokens fewer than the request allows, and a prompt two tokens more than it has
+//! words. [`instructions`] lists the request headers that change this, and [`Llm::script`] sets a response byte by byte.
 
 mod completion;
 mod delivery;
@@ -36,6 +35,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
+pub use self::completion::MODEL;
 use self::{
     completion::{Api, Completion},
     delivery::Delivery,
@@ -44,10 +44,7 @@ use self::{
 };
 use crate::wait::{self, TimedOut};
 
-/// The model that the mock serves, that of Kuadrant's tutorial.
-pub const MODEL: &str = "meta-llama/Llama-3.1-8B-Instruct";
-
-/// A running mock; ended when dropped.
+/// A running mock. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Llm {
     address: SocketAddr,
@@ -55,7 +52,7 @@ pub struct Llm {
     task: JoinHandle<()>,
 }
 
-/// A request as it reached the provider.
+/// A request as the provider received it.
 #[derive(Debug, Clone)]
 pub struct ReceivedRequest {
     /// Its method.
@@ -68,12 +65,12 @@ pub struct ReceivedRequest {
     pub body: Bytes,
 }
 
-/// An answer that a test gives byte by byte.
+/// A response that a test sets byte by byte.
 #[derive(Debug, Clone)]
 pub struct Script {
     /// The status.
     pub status: u16,
-    /// The headers; `content-length` only where they say so.
+    /// The headers. There is no other `content-length`.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
@@ -91,10 +88,10 @@ struct Provider {
 }
 
 impl Llm {
-    /// Starts the mock on a free port, for HTTP/1.1 and for HTTP/2 with prior knowledge.
+    /// Starts the mock on a free port, for HTTP/1.1 and HTTP/2 with prior knowledge.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port is available.
     pub async fn start() -> io::Result<Self> {
         let provider = Arc::<Provider>::default();
         let routes = Router::new()
@@ -109,14 +106,14 @@ impl Llm {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(async move {
-            // Else a response in several writes waits for the peer's delayed acknowledgement.
+            // Otherwise a response in several writes waits for the peer's delayed acknowledgement.
             let listener = listener.tap_io(|connection| {
                 if let Err(error) = connection.set_nodelay(true) {
-                    eprintln!("mock of the LLM APIs: {error}");
+                    eprintln!("mock provider: {error}");
                 }
             });
             if let Err(error) = axum::serve(listener, routes).await {
-                eprintln!("mock of the LLM APIs: {error}");
+                eprintln!("mock provider: {error}");
             }
         });
         Ok(Self {
@@ -126,47 +123,47 @@ impl Llm {
         })
     }
 
-    /// Where it listens.
+    /// Returns its address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many requests have arrived, whole, at any path.
+    /// Returns the number of requests received completely, at any path.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.provider.requests.load(Ordering::SeqCst)
     }
 
-    /// The input tokens of all completions so far, whether or not they were reported or delivered.
+    /// Returns the input tokens of all completions, including those that were not reported or delivered.
     #[must_use]
     pub fn input_tokens(&self) -> u64 {
         self.provider.input_tokens.load(Ordering::SeqCst)
     }
 
-    /// The output tokens of all completions so far, whether or not they were reported or delivered.
+    /// Returns the output tokens of all completions, including those that were not reported or delivered.
     #[must_use]
     pub fn output_tokens(&self) -> u64 {
         self.provider.output_tokens.load(Ordering::SeqCst)
     }
 
-    /// How many parts of bodies (an event, or a piece of a split body) have been handed to the network.
+    /// Returns the number of parts of bodies (an event, or a piece of a split body) that were sent.
     #[must_use]
     pub fn parts_sent(&self) -> u64 {
         self.provider.parts_sent.load(Ordering::SeqCst)
     }
 
-    /// The most completions that were in flight at once so far: each from its request's arrival until its
-    /// usage is reported, or to its end.
+    /// Returns the highest number of completions in flight: each from the arrival of its request until its usage is
+    /// reported, or until its end.
     #[must_use]
-    pub fn most_in_flight(&self) -> u64 {
-        self.provider.in_flight.most()
+    pub fn max_in_flight(&self) -> u64 {
+        self.provider.in_flight.max()
     }
 
     /// Waits until `count` requests have arrived.
     ///
     /// # Errors
-    /// When they do not.
+    /// When they have not in time.
     pub async fn wait_for_requests(&self, count: u64) -> Result<(), TimedOut> {
         wait::until(format!("{count} requests at the provider"), async || {
             (self.requests() >= count).then_some(())
@@ -174,13 +171,13 @@ impl Llm {
         .await
     }
 
-    /// The request that arrived last.
+    /// Returns the last request.
     #[must_use]
     pub fn last_request(&self) -> Option<ReceivedRequest> {
         lock(&self.provider.last_request).clone()
     }
 
-    /// Keeps an answer ready for requests, of any path and method, whose header `x-mock-script` has this name.
+    /// Sets the response to requests, of any path and method, whose header `x-mock-script` is this name.
     pub fn script(&self, name: impl Into<String>, script: Script) {
         lock(&self.provider.scripts).insert(name.into(), script);
     }
@@ -196,10 +193,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-type Answer = Result<Response<Body>, StatusCode>;
+type Reply = Result<Response<Body>, StatusCode>;
 
 impl Provider {
-    /// Reads the request to its end and takes note of it.
+    /// Reads the whole request and records it.
     async fn receive(&self, request: Request<Body>) -> Result<ReceivedRequest, StatusCode> {
         let (head, body) = request.into_parts();
         let body = to_bytes(body, usize::MAX)
@@ -219,8 +216,8 @@ impl Provider {
         Ok(received)
     }
 
-    /// The answer that was kept for this request, if it asks for one.
-    fn scripted(&self, received: &ReceivedRequest) -> Option<Answer> {
+    /// Returns the scripted response of this request, if it names one.
+    fn scripted(&self, received: &ReceivedRequest) -> Option<Reply> {
         let name = received.headers.get("x-mock-script")?.to_str().ok()?;
         let script = lock(&self.scripts).get(name).cloned();
         let instructions = Instructions::of(&received.headers);
@@ -240,7 +237,7 @@ impl Provider {
         parts: Box<dyn Iterator<Item = Bytes> + Send>,
         response: axum::http::response::Builder,
         in_flight: Option<InFlight>,
-    ) -> Answer {
+    ) -> Reply {
         let all_sent = Arc::clone(&self.parts_sent);
         let delivery = Delivery::new(instructions, parts, all_sent, in_flight);
         response
@@ -248,7 +245,7 @@ impl Provider {
             .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    async fn complete(&self, api: Api, request: Request<Body>) -> Answer {
+    async fn complete(&self, api: Api, request: Request<Body>) -> Reply {
         let received = self.receive(request).await?;
         let in_flight = Gauge::enter(&self.in_flight);
         let instructions = Instructions::of(&received.headers);
@@ -256,8 +253,8 @@ impl Provider {
             pending::<()>().await;
         }
         tokio::time::sleep(instructions.delay).await;
-        if let Some(answer) = self.scripted(&received) {
-            return answer;
+        if let Some(reply) = self.scripted(&received) {
+            return reply;
         }
         let Ok(body) = serde_json::from_slice::<Value>(&received.body) else {
             return Ok(error(StatusCode::BAD_REQUEST, "the body is not JSON"));
@@ -281,7 +278,7 @@ impl Provider {
     }
 }
 
-/// An error as OpenAI's API reports it.
+/// Returns an error in the format of OpenAI's API.
 fn error(status: StatusCode, message: &str) -> Response<Body> {
     let error = json!({ "error": {
         "message": message, "type": "invalid_request_error", "param": null, "code": null,
@@ -295,18 +292,18 @@ fn error(status: StatusCode, message: &str) -> Response<Body> {
     response
 }
 
-async fn chat_completions(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+async fn chat_completions(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Reply {
     provider.complete(Api::Chat, request).await
 }
 
-async fn completions(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+async fn completions(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Reply {
     provider.complete(Api::Text, request).await
 }
 
-async fn models(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+async fn models(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Reply {
     let received = provider.receive(request).await?;
-    if let Some(answer) = provider.scripted(&received) {
-        return answer;
+    if let Some(reply) = provider.scripted(&received) {
+        return reply;
     }
     let models = json!({ "object": "list", "data": [
         { "id": MODEL, "object": "model", "created": completion::CREATED, "owned_by": "tollgate" },
@@ -317,8 +314,8 @@ async fn models(State(provider): State<Arc<Provider>>, request: Request<Body>) -
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Sends the request's body back, with its content type, as instructed.
-async fn echo(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+/// Returns the body of the request with its content type.
+async fn echo(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Reply {
     let received = provider.receive(request).await?;
     let instructions = Instructions::of(&received.headers);
     let mut response = Response::builder().status(instructions.status.unwrap_or(StatusCode::OK));
@@ -333,14 +330,14 @@ async fn echo(State(provider): State<Arc<Provider>>, request: Request<Body>) -> 
     )
 }
 
-async fn scripted(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+async fn scripted(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Reply {
     let received = provider.receive(request).await?;
     provider
         .scripted(&received)
         .unwrap_or_else(|| Ok(error(StatusCode::NOT_FOUND, "no such path")))
 }
 
-async fn not_modified(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+async fn not_modified(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Reply {
     provider.receive(request).await?;
     Response::builder()
         .status(StatusCode::NOT_MODIFIED)
@@ -349,8 +346,8 @@ async fn not_modified(State(provider): State<Arc<Provider>>, request: Request<Bo
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Switches to another protocol, in which every byte is sent back.
-async fn upgrade(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Answer {
+/// Switches to another protocol, in which every byte is echoed.
+async fn upgrade(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Reply {
     provider.requests.fetch_add(1, Ordering::SeqCst);
     let protocol = request
         .headers()
@@ -360,7 +357,7 @@ async fn upgrade(State(provider): State<Arc<Provider>>, request: Request<Body>) 
     tokio::spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
-            // Ends, well or badly, with the client.
+            // An error means that the client has disconnected.
             let _ = tokio::io::copy(&mut reader, &mut writer).await;
         }
     });

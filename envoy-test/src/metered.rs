@@ -1,5 +1,5 @@
-//! A tollgate before the mock of the LLM APIs, and what a test wants to know of it: what an exchange was
-//! charged, what a caller has left, and whether all is well.
+//! A gateway with tollgate in front of the mock provider, with the observations that tests make: what an exchange was
+//! charged, how many tokens a caller has left, and whether anything crashed.
 
 use bytes::Bytes;
 use reqwest::{Client, StatusCode, header::HeaderMap};
@@ -12,10 +12,10 @@ use crate::{
     llm::Llm,
 };
 
-/// The request header that says who calls, under [`configuration`].
+/// The request header that identifies the caller under [`configuration`].
 pub const CALLER: &str = "x-user-id";
 
-/// An Envoy with tollgate, and the provider behind it.
+/// A gateway with tollgate, and the provider that it routes to.
 #[derive(Debug)]
 pub struct Metered {
     /// The provider.
@@ -24,44 +24,44 @@ pub struct Metered {
     pub envoy: Envoy,
 }
 
-/// An exchange that went to its end.
+/// A completed exchange.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The status that the client got.
+    /// The status that the client received.
     pub status: StatusCode,
-    /// The headers that it got.
+    /// The response headers.
     pub headers: HeaderMap,
-    /// The body that it got.
+    /// The response body.
     pub body: Bytes,
-    /// What Envoy logged.
+    /// The access log entry.
     pub entry: AccessLogEntry,
 }
 
-/// What goes wrong with it.
+/// What can go wrong with a gateway.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A server did not start.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// Envoy does not run, or refuses its configuration.
+    /// Envoy does not start, or rejects its configuration.
     #[error(transparent)]
     Envoy(#[from] envoy::Error),
-    /// A request got no response.
+    /// A request received no response.
     #[error(transparent)]
     Request(#[from] reqwest::Error),
     /// A response has no quota header.
-    #[error("a response without `x-ratelimit-remaining`: {0} {1:?}")]
+    #[error("response {0} has no header `x-ratelimit-remaining`: {1:?}")]
     NoQuota(StatusCode, HeaderMap),
-    /// A sign of a crash.
-    #[error("tollgate or Envoy failed: {0}")]
+    /// Envoy or a VM has crashed.
+    #[error("tollgate or Envoy crashed: {0}")]
     Crash(String),
 }
 
-/// A policy `default/llm` with these `limits`, as they stand in a `TokenRateLimitPolicy`.
+/// Returns a policy `default/llm` with these `limits` in the form of a `TokenRateLimitPolicy`.
 #[must_use]
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "what is passed is written in place"
+    reason = "callers pass temporary values"
 )]
 pub fn policy(limits: Value) -> Value {
     json!({
@@ -75,8 +75,8 @@ pub fn policy(limits: Value) -> Value {
     })
 }
 
-/// A configuration with these limits, in which the headers [`CALLER`] and `x-groups` say who calls, and quota
-/// headers say what is left.
+/// Returns a configuration with these limits, in which the headers [`CALLER`] and `x-groups` identify the caller and
+/// responses have quota headers.
 #[must_use]
 pub fn configuration(limits: Value) -> Value {
     json!({
@@ -86,7 +86,7 @@ pub fn configuration(limits: Value) -> Value {
     })
 }
 
-/// The one limit `tokens`: so many an hour for each caller.
+/// Returns a configuration with one limit, `tokens`, of so many tokens an hour for each caller.
 #[must_use]
 pub fn each_caller(tokens: u64) -> Value {
     configuration(json!({ "tokens": {
@@ -95,7 +95,8 @@ pub fn each_caller(tokens: u64) -> Value {
     } }))
 }
 
-/// The one limit `tokens`: so many an hour, together, for requests of which this predicate holds.
+/// Returns a configuration with one limit, `tokens`, of so many tokens an hour for all requests that match this
+/// predicate.
 #[must_use]
 pub fn only_when(predicate: &str, tokens: u64) -> Value {
     configuration(json!({ "tokens": {
@@ -103,6 +104,8 @@ pub fn only_when(predicate: &str, tokens: u64) -> Value {
         "when": [{ "predicate": predicate }],
     } }))
 }
+
+// === impl Metered ===
 
 impl Metered {
     /// Starts both, with this plugin configuration and one worker.
@@ -113,7 +116,7 @@ impl Metered {
         Self::build(configuration, |builder| builder).await
     }
 
-    /// Starts both, with this plugin configuration and whatever else `build` adds.
+    /// Starts both, with this plugin configuration and the changes of `build`.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Envoy`].
@@ -129,10 +132,10 @@ impl Metered {
         Ok(Self { llm, envoy })
     }
 
-    /// Sends a chat, reads the response to its end and waits for the log. `id` must be the exchange's own.
+    /// Sends a chat, reads the whole response and waits for the access log entry. `id` must be unique.
     ///
     /// # Errors
-    /// When the exchange does not go to its end.
+    /// When the exchange does not complete.
     pub async fn exchange(&self, client: &Client, id: &str, chat: Chat) -> Result<Exchange, Error> {
         let chat = chat.header("x-test-id", id);
         let response = chat.send(client, self.envoy.address()).await?;
@@ -144,25 +147,25 @@ impl Metered {
         })
     }
 
-    /// The tokens that a caller has left, by the quota headers of a request that costs none. It reads what
-    /// the tightest of the limits says that apply to `GET /v1/models`.
+    /// Returns the tokens that a caller has left, from the quota headers of a request that costs none. Of the limits
+    /// that apply to `GET /v1/models`, it is the tightest.
     ///
     /// # Errors
-    /// [`Error::NoQuota`] where no limit applies, or the quota headers are off.
-    pub async fn left(&self, caller: &str) -> Result<u64, Error> {
+    /// [`Error::NoQuota`] when no limit applies, or quota headers are disabled.
+    pub async fn remaining(&self, caller: &str) -> Result<u64, Error> {
         let request = client(Protocol::Http1)
             .get(self.envoy.url("/v1/models"))
             .header(CALLER, caller);
         let response = request.send().await?;
-        let left = response.headers().get("x-ratelimit-remaining");
-        let left = left.and_then(|left| left.to_str().ok()?.parse().ok());
-        left.ok_or_else(|| Error::NoQuota(response.status(), response.headers().clone()))
+        let remaining = response.headers().get("x-ratelimit-remaining");
+        let remaining = remaining.and_then(|value| value.to_str().ok()?.parse().ok());
+        remaining.ok_or_else(|| Error::NoQuota(response.status(), response.headers().clone()))
     }
 
-    /// Makes sure that Envoy runs, that no VM has failed, and that a request is served.
+    /// Checks that Envoy is running, that no VM has failed, and that a request is served.
     ///
     /// # Errors
-    /// [`Error::Crash`] with what speaks against it.
+    /// [`Error::Crash`] with the evidence of a crash.
     pub async fn check(&self) -> Result<(), Error> {
         if !self.envoy.is_alive() {
             return Err(Error::Crash("Envoy has ended".to_owned()));
@@ -186,13 +189,13 @@ impl Metered {
             return Err(Error::Crash(line.to_owned()));
         }
         let request = client(Protocol::Http1).get(self.envoy.url("/v1/models"));
-        let answer = request.header(CALLER, "nobody").send().await?;
-        if answer.status().is_success() {
+        let response = request.header(CALLER, "nobody").send().await?;
+        if response.status().is_success() {
             Ok(())
         } else {
             Err(Error::Crash(format!(
-                "the next request got {}",
-                answer.status()
+                "the next request was answered with {}",
+                response.status()
             )))
         }
     }

@@ -1,4 +1,4 @@
-//! A Redis of one's own: Debian's `redis-server`, on a free port, in memory.
+//! A Redis server for one test: Debian's `redis-server`, on a free port, in memory.
 
 use std::{
     io,
@@ -14,10 +14,10 @@ use crate::{
     wait::{self, TimedOut},
 };
 
-/// How often another port is tried.
-const ATTEMPTS: usize = 3;
+/// How many ports are tried.
+const MAX_ATTEMPTS: usize = 3;
 
-/// A running Redis; ended when dropped, and all that it holds is lost.
+/// A running Redis. It ends, and its data is lost, when this is dropped.
 #[derive(Debug)]
 pub struct Redis {
     address: SocketAddr,
@@ -25,32 +25,32 @@ pub struct Redis {
     _directory: tempfile::TempDir,
 }
 
-/// What goes wrong with it.
+/// Why a Redis is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not there, and cannot be installed.
+    /// It is missing and cannot be installed.
     #[error(transparent)]
     Missing(#[from] debian::Error),
     /// It cannot be started.
     #[error("redis-server: {0}")]
     Io(#[from] io::Error),
-    /// It does not come up.
+    /// It does not listen in time.
     #[error("redis-server: {0}")]
     TimedOut(#[from] TimedOut),
 }
 
 impl Redis {
-    /// Starts a Redis, installing it where it is missing.
+    /// Starts a Redis, installing it if necessary.
     ///
     /// # Errors
-    /// When it cannot be had, or does not start.
+    /// When it cannot be installed or started.
     pub async fn start() -> Result<Self, Error> {
         let mut attempts = 0;
         loop {
             attempts += 1;
             match Self::try_start().await {
-                // It takes no port of the system's choice, and the one chosen for it may be taken by now.
-                Err(Error::Io(_)) if attempts < ATTEMPTS => {}
+                // Redis cannot listen on port 0, and another process may have taken the port chosen for it.
+                Err(Error::Io(_)) if attempts < MAX_ATTEMPTS => {}
                 redis => return redis,
             }
         }
@@ -75,7 +75,7 @@ impl Redis {
         };
         wait::until("redis-server", async || {
             if !redis.process.is_alive() {
-                return Some(Err(io::Error::other("it ended at once")));
+                return Some(Err(io::Error::other("the process ended")));
             }
             TcpStream::connect(address).await.ok().map(|_| Ok(()))
         })
@@ -83,7 +83,7 @@ impl Redis {
         Ok(redis)
     }
 
-    /// Where it listens.
+    /// Returns its URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)

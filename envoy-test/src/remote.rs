@@ -1,4 +1,4 @@
-//! tollgate with its counters in a limitador: the storage, the limits and the cluster that it takes.
+//! tollgate with its counters in limitador: the storage, the limits and the cluster that this needs.
 
 use std::{net::SocketAddr, ops::RangeInclusive};
 
@@ -12,13 +12,13 @@ use crate::{
     wait::{self, TimedOut},
 };
 
-/// The domain of [`metered::policy`]'s limits: its namespace, and the name of what it is attached to.
+/// The domain of the limits of [`metered::policy`]: the policy's namespace and the name of its target.
 pub const DOMAIN: &str = "default/llm";
 
-/// The cluster of the service.
+/// The cluster of the rate limit service.
 pub const CLUSTER: &str = "limitador";
 
-/// What tollgate may speak with a limitador.
+/// The protocol between tollgate and limitador.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// `Reserve` and `Commit`.
@@ -29,26 +29,26 @@ pub enum Protocol {
     EnvoyRls,
 }
 
-/// What goes wrong with it.
+/// What can go wrong with a rate limit service.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration is not valid.
     #[error("{0}")]
     Configuration(#[from] filter_config::Faults),
-    /// The configuration has rates that limitador has not.
+    /// The configuration has rates that limitador does not support.
     #[error("{0:?}")]
     NotForLimitador(Vec<filter_config::limitador::NotForLimitador>),
     /// The service does not start, or its counters cannot be read.
     #[error(transparent)]
     Limitador(#[from] integration::Error),
-    /// Something awaited did not happen.
-    #[error("{counted} tokens are counted, not {expected:?}: {source}")]
+    /// The service does not reach the expected count.
+    #[error("{counted} tokens counted, expected {expected:?}: {source}")]
     Counted {
-        /// What the service has counted.
+        /// The tokens that the service has counted.
         counted: u64,
-        /// What it should have.
+        /// The expected number of tokens.
         expected: RangeInclusive<u64>,
-        /// What was awaited.
+        /// The timeout.
         source: TimedOut,
     },
 }
@@ -56,13 +56,17 @@ pub enum Error {
 // === impl Protocol ===
 
 impl Protocol {
-    /// All of them.
+    /// All protocols.
     pub const ALL: [Self; 3] = [Self::Reserve, Self::CheckReport, Self::EnvoyRls];
 
-    /// `storage` of a configuration, with a timeout that only a fault exceeds.
+    /// Returns the field `storage` of a configuration.
+    ///
+    /// Its timeout is so long that only a failure exceeds it: a call that times out on a busy machine may have been
+    /// counted, and is then counted twice.
     #[must_use]
     pub fn storage(self) -> Value {
-        let mut storage = json!({ "type": "limitador", "cluster": CLUSTER, "timeout": "5s" });
+        let mut storage =
+            json!({ "type": "limitador", "cluster": CLUSTER, "timeout": filters::TIMEOUT });
         match self {
             Self::Reserve => storage["protocol"] = "reserve".into(),
             Self::CheckReport => storage["protocol"] = "check-report".into(),
@@ -75,7 +79,7 @@ impl Protocol {
     }
 }
 
-/// The limits that `tollgate limits` prints for a configuration, as they stand in limitador's `limits.yaml`.
+/// Returns the limits that `tollgate limits` prints for a configuration, in the form of limitador's `limits.yaml`.
 ///
 /// # Errors
 /// [`Error::Configuration`] and [`Error::NotForLimitador`].
@@ -86,8 +90,8 @@ pub fn limits(configuration: &Value) -> Result<Vec<Value>, Error> {
     Ok(limits.into_iter().map(|limit| json!(limit)).collect())
 }
 
-/// A limit as it stands there: in `domain`, for each value of the descriptor entry `key`, at most `max_value` hits
-/// in `seconds`.
+/// Returns a limit in that form: in `domain`, at most `max_value` hits in `seconds` for each value of the descriptor
+/// entry `key`.
 #[must_use]
 pub fn limit(domain: &str, key: &str, max_value: u64, seconds: u64) -> Value {
     json!({
@@ -99,7 +103,7 @@ pub fn limit(domain: &str, key: &str, max_value: u64, seconds: u64) -> Value {
     })
 }
 
-/// A service with the limits of a configuration, to be started.
+/// Returns a builder of a service with the limits of a configuration.
 ///
 /// # Errors
 /// As [`limits`].
@@ -109,13 +113,13 @@ pub fn limitador(configuration: &Value) -> Result<integration::Builder, Error> {
     Ok(Limitador::builder(limits))
 }
 
-/// Adds the cluster of a service.
+/// Adds the cluster of a rate limit service.
 #[must_use]
 pub fn cluster(builder: Builder, limitador: SocketAddr) -> Builder {
     builder.cluster(filters::cluster(CLUSTER, limitador, true))
 }
 
-/// A gateway whose counters are in this service.
+/// Starts a gateway whose counters are in this service.
 ///
 /// # Errors
 /// As [`Metered::build`].
@@ -130,7 +134,7 @@ pub async fn gateway(
     .await
 }
 
-/// What the service has counted in [`DOMAIN`], all counters together.
+/// Returns the sum of all counters of the service in [`DOMAIN`].
 ///
 /// # Errors
 /// When it cannot be read.
@@ -139,23 +143,23 @@ pub async fn counted(limitador: &Limitador) -> Result<u64, Error> {
     Ok(counters.iter().map(|counter| counter.used).sum())
 }
 
-/// Waits until the service has counted so many tokens in [`DOMAIN`].
+/// Waits until the counters of the service in [`DOMAIN`] sum up to `expected`.
 ///
 /// # Errors
-/// When it does not come to that.
+/// When they do not in time.
 pub async fn wait_for_counted(limitador: &Limitador, expected: u64) -> Result<(), Error> {
     wait_for_counted_within(limitador, expected..=expected).await
 }
 
-/// Waits until what the service has counted in [`DOMAIN`] is within a range.
+/// Waits until the sum of the counters of the service in [`DOMAIN`] is in the range `expected`.
 ///
 /// # Errors
-/// When it does not come to that.
+/// When it is not in time.
 pub async fn wait_for_counted_within(
     limitador: &Limitador,
     expected: RangeInclusive<u64>,
 ) -> Result<(), Error> {
-    let waited = wait::until("what was used to be counted", async || {
+    let waited = wait::until("usage to be counted", async || {
         match counted(limitador).await {
             Ok(counted) => expected.contains(&counted).then_some(Ok(())),
             Err(error) => Some(Err(error)),

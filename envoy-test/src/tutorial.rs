@@ -1,8 +1,8 @@
-//! Kuadrant's tutorial on token-based rate limiting, played in a real Envoy.
+//! Kuadrant's tutorial on token-based rate limiting, run in a real Envoy.
 //!
-//! A [`Gateway`] is what the tutorial sets up: an Envoy with the policy, the authorisation service with the two
-//! API keys, and the simulated model. A play is a list of [`Step`]s, each with the outcome that the tutorial
-//! promises. The demonstration and the end-to-end tests play the same.
+//! A [`Gateway`] is the tutorial's setup: an Envoy with the policy, the authorization service with two API keys, and
+//! the simulated model. Each [`Step`] is a request with the outcome that the tutorial documents. The demonstration and
+//! the end-to-end tests run the same steps.
 
 use std::{
     collections::HashMap,
@@ -26,33 +26,33 @@ use crate::{
 
 const POLICY: &str = include_str!("../../examples/kuadrant/policy.yaml");
 
-/// Who sends a request.
+/// The caller of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// Somebody without an API key.
-    Nobody,
-    /// `user-1`, of the free tier: 50 tokens a window.
+    /// A caller without an API key.
+    Anonymous,
+    /// `user-1` in the free tier: 50 tokens a window.
     Free,
-    /// `user-2`, of the gold tier: 200 tokens a window.
+    /// `user-2` in the gold tier: 200 tokens a window.
     Gold,
 }
 
 impl Caller {
-    /// The API key, if there is one.
+    /// Returns the API key, if the caller has one.
     #[must_use]
     pub fn api_key(self) -> Option<&'static str> {
         match self {
-            Self::Nobody => None,
+            Self::Anonymous => None,
             Self::Free => Some("iamafreeuser"),
             Self::Gold => Some("iamagolduser"),
         }
     }
 
-    /// The tokens that the policy grants in a window.
+    /// Returns the caller's limit, in tokens a window.
     #[must_use]
     pub fn limit(self) -> Option<u64> {
         match self {
-            Self::Nobody => None,
+            Self::Anonymous => None,
             Self::Free => Some(50),
             Self::Gold => Some(200),
         }
@@ -62,23 +62,23 @@ impl Caller {
 impl fmt::Display for Caller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
-            Self::Nobody => "nobody",
+            Self::Anonymous => "(none)",
             Self::Free => "user-1 (free)",
             Self::Gold => "user-2 (gold)",
         })
     }
 }
 
-/// What a caller asks for.
+/// What a request calls.
 #[derive(Debug, Clone)]
-pub enum Ask {
-    /// `GET /v1/models`, which no limit speaks of.
+pub enum Call {
+    /// `GET /v1/models`, to which no limit applies.
     Models,
     /// A chat completion.
     Chat(Chat),
 }
 
-impl fmt::Display for Ask {
+impl fmt::Display for Call {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let description = match self {
             Self::Models => "GET /v1/models".to_owned(),
@@ -97,65 +97,65 @@ impl fmt::Display for Ask {
     }
 }
 
-/// A request of the tutorial, and what it promises.
+/// A request of the tutorial, with its documented outcome.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
-    /// For what.
-    pub ask: Ask,
-    /// The status that the caller must get.
+    /// What it calls.
+    pub call: Call,
+    /// The expected status.
     pub status: u16,
-    /// The tokens that the caller must be charged.
+    /// The tokens that are expected to be charged.
     pub cost: u64,
-    /// Whether the caller first waits as long as the last refusal said.
+    /// Whether the caller first waits for the `retry-after` of its last rejection.
     pub waits: bool,
-    /// Why it must be so.
+    /// The reason for the outcome.
     pub why: &'static str,
 }
 
-/// What came of a [`Step`].
+/// The outcome of a [`Step`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The status that the caller got.
+    /// The status that the caller received.
     pub status: u16,
-    /// The tokens that tollgate charged.
+    /// The tokens that were charged.
     pub cost: u64,
-    /// The tokens that are left to the caller in the window, where the policy limits them.
-    pub left: Option<u64>,
-    /// How long a refused caller is to wait.
+    /// The tokens that the caller has left in the window, if it has a limit.
+    pub remaining: Option<u64>,
+    /// The `retry-after` of a rejection.
     pub retry_after: Option<Duration>,
-    /// What is not as the tutorial promises.
-    pub faults: Vec<String>,
+    /// The differences from the documented outcome.
+    pub mismatches: Vec<String>,
 }
 
-/// What goes wrong with a play, apart from its outcomes.
+/// Why steps cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The filter has not been built.
-    #[error("{} is missing: `make wasm` builds it", .0.display())]
+    #[error("{} is missing: build it with `make wasm`", .0.display())]
     NoModule(PathBuf),
     /// A server did not start.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Envoy does not run, or refuses the policy.
+    /// Envoy does not start, or rejects the policy.
     #[error(transparent)]
     Envoy(#[from] envoy::Error),
-    /// A request got no response.
+    /// A request received no response.
     #[error(transparent)]
     Request(#[from] reqwest::Error),
 }
 
-/// The policy of the tutorial as JSON.
+/// Returns the policy of the tutorial as JSON.
 ///
 /// # Panics
-/// When the file of the policy is no YAML.
+/// When the file of the policy is not YAML.
 #[must_use]
 pub fn policy() -> Value {
-    serde_norway::from_str(POLICY).expect("the example is YAML")
+    serde_norway::from_str(POLICY).expect("a policy in YAML")
 }
 
-/// The policy of the tutorial with another window, such as `2s`.
+/// Returns the policy of the tutorial with another window, such as `2s`.
 #[must_use]
 pub fn policy_with_window(window: &str) -> Value {
     let mut policy = policy();
@@ -165,59 +165,59 @@ pub fn policy_with_window(window: &str) -> Value {
     policy
 }
 
-/// The steps of the tutorial, with JSON answers or with streams.
+/// Returns the steps of the tutorial, with JSON responses or with streams.
 #[must_use]
 pub fn steps(stream: bool) -> Vec<Step> {
     let chat = |question, max_tokens| {
         let chat = Chat::new(question, max_tokens);
-        Ask::Chat(if stream { chat.stream(true) } else { chat })
+        Call::Chat(if stream { chat.stream(true) } else { chat })
     };
     let free = chat("What is Kubernetes?", 100);
     let gold = chat("Explain cloud native architecture", 200);
-    let step = |caller, ask: &Ask, status, cost, why| Step {
+    let step = |caller, call: &Call, status, cost, why| Step {
         caller,
-        ask: ask.clone(),
+        call: call.clone(),
         status,
         cost,
         waits: false,
         why,
     };
     vec![
-        step(Caller::Nobody, &free, 401, 0, "no API key"),
+        step(Caller::Anonymous, &free, 401, 0, "no API key"),
         step(
             Caller::Free,
             &free,
             200,
             100,
-            "admitted while a token is left",
+            "admitted while tokens are left",
         ),
-        step(Caller::Free, &free, 429, 0, "refused, nothing is left"),
-        step(Caller::Free, &Ask::Models, 200, 0, "no limit applies"),
-        step(Caller::Gold, &gold, 200, 201, "has a limit of its own"),
-        step(Caller::Free, &free, 429, 0, "still refused"),
+        step(Caller::Free, &free, 429, 0, "rejected, limit exhausted"),
+        step(Caller::Free, &Call::Models, 200, 0, "no limit applies"),
+        step(Caller::Gold, &gold, 200, 201, "has a separate limit"),
+        step(Caller::Free, &free, 429, 0, "rejected, limit exhausted"),
     ]
 }
 
-/// What happens at the end of a window: the free caller is refused, waits as told, and is admitted again.
+/// Returns steps over the end of a window: the free caller is rejected, waits for `retry-after`, and is admitted.
 #[must_use]
 pub fn steps_through_a_window() -> Vec<Step> {
     let free = |status, cost, waits, why| Step {
         caller: Caller::Free,
-        ask: Ask::Chat(Chat::default()),
+        call: Call::Chat(Chat::default()),
         status,
         cost,
         waits,
         why,
     };
     vec![
-        free(200, 100, false, "opens the window"),
-        free(429, 0, false, "refused, nothing is left"),
+        free(200, 100, false, "starts the window"),
+        free(429, 0, false, "rejected, limit exhausted"),
         free(200, 100, true, "a new window"),
-        free(429, 0, false, "refused, nothing is left"),
+        free(429, 0, false, "rejected, limit exhausted"),
     ]
 }
 
-/// What the tutorial sets up.
+/// The setup of the tutorial.
 #[derive(Debug)]
 pub struct Gateway {
     envoy: Envoy,
@@ -227,28 +227,29 @@ pub struct Gateway {
     account: Mutex<Account>,
 }
 
-/// What has happened so far.
+/// The record of the steps so far.
 #[derive(Debug, Default)]
 struct Account {
     requests: u64,
-    spent: HashMap<Caller, u64>,
+    charged: HashMap<Caller, u64>,
     retry_after: Option<Duration>,
 }
 
+// === impl Gateway ===
+
 impl Gateway {
-    /// Sets up a gateway with this policy and so many workers, and a client that speaks `protocol`.
+    /// Starts a gateway with this policy and number of workers, and a client of `protocol`.
     ///
     /// # Errors
-    /// When the filter is not built, or something does not start.
+    /// When the filter has not been built, or a server does not start.
     pub async fn start(policy: Value, workers: u32, protocol: Protocol) -> Result<Self, Error> {
         Self::build(policy, protocol, |builder| builder.concurrency(workers)).await
     }
 
-    /// Sets up a gateway with this plugin configuration and whatever else `build` adds, and a client that
-    /// speaks `protocol`.
+    /// Starts a gateway with this plugin configuration and the changes of `build`, and a client of `protocol`.
     ///
     /// # Errors
-    /// When the filter is not built, or something does not start.
+    /// When the filter has not been built, or a server does not start.
     pub async fn build(
         configuration: Value,
         protocol: Protocol,
@@ -262,7 +263,7 @@ impl Gateway {
         let authorino = Authorino::tutorial().await?;
         let builder = Envoy::builder()
             .upstream(llm.address())
-            .authorisation(authorino.address())
+            .authorization(authorino.address())
             .tollgate(Tollgate::new(configuration));
         let envoy = build(builder).start().await?;
         Ok(Self {
@@ -274,23 +275,23 @@ impl Gateway {
         })
     }
 
-    /// Its Envoy.
+    /// Returns its Envoy.
     #[must_use]
     pub fn envoy(&self) -> &Envoy {
         &self.envoy
     }
 
-    /// The simulated model behind it.
+    /// Returns the simulated model.
     #[must_use]
     pub fn llm(&self) -> &Llm {
         &self.llm
     }
 
-    /// Plays one step.
+    /// Runs a step.
     ///
     /// # Errors
-    /// When there is no response, or nothing in the access log about it.
-    pub async fn play(&self, step: &Step) -> Result<Outcome, Error> {
+    /// When there is no response, or no access log entry.
+    pub async fn run(&self, step: &Step) -> Result<Outcome, Error> {
         let (name, wait) = self.prepare(step);
         tokio::time::sleep(wait).await;
         let requests_before = self.llm.requests();
@@ -301,35 +302,35 @@ impl Gateway {
         let entry = self.envoy.logged(&name).await?;
         let cost = entry.tollgate_number("total_tokens").unwrap_or(0);
 
-        let mut faults = Vec::new();
+        let mut mismatches = Vec::new();
         if status != step.status {
-            faults.push(format!("status {status}, not {}", step.status));
+            mismatches.push(format!("status {status}, expected {}", step.status));
         }
         if cost != step.cost {
-            faults.push(format!("charged {cost}, not {}", step.cost));
+            mismatches.push(format!("charged {cost} tokens, expected {}", step.cost));
         }
         if status == 200
             && step.cost > 0
             && !body.contains(&format!("\"total_tokens\":{}", step.cost))
         {
-            faults.push("the answer has no such usage".to_owned());
+            mismatches.push(format!("the response does not report {} tokens", step.cost));
         }
         if status != 200 && self.llm.requests() != requests_before {
-            faults.push("the model was asked all the same".to_owned());
+            mismatches.push("the request reached the model".to_owned());
         }
         if status == 429 && retry_after.is_none() {
-            faults.push("a refusal without retry-after".to_owned());
+            mismatches.push("the rejection has no retry-after".to_owned());
         }
         Ok(Outcome {
             status,
             cost,
-            left: self.charge(step, cost, retry_after),
+            remaining: self.charge(step, cost, retry_after),
             retry_after,
-            faults,
+            mismatches,
         })
     }
 
-    /// A name by which to find the exchange, and how long to wait before it.
+    /// Returns the test id of the exchange, and how long to wait before it.
     fn prepare(&self, step: &Step) -> (String, Duration) {
         let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
         account.requests += 1;
@@ -337,14 +338,14 @@ impl Gateway {
         if !step.waits {
             return (name, Duration::ZERO);
         }
-        account.spent.clear();
+        account.charged.clear();
         (name, account.retry_after.take().unwrap_or_default())
     }
 
     async fn send(&self, step: &Step, name: &str) -> reqwest::Result<Response> {
-        let mut request = match &step.ask {
-            Ask::Models => self.client.get(self.envoy.url("/v1/models")),
-            Ask::Chat(chat) => chat.request(&self.client, self.envoy.address()),
+        let mut request = match &step.call {
+            Call::Models => self.client.get(self.envoy.url("/v1/models")),
+            Call::Chat(chat) => chat.request(&self.client, self.envoy.address()),
         };
         if let Some(key) = step.caller.api_key() {
             request = request.header("authorization", format!("APIKEY {key}"));
@@ -352,13 +353,13 @@ impl Gateway {
         request.header("x-test-id", name).send().await
     }
 
-    /// Takes note of an outcome, and returns what is left to the caller.
+    /// Records an outcome and returns the tokens that the caller has left.
     fn charge(&self, step: &Step, cost: u64, retry_after: Option<Duration>) -> Option<u64> {
         let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
         account.retry_after = retry_after.or(account.retry_after);
-        let spent = account.spent.entry(step.caller).or_default();
-        *spent += cost;
-        Some(step.caller.limit()?.saturating_sub(*spent))
+        let charged = account.charged.entry(step.caller).or_default();
+        *charged += cost;
+        Some(step.caller.limit()?.saturating_sub(*charged))
     }
 }
 

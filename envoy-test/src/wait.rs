@@ -1,31 +1,34 @@
-//! Waiting for a condition, with an end to the patience.
+//! Waiting for a condition, up to a deadline.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a condition may take to come true before a wait gives up.
+/// How long a condition may take to become true.
 ///
-/// Generous, because it only matters when something is broken, and machines that run tests are busy.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// It elapses only when something is broken, and machines that run tests are busy: hence so long.
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The condition did not come true within [`PATIENCE`].
+/// The longest pause between two evaluations of a condition.
+const MAX_PAUSE: Duration = Duration::from_millis(50);
+
+/// A condition did not become true within [`DEADLINE`].
 #[derive(Debug, thiserror::Error)]
-#[error("waited {} s in vain for {awaited}", PATIENCE.as_secs())]
+#[error("timed out after {} s waiting for {awaited}", DEADLINE.as_secs())]
 pub struct TimedOut {
-    /// What was waited for.
+    /// The condition.
     pub awaited: String,
 }
 
-/// Asks `condition` again and again, with growing pauses, until it yields a value.
+/// Evaluates `condition` repeatedly, with growing pauses, until it yields a value.
 ///
 /// # Errors
-/// [`TimedOut`] when it has yielded nothing for [`PATIENCE`]; `awaited` names it in the message.
+/// [`TimedOut`], which names `awaited`, when it has yielded none within [`DEADLINE`].
 pub async fn until<T>(
     awaited: impl Into<String>,
     mut condition: impl AsyncFnMut() -> Option<T>,
 ) -> Result<T, TimedOut> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + DEADLINE;
     let mut pause = Duration::from_millis(1);
     loop {
         if let Some(value) = condition().await {
@@ -37,6 +40,6 @@ pub async fn until<T>(
             });
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(50));
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }

@@ -93,7 +93,7 @@ end";
 
 /// How long to wait for Redis before a call fails: longer than callers wait, as a call that fails after Redis has
 /// executed it is repeated, and counts twice.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The arguments of [`CHECK`].
 #[derive(Default)]

@@ -1,10 +1,10 @@
-//! The access log: one JSON object an exchange.
+//! The access log: one JSON object for each exchange.
 
 use std::{fs, io, path::Path};
 
 use serde_json::{Map, Value, json};
 
-/// The keys that tollgate puts into the filter state, below `wasm.tollgate.`.
+/// The keys of tollgate's filter state, without the prefix `wasm.tollgate.`.
 const TOLLGATE_KEYS: [&str; 15] = [
     "input_tokens",
     "output_tokens",
@@ -23,60 +23,60 @@ const TOLLGATE_KEYS: [&str; 15] = [
     "cost.custom_cost",
 ];
 
-/// What Envoy logged about one exchange.
+/// The access log entry of one exchange.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccessLogEntry(Value);
 
 impl AccessLogEntry {
-    /// What tollgate left in the filter state below `wasm.tollgate.`, such as `total_tokens`.
+    /// Returns tollgate's filter state for a key such as `total_tokens`.
     #[must_use]
     pub fn tollgate(&self, key: &str) -> Option<&str> {
         self.0["tollgate"][key].as_str()
     }
 
-    /// A number that tollgate left in the filter state.
+    /// Returns tollgate's filter state for a key as a number.
     #[must_use]
     pub fn tollgate_number(&self, key: &str) -> Option<u64> {
         self.tollgate(key)?.parse().ok()
     }
 
-    /// The status that the client got, or 0 where it got none.
+    /// Returns the status that the client received, or 0 if it received none.
     #[must_use]
     pub fn status(&self) -> u64 {
         self.0["status"].as_u64().unwrap_or(0)
     }
 
-    /// Envoy's response flags, such as `DC` for a client that left.
+    /// Returns Envoy's response flags, such as `DC` for a client that disconnected.
     #[must_use]
     pub fn flags(&self) -> &str {
         self.text("flags").unwrap_or("-")
     }
 
-    /// How the response came about, such as `via_upstream`.
+    /// Returns the response code details, such as `via_upstream`.
     #[must_use]
     pub fn details(&self) -> &str {
         self.text("details").unwrap_or("-")
     }
 
-    /// The path of the request.
+    /// Returns the path of the request.
     #[must_use]
     pub fn path(&self) -> &str {
         self.text("path").unwrap_or_default()
     }
 
-    /// `HTTP/1.1` or `HTTP/2`.
+    /// Returns `HTTP/1.1` or `HTTP/2`.
     #[must_use]
     pub fn protocol(&self) -> &str {
         self.text("protocol").unwrap_or_default()
     }
 
-    /// The cluster that the request went to.
+    /// Returns the cluster that the request was sent to.
     #[must_use]
     pub fn cluster(&self) -> Option<&str> {
         self.text("cluster")
     }
 
-    /// The value of the request header `x-test-id`, by which a test finds its own exchange.
+    /// Returns the request header `x-test-id`, which identifies the exchange of a test.
     #[must_use]
     pub fn test_id(&self) -> Option<&str> {
         self.text("test_id")
@@ -87,7 +87,7 @@ impl AccessLogEntry {
     }
 }
 
-/// The access logger that writes what [`read`] reads.
+/// Returns the access logger of the entries that [`read`] reads.
 pub(super) fn logger(path: &Path) -> Value {
     let tollgate: Map<_, _> = TOLLGATE_KEYS
         .iter()
@@ -118,7 +118,7 @@ pub(super) fn logger(path: &Path) -> Value {
     })
 }
 
-/// The complete entries of a log that Envoy may still be writing.
+/// Reads the complete entries of a log that Envoy may be writing to.
 pub(super) fn read(path: &Path) -> io::Result<Vec<AccessLogEntry>> {
     let log = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! Envoy's admin interface.
+//! A client of Envoy's admin interface.
 
 use std::{
     collections::BTreeMap,
@@ -11,13 +11,13 @@ use serde_json::Value;
 /// The memory of an Envoy, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// What its allocator has given out. The memory of a VM is not part of it.
+    /// What its allocator has handed out, without the memory of VMs.
     pub allocated: u64,
-    /// What the process holds of the machine's memory.
+    /// The resident memory of the process.
     pub resident: u64,
 }
 
-/// How many listeners Envoy has taken and refused so far, and whether it is still at it.
+/// How many listeners Envoy has accepted and rejected, and whether it is working on one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ListenerState {
     accepted: u64,
@@ -26,7 +26,7 @@ pub(super) struct ListenerState {
 }
 
 impl ListenerState {
-    /// Whether the first listener was taken; none while that is open.
+    /// Returns whether the first listener was accepted, or `None` while that is pending.
     pub fn settled(&self) -> Option<bool> {
         let start = Self {
             accepted: 0,
@@ -36,7 +36,7 @@ impl ListenerState {
         self.settled_since(&start)
     }
 
-    /// Whether a listener written after `before` was taken; none while that is open.
+    /// Returns whether a listener written after `before` was accepted, or `None` while that is pending.
     pub fn settled_since(&self, before: &Self) -> Option<bool> {
         if self.rejected > before.rejected {
             Some(false)
@@ -88,7 +88,7 @@ impl Admin {
     }
 
     pub async fn stats(&self, prefix: &str) -> reqwest::Result<BTreeMap<String, u64>> {
-        // Histograms and texts have values that are no integers, and are left out.
+        // Histograms and texts are skipped: their values are no integers.
         let stats = self.text("/stats").await?;
         Ok(stats
             .lines()
@@ -112,13 +112,13 @@ impl Admin {
         };
         Ok(ListenerState {
             accepted: stat("lds.update_success"),
-            // A listener that Envoy cannot even parse is a failure.
+            // A listener that Envoy cannot parse counts as a failure.
             rejected: stat("lds.update_rejected") + stat("lds.update_failure"),
             working: stat("workers_started") == 0 || stat("total_listeners_warming") > 0,
         })
     }
 
-    /// Where the listener is bound, once it is.
+    /// Returns the address of the listener once it is bound.
     pub async fn listener_address(&self) -> reqwest::Result<Option<SocketAddr>> {
         let listeners = self.json("/listeners?format=json").await?;
         let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
@@ -132,11 +132,11 @@ impl Admin {
             .map(SocketAddr::from))
     }
 
-    /// Why the last listener was refused, if Envoy could tell whose refusal it is. Else its log tells.
+    /// Returns why the last listener was rejected. If Envoy could not parse it, only its log says why.
     pub async fn rejection(&self) -> reqwest::Result<String> {
         let dump = self.json("/config_dump?resource=dynamic_listeners").await?;
         let details = &dump["configs"][0]["error_state"]["details"];
-        Ok(details.as_str().unwrap_or("not understood").to_owned())
+        Ok(details.as_str().unwrap_or("see the log").to_owned())
     }
 
     pub async fn memory(&self, resident: u64) -> reqwest::Result<Memory> {

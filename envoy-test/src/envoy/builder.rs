@@ -1,33 +1,33 @@
-//! The configuration of an Envoy, in code.
+//! The configuration of an Envoy.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    Envoy, Error, access_log,
+    access_log,
     process::{Files, Options},
 };
 use crate::filters::{self, Tollgate, socket_address};
 
 /// The cluster of the provider.
 pub const UPSTREAM: &str = "llm";
-/// The cluster of the authorisation service.
+/// The cluster of the authorization service.
 pub const AUTHORINO: &str = "authorino";
 /// The cluster of the rate limit service.
 pub const RATE_LIMIT: &str = "ratelimit";
 
 type Edit = Arc<dyn Fn(&mut Value) + Send + Sync>;
 
-/// Everything an [`Envoy`] may have; by default one worker that answers 200 to everything.
+/// The configuration of an Envoy. By default it has one worker and answers every request with 200.
 ///
-/// The filters stand in this order: authorisation, those given by [`filter`](Self::filter), Envoy's rate
-/// limit, tollgate, router.
+/// The order of the filters is: authorization, those of [`filter`](Self::filter), Envoy's rate limit filter,
+/// tollgate, router.
 #[derive(Clone)]
 pub struct Builder {
     upstream: Option<SocketAddr>,
     upstream_http2: bool,
-    authorisation: Option<SocketAddr>,
+    authorization: Option<SocketAddr>,
     rate_limit: Option<(SocketAddr, String, Value)>,
     filters: Vec<Value>,
     clusters: Vec<Value>,
@@ -45,7 +45,7 @@ impl Default for Builder {
         Self {
             upstream: None,
             upstream_http2: false,
-            authorisation: None,
+            authorization: None,
             rate_limit: None,
             filters: Vec::new(),
             clusters: Vec::new(),
@@ -84,22 +84,22 @@ impl Builder {
         self
     }
 
-    /// Speaks HTTP/2 to the provider, instead of HTTP/1.1.
+    /// Uses HTTP/2 to the provider instead of HTTP/1.1.
     #[must_use]
     pub fn upstream_http2(mut self) -> Self {
         self.upstream_http2 = true;
         self
     }
 
-    /// Asks the authorisation service at this address about every request.
+    /// Adds the authorization filter, with the service at this address.
     #[must_use]
-    pub fn authorisation(mut self, address: SocketAddr) -> Self {
-        self.authorisation = Some(address);
+    pub fn authorization(mut self, address: SocketAddr) -> Self {
+        self.authorization = Some(address);
         self
     }
 
-    /// Puts in Envoy's own rate limit filter, with the service at this address, a domain, and the list of
-    /// `actions` that make the descriptor. It limits only what goes upstream.
+    /// Adds Envoy's own rate limit filter, with the service at this address, a domain, and the `actions` that
+    /// produce the descriptor. It applies only to requests that are routed upstream.
     #[must_use]
     pub fn rate_limit(mut self, address: SocketAddr, domain: &str, actions: Value) -> Self {
         self.rate_limit = Some((address, domain.to_owned(), actions));
@@ -120,21 +120,21 @@ impl Builder {
         self
     }
 
-    /// Adds a route that is tried before the one that takes everything.
+    /// Adds a route before the route that matches everything.
     #[must_use]
     pub fn route(mut self, route: Value) -> Self {
         self.routes.push(route);
         self
     }
 
-    /// Sets the filter metadata of a namespace on the route that takes everything.
+    /// Sets the filter metadata of a namespace on the route that matches everything.
     #[must_use]
     pub fn route_metadata(mut self, namespace: &str, value: Value) -> Self {
         self.route_metadata.insert(namespace.to_owned(), value);
         self
     }
 
-    /// Puts in tollgate.
+    /// Adds tollgate.
     #[must_use]
     pub fn tollgate(mut self, tollgate: Tollgate) -> Self {
         self.tollgate = Some(tollgate);
@@ -155,14 +155,14 @@ impl Builder {
         self
     }
 
-    /// Writes no access log, for measurements.
+    /// Disables the access log, for measurements.
     #[must_use]
     pub fn without_access_log(mut self) -> Self {
         self.access_log = false;
         self
     }
 
-    /// Sets from which level on plugins log: `trace`, `debug`, `info` (the default), `warning`...
+    /// Sets the log level of plugins: `trace`, `debug`, `info` (the default) or `warning`.
     #[must_use]
     pub fn wasm_log_level(mut self, level: &str) -> Self {
         level.clone_into(&mut self.options.wasm_log_level);
@@ -178,14 +178,14 @@ impl Builder {
         self
     }
 
-    /// Changes the finished listener, for what this builder does not know.
+    /// Edits the finished listener, for settings that this builder lacks.
     #[must_use]
     pub fn edit_listener(mut self, edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
         self.edit_listener = Some(Arc::new(edit));
         self
     }
 
-    /// Lets HTTP/1.1 messages end with trailers, which Envoy drops otherwise. An edit of the listener.
+    /// Keeps trailers of HTTP/1.1 messages, which Envoy drops by default. This is an edit of the listener.
     #[must_use]
     pub fn enable_trailers(self) -> Self {
         self.edit_listener(|listener| {
@@ -194,24 +194,14 @@ impl Builder {
         })
     }
 
-    /// Changes the finished bootstrap, for what this builder does not know.
+    /// Edits the finished bootstrap, for settings that this builder lacks.
     #[must_use]
     pub fn edit_bootstrap(mut self, edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
         self.edit_bootstrap = Some(Arc::new(edit));
         self
     }
 
-    /// Starts Envoy and waits until it serves.
-    ///
-    /// Envoy dies with the calling thread: not to be called from a thread that ends before its Envoy should.
-    ///
-    /// # Errors
-    /// When there is no Envoy, when it ends, or when it refuses the configuration.
-    pub async fn start(self) -> Result<Envoy, Error> {
-        Envoy::start(self).await
-    }
-
-    /// The bootstrap, the listener, and how to run the process.
+    /// Returns the bootstrap, the listener, and the options of the process.
     pub(super) fn into_parts(self, files: &Files) -> (Value, Listener, Options) {
         let mut bootstrap = json!({
             "node": { "id": "envoy-test", "cluster": "envoy-test" },
@@ -241,14 +231,14 @@ impl Builder {
         let upstream = self
             .upstream
             .map(|address| filters::cluster(UPSTREAM, address, http2));
-        let authorisation = self
-            .authorisation
+        let authorization = self
+            .authorization
             .map(|address| filters::cluster(AUTHORINO, address, true));
         let rate_limit = self
             .rate_limit
             .as_ref()
             .map(|(address, ..)| filters::cluster(RATE_LIMIT, *address, true));
-        [upstream, authorisation, rate_limit]
+        [upstream, authorization, rate_limit]
             .into_iter()
             .flatten()
             .chain(self.clusters.iter().cloned())
@@ -256,12 +246,12 @@ impl Builder {
     }
 
     fn http_filters(&self) -> Vec<Value> {
-        let authorisation = self.authorisation.map(|_| filters::ext_authz(AUTHORINO));
+        let authorization = self.authorization.map(|_| filters::ext_authz(AUTHORINO));
         let rate_limit = self
             .rate_limit
             .as_ref()
             .map(|(_, domain, _)| filters::rate_limit(RATE_LIMIT, domain));
-        authorisation
+        authorization
             .into_iter()
             .chain(self.filters.iter().cloned())
             .chain(rate_limit)
@@ -308,7 +298,7 @@ impl Listener {
         }
     }
 
-    /// The listener as the content of a file of the listener discovery service.
+    /// Returns the listener as a file of the listener discovery service contains it.
     pub fn resource(&self) -> Value {
         let mut listener = json!({
             "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
@@ -320,7 +310,7 @@ impl Listener {
                     "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
                     "stat_prefix": "ingress",
                     "codec_type": "AUTO",
-                    // Room for the large headers that tests send.
+                    // Tests send large headers.
                     "max_request_headers_kb": 512,
                     "upgrade_configs": [{ "upgrade_type": "websocket" }],
                     "access_log": self.logger.iter().collect::<Vec<_>>(),

@@ -1,4 +1,4 @@
-//! The process and its directory.
+//! The process of an Envoy, and its files.
 
 use std::{
     fs::{self, File},
@@ -16,33 +16,33 @@ use nix::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Error;
+use super::error::Error;
 use crate::{binary::Binary, child::Child, wait::TimedOut};
 
-/// How much of the log goes into an error.
-const LOG_LINES: usize = 40;
+/// How many lines of the log an error shows.
+const MAX_LOG_LINES: usize = 40;
 
-/// How the process is run, apart from its configuration.
+/// The options of the process.
 #[derive(Debug, Clone)]
 pub(super) struct Options {
     /// Worker threads.
     pub concurrency: u32,
-    /// The core to which every thread is bound.
+    /// The core that all threads are bound to.
     pub core: Option<usize>,
-    /// Log level of the `wasm` component; everything else logs warnings.
+    /// The log level of the `wasm` component. All others log warnings.
     pub wasm_log_level: String,
     /// Further command line arguments.
     pub arguments: Vec<String>,
 }
 
-/// A running Envoy with its files.
+/// A running process and its files.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
     files: Files,
 }
 
-/// The files of one process.
+/// The files of a process.
 #[derive(Debug)]
 pub(super) struct Files {
     directory: TempDir,
@@ -51,7 +51,7 @@ pub(super) struct Files {
 impl Files {
     pub fn new() -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("envoy-").tempdir()?;
-        // A directory of its own: Envoy watches it for renames.
+        // Envoy watches this directory for renames.
         fs::create_dir(directory.path().join("listeners"))?;
         Ok(Self { directory })
     }
@@ -72,7 +72,7 @@ impl Files {
         self.path("envoy.log")
     }
 
-    /// Puts a listener in force, or the first one in place. Envoy takes note of a rename only.
+    /// Writes the listener. Envoy notices it because it is renamed into place.
     pub fn write_listener(&self, resource: &Value) -> io::Result<()> {
         let new = self.path("listener.json");
         fs::write(&new, resource.to_string())?;
@@ -126,7 +126,7 @@ impl Process {
         self.child.is_alive()
     }
 
-    /// Where the admin interface listens, once Envoy has told.
+    /// Returns the address of the admin interface, once Envoy has written it.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         let address = fs::read_to_string(self.files.path("admin")).ok()?;
         address.trim().parse().ok()
@@ -136,15 +136,15 @@ impl Process {
         Ok(String::from_utf8_lossy(&fs::read(self.files.log())?).into_owned())
     }
 
-    /// The error that it has ended.
+    /// Returns the error that the process has ended.
     pub fn ended(&self) -> Error {
         Error::Ended {
             log: self.end_of_log(),
         }
     }
 
-    /// Adds the log to the error that something awaited did not happen.
-    pub fn patient<T>(&self, awaited: Result<T, TimedOut>) -> Result<T, Error> {
+    /// Adds the end of the log to a timeout.
+    pub fn with_log<T>(&self, awaited: Result<T, TimedOut>) -> Result<T, Error> {
         awaited.map_err(|source| Error::TimedOut {
             source,
             log: self.end_of_log(),
@@ -157,14 +157,14 @@ impl Process {
             Err(error) => return format!("(unreadable: {error})"),
         };
         let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+        lines[lines.len().saturating_sub(MAX_LOG_LINES)..].join("\n")
     }
 
     pub fn cpu_time(&self) -> io::Result<Duration> {
         Ok(clock_gettime(clock_getcpuclockid(self.nix_pid())?)?.into())
     }
 
-    /// Resident memory in bytes.
+    /// Returns the resident memory, in bytes.
     pub fn resident(&self) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let kibibytes = status

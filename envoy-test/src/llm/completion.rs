@@ -1,16 +1,16 @@
-//! What a completion looks like on the wire.
+//! Completions in the format of OpenAI's APIs.
 
 use std::iter;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{
-    MODEL,
-    instructions::{Instructions, Reporting},
-};
+use super::instructions::{Instructions, Reporting};
 
-/// The moment at which everything was created.
+/// The model that the mock serves, that of Kuadrant's tutorial.
+pub const MODEL: &str = "meta-llama/Llama-3.1-8B-Instruct";
+
+/// The creation time of everything.
 pub(super) const CREATED: u64 = 1_760_000_000;
 
 const ID: &str = "chatcmpl-cafe";
@@ -26,29 +26,29 @@ const WORDS: [&str; 8] = [
     ". ",
 ];
 
-/// One of the two APIs.
+/// The API of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Api {
-    /// `/v1/chat/completions`
+    /// `/v1/chat/completions`.
     Chat,
-    /// `/v1/completions`
+    /// `/v1/completions`.
     Text,
 }
 
-/// The answer to one request.
+/// The completion of one request.
 #[derive(Debug)]
 pub(super) struct Completion {
     api: Api,
     model: String,
     stream: bool,
-    asks_usage: bool,
+    include_usage: bool,
     input_tokens: u64,
     output_tokens: u64,
     instructions: Instructions,
 }
 
 impl Completion {
-    /// Decides on the answer to a request with this body.
+    /// Returns the completion of a request with this body.
     pub fn of(api: Api, request: &Value, instructions: &Instructions) -> Self {
         let input_tokens = instructions
             .prompt_tokens
@@ -64,7 +64,7 @@ impl Completion {
             api,
             model: request["model"].as_str().unwrap_or(MODEL).to_owned(),
             stream: request["stream"] == true,
-            asks_usage: request["stream_options"]["include_usage"] == true,
+            include_usage: request["stream_options"]["include_usage"] == true,
             input_tokens,
             output_tokens,
             instructions: instructions.clone(),
@@ -87,7 +87,7 @@ impl Completion {
         }
     }
 
-    /// The body: all of it at once, or event by event.
+    /// Returns the parts of the body: the whole, or each event of a stream.
     pub fn into_parts(self) -> Box<dyn Iterator<Item = Bytes> + Send> {
         if let Some(body) = self.instructions.body {
             Box::new(iter::once(body.into()))
@@ -98,7 +98,7 @@ impl Completion {
         }
     }
 
-    /// How many events with content.
+    /// Returns the number of events with content.
     fn events(&self) -> u64 {
         self.instructions.events.unwrap_or(self.output_tokens)
     }
@@ -144,7 +144,7 @@ impl Completion {
             .ok()
             .and_then(|events| self.instructions.body_bytes.checked_div(events))
             .unwrap_or(0);
-        let reports = self.asks_usage && self.instructions.usage != Reporting::Never;
+        let reports = self.include_usage && self.instructions.usage != Reporting::Never;
         let (done, line_ending) = (self.instructions.done, self.instructions.line_ending);
         let opening = (self.api == Api::Chat).then_some(Event::Opening);
         let data = opening
@@ -221,7 +221,7 @@ fn word(position: u64) -> String {
     (*word.unwrap_or(&"")).to_owned()
 }
 
-/// As many as the prompt has words, and two for what the model's template puts around it.
+/// Returns the number of words of the prompt, plus two for the model's template.
 fn prompt_tokens(request: &Value) -> u64 {
     let words = |text: &Value| {
         text.as_str()

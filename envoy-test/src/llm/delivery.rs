@@ -1,4 +1,4 @@
-//! How a body reaches the client: in which parts, how fast, and how far.
+//! The delivery of a body: its parts, their delays, and where it stops.
 
 use std::{
     future::pending,
@@ -19,13 +19,13 @@ use super::{
     instructions::{Instructions, Split},
 };
 
-/// How a usage report begins.
+/// The first bytes of a usage report.
 const REPORT: &[u8] = b"\"usage\":{";
 
-/// A body on its way.
+/// A body that is being sent.
 pub(super) struct Delivery {
     parts: Box<dyn Iterator<Item = Bytes> + Send>,
-    /// What is left of a part that is being split.
+    /// The rest of a part that is being split.
     rest: Bytes,
     split: Option<Split>,
     delay: Duration,
@@ -37,8 +37,8 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Delivers `parts` as instructed, and counts them in `all_sent`. The request is in flight until its
-    /// usage is reported, or to the end.
+    /// Returns the delivery of `parts` as instructed, which are counted in `all_sent`. The request is in flight until
+    /// its usage report is sent, or until the end.
     pub fn new(
         instructions: &Instructions,
         parts: Box<dyn Iterator<Item = Bytes> + Send>,
@@ -67,9 +67,9 @@ impl Delivery {
 
     async fn send(&mut self) -> Option<io::Result<Bytes>> {
         if self.sent > 0 {
-            // Lets the server flush what it has, so that each part is a write of its own.
+            // The server flushes its buffer meanwhile, so that each part is a separate write.
             tokio::task::yield_now().await;
-            // Even a sleep of no time is one of a millisecond.
+            // A sleep of zero takes a millisecond.
             if !self.delay.is_zero() {
                 tokio::time::sleep(self.delay).await;
             }

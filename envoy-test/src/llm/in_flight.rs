@@ -1,32 +1,32 @@
-//! How many requests are at the provider at once.
+//! The number of concurrent requests at the provider.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
-/// How many there are now, and how many there were at most.
+/// The current and the highest number of concurrent requests.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
     now: AtomicU64,
-    most: AtomicU64,
+    max: AtomicU64,
 }
 
-/// One of them, until it is dropped.
+/// A request in flight, until this is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Gauge>);
 
 impl Gauge {
-    /// One more.
+    /// Adds a request.
     pub fn enter(gauge: &Arc<Self>) -> InFlight {
         let now = gauge.now.fetch_add(1, Ordering::SeqCst) + 1;
-        gauge.most.fetch_max(now, Ordering::SeqCst);
+        gauge.max.fetch_max(now, Ordering::SeqCst);
         InFlight(Arc::clone(gauge))
     }
 
-    /// The most at once so far.
-    pub fn most(&self) -> u64 {
-        self.most.load(Ordering::SeqCst)
+    /// Returns the highest number so far.
+    pub fn max(&self) -> u64 {
+        self.max.load(Ordering::SeqCst)
     }
 }
 

@@ -1,21 +1,21 @@
-//! The request headers by which a test tells the mock what to do.
+//! The request headers that control the mock.
 //!
 //! | header | effect |
 //! |---|---|
 //! | `x-mock-prompt-tokens` | tokens of the prompt |
 //! | `x-mock-completion-tokens` | tokens of the completion; also, if streaming, events with content |
-//! | `x-mock-events` | events with content, whatever the number of tokens |
-//! | `x-mock-body-bytes` | the completion's text is at least so long |
-//! | `x-mock-status` | the status; an error body unless 2xx |
-//! | `x-mock-delay-ms` | waits before it answers |
-//! | `x-mock-chunk-delay-ms` | waits before every part of the body but the first |
-//! | `x-mock-silent` | never answers |
-//! | `x-mock-split` | sends the body in parts of so many bytes |
-//! | `x-mock-split-seed` | sends the body in parts of random lengths, the same for the same seed |
-//! | `x-mock-abort-after` | breaks the connection (HTTP/2: resets the stream) after so many parts |
-//! | `x-mock-hold-after` | sends so many parts and then nothing, for as long as the client stays |
-//! | `x-mock-no-usage` | reports no usage, even if asked |
-//! | `x-mock-usage-null-chunks` | every event but the last has `"usage": null` |
+//! | `x-mock-events` | events with content, independent of the number of tokens |
+//! | `x-mock-body-bytes` | minimum length of the completion's text |
+//! | `x-mock-status` | the status; the body is an error unless it is 2xx |
+//! | `x-mock-delay-ms` | delay before the response |
+//! | `x-mock-chunk-delay-ms` | delay before every part of the body except the first |
+//! | `x-mock-silent` | no response |
+//! | `x-mock-split` | the body is sent in parts of so many bytes |
+//! | `x-mock-split-seed` | the body is sent in parts of random lengths that depend on the seed |
+//! | `x-mock-abort-after` | closes the connection (HTTP/2: resets the stream) after so many parts |
+//! | `x-mock-hold-after` | sends so many parts, then nothing until the client disconnects |
+//! | `x-mock-no-usage` | no usage report, even if requested |
+//! | `x-mock-usage-null-chunks` | every event except the last has `"usage": null` |
 //! | `x-mock-no-done` | no `data: [DONE]` |
 //! | `x-mock-comments` | comments between the events |
 //! | `x-mock-line-ending` | `lf`, `crlf` or `cr` |
@@ -23,17 +23,19 @@
 //! | `x-mock-empty` | an empty body |
 //! | `x-mock-not-json` | a body that claims to be JSON |
 //! | `x-mock-raw` | the body; `\n` and `\r` in it stand for the control characters |
-//! | `x-mock-script` | the answer of that name, see [`Llm::script`](super::Llm::script) |
+//! | `x-mock-script` | the scripted response of that name |
 //!
-//! A part is an event of a stream, the whole of a JSON body, or with `x-mock-split` so many bytes of either.
+//! A part is an event of a stream or a whole JSON body; with `x-mock-split` it is so many bytes of either.
 
 use std::{str::FromStr, time::Duration};
 
 use axum::http::{HeaderMap, StatusCode};
 
-use crate::random::Random;
+use fastrand::Rng;
 
-/// What a request asks of the mock.
+use crate::random;
+
+/// The instructions of a request.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Instructions {
     pub prompt_tokens: Option<u64>,
@@ -55,39 +57,39 @@ pub(super) struct Instructions {
     pub body: Option<String>,
 }
 
-/// How a body is split.
+/// How a body is split into parts.
 #[derive(Debug, Clone)]
 pub(super) enum Split {
-    /// After every so many bytes.
+    /// Parts of this many bytes.
     Every(usize),
-    /// At random.
-    Random(Random),
+    /// Parts of random lengths.
+    Random(Rng),
 }
 
 impl Split {
-    /// The length of the next part.
+    /// Returns the length of the next part.
     pub fn length(&mut self) -> usize {
         match self {
             Self::Every(length) => *length,
-            Self::Random(random) => random.length(),
+            Self::Random(rng) => random::length(rng),
         }
     }
 }
 
-/// What a response says about usage.
+/// How a response reports usage.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reporting {
-    /// The usage, in a stream if asked for.
+    /// A report; in a stream only if requested.
     #[default]
     Plain,
-    /// As `Plain`, and `null` in the events before.
+    /// As `Plain`, with `null` in the events before it.
     WithNulls,
-    /// Nothing.
+    /// No report.
     Never,
 }
 
 impl Instructions {
-    /// Reads them; what is not understood is as if it were not there.
+    /// Reads the instructions. Headers that are not understood are ignored.
     pub fn of(headers: &HeaderMap) -> Self {
         let text = |name: &str| {
             headers
@@ -111,9 +113,8 @@ impl Instructions {
                 .filter(|bytes| *bytes > 0)
                 .map(Split::Every)
                 .or_else(|| {
-                    Some(Split::Random(Random::new(
-                        text("split-seed").and_then(parse)?,
-                    )))
+                    let seed = text("split-seed").and_then(parse)?;
+                    Some(Split::Random(Rng::with_seed(seed)))
                 }),
             abort_after: text("abort-after").and_then(parse),
             hold_after: text("hold-after").and_then(parse),

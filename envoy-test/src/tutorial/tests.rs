@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn the_policy_is_that_of_the_tutorial() {
+fn policy_is_the_tutorials() {
     let policy = policy();
     assert_eq!(policy["metadata"]["name"], "trlp-tutorial-token-limits");
     for (tier, limit) in [("free", 50), ("gold", 200)] {
@@ -23,7 +23,7 @@ fn the_policy_is_that_of_the_tutorial() {
 }
 
 #[test]
-fn another_window_changes_nothing_else() {
+fn other_window_changes_nothing_else() {
     let mut short = policy_with_window("2s");
     assert_ne!(short, policy());
     for tier in ["free", "gold"] {

@@ -60,7 +60,7 @@ fn invalid() -> Vec<(Value, &'static str)> {
 async fn invalid_update_is_rejected_and_old_configuration_stays() -> TestResult {
     let mut metered = Metered::start(each_caller(1_000)).await?;
     assert_eq!(send(&metered, &Chat::default()).await?, 200);
-    assert_eq!(metered.left("alice").await?, 900);
+    assert_eq!(metered.remaining("alice").await?, 900);
 
     let mut count = 0;
     for encoding in [Encoding::StringValue, Encoding::Struct] {
@@ -80,7 +80,7 @@ async fn invalid_update_is_rejected_and_old_configuration_stays() -> TestResult 
                 .stat("listener_manager.lds.update_rejected")
                 .await?;
             assert_eq!(rejected, count);
-            assert_eq!(metered.left("alice").await?, 900);
+            assert_eq!(metered.remaining("alice").await?, 900);
         }
     }
     metered.check().await?;
@@ -122,7 +122,7 @@ async fn recorded_usage_survives_update() -> TestResult {
         let mut metered =
             Metered::build(each_caller(1_000), |builder| builder.concurrency(workers)).await?;
         assert_eq!(send(&metered, &Chat::default()).await?, 200);
-        assert_eq!(metered.left("alice").await?, 900);
+        assert_eq!(metered.remaining("alice").await?, 900);
 
         let with = |limit: u64, window: &str| {
             let mut configuration = each_caller(limit);
@@ -146,7 +146,7 @@ async fn recorded_usage_survives_update() -> TestResult {
         ] {
             let update = metered.envoy.update(tollgate).await?;
             assert_eq!(update, Update::Accepted, "{change}");
-            let actual = metered.left("alice").await?;
+            let actual = metered.remaining("alice").await?;
             assert_eq!(actual, left, "{change}, {workers} workers");
         }
         metered.check().await?;
@@ -175,7 +175,7 @@ async fn exchange_in_flight_survives_update() -> TestResult {
         metered.envoy.logged("1").await?.tollgate("total_tokens"),
         Some("100")
     );
-    assert_eq!(metered.left("alice").await?, 1_900);
+    assert_eq!(metered.remaining("alice").await?, 1_900);
     Ok(())
 }
 

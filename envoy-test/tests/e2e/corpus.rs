@@ -13,7 +13,7 @@ use envoy_test::{
     client::{Protocol, client},
     llm::Script,
     metered::{CALLER, Metered, each_caller},
-    random::{self, Random},
+    random,
     workspace,
 };
 use reqwest::{Client, Method};
@@ -169,7 +169,7 @@ async fn recorded_responses_are_charged_exactly_and_forwarded_unchanged() -> Tes
     };
     let seed = random::seed();
     println!("TOLLGATE_SEED={seed}");
-    let mut random = Random::new(seed);
+    let mut rng = fastrand::Rng::with_seed(seed);
     let metered = Metered::build(each_caller(LIMIT), |builder| builder.concurrency(2)).await?;
     let mut cases = Vec::new();
     for directory in fs::read_dir(corpus.join("cases"))? {
@@ -192,7 +192,7 @@ async fn recorded_responses_are_charged_exactly_and_forwarded_unchanged() -> Tes
         {
             let client = clients[in_flight.len() % 2].clone();
             let url = metered.envoy.url(&case.path);
-            in_flight.spawn(replay(client, url, case, random.below(u64::MAX)));
+            in_flight.spawn(replay(client, url, case, rng.u64(..)));
         }
         match in_flight.join_next().await {
             Some(Ok(Ok(exchange))) => replayed.push(exchange),
@@ -239,7 +239,7 @@ async fn recorded_responses_are_charged_exactly_and_forwarded_unchanged() -> Tes
         "{} failures: {failures:#?}",
         failures.len()
     );
-    assert_eq!(metered.left("shared").await?, LIMIT - charged);
+    assert_eq!(metered.remaining("shared").await?, LIMIT - charged);
     metered.check().await?;
     Ok(())
 }

@@ -52,8 +52,8 @@ async fn workers_share_counters(protocol: Protocol) -> TestResult {
 
     assert_eq!(metered.llm.requests(), 10_000);
     let used = generated_tokens(&metered);
-    assert_eq!(metered.left("alice").await?, AMPLE - used);
-    assert_eq!(metered.left("bob").await?, AMPLE);
+    assert_eq!(metered.remaining("alice").await?, AMPLE - used);
+    assert_eq!(metered.remaining("bob").await?, AMPLE);
     metered.check().await?;
     let connections = metered.envoy.stats("listener.").await?;
     let workers = ["worker_0", "worker_1"].map(|worker| {
@@ -97,7 +97,7 @@ async fn counters_are_per_caller_limit_and_rate() -> TestResult {
     let rejected = send("4", "alice").await?;
     assert_eq!(rejected.status, 429);
     assert_eq!(rejected.entry.tollgate("limit"), Some("tokens"));
-    assert_eq!(metered.left("bob").await?, 150);
+    assert_eq!(metered.remaining("bob").await?, 150);
     assert_eq!(send("5", "bob").await?.status, 200);
     assert_eq!(send("6", "bob").await?.status, 200);
     let rejected = send("7", "bob").await?;

@@ -39,7 +39,7 @@ async fn check_estimated(metered: &Metered, caller: &str, entry: &AccessLogEntry
     assert_eq!(entry.tollgate("estimated"), Some("true"), "{entry:?}");
     let total = entry.tollgate_number("total_tokens").ok_or("not charged")?;
     assert!((1..1_000).contains(&total), "{total}");
-    assert_eq!(metered.left(caller).await?, AMPLE - total);
+    assert_eq!(metered.remaining(caller).await?, AMPLE - total);
     metered.check().await?;
     Ok(())
 }
@@ -88,12 +88,12 @@ async fn disconnect_after_usage_report_is_exact() -> TestResult {
             seen.extend(response.chunk().await?.ok_or("the stream ended")?);
         }
         // The usage is committed before the client receives it.
-        assert_eq!(metered.left(caller).await?, AMPLE - 100);
+        assert_eq!(metered.remaining(caller).await?, AMPLE - 100);
         drop((response, client));
         let entry = metered.envoy.logged(caller).await?;
         assert_eq!(entry.tollgate("total_tokens"), Some("100"));
         assert_eq!(entry.tollgate("estimated"), Some("false"));
-        assert_eq!(metered.left(caller).await?, AMPLE - 100);
+        assert_eq!(metered.remaining(caller).await?, AMPLE - 100);
         metered.check().await?;
     }
     Ok(())
@@ -142,7 +142,7 @@ async fn disconnect_during_upload_costs_nothing() -> TestResult {
             let entry = metered.envoy.logged(caller).await?;
             assert_eq!(entry.tollgate_number("total_tokens").unwrap_or(0), 0);
             if has_quota {
-                assert_eq!(metered.left(caller).await?, AMPLE);
+                assert_eq!(metered.remaining(caller).await?, AMPLE);
             }
         }
         metered.check().await?;

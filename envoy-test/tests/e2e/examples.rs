@@ -18,9 +18,9 @@ async fn play(name: &str) -> TestResult {
     );
     let mut failures = Vec::new();
     example
-        .play(|play, step, outcome| {
-            if !outcome.faults.is_empty() {
-                failures.push(format!("{}: {}: {outcome:?}", play.title, step.why));
+        .run(|scenario, step, outcome| {
+            if !outcome.mismatches.is_empty() {
+                failures.push(format!("{}: {}: {outcome:?}", scenario.title, step.why));
             }
         })
         .await?;

@@ -179,7 +179,7 @@ async fn identity_claims_of_each_type_resolve() -> TestResult {
     ];
     let chat = Chat::default().api_key("key");
     let address = authorino.address();
-    let failing = failing(&predicates, &chat, |builder| builder.authorisation(address)).await?;
+    let failing = failing(&predicates, &chat, |builder| builder.authorization(address)).await?;
     assert_eq!(failing, []);
     Ok(())
 }
@@ -199,7 +199,7 @@ async fn counter_without_value_is_evaluation_error() -> TestResult {
     let mut configuration = configuration(json!({ "tokens": hourly(100) }));
     configuration["auth"] = json!([{ "metadata": filters::EXT_AUTHZ }]);
     let address = authorino.address();
-    let metered = Metered::build(configuration, |builder| builder.authorisation(address)).await?;
+    let metered = Metered::build(configuration, |builder| builder.authorization(address)).await?;
     let client = client(Protocol::Http1);
     for (key, statuses) in [
         ("null", [500, 500]),

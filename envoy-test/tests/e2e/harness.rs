@@ -48,7 +48,7 @@ async fn authorization_service_admits_known_api_keys() -> TestResult {
     let authorino = Authorino::tutorial().await?;
     let envoy = Envoy::builder()
         .upstream(llm.address())
-        .authorisation(authorino.address())
+        .authorization(authorino.address())
         .start()
         .await?;
     let client = client(Protocol::Http1);
@@ -80,7 +80,7 @@ async fn identity_becomes_dynamic_metadata() -> TestResult {
     let authorino = Authorino::tutorial().await?;
     let command = format!("%DYNAMIC_METADATA({}:identity:userid)%", filters::EXT_AUTHZ);
     let envoy = Envoy::builder()
-        .authorisation(authorino.address())
+        .authorization(authorino.address())
         .edit_listener(move |listener| {
             let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
             manager["access_log"][0]["typed_config"]["log_format"]["json_format"]["path"] =

@@ -8,7 +8,7 @@ use envoy_test::{
     client::{Chat, Protocol, client},
     llm::Script,
     metered::{CALLER, Metered, each_caller},
-    random::{self, Random},
+    random,
 };
 use futures_util::stream;
 use hyper::body::Frame;
@@ -96,12 +96,12 @@ async fn send(
     let request = match seed {
         None => request.body(body.to_owned()),
         Some(seed) => {
-            let mut random = Random::new(seed);
+            let mut rng = fastrand::Rng::with_seed(seed);
             let mut parts = Vec::new();
             let mut rest = Bytes::copy_from_slice(body.as_bytes());
             while !rest.is_empty() {
                 parts.push(Ok::<_, Infallible>(
-                    rest.split_to(random.length().min(rest.len())),
+                    rest.split_to(random::length(&mut rng).min(rest.len())),
                 ));
             }
             request
@@ -143,7 +143,7 @@ async fn report_is_requested_and_withheld(hold_headers: bool, upstream_http2: bo
                 check_received(&metered, &id, &expected)?;
                 let entry = metered.envoy.logged(&id).await?;
                 assert_eq!(entry.tollgate("estimated"), Some("false"), "{id}");
-                assert_eq!(metered.left(&id).await?, AMPLE - 100, "{id}");
+                assert_eq!(metered.remaining(&id).await?, AMPLE - 100, "{id}");
             }
         }
         // A body above `requestBody.maxBytes` is forwarded unchanged, so the usage of its stream is estimated.
@@ -212,7 +212,7 @@ async fn content_length_shrinks_with_withheld_report() -> TestResult {
             if let Some(length) = exchange.headers.get("content-length") {
                 assert_eq!(length.to_str()?, expected.len().to_string(), "{id}");
             }
-            assert_eq!(metered.left(&id).await?, AMPLE - 100, "{id}");
+            assert_eq!(metered.remaining(&id).await?, AMPLE - 100, "{id}");
         }
     }
     metered.check().await?;

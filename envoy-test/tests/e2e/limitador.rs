@@ -76,11 +76,11 @@ async fn tutorial_holds_with_each_protocol() -> TestResult {
             });
             let gateway = gateway.await?;
             for step in tutorial::steps(stream) {
-                let outcome = gateway.play(&step).await?;
-                let Step { caller, ask, .. } = step;
+                let outcome = gateway.run(&step).await?;
+                let Step { caller, call, .. } = step;
                 assert!(
-                    outcome.faults.is_empty(),
-                    "{protocol:?}, {caller}, {ask}: {outcome:?}"
+                    outcome.mismatches.is_empty(),
+                    "{protocol:?}, {caller}, {call}: {outcome:?}"
                 );
             }
             // The service reports no more than each limit.

@@ -108,7 +108,7 @@ async fn large_response_is_metered_without_buffering() -> TestResult {
         let exchange = metered.exchange(&client, &id, chat).await?;
         assert_eq!(exchange.body.len(), SIZE + json.concat().len());
         assert_eq!(exchange.entry.tollgate("total_tokens"), Some("100"));
-        assert_eq!(metered.left(&id).await?, AMPLE - 100);
+        assert_eq!(metered.remaining(&id).await?, AMPLE - 100);
 
         let id = format!("line {protocol:?}");
         let chat = Chat::default()
@@ -121,7 +121,7 @@ async fn large_response_is_metered_without_buffering() -> TestResult {
         let total = exchange.entry.tollgate_number("total_tokens");
         let total = total.ok_or("not charged")?;
         assert!(total > SIZE as u64 / 8, "{total}");
-        assert_eq!(metered.left(&id).await?, AMPLE - total);
+        assert_eq!(metered.remaining(&id).await?, AMPLE - total);
     }
     metered.check().await?;
     // Neither the filter nor Envoy has buffered a body.
@@ -160,7 +160,7 @@ async fn body_that_is_no_completion_costs_nothing() -> TestResult {
                 0,
                 "{id}"
             );
-            assert_eq!(metered.left("alice").await?, AMPLE, "{id}");
+            assert_eq!(metered.remaining("alice").await?, AMPLE, "{id}");
         }
     }
     metered.check().await?;
@@ -226,7 +226,7 @@ async fn aborted_response_is_estimated() -> TestResult {
             assert_eq!(entry.tollgate("decision"), Some("admitted"), "{id}");
             let total = entry.tollgate_number("total_tokens").unwrap_or(0);
             assert_eq!(total > 0, after > 0, "{id}: {entry:?}");
-            assert_eq!(metered.left(&id).await?, AMPLE - total, "{id}");
+            assert_eq!(metered.remaining(&id).await?, AMPLE - total, "{id}");
         }
     }
     metered.check().await?;

@@ -87,7 +87,7 @@ async fn every_framing_is_exact(
             let expected = [Some(5), Some(95), Some(100), Some(0)];
             assert_eq!(logged_tokens(entry), expected, "{id}: {entry:?}");
             assert_eq!(entry.tollgate("estimated"), Some("false"), "{id}");
-            assert_eq!(metered.left(&id).await?, AMPLE - 100, "{id}");
+            assert_eq!(metered.remaining(&id).await?, AMPLE - 100, "{id}");
         }
     }
     metered.check().await?;
@@ -127,7 +127,7 @@ async fn missing_usage_is_estimated() -> TestResult {
                 .exchange(&client(protocol), &id, chat.header(CALLER, &id))
                 .await?;
             let total = exchange.entry.tollgate_number("total_tokens").unwrap_or(0);
-            assert_eq!(metered.left(&id).await?, AMPLE - total, "{id}");
+            assert_eq!(metered.remaining(&id).await?, AMPLE - total, "{id}");
             // Within a factor of three of the 100 tokens that were used.
             if !(33..300).contains(&total) || exchange.entry.tollgate("estimated") != Some("true") {
                 failures.push(format!("{id}: {:?}", exchange.entry));
@@ -155,7 +155,7 @@ async fn stream_without_include_usage_is_exact() -> TestResult {
             let exchange = metered.exchange(&client, &id, chat).await?;
             assert_eq!(exchange.body, direct, "{id}");
             assert_eq!(exchange.entry.tollgate("estimated"), Some("false"), "{id}");
-            assert_eq!(metered.left(&id).await?, AMPLE - 100, "{id}");
+            assert_eq!(metered.remaining(&id).await?, AMPLE - 100, "{id}");
         }
     }
     metered.check().await?;
@@ -173,7 +173,7 @@ async fn ignored_missing_usage_costs_nothing() -> TestResult {
     ] {
         let chat = chat.header(CALLER, id).header("x-mock-no-usage", 1);
         metered.exchange(&client(Protocol::Http1), id, chat).await?;
-        assert_eq!(metered.left(id).await?, AMPLE);
+        assert_eq!(metered.remaining(id).await?, AMPLE);
     }
     Ok(())
 }

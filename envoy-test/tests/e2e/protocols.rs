@@ -62,7 +62,7 @@ async fn response_without_body_costs_nothing() -> TestResult {
         let options = client.request(reqwest::Method::OPTIONS, metered.envoy.url("/echo"));
         assert_eq!(options.header(CALLER, "alice").send().await?.status(), 200);
     }
-    assert_eq!(metered.left("alice").await?, 100);
+    assert_eq!(metered.remaining("alice").await?, 100);
     Ok(())
 }
 

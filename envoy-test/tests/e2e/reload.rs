@@ -117,14 +117,14 @@ async fn updates_under_load_keep_exact_counts() -> TestResult {
         metered.llm.wait_for_requests(after + 10).await?;
         assert!(load.end().await? >= 20);
         let expected = limit - generated_tokens(&metered);
-        assert_eq!(metered.left("alice").await?, expected, "{change}");
+        assert_eq!(metered.remaining("alice").await?, expected, "{change}");
     }
     let mut other_window = each_caller(AMPLE);
     let limits = &mut other_window["policies"][0]["spec"]["limits"];
     limits["tokens"]["rates"][0]["window"] = json!("2h");
     let update = metered.envoy.update(Tollgate::new(other_window)).await?;
     assert_eq!(update, Update::Accepted);
-    let left = metered.left("alice").await?;
+    let left = metered.remaining("alice").await?;
     assert_eq!(left, AMPLE, "another window starts empty");
     metered.check().await?;
     Ok(())
@@ -161,9 +161,9 @@ async fn reservation_survives_updates() -> TestResult {
     let entry = metered.envoy.logged("large").await?;
     let charged = entry.tollgate_number("total_tokens").ok_or("not charged")?;
     assert!((1..500).contains(&charged), "{charged}");
-    assert_eq!(metered.left("alice").await?, 1_000 - charged);
+    assert_eq!(metered.remaining("alice").await?, 1_000 - charged);
     assert_eq!(send(&metered, &other).await?, 200);
-    assert_eq!(metered.left("alice").await?, 1_000 - charged - 300);
+    assert_eq!(metered.remaining("alice").await?, 1_000 - charged - 300);
     metered.check().await?;
     Ok(())
 }

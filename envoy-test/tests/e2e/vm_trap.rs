@@ -89,14 +89,14 @@ async fn trap_keeps_counters_and_reservations_expire() -> TestResult {
     let metered = start(&module).await?;
     let chat = |tokens| Chat::new("What is Kubernetes?", tokens);
     assert_eq!(send(&metered, &chat(300)).await?, 200);
-    assert_eq!(metered.left("alice").await?, 700);
+    assert_eq!(metered.remaining("alice").await?, 700);
 
     // The provider does not answer, so that the chat is in flight when the VM traps.
     let before = metered.llm.requests();
     let silent = chat(400).header("x-mock-silent", 1);
     let lost = spawn_chat(&metered, &client(Protocol::Http1), "lost", silent);
     metered.llm.wait_for_requests(before + 1).await?;
-    let left = metered.left("alice").await?;
+    let left = metered.remaining("alice").await?;
     assert!(left < 700, "{left} left, no reservation");
     let status = send_trailers(metered.envoy.address()).await?;
     assert!(status.contains("503"), "{status}");
@@ -105,7 +105,7 @@ async fn trap_keeps_counters_and_reservations_expire() -> TestResult {
 
     // Envoy loads the module again. Recorded usage stays; the reservation expires.
     let left = wait::until("the reservation of the lost VM to expire", async || {
-        let left = metered.left("alice").await.ok()?;
+        let left = metered.remaining("alice").await.ok()?;
         assert!(left <= 700, "{left} left of 1,000 after 300");
         (left == 700).then_some(left)
     });

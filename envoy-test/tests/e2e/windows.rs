@@ -118,7 +118,7 @@ async fn bucket_refills_at_its_rate() -> TestResult {
     // The bucket was empty at some moment between `before` and `after`.
     let refilled = wait::until("200 tokens to refill", async || {
         let at_least = (after.elapsed().as_secs_f64() * RATE - TOLERANCE).min(f64::from(LIMIT));
-        let left = u32::try_from(metered.left("alice").await.ok()?).ok()?;
+        let left = u32::try_from(metered.remaining("alice").await.ok()?).ok()?;
         let at_most = before.elapsed().as_secs_f64() * RATE + TOLERANCE;
         let refilled = f64::from(left);
         assert!(

@@ -1,54 +1,51 @@
-//! A flood of keys: what a decision costs when there are far more callers than counters, and how much
-//! memory that takes.
+//! A flood of keys: the cost of a decision, and the memory, when there are far more callers than counters.
 
 use std::time::Duration;
 
-use envoy_test::{envoy::Builder, filters::Tollgate, tutorial};
+use envoy_test::{envoy::Builder, filters::Tollgate};
 use serde_json::json;
 
 use crate::{
-    Contender, Error, Options, configuration, load::Callers, measure, measure::median, megabytes,
+    contender::{Contender, NO_FILTER, TOLLGATE},
+    error::Error,
+    load::Callers,
+    measure::{self, median},
+    options::Options,
+    policies,
+    table::megabytes,
     workload::Workload,
 };
 
-/// The counters that there is room for: the default.
+/// The number of counters: the default of `storage.maxCounters`.
 const MAX_COUNTERS: u32 = 65_536;
 
-/// Asks for `keys` callers, and prints what each then costs, beside what one caller costs.
+/// Sends requests of `keys` callers, and prints the cost of a new caller beside that of a single one.
 pub(crate) async fn bench(
     options: Options,
     keys: u64,
     envoy: impl Fn() -> Builder,
     workload: &Workload,
 ) -> Result<(), Error> {
-    let none = Contender {
-        name: "no filter",
-        envoy: envoy().start().await?,
-    };
-    let mut configuration = configuration(tutorial::policy());
+    let none = Contender::start(NO_FILTER, envoy()).await?;
+    let mut configuration = policies::tutorial();
     configuration["storage"] = json!({ "type": "local", "maxCounters": MAX_COUNTERS });
-    let tollgate = Contender {
-        name: "tollgate",
-        envoy: envoy()
-            .tollgate(Tollgate::new(configuration))
-            .start()
-            .await?,
-    };
+    let tollgate = envoy().tollgate(Tollgate::new(configuration));
+    let tollgate = Contender::start(TOLLGATE, tollgate).await?;
     let time = Duration::from_secs(options.seconds);
     let cost = async |contender, callers| {
         measure::cost(contender, workload, callers, options.connections, time).await
     };
     cost(&tollgate, Callers::One).await?;
     let before = tollgate.envoy.memory().await?.resident;
-    let mut asked = 0;
-    while asked < keys {
+    let mut callers = 0;
+    while callers < keys {
         let completed = tollgate.envoy.stat(measure::COMPLETED).await?;
-        cost(&tollgate, Callers::From(asked)).await?;
-        asked += tollgate.envoy.stat(measure::COMPLETED).await? - completed;
-        eprint!("\r{asked} of {keys} callers");
+        cost(&tollgate, Callers::From(callers)).await?;
+        callers += tollgate.envoy.stat(measure::COMPLETED).await? - completed;
+        eprint!("\r{callers} of {keys} callers");
     }
     eprintln!();
-    let grown = tollgate
+    let growth = tollgate
         .envoy
         .memory()
         .await?
@@ -58,15 +55,15 @@ pub(crate) async fn bench(
     for _ in 0..options.rounds {
         let base = cost(&none, Callers::One).await?;
         one.push(cost(&tollgate, Callers::One).await? - base);
-        many.push(cost(&tollgate, Callers::From(asked)).await? - base);
+        many.push(cost(&tollgate, Callers::From(callers)).await? - base);
     }
     let (one, many) = (median(one), median(many));
     println!(
-        "\nAfter {asked} callers on {MAX_COUNTERS} counters: {many:+.1} CPU microseconds a request of a new \
-         caller, {one:+.1} of one caller over and over, above no filter ({:.2} times). Envoy's resident \
-         memory has grown by {:.1} MB.",
+        "\nAfter {callers} callers on {MAX_COUNTERS} counters, tollgate adds {many:+.1} CPU microseconds to a \
+         request of a new caller, and {one:+.1} to one of the same caller ({:.2} times). Envoy's resident memory \
+         has grown by {:.1} MB.",
         many / one,
-        megabytes(grown)
+        megabytes(growth)
     );
     Ok(())
 }

@@ -1,23 +1,24 @@
-//! What a request costs.
+//! The cost of a request.
 
 use std::time::Duration;
 
 use envoy_test::envoy::Envoy;
 
 use crate::{
-    Contender, Error,
+    contender::Contender,
+    error::Error,
     load::{self, Callers},
     workload::Workload,
 };
 
-/// The stat of Envoy that counts what was answered.
+/// Envoy's counter of completed responses.
 pub(crate) const COMPLETED: &str = "http.ingress.downstream_rq_completed";
-const REFUSED: [&str; 2] = [
+const FAILED: [&str; 2] = [
     "http.ingress.downstream_rq_4xx",
     "http.ingress.downstream_rq_5xx",
 ];
 
-/// The CPU microseconds that Envoy spends on a request under load.
+/// Returns the CPU microseconds that Envoy spends on a request under load.
 pub(crate) async fn cost(
     contender: &Contender,
     workload: &Workload,
@@ -26,18 +27,18 @@ pub(crate) async fn cost(
     time: Duration,
 ) -> Result<f64, Error> {
     let envoy = &contender.envoy;
-    // Asking for stats costs CPU time, too: outside of what is measured.
-    let (completed, refused) = (envoy.stat(COMPLETED).await?, refused(envoy).await?);
+    // Stats are fetched outside of the measurement, because that costs CPU time as well.
+    let (completed, failed) = (envoy.stat(COMPLETED).await?, self::failed(envoy).await?);
     let used = envoy.cpu_time()?;
     load::run(envoy.address(), workload, callers, connections, time).await?;
     let used = envoy.cpu_time()?.saturating_sub(used);
     let completed = envoy.stat(COMPLETED).await? - completed;
-    let refused = self::refused(envoy).await? - refused;
-    if refused > 0 || completed == 0 {
-        return Err(Error::Refused {
+    let failed = self::failed(envoy).await? - failed;
+    if failed > 0 || completed == 0 {
+        return Err(Error::Responses {
             filter: contender.name,
             workload: workload.title,
-            refused,
+            failed,
             completed,
         });
     }
@@ -45,16 +46,16 @@ pub(crate) async fn cost(
     Ok(used.as_secs_f64() * 1e6 / completed as f64)
 }
 
-/// Responses that say that something is wrong; not those whose client hung up at the end of a load.
-async fn refused(envoy: &Envoy) -> Result<u64, Error> {
-    let mut refused = 0;
-    for class in REFUSED {
-        refused += envoy.stat(class).await?;
+/// Returns the number of responses with an error status, without those that ended with the load.
+async fn failed(envoy: &Envoy) -> Result<u64, Error> {
+    let mut failed = 0;
+    for class in FAILED {
+        failed += envoy.stat(class).await?;
     }
-    Ok(refused)
+    Ok(failed)
 }
 
-/// The median; not a number when there are none.
+/// Returns the median, or NaN of no values.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -70,7 +71,7 @@ mod tests {
     use super::median;
 
     #[test]
-    fn the_median_is_in_the_middle() {
+    fn median_is_the_middle_value() {
         assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
         assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
         assert!(median(vec![]).is_nan());

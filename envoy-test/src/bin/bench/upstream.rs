@@ -1,4 +1,4 @@
-//! An nginx that serves the workloads' responses as files.
+//! The upstream: nginx, which serves the responses of the workloads as files.
 
 use std::{
     fmt::Write,
@@ -12,12 +12,12 @@ use envoy_test::{child::Child, debian, wait};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::{Error, workload::Workload};
+use crate::{error::Error, workload::Workload};
 
-/// How often another port is tried.
-const ATTEMPTS: u32 = 5;
+/// How many ports are tried.
+const MAX_ATTEMPTS: u32 = 5;
 
-/// A running nginx; ended when dropped.
+/// A running nginx. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     address: SocketAddr,
@@ -32,8 +32,8 @@ impl Upstream {
         loop {
             attempts += 1;
             match Self::try_start(&program, workloads).await {
-                // nginx takes no port of the system's choice, and the one chosen for it may be taken by now.
-                Err(_) if attempts < ATTEMPTS => {}
+                // nginx cannot listen on port 0, and another process may have taken the port chosen for it.
+                Err(_) if attempts < MAX_ATTEMPTS => {}
                 upstream => return upstream,
             }
         }
@@ -62,7 +62,7 @@ impl Upstream {
         };
         wait::until("nginx", async || {
             if !upstream.process.is_alive() {
-                return Some(Err(io::Error::other("nginx ended at once")));
+                return Some(Err(io::Error::other("nginx ended")));
             }
             TcpStream::connect(address).await.ok().map(|_| Ok(()))
         })
@@ -75,7 +75,7 @@ impl Upstream {
     }
 }
 
-/// Writes the files, and returns a configuration that serves each under its host's name.
+/// Writes the files, and returns a configuration that serves each under the name of its host.
 fn configure(directory: &Path, address: SocketAddr, workloads: &[Workload]) -> io::Result<String> {
     let mut servers = String::new();
     for workload in workloads {
@@ -98,7 +98,7 @@ fn configure(directory: &Path, address: SocketAddr, workloads: &[Workload]) -> i
         )
         .map_err(io::Error::other)?;
     }
-    // One process, so that it can be ended by its id; as root it would serve as nobody, who may not read.
+    // One process, which can be ended by its id. The worker of a master that runs as root could not read the files.
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("  {kind}_temp_path {kind};\n"))
         .concat();

@@ -1,4 +1,4 @@
-//! What is asked for: completions of different sizes and codings.
+//! The workloads: completions of different sizes and content codings.
 
 use std::io::Write;
 
@@ -10,22 +10,22 @@ use envoy_test::{
 use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
 
-use crate::Error;
+use crate::error::Error;
 
-/// One column of the table.
+/// A request and its response, a column of the table.
 #[derive(Debug)]
 pub(crate) struct Workload {
     pub title: &'static str,
-    /// The name by which the upstream knows which file to serve.
+    /// The name of the host, by which the upstream selects the file to serve.
     pub host: &'static str,
     pub request: Value,
     pub response: Bytes,
     pub content_type: &'static str,
-    /// Whether the upstream sends the response compressed by gzip.
+    /// Whether the response has the content coding gzip.
     pub gzip: bool,
 }
 
-/// All of them, with the responses of the mock.
+/// Returns all workloads, with responses of the mock provider.
 pub(crate) async fn all() -> Result<Vec<Workload>, Error> {
     let llm = Llm::start().await?;
     let client = client(Protocol::Http1);

@@ -1,90 +1,103 @@
-//! Plays an example and shows what comes of each request.
+//! Runs an example and prints the outcome of each request.
 
 use envoy_test::{
     binary,
     envoy::Error as EnvoyError,
-    example::{Error, Example, Outcome, Running, Step, names},
+    example::{Error, Example, Outcome, Running, StartError, Step, names},
     llm::MODEL,
 };
 
-/// Plays the example of that name, in each of its ways, and returns how many outcomes were not its document's.
-pub async fn run(name: &str, once: bool) -> Result<usize, Error> {
+use crate::commands;
+
+/// Runs the example of that name with all its variants, and keeps each running unless `once`. Returns how many outcomes
+/// differ from the documented ones.
+pub(crate) async fn run(name: &str, once: bool) -> Result<usize, Error> {
     let known = names()?;
-    let is_way = |known: &&String| {
+    let is_variant = |known: &&String| {
         let rest = known.strip_prefix(name);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let ways: Vec<&String> = known.iter().filter(is_way).collect();
-    if ways.is_empty() {
-        return Err(Error::Unknown(name.to_owned(), known.join(", ")));
+    let variants: Vec<&String> = known.iter().filter(is_variant).collect();
+    if variants.is_empty() {
+        return Err(Error::Unknown {
+            name: name.to_owned(),
+            known: known.join(", "),
+        });
     }
-    let mut faults = 0;
-    for way in &ways {
-        faults += play(way, &Example::read(way)?).await?;
+    let mut mismatches = 0;
+    for variant in &variants {
+        mismatches += show(variant, &Example::read(variant)?).await?;
     }
     if !once {
-        let mut untouched = Vec::new();
-        for way in ways {
-            let example = Example::read(way)?;
+        let mut unused = Vec::new();
+        for variant in variants {
+            let example = Example::read(variant)?;
             let running = example.start().await?;
-            invite(way, &example, &running);
-            untouched.push(running);
+            print_commands(variant, &example, &running);
+            unused.push(running);
         }
         tokio::signal::ctrl_c().await?;
     }
-    Ok(faults)
+    Ok(mismatches)
 }
 
-/// Plays an example, and returns how many outcomes were not its document's.
-async fn play(name: &str, example: &Example) -> Result<usize, Error> {
-    let envoy = binary::find().map_err(EnvoyError::from)?;
+/// Runs an example and prints its outcomes. Returns how many differ from the documented ones.
+async fn show(name: &str, example: &Example) -> Result<usize, Error> {
+    let envoy = binary::find()
+        .map_err(EnvoyError::from)
+        .map_err(StartError::from)?;
     println!(
         "\nEnvoy {} with the filters and routes of examples/{name}/envoy.yaml",
         envoy.version
     );
-    let mut faults = 0;
+    let mut mismatches = 0;
     let mut title = String::new();
     example
-        .play(|play, step, outcome| {
-            if title != play.title {
-                title.clone_from(&play.title);
+        .run(|scenario, step, outcome| {
+            if title != scenario.title {
+                title.clone_from(&scenario.title);
                 println!("\n{title}\n\n  status  tokens  request");
             }
-            faults += usize::from(!outcome.faults.is_empty());
-            println!("{}", line(step, outcome));
+            mismatches += usize::from(!outcome.mismatches.is_empty());
+            println!("{}", row(step, outcome));
         })
         .await?;
-    Ok(faults)
+    Ok(mismatches)
 }
 
-fn line(step: &Step, outcome: &Outcome) -> String {
+fn row(step: &Step, outcome: &Outcome) -> String {
+    const INDENTATION: &str = "\n                  ";
     let tokens = match outcome.tokens {
         0 => "-".to_owned(),
         tokens => tokens.to_string(),
     };
     let mut notes = step.why.clone();
     if let Some(cluster) = &outcome.cluster {
-        notes.push_str("\n                  from ");
+        notes.push_str(INDENTATION);
+        notes.push_str("cluster ");
         notes.push_str(cluster);
     }
     for header in &outcome.headers {
-        notes.push_str("\n                  ");
+        notes.push_str(INDENTATION);
         notes.push_str(header);
     }
-    for fault in &outcome.faults {
-        notes.push_str("\n                  WRONG: ");
-        notes.push_str(fault);
+    for mismatch in &outcome.mismatches {
+        notes.push_str(INDENTATION);
+        notes.push_str("WRONG: ");
+        notes.push_str(mismatch);
     }
     format!("  {:>6}  {tokens:>6}  {notes}", outcome.status)
 }
 
-/// Says how to try it by hand: every request of the plays, once.
-fn invite(name: &str, example: &Example, running: &Running) {
-    println!(
-        "\nTo try examples/{name}, with nothing spent yet (Ctrl-C ends it); the model is {MODEL}:\n"
-    );
-    let mut shown = Vec::new();
-    for step in example.plays.iter().flat_map(|play| &play.steps) {
+/// Prints a shell command for each different request of the scenarios.
+fn print_commands(name: &str, example: &Example, running: &Running) {
+    println!("\nTry examples/{name}, with unused limits (Ctrl-C to stop); the model is {MODEL}:\n");
+    let mut printed = Vec::new();
+    for step in example
+        .scenarios
+        .iter()
+        .flat_map(|scenario| &scenario.steps)
+    {
         let mut command = vec![format!("  curl -i {}", running.envoy.url(&step.path))];
         let headers = step.headers.iter();
         command.extend(headers.map(|(name, value)| format!("-H '{name}: {value}'")));
@@ -93,13 +106,10 @@ fn invite(name: &str, example: &Example, running: &Running) {
             command.push(format!("--json '{body}'"));
         }
         let command = command.join(" ");
-        if !shown.contains(&command) {
+        if !printed.contains(&command) {
             println!("{command}\n");
-            shown.push(command);
+            printed.push(command);
         }
     }
-    println!(
-        "  curl -s http://{}/stats | grep wasmcustom\n",
-        running.envoy.admin_address()
-    );
+    commands::print_stats(running.envoy.admin_address());
 }

@@ -1,9 +1,11 @@
-//! The tutorial with two Envoys that share their limits: their counters are in a limitador, and its in Redis.
+//! Kuadrant's tutorial with two Envoys that share their limits: the counters are in limitador on Redis.
 
 use std::collections::HashMap;
 
 use envoy_test::{
+    binary,
     client::Protocol,
+    envoy,
     redis::{self, Redis},
     remote,
     tutorial::{self, Caller, Gateway, policy, steps},
@@ -12,12 +14,14 @@ use envoy_test::{
 use integration::Limitador;
 use serde_json::json;
 
-use crate::tutorial::{WORKERS, line, print_heading};
+use crate::{commands, table};
 
-/// The domain of the tutorial's limits: the namespace of the policy, and the name of what it is attached to.
+const WORKERS: u32 = 2;
+
+/// The domain of the tutorial's limits: the policy's namespace and the name of its target.
 const DOMAIN: &str = "gateway-system/trlp-tutorial-gateway";
 
-/// What goes wrong with a play, apart from its outcomes.
+/// Why the steps cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
@@ -30,29 +34,48 @@ pub(crate) enum Error {
     Limitador(#[from] integration::Error),
 }
 
-/// Two gateways, and what they share.
-pub(crate) struct Shared {
-    pub(crate) gateways: [Gateway; 2],
+/// Two gateways, and the storage that they share.
+struct Shared {
+    gateways: [Gateway; 2],
     limitador: Limitador,
     _redis: Redis,
 }
 
-/// Plays everything, and returns how many outcomes were not the tutorial's.
-pub(crate) async fn play() -> Result<usize, Error> {
-    let mut faults = Shared::start(Protocol::Http1)
+/// Runs all steps, and keeps the gateways running unless `once`. Returns how many outcomes differ from the tutorial.
+pub(crate) async fn run(once: bool) -> Result<usize, Error> {
+    let found = binary::find().map_err(envoy::Error::from);
+    let version = &found.map_err(tutorial::Error::from)?.version;
+    println!(
+        "Two Envoys {version} with tollgate and the policy of examples/kuadrant/policy.yaml, \
+         their counters in limitador on Redis"
+    );
+    let mut mismatches = Shared::start(Protocol::Http1)
         .await?
-        .show("The tutorial, each request to the other Envoy", false)
+        .show("The tutorial, with the Envoys in turn", false)
         .await?;
-    faults += Shared::start(Protocol::Http2)
+    mismatches += Shared::start(Protocol::Http2)
         .await?
-        .show("The same, streamed, over HTTP/2", true)
+        .show("With streamed responses, over HTTP/2", true)
         .await?;
-    Ok(faults)
+    if !once {
+        let unused = Shared::start(Protocol::Http1).await?;
+        println!("\nTry it at either Envoy, with unused limits (Ctrl-C to stop):\n");
+        unused.gateways.iter().for_each(commands::print);
+        let address = unused.limitador.address();
+        println!("  curl -s http://{address}/limits/{DOMAIN}\n");
+        println!("  curl -s http://{address}/counters/{DOMAIN}\n");
+        tokio::signal::ctrl_c()
+            .await
+            .map_err(tutorial::Error::from)?;
+    }
+    Ok(mismatches)
 }
 
+// === impl Shared ===
+
 impl Shared {
-    /// Sets all of it up, with nothing spent yet, and clients that speak `protocol`.
-    pub(crate) async fn start(protocol: Protocol) -> Result<Self, Error> {
+    /// Starts everything, with unused limits, and clients of `protocol`.
+    async fn start(protocol: Protocol) -> Result<Self, Error> {
         let configuration = json!({
             "policies": [policy()],
             "storage": remote::Protocol::Reserve.storage(),
@@ -73,40 +96,40 @@ impl Shared {
         })
     }
 
-    /// Plays the tutorial, showing each step as it happens with what limitador says is left, and returns how
-    /// many went wrong.
+    /// Runs the tutorial and prints each outcome as it happens, with the remaining tokens according to limitador.
+    /// Returns how many outcomes differ from the tutorial.
     async fn show(&self, title: &str, stream: bool) -> Result<usize, Error> {
-        print_heading(title);
-        let mut faults = 0;
-        let mut spent = HashMap::new();
+        table::print_header(title);
+        let mut mismatches = 0;
+        let mut charged = HashMap::new();
         for (step, gateway) in steps(stream).iter().zip(self.gateways.iter().cycle()) {
-            let mut outcome = gateway.play(step).await?;
-            faults += usize::from(!outcome.faults.is_empty());
-            let spent = spent.entry(step.caller).or_insert(0_u64);
-            *spent += outcome.cost;
-            outcome.left = self.left_after(step.caller, *spent).await?;
-            println!("{}", line(step, &outcome));
+            let mut outcome = gateway.run(step).await?;
+            mismatches += usize::from(!outcome.mismatches.is_empty());
+            let charged = charged.entry(step.caller).or_insert(0_u64);
+            *charged += outcome.cost;
+            outcome.remaining = self.remaining_after(step.caller, *charged).await?;
+            table::print_row(step, &outcome);
         }
-        Ok(faults)
+        Ok(mismatches)
     }
 
-    /// What limitador says is left of what a caller may use, once all that was spent has come there: a response does not
-    /// wait for its settlement. Where it never comes, that is what limitador says all the same.
-    async fn left_after(&self, caller: Caller, spent: u64) -> Result<Option<u64>, Error> {
-        let expected = caller.limit().map(|limit| limit.saturating_sub(spent));
-        let settled = wait::until("the settlement", async || match self.left(caller).await {
-            Ok(left) if left != expected => None,
-            left => Some(left),
+    /// Returns a caller's remaining tokens according to limitador once `charged` has been committed, since a response
+    /// does not wait for that. If it is not committed in time, returns limitador's number as it is.
+    async fn remaining_after(&self, caller: Caller, charged: u64) -> Result<Option<u64>, Error> {
+        let expected = caller.limit().map(|limit| limit.saturating_sub(charged));
+        let settled = wait::until("the commit", async || match self.remaining(caller).await {
+            Ok(remaining) if remaining != expected => None,
+            remaining => Some(remaining),
         });
         match settled.await {
-            Ok(left) => left,
-            Err(_) => self.left(caller).await,
+            Ok(remaining) => remaining,
+            Err(_) => self.remaining(caller).await,
         }
     }
 
-    async fn left(&self, caller: Caller) -> Result<Option<u64>, Error> {
+    async fn remaining(&self, caller: Caller) -> Result<Option<u64>, Error> {
         let name = match caller {
-            Caller::Nobody => return Ok(None),
+            Caller::Anonymous => return Ok(None),
             Caller::Free => "free",
             Caller::Gold => "gold",
         };
@@ -116,12 +139,5 @@ impl Shared {
         Ok(own.map_or(caller.limit(), |counter| {
             Some(counter.max_value.saturating_sub(counter.used))
         }))
-    }
-
-    /// Says how to see what limitador has counted.
-    pub(crate) fn invite(&self) {
-        let address = self.limitador.address();
-        println!("  curl -s http://{address}/limits/{DOMAIN}\n");
-        println!("  curl -s http://{address}/counters/{DOMAIN}\n");
     }
 }

@@ -1,11 +1,14 @@
-//! Plays what a system's document does, in a real Envoy, and shows what comes of it.
+//! Runs an example in a real Envoy and prints the outcome of each request.
 //!
-//! `SEED` is the system: `kuadrant`, the default, or the name of a folder of `examples` that has plays. With `ONCE=1`
-//! it plays and ends, with failure if an outcome is not the document's; else it stays up. With `STORAGE=limitador` the
-//! tutorial has two Envoys, and a limitador on Redis has their counters.
+//! `EXAMPLE` is the example: `kuadrant`, the default, or the name of a directory of `examples` that has scenarios. With
+//! `ONCE=1` the program exits after the scenarios, with failure if an outcome differs from the documented one;
+//! otherwise it keeps an Envoy running. With `STORAGE=limitador` the example `kuadrant` has two Envoys, whose counters
+//! are in limitador on Redis.
 
+mod commands;
 mod example;
 mod limitador;
+mod table;
 mod tutorial;
 
 use std::{error::Error, process::ExitCode};
@@ -14,8 +17,8 @@ use std::{error::Error, process::ExitCode};
 async fn main() -> ExitCode {
     match run().await {
         Ok(0) => ExitCode::SUCCESS,
-        Ok(faults) => {
-            eprintln!("\n{faults} outcomes are not the document's");
+        Ok(mismatches) => {
+            eprintln!("\n{mismatches} outcomes differ from the documentation");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -25,12 +28,18 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Plays everything, and returns how many outcomes were not the document's.
+/// Runs the example that the environment names. Returns how many outcomes differ from the documented ones.
 async fn run() -> Result<usize, Box<dyn Error>> {
-    let once = std::env::var("ONCE").is_ok_and(|once| once == "1");
-    let seed = std::env::var("SEED").unwrap_or_default();
-    Ok(match seed.as_str() {
-        "" | "kuadrant" => tutorial::run(once).await?,
-        seed => example::run(seed, once).await?,
-    })
+    let setting = |name: &str| std::env::var(name).unwrap_or_default();
+    let once = setting("ONCE") == "1";
+    Ok(
+        match (setting("EXAMPLE").as_str(), setting("STORAGE").as_str()) {
+            ("" | "kuadrant", "" | "local") => tutorial::run(once).await?,
+            ("" | "kuadrant", "limitador") => limitador::run(once).await?,
+            ("" | "kuadrant", other) => {
+                return Err(format!("STORAGE: {other:?}, expected local or limitador").into());
+            }
+            (name, _) => example::run(name, once).await?,
+        },
+    )
 }

@@ -15,7 +15,7 @@ fn instructions() -> Instructions {
     }
 }
 
-fn question(stream: bool) -> Value {
+fn request(stream: bool) -> Value {
     json!({
         "model": MODEL,
         "messages": [{ "role": "user", "content": "What is Kubernetes?" }],
@@ -26,8 +26,8 @@ fn question(stream: bool) -> Value {
 }
 
 #[test]
-fn the_question_of_the_tutorial_costs_what_the_tutorial_says() {
-    let answer: Value = serde_json::from_str(&body(&question(false), &instructions())).unwrap();
+fn tutorial_question_costs_100_tokens() {
+    let answer: Value = serde_json::from_str(&body(&request(false), &instructions())).unwrap();
     assert_eq!(
         answer["usage"],
         json!({ "prompt_tokens": 5, "completion_tokens": 95, "total_tokens": 100 })
@@ -35,8 +35,8 @@ fn the_question_of_the_tutorial_costs_what_the_tutorial_says() {
 }
 
 #[test]
-fn a_stream_ends_with_usage_and_done() {
-    let stream = body(&question(true), &instructions());
+fn stream_ends_with_usage_and_done() {
+    let stream = body(&request(true), &instructions());
     let events: Vec<_> = stream.split_terminator("\n\n").collect();
     assert_eq!(events.len(), 1 + 95 + 1 + 1 + 1);
     assert_eq!(events.last(), Some(&"data: [DONE]"));
@@ -47,18 +47,18 @@ fn a_stream_ends_with_usage_and_done() {
 }
 
 #[test]
-fn a_stream_tells_no_usage_that_nobody_asked_for() {
-    let mut request = question(true);
+fn stream_reports_usage_only_on_request() {
+    let mut request = request(true);
     request["stream_options"] = Value::Null;
     assert!(!body(&request, &instructions()).contains("usage"));
 }
 
 #[test]
-fn a_body_can_be_made_large() {
+fn body_has_minimum_length() {
     let instructions = Instructions {
         body_bytes: 1_000_000,
         ..instructions()
     };
-    assert!(body(&question(false), &instructions).len() > 1_000_000);
-    assert!(body(&question(true), &instructions).len() > 1_000_000);
+    assert!(body(&request(false), &instructions).len() > 1_000_000);
+    assert!(body(&request(true), &instructions).len() > 1_000_000);
 }

@@ -54,7 +54,7 @@ async fn readme_token_authenticates() -> TestResult {
         configuration: Value::Null,
         envoy: serde_norway::from_str(&text)?,
         limits: None,
-        plays: Vec::new(),
+        scenarios: Vec::new(),
     };
     let mut running = example.start().await?;
     let whole = "20000, 20000;w=60;name=\"each-user\"";
@@ -77,8 +77,8 @@ async fn readme_token_authenticates() -> TestResult {
             &[("x-ratelimit-limit", whole)],
         ),
     ] {
-        let outcome = running.play(&step).await?;
-        assert_eq!(outcome.faults, [""; 0], "{}", step.why);
+        let outcome = running.run(&step).await?;
+        assert_eq!(outcome.mismatches, [""; 0], "{}", step.why);
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::support::{TestResult, script, wait_for_metric};
 
 async fn start() -> Result<Running, envoy_test::example::Error> {
-    Example::read("jupiter")?.start().await
+    Ok(Example::read("jupiter")?.start().await?)
 }
 
 fn chat(key: &str, model: &str) -> Chat {

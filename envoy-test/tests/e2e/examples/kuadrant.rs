@@ -11,9 +11,9 @@ use crate::support::TestResult;
 async fn play(policy: Value, workers: u32, protocol: Protocol, steps: &[Step]) -> TestResult {
     let gateway = Gateway::start(policy, workers, protocol).await?;
     for step in steps {
-        let outcome = gateway.play(step).await?;
-        let Step { caller, ask, .. } = step;
-        assert!(outcome.faults.is_empty(), "{caller}, {ask}: {outcome:?}");
+        let outcome = gateway.run(step).await?;
+        let Step { caller, call, .. } = step;
+        assert!(outcome.mismatches.is_empty(), "{caller}, {call}: {outcome:?}");
     }
     Ok(())
 }

@@ -1,0 +1,96 @@
+//! The plugin configurations that are measured, with limits that no load exhausts.
+
+use envoy_test::{remote, tutorial};
+use serde_json::{Value, json};
+
+use crate::error::Error;
+
+/// The domain of Envoy's own rate limit filter.
+pub(crate) const DOMAIN: &str = "bench";
+/// The descriptor entry of Envoy's own rate limit filter.
+pub(crate) const COUNTER: &str = "auth.identity.userid";
+/// More than any load can use.
+const LIMIT: u64 = 1_000_000_000_000;
+
+/// Returns a configuration with the limits of a policy raised, in which headers identify the caller.
+pub(crate) fn configuration(mut policy: Value) -> Value {
+    let limits = policy["spec"]["limits"].as_object_mut();
+    for (_, limit) in limits.into_iter().flatten() {
+        let rates = limit.get_mut("rates").and_then(Value::as_array_mut);
+        for rate in rates.into_iter().flatten() {
+            rate["limit"] = LIMIT.into();
+        }
+    }
+    json!({
+        "policies": [policy],
+        "auth": [{ "header": { "identity.userid": "x-user-id", "identity.groups": "x-groups" } }],
+    })
+}
+
+/// Returns the configuration of Kuadrant's tutorial.
+pub(crate) fn tutorial() -> Value {
+    configuration(tutorial::policy())
+}
+
+/// Returns the configuration of Kuadrant's tutorial with the counters in limitador.
+pub(crate) fn remote_tutorial() -> Value {
+    let mut configuration = tutorial();
+    configuration["storage"] = remote::Protocol::Reserve.storage();
+    configuration
+}
+
+/// Returns ten limits that all apply to each caller, each with its own cost expression, and a budget.
+pub(crate) fn ten_costs() -> Value {
+    let mut limits = serde_json::Map::new();
+    for weight in 0..10 {
+        let limit = json!({
+            "cost": format!("usage.input_tokens + usage.output_tokens * {weight}"),
+            "rates": [{ "limit": 1, "window": "1m" }],
+            "counters": [{ "expression": "auth.identity.userid" }],
+        });
+        limits.insert(format!("weight-{weight}"), limit);
+    }
+    let mut policy = tutorial::policy();
+    policy["spec"]["limits"] = limits.into();
+    policy["spec"]["limits"]["money"] = json!({
+        "budgets": [{ "usd": "1000000", "window": "24h" }],
+        "counters": [{ "expression": "auth.identity.userid" }],
+    });
+    let mut configuration = configuration(policy);
+    configuration["pricing"] = json!({
+        "gpt-*": { "input": 2.5, "output": 10 },
+        "default": { "input": 1, "output": 1 },
+    });
+    configuration
+}
+
+/// Returns three limits that all apply: for each caller, for each group and for all callers.
+pub(crate) fn three_limits() -> Value {
+    let limit = |counters: &[&str]| {
+        let counters = counters
+            .iter()
+            .map(|counter| json!({ "expression": counter }));
+        json!({
+            "rates": [{ "limit": 1, "window": "1m" }, { "limit": 1, "window": "24h" }],
+            "when": [{ "predicate": "request.path == \"/v1/chat/completions\"" }],
+            "counters": counters.collect::<Vec<_>>(),
+        })
+    };
+    let mut policy = tutorial::policy();
+    policy["spec"]["limits"] = json!({
+        "caller": limit(&["auth.identity.userid"]),
+        "group": limit(&["auth.identity.groups"]),
+        "all": limit(&[]),
+    });
+    configuration(policy)
+}
+
+/// Returns limitador's limits for Envoy's own filter and for a configuration with its counters there, if there is one,
+/// in limitador's format.
+pub(crate) fn service_limits(configuration: Option<&Value>) -> Result<String, Error> {
+    let mut limits = vec![remote::limit(DOMAIN, COUNTER, LIMIT, 60)];
+    if let Some(configuration) = configuration {
+        limits.extend(remote::limits(configuration)?);
+    }
+    Ok(Value::from(limits).to_string())
+}
