@@ -1,8 +1,8 @@
 //! The evidence for tollgate's own ABI layer: four properties of the Proxy-Wasm SDK for Rust, in a real Envoy.
 //!
 //! The filter `envoy-test/sdk-filter` is built on the version of `proxy-wasm` in `Cargo.lock`. A test here that fails
-//! after an update of that crate means that the SDK no longer has the property: then the decision record in
-//! `docs/decisions/` is to be revised, and the test with it.
+//! after an update of that crate means that the SDK no longer has the property: then
+//! `docs/decisions/0001-own-abi-layer.md` is to be revised, and the test with it.
 
 use std::{error::Error, process::Command};
 
@@ -20,8 +20,7 @@ use serde_json::{Value, json};
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// What a test says when the SDK no longer has the property.
-const SDK_CHANGED: &str =
-    "proxy-wasm has changed: revise the decision record on the SDK in docs/decisions/";
+const SDK_CHANGED: &str = "proxy-wasm has changed: revise docs/decisions/0001-own-abi-layer.md";
 
 /// An Envoy with the filter on the SDK, showing this behaviour, in front of a provider.
 fn sdk_filter(behaviour: &str, llm: &Llm) -> Builder {
