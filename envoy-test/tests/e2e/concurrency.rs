@@ -101,7 +101,10 @@ async fn at_most_one_exceeds_limit(workers: u32) -> TestResult {
             if used != admitted * 100 || used > 1_100 || admitted < 9 {
                 failures.push(format!("{caller}: {admitted} admitted, {used} used"));
             }
-            assert_eq!(metered.remaining(&caller).await?, 1_000_u64.saturating_sub(used));
+            assert_eq!(
+                metered.remaining(&caller).await?,
+                1_000_u64.saturating_sub(used)
+            );
             // No reservation remains: a lone request is admitted if the limit is not exhausted.
             let alone = setup.send(&caller, &chat, 1).await?;
             assert_eq!(alone, u64::from(used < 1_000), "{caller}");

@@ -13,8 +13,7 @@ use envoy_test::{
     client::{Protocol, client},
     llm::Script,
     metered::{CALLER, Metered, each_caller},
-    random,
-    workspace,
+    random, workspace,
 };
 use reqwest::{Client, Method};
 use serde_json::{Value, json};

@@ -13,7 +13,10 @@ async fn play(policy: Value, workers: u32, protocol: Protocol, steps: &[Step]) -
     for step in steps {
         let outcome = gateway.run(step).await?;
         let Step { caller, call, .. } = step;
-        assert!(outcome.mismatches.is_empty(), "{caller}, {call}: {outcome:?}");
+        assert!(
+            outcome.mismatches.is_empty(),
+            "{caller}, {call}: {outcome:?}"
+        );
     }
     Ok(())
 }
