@@ -1,5 +1,5 @@
-//! What an exchange costs natively, part by part, against the double of Envoy: where to look when
-//! `make bench` says that a request has become dearer. Not a test: it prints, and asserts nothing.
+//! The CPU time of an exchange, natively and part by part, against the double of Envoy: where to look
+//! when `make bench` shows a regression. It prints, and asserts nothing.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -7,7 +7,6 @@ use std::time::Instant;
 use tollgate::host::double::Double;
 use tollgate::host::{Buffer, HeaderMap};
 use tollgate::plugin::Plugin;
-use tollgate::stream::Stream;
 
 const POLICY: &str = r#"{
   "policies": [{
@@ -34,7 +33,6 @@ fn main() {
     let host = Rc::new(Double::default());
     host.clock.set(1_700_000_000_000_000_000);
     let plugin = Plugin::configure(host.clone(), POLICY.as_bytes()).unwrap();
-    let plugin = Rc::new(plugin);
     let body = format!(
         r#"{{"id":"1","object":"chat.completion","model":"m","choices":[{{"message":{{"role":"assistant","content":"{}"}}}}],"usage":{{"prompt_tokens":5,"completion_tokens":95,"total_tokens":100}}}}"#,
         "word ".repeat(360)
@@ -66,10 +64,10 @@ fn main() {
         .nth(1)
         .and_then(|n| n.parse().ok())
         .unwrap_or(50_000);
-    let mut spent = [0u128; 4];
+    let mut elapsed = [0u128; 4];
     for _ in 0..rounds {
         let start = Instant::now();
-        let mut stream = Stream::new(Rc::clone(&plugin), 1);
+        let mut stream = plugin.stream(1);
         black_box(stream.on_request_headers(false));
         let admitted = Instant::now();
         stream.on_request_body(200, true);
@@ -79,20 +77,20 @@ fn main() {
         let settled = Instant::now();
         stream.on_log();
         let logged = Instant::now();
-        for (spent, (from, to)) in spent.iter_mut().zip([
+        for (elapsed, (from, to)) in elapsed.iter_mut().zip([
             (start, admitted),
             (admitted, headers),
             (headers, settled),
             (settled, logged),
         ]) {
-            *spent += (to - from).as_nanos();
+            *elapsed += (to - from).as_nanos();
         }
         host.calls.borrow_mut().clear();
     }
-    for (part, spent) in ["admit", "response headers", "meter and settle", "log"]
+    for (part, elapsed) in ["admit", "response headers", "meter and settle", "log"]
         .iter()
-        .zip(spent)
+        .zip(elapsed)
     {
-        println!("{part:>18} {:>6} ns", spent / rounds);
+        println!("{part:>18} {:>6} ns", elapsed / rounds);
     }
 }

@@ -1,44 +1,44 @@
-//! The module's entry points: Proxy-Wasm's callbacks (ABI 0.2.1), handed on to [`Plugin`] and
-//! [`Stream`].
+//! The entry points of the module: the callbacks of Proxy-Wasm (ABI 0.2.1), dispatched to [`Plugin`]
+//! and [`Stream`].
 //!
-//! The filter has a dispatcher of its own because a reply to a gRPC call must find its way whatever
-//! has become of the stream that made it: that of a stream that is gone gives back what the reply
-//! grants, and a settlement belongs to no stream at all.
+//! The filter has its own dispatcher because it has to handle the reply to a gRPC call whatever has
+//! become of the stream that made it: if the stream is gone, what the reply grants is released, and a
+//! settlement belongs to no stream at all.
 
 use crate::host::abi::{self, Abi};
 use crate::host::{Buffer, Host, logger};
 use crate::plugin::Plugin;
 use crate::stream::{Next, Stream};
 use limits::service::{CallId, MAX_REPLY_BYTES};
+use limits::{Nanos, Timestamp};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// For how long a configuration that is no longer in force tries to tell what is left to tell, in
-/// nanoseconds.
-const LEAVING: u64 = 30_000_000_000;
+/// How long a configuration that is no longer in force may drain: send the settlements that are left.
+const DRAIN_TIMEOUT: Nanos = Nanos::from_secs(30);
 
-/// What Envoy knows of this VM.
+/// The contexts of this VM, by the identifiers that Envoy has given them.
 #[derive(Default)]
 struct Contexts {
     roots: BTreeMap<u32, Root>,
     streams: BTreeMap<u32, Stream>,
 }
 
-/// The plugin's root context: the configuration in force. A configuration that is refused never
-/// comes to be in force, because Envoy then keeps the context that has the last good one.
+/// The plugin's root context: a configuration. One that is invalid never comes into force, because
+/// Envoy keeps the context with the last good one.
 #[derive(Default)]
 struct Root {
     plugin: Option<Rc<Plugin>>,
-    /// Until when it may go on, once Envoy wants it to end.
-    leaves_at: Option<u64>,
+    /// When draining ends at the latest, once Envoy wants the context to end.
+    drain_deadline: Option<Timestamp>,
 }
 
 thread_local! {
     static CONTEXTS: RefCell<Contexts> = RefCell::default();
 }
 
-/// Runs a callback. Envoy calls none while another runs; if it did, that one would not be.
+/// Runs a callback. Envoy calls none while another runs; if it did, the second would be skipped.
 fn with<T: Default>(callback: impl FnOnce(&mut Contexts) -> T) -> T {
     CONTEXTS.with(|contexts| match contexts.try_borrow_mut() {
         Ok(mut contexts) => callback(&mut contexts),
@@ -46,14 +46,14 @@ fn with<T: Default>(callback: impl FnOnce(&mut Contexts) -> T) -> T {
     })
 }
 
-/// Runs a callback of a stream. One that is not known goes on as if there were no filter.
+/// Runs a callback of a stream. A stream that is not known continues as if there were no filter.
 fn stream(context: u32, callback: impl FnOnce(&mut Stream) -> Next) -> u32 {
     with(|contexts| {
         let next = contexts.streams.get_mut(&context).map(callback);
         match next {
             None | Some(Next::Continue) => 0,
             Some(Next::Pause) => 1,
-            Some(Next::Stall) => 2,
+            Some(Next::Watermark) => 2,
         }
     })
 }
@@ -74,40 +74,40 @@ impl Root {
                 true
             }
             Err(error) => {
-                log::error!("configuration refused\n{error}");
+                log::error!("configuration_invalid\n{error}");
                 false
             }
         }
     }
 
-    /// Envoy wants the context to end. Returns whether it may, at once.
+    /// Begins to drain, as Envoy wants the context to end. Returns whether nothing is left to drain.
     fn done(&mut self) -> bool {
-        let done = self.plugin.as_ref().is_none_or(|plugin| plugin.on_done());
+        let done = self.plugin.as_ref().is_none_or(|plugin| plugin.drain());
         if !done {
             let now = Abi.now().unwrap_or_default();
-            self.leaves_at = Some(now.saturating_add(LEAVING));
+            self.drain_deadline = Some(now.saturating_add(DRAIN_TIMEOUT));
         }
         done
     }
 
-    /// Ends the context that Envoy wanted to end, if there is nothing left to wait for.
-    fn leave(&mut self) {
-        let Some(leaves_at) = self.leaves_at else {
+    /// Ends the context that Envoy wants to end, if it is drained or out of time.
+    fn end_drained(&mut self) {
+        let Some(deadline) = self.drain_deadline else {
             return;
         };
         let drained = self
             .plugin
             .as_ref()
             .is_none_or(|plugin| plugin.is_drained());
-        let late = Abi.now().is_ok_and(|now| now > leaves_at);
-        if drained || late {
-            self.leaves_at = None;
+        let is_late = Abi.now().is_ok_and(|now| now > deadline);
+        if drained || is_late {
+            self.drain_deadline = None;
             abi::done();
         }
     }
 }
 
-/// A reply to a call has come.
+/// Takes the reply to a gRPC call.
 fn reply(root: u32, token: u32, reply: Result<&[u8], u32>) {
     with(|contexts| {
         let Some(root) = contexts.roots.get_mut(&root) else {
@@ -116,16 +116,16 @@ fn reply(root: u32, token: u32, reply: Result<&[u8], u32>) {
         let Some(plugin) = root.plugin.clone() else {
             return;
         };
-        if let Some(answered) = plugin.on_reply(CallId(token), reply) {
-            let stream = contexts.streams.get_mut(&answered.stream);
+        if let Some(reply) = plugin.on_reply(CallId(token), reply) {
+            let stream = contexts.streams.get_mut(&reply.stream);
             match stream {
-                Some(stream) if Abi.set_effective_context(answered.stream).is_ok() => {
-                    stream.on_answer(answered);
+                Some(stream) if Abi.set_effective_context(reply.stream).is_ok() => {
+                    stream.on_check_reply(reply);
                 }
-                _ => plugin.give_back(answered),
+                _ => plugin.release_reply(reply),
             }
         }
-        root.leave();
+        root.end_drained();
     });
 }
 
@@ -140,16 +140,16 @@ extern "C" fn _initialize() {
     // SAFETY: the linker makes this function, and Envoy calls `_initialize` once, before all else.
     unsafe { __wasm_call_ctors() };
     logger::install();
-    // A trap ends every exchange of its worker; it should at least say why.
+    // A trap ends every exchange of the worker: its reason is logged.
     std::panic::set_hook(Box::new(|panic| {
-        log::error!("{panic}");
+        log::error!("panic msg={:?}", panic.to_string());
     }));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_abi_version_0_2_1() {}
 
-/// Memory for what Envoy returns: a boxed slice, whose owner the module is.
+/// Allocates memory for a value that Envoy returns: a boxed slice, which the module owns.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     let bytes: Box<[std::mem::MaybeUninit<u8>]> = Box::new_uninit_slice(size);
@@ -166,7 +166,7 @@ extern "C" fn proxy_on_context_create(context: u32, root: u32) {
             ..
         }) = contexts.roots.get(&root)
         {
-            let stream = Stream::new(Rc::clone(plugin), context);
+            let stream = plugin.stream(context);
             contexts.streams.insert(context, stream);
         }
     });
@@ -189,16 +189,16 @@ extern "C" fn proxy_on_tick(root: u32) {
         };
         if let Some(plugin) = plugin {
             plugin.on_tick();
-            plugin.look_again(|context| {
+            plugin.poll_queue(|context| {
                 let stream = streams.get_mut(&context)?;
                 Abi.set_effective_context(context).ok()?;
-                Some(stream.on_turn())
+                Some(stream.poll_queue())
             });
             // What follows concerns the root again, which is there as its tick is.
             let _ = Abi.set_effective_context(root);
         }
         if let Some(root) = roots.get_mut(&root) {
-            root.leave();
+            root.end_drained();
         }
     });
 }
@@ -246,7 +246,7 @@ extern "C" fn proxy_on_grpc_receive(root: u32, token: u32, size: usize) {
     // One byte more than is read shows that it is too large.
     let size = size.min(MAX_REPLY_BYTES.saturating_add(1));
     let message = Abi.buffer(Buffer::GrpcReply, 0, size);
-    // A message that cannot be had is none.
+    // A message that cannot be read is treated as empty.
     reply(root, token, Ok(&message.unwrap_or_default()));
 }
 

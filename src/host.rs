@@ -23,6 +23,7 @@ mod tests;
 pub use headers::Headers;
 pub use limits::service::{CallId, GrpcCall, Transport, TransportError};
 pub use limits::{CREATE, SharedData, SharedDataError};
+use limits::{Nanos, Timestamp};
 
 /// Why Envoy did not do what it was asked, by its status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -204,11 +205,11 @@ pub trait Host: SharedData + Transport {
     /// [`HostError::BadArgument`] outside the phases in which the buffer exists.
     fn replace_buffer(&self, buffer: Buffer, bytes: &[u8]) -> Result<()>;
 
-    /// Nanoseconds since the Unix epoch by the wall clock, which may step.
+    /// The time by the wall clock, which may step.
     ///
     /// # Errors
     /// Whatever Envoy answers; none is expected.
-    fn now(&self) -> Result<u64>;
+    fn now(&self) -> Result<Timestamp>;
 
     /// Lets a direction that was paused go on.
     ///
@@ -246,11 +247,11 @@ pub trait Host: SharedData + Transport {
     /// [`HostError::BadArgument`] when a counter is given a negative number.
     fn add_to_metric(&self, metric: MetricId, amount: i64) -> Result<()>;
 
-    /// Calls the plugin's tick every so many milliseconds; 0 stops it.
+    /// Calls the plugin's tick periodically; zero stops it. Envoy takes whole milliseconds.
     ///
     /// # Errors
     /// Whatever Envoy answers; none is expected.
-    fn set_tick_period(&self, milliseconds: u32) -> Result<()>;
+    fn set_tick_period(&self, period: Nanos) -> Result<()>;
 }
 
 /// Whether bytes may stand in a header's value: visible ASCII, space, tab, and bytes from 0x80 on

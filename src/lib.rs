@@ -1,8 +1,9 @@
-//! tollgate: a Proxy-Wasm filter that meters the tokens of LLM responses and enforces limits.
+//! tollgate: a Proxy-Wasm filter that enforces token, cost, request and concurrency limits for LLM APIs.
 //!
-//! The way of a request is the layout of the source: [`admit`] decides, [`usage_meter`] reads the
-//! response, [`settle`] charges it, against counters kept by [`limits`]. [`stream`] is the state
-//! machine of one exchange, [`plugin`] what outlives it; [`host`] is all that is asked of Envoy.
+//! The modules follow the path of a request. [`admit`] decides on it, [`usage_meter`] reads its
+//! response, [`settle`] charges it, against the counters of the [`ledger`], which keeps them in shared
+//! data or at a rate limit service by means of [`limits`]. [`stream`] is the state machine of one exchange, [`plugin`]
+//! composes the parts that outlive it, and [`host`] is everything that Envoy offers.
 #![cfg_attr(
     not(test),
     deny(
@@ -14,12 +15,17 @@
     )
 )]
 
-pub mod admit;
+mod admit;
 pub mod attributes;
 #[cfg(target_arch = "wasm32")]
 mod entry;
 pub mod host;
+mod ledger;
 pub mod plugin;
-pub mod reply;
-pub mod settle;
+mod policies;
+mod reply;
+mod settle;
 pub mod stream;
+mod telemetry;
+#[cfg(test)]
+mod testing;

@@ -1,35 +1,38 @@
 //! Which limits apply to a request, and the counters that it would be charged to.
 
-use super::fault::fault_of;
-use super::{EvaluationError, Fault, amount, computed, evaluate};
+use super::computed;
+use super::error::{AdmissionError, or_open};
 use crate::attributes::Attributes;
-use crate::plugin::{Charge, Count, Counts, Plugin};
-use filter_config::{Expression, FailureMode, Limit, LimitIndex, Policy, WhenMissing};
+use crate::ledger::{Charge, CounterValues};
+use crate::policies::{EvaluationError, LimitRef, Policies, RateIndex, Unit};
+use crate::telemetry::{Count, Telemetry};
+use filter_config::{Expression, FailureMode, Limit, WhenMissing};
+use limits::Reservation;
 use std::rc::Rc;
 
-/// The limits that apply to a request, as the counters it would be charged to.
+/// The limits that apply to a request, as the counters that it would be charged to.
 #[derive(Clone, Debug, Default)]
-pub struct Applicable {
-    pub(super) charges: Vec<Charge>,
-    /// Those of limits that refuse nobody: that are in shadow, or allow what exceeds them.
-    pub(super) shadowed: Vec<Charge>,
+pub(crate) struct Applicable {
+    /// The charges, which reserve nothing yet.
+    pub(crate) charges: Vec<Charge>,
+    /// The values that the limits count by, where a rate limit service has to know them.
+    pub(super) values: Vec<CounterValues>,
     /// Whether a limit was left out because it could not be evaluated.
     pub(super) failed_open: bool,
-    /// Whether there may be more, which cannot be told before the request's body is known.
-    pub undecided: bool,
-    /// Whether what is to be held cannot be told before that.
-    pub needs_body: bool,
-    /// The values that limits count by, where a rate limit service has to know them.
-    pub(super) values: Vec<Values>,
+    /// Whether more limits may apply, depending on the request's body, which is not known yet.
+    pub(crate) depends_on_body: bool,
+    /// Whether the amount of a reservation depends on the request's body, which is not known yet.
+    pub(crate) amount_needs_body: bool,
 }
 
-/// The values that a limit counts by.
-#[derive(Clone, Debug)]
-pub(super) struct Values {
-    /// The limit.
-    pub(super) index: LimitIndex,
-    /// The values of its counter expressions, in their order.
-    pub(super) texts: Vec<Rc<str>>,
+/// Whether a list of predicates holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Holds {
+    Yes,
+    #[default]
+    No,
+    /// The predicates that can be evaluated hold; others need the body.
+    Undecided,
 }
 
 // === impl Applicable ===
@@ -37,144 +40,156 @@ pub(super) struct Values {
 impl Applicable {
     /// Whether no limit applies.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.charges.is_empty() && self.shadowed.is_empty()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.charges.is_empty()
     }
 
-    /// Whether it takes the body to tell what it costs: by the model that it names, or what else of it a cost
-    /// reads.
+    /// Whether a limit was left out because it could not be evaluated.
     #[must_use]
-    pub fn costs_by_body(&self, plugin: &Plugin) -> bool {
+    pub(crate) const fn has_failed_open(&self) -> bool {
+        self.failed_open
+    }
+
+    /// Whether the cost of the request depends on its body: on the model that it names, or on what
+    /// else of it a cost reads.
+    #[must_use]
+    pub(crate) fn cost_needs_body(&self, policies: &Policies) -> bool {
         let reads_body = |limit: &Limit| limit.cost.as_ref().is_some_and(Expression::needs_body);
-        let charges = self.charges.iter().chain(&self.shadowed);
-        let mut rates = charges.filter_map(|charge| plugin.rates.get(charge.rate));
-        let mut exports = plugin.configuration.exports.iter();
+        let mut exports = policies.configuration().exports.iter();
         exports.any(|export| export.cost.needs_body())
-            || rates.any(|rate| match rate.counts {
-                Counts::Usd(_) => true,
-                Counts::Tokens(_) => plugin.limit_of(rate).is_some_and(|(_, it)| reads_body(it)),
-                Counts::Requests(_) | Counts::InFlight => false,
+            || self.charges.iter().any(|charge| match charge.unit {
+                Unit::Usd(_) => true,
+                Unit::Tokens(_) => {
+                    let limit = policies.rate_of(charge.rate);
+                    limit.is_some_and(|(_, _, limit)| reads_body(limit))
+                }
+                Unit::Requests(_) | Unit::InFlight => false,
             })
     }
 }
 
-/// Finds the limits that apply to a request, by what is known of it, and the counters they count
-/// in.
+/// Finds the limits that apply to a request, by what is known of it, and the counters that they count
+/// in. `with_values` also returns the values that they count by.
 ///
 /// # Errors
-/// [`Fault`], where the failure mode is to deny; where it is to allow, the limit at fault is left
-/// out.
-pub fn applicable(plugin: &Plugin, attributes: &mut Attributes) -> Result<Applicable, Fault> {
-    let mode = plugin.configuration.failure_mode;
+/// [`AdmissionError`], where the failure mode is to deny; where it is to allow, the faulty limit is
+/// left out.
+pub(crate) fn applicable(
+    policies: &Policies,
+    telemetry: &Telemetry,
+    attributes: &mut Attributes,
+    with_values: bool,
+) -> Result<Applicable, AdmissionError> {
+    let configuration = policies.configuration();
+    let mode = configuration.failure_mode;
     let mut found = Applicable::default();
     let headers = attributes.headers();
-    for effective in plugin.configuration.effective(|name| headers.text(name)) {
+    for effective in configuration.effective(|name| headers.text(name)) {
         let policy = effective.when;
-        let policy = policy.and_then(|policy| plugin.configuration.policies.get(policy));
+        let policy = policy.and_then(|policy| configuration.policies.get(policy));
         let in_force = policy.map_or(Ok(Holds::Yes), |policy| {
-            holds(plugin, attributes, &policy.when)
-                .map_err(|(index, error)| fault_of(policy, format!("when[{index}]"), error))
+            let held = holds(policies, telemetry, attributes, &policy.when);
+            held.map_err(|(index, error)| {
+                AdmissionError::evaluation(policy, format!("when[{index}]"), error)
+            })
         });
-        let in_force = or_open(plugin, mode, &mut found.failed_open, in_force)?;
+        let in_force = or_open(telemetry, mode, &mut found.failed_open, in_force)?;
         if in_force == Holds::No {
             continue;
         }
         for &index in &effective.limits {
-            let Some((policy, limit, rates)) = plugin.limit_at(index) else {
+            let Some(limit_ref) = policies.limit(index) else {
                 continue;
             };
-            let fault = |place: String, error| fault_of(policy, place, error);
-            let applies = holds(plugin, attributes, &limit.when).map_err(|(index, error)| {
-                fault(format!("limits.{}.when[{index}]", limit.name), error)
+            let LimitRef { policy, limit, .. } = limit_ref;
+            let failed = |path: String, error| AdmissionError::evaluation(policy, path, error);
+            let applies = holds(policies, telemetry, attributes, &limit.when);
+            let applies = applies.map_err(|(index, error)| {
+                failed(format!("limits.{}.when[{index}]", limit.name), error)
             });
-            // A limit that refuses nobody does not do so by a fault.
+            // A limit that does not reject does not reject because of an error either.
+            let is_enforced = limit.refuses();
             let mut ignored = false;
-            let (mode, failed_open) = if limit.refuses() {
+            let (mode, failed_open) = if is_enforced {
                 (mode, &mut found.failed_open)
             } else {
                 (FailureMode::Allow, &mut ignored)
             };
-            let applies = or_open(plugin, mode, failed_open, applies)?;
-            let waits = attributes.body.is_pending() && needs_body(limit);
+            let applies = or_open(telemetry, mode, failed_open, applies)?;
+            let awaits_body = attributes.body.is_pending() && counter_needs_body(limit);
             match (in_force, applies) {
                 (_, Holds::No) => continue,
-                (Holds::Yes, Holds::Yes) if !waits => {}
+                (Holds::Yes, Holds::Yes) if !awaits_body => {}
                 _ => {
-                    found.undecided = true;
+                    found.depends_on_body = true;
                     continue;
                 }
             }
-            let mut values = plugin.service.is_some().then(Vec::new);
-            let key = key(plugin, attributes, &limit.counters, values.as_mut()).map_err(
-                |(index, error)| fault(format!("limits.{}.counters[{index}]", limit.name), error),
-            );
-            let is_missing = matches!(
-                &key,
-                Err(Fault::Evaluation {
-                    error: EvaluationError::Missing,
-                    ..
-                })
-            );
+            let mut texts = with_values.then(Vec::new);
+            let key = key(policies, attributes, &limit.counters, texts.as_mut());
+            let is_missing = matches!(&key, Err((_, EvaluationError::Missing)));
+            let key = key.map_err(|(index, error)| {
+                failed(format!("limits.{}.counters[{index}]", limit.name), error)
+            });
             let mode = match limit.when_missing {
                 Some(WhenMissing::Skip) if is_missing => {
-                    plugin.metrics.count(&*plugin.host, Count::MissingValues);
+                    telemetry.count(Count::MissingValues);
                     continue;
                 }
-                Some(WhenMissing::Refuse) if is_missing && limit.refuses() => FailureMode::Deny,
+                Some(WhenMissing::Refuse) if is_missing && is_enforced => FailureMode::Deny,
                 _ => mode,
             };
-            let Some(key) = or_open(plugin, mode, failed_open, key.map(Some))? else {
+            let Some(key) = or_open(telemetry, mode, failed_open, key.map(Some))? else {
                 continue;
             };
-            found
-                .values
-                .extend(values.map(|texts| Values { index, texts }));
-            found.needs_body |=
-                attributes.body.is_pending() && amount(limit).is_some_and(Expression::needs_body);
-            let charges = if limit.refuses() {
-                &mut found.charges
-            } else {
-                &mut found.shadowed
-            };
-            for index in rates {
-                let charge = charge(plugin, attributes, index, key, (policy, limit));
-                charges.extend(or_open(plugin, mode, failed_open, charge)?);
+            let values = texts.map(|texts| CounterValues {
+                limit: index,
+                texts,
+            });
+            found.values.extend(values);
+            let amount = limit.reservation.as_ref();
+            let amount = amount.and_then(|reservation| reservation.amount.as_ref());
+            found.amount_needs_body |=
+                attributes.body.is_pending() && amount.is_some_and(Expression::needs_body);
+            for rate in limit_ref.rates() {
+                let charge = charge(policies, attributes, rate, key);
+                found
+                    .charges
+                    .extend(or_open(telemetry, mode, failed_open, charge)?);
             }
         }
     }
     Ok(found)
 }
 
-/// What is charged to the counter of this key of a rate of a limit.
+/// Returns the charge to the counter with a key of a rate.
 fn charge(
-    plugin: &Plugin,
+    policies: &Policies,
     attributes: &mut Attributes,
-    rate: usize,
+    index: RateIndex,
     key: u128,
-    (policy, limit): (&Policy, &Limit),
-) -> Result<Option<Charge>, Fault> {
-    let Some(of) = plugin.rates.get(rate) else {
+) -> Result<Option<Charge>, AdmissionError> {
+    let Some((rate, policy, limit)) = policies.rate_of(index) else {
         return Ok(None);
     };
     let charge = Charge {
-        rate,
-        key,
-        limit: of.max,
-        counted: of.counted,
-        hold: 0,
+        rate: index,
+        unit: rate.unit,
+        is_enforced: limit.refuses(),
+        counter: Reservation::new(rate.counters, key, rate.max, 0),
     };
-    if !of.is_computed {
+    if !rate.is_computed {
         return Ok(Some(charge));
     }
-    let computed = computed::charge(plugin, attributes, limit, of, charge);
+    let computed = computed::charge(policies.evaluator(), attributes, limit, rate, charge);
     computed.map(Some).map_err(|(field, error)| {
-        let place = format!("limits.{}.{}.{field}", limit.name, of.place());
-        fault_of(policy, place, error)
+        let path = format!("limits.{}.{}.{field}", limit.name, rate.path());
+        AdmissionError::evaluation(policy, path, error)
     })
 }
 
-/// Whether what a limit counts by, or its value or window, is in the body.
-fn needs_body(limit: &Limit) -> bool {
+/// Returns whether what a limit counts by, or its value or window, depends on the body.
+fn counter_needs_body(limit: &Limit) -> bool {
     let rates = limit.rates.iter().chain(&limit.requests);
     let computed = rates.flat_map(filter_config::Rate::expressions);
     limit
@@ -184,19 +199,11 @@ fn needs_body(limit: &Limit) -> bool {
         .any(Expression::needs_body)
 }
 
-/// Whether a list of predicates holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Holds {
-    Yes,
-    #[default]
-    No,
-    /// Those that can be told do; others need the body.
-    Undecided,
-}
-
-/// Whether all predicates hold. A missing value makes one false.
+/// Returns whether all predicates hold. A missing value makes one false. An error comes with the
+/// position of the predicate.
 fn holds(
-    plugin: &Plugin,
+    policies: &Policies,
+    telemetry: &Telemetry,
     attributes: &mut Attributes,
     when: &[Expression],
 ) -> Result<Holds, (usize, EvaluationError)> {
@@ -206,11 +213,11 @@ fn holds(
             holds = Holds::Undecided;
             continue;
         }
-        match evaluate::predicate(plugin, attributes, predicate) {
+        match policies.evaluator().predicate(attributes, predicate) {
             Ok(true) => {}
             Ok(false) => return Ok(Holds::No),
             Err(EvaluationError::Missing) => {
-                plugin.metrics.count(&*plugin.host, Count::MissingValues);
+                telemetry.count(Count::MissingValues);
                 return Ok(Holds::No);
             }
             Err(error) => return Err((index, error)),
@@ -219,44 +226,26 @@ fn holds(
     Ok(holds)
 }
 
-/// The hash of a limit's counter values; they are added to `values`, where they are needed.
+/// Returns the hash of a limit's counter values, and adds them to `values` where they are needed. An
+/// error comes with the position of the counter expression.
 fn key(
-    plugin: &Plugin,
+    policies: &Policies,
     attributes: &mut Attributes,
     counters: &[Expression],
     mut values: Option<&mut Vec<Rc<str>>>,
 ) -> Result<u128, (usize, EvaluationError)> {
-    let mut hasher = plugin.hasher();
+    let evaluator = policies.evaluator();
+    let mut hasher = policies.hasher();
     for (index, counter) in counters.iter().enumerate() {
         if let Some(values) = &mut values {
-            let text = evaluate::text(plugin, attributes, counter);
+            let text = evaluator.text(attributes, counter);
             let text = text.map_err(|error| (index, error))?;
             hasher.value(text.as_bytes());
             values.push(text.into());
         } else {
-            evaluate::counter(plugin, attributes, counter, &mut hasher)
-                .map_err(|error| (index, error))?;
+            let result = evaluator.hash_counter(attributes, counter, &mut hasher);
+            result.map_err(|error| (index, error))?;
         }
     }
     Ok(hasher.finish())
-}
-
-/// A result, or what stands for a fault where the failure mode is to allow: nothing that applies.
-pub(super) fn or_open<T: Default>(
-    plugin: &Plugin,
-    mode: FailureMode,
-    failed_open: &mut bool,
-    result: Result<T, Fault>,
-) -> Result<T, Fault> {
-    result.or_else(|fault| {
-        plugin.metrics.count(&*plugin.host, Count::EvaluationErrors);
-        match mode {
-            FailureMode::Deny => Err(fault),
-            FailureMode::Allow => {
-                plugin.warn(&fault);
-                *failed_open = true;
-                Ok(T::default())
-            }
-        }
-    })
 }

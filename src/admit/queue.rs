@@ -1,61 +1,60 @@
-//! The requests that wait for room, at each counter in the order in which they came.
+//! The queue of requests that wait for room at a counter, in the order of their arrival.
 //!
-//! Each worker has a queue of its own: workers share counters, and not requests. Nothing here knows
-//! of Envoy or of time but what it is told.
+//! Each worker has its own queue: workers share counters, not requests. The queue knows neither Envoy
+//! nor a clock.
 
 #[cfg(test)]
 mod tests;
 
+use crate::ledger::CounterId;
+use limits::{Standing, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
-/// A counter: the index of its rate, and the hash of the values that it counts by.
-pub type Counter = (usize, u128);
+/// The most requests that wait in one worker, at all counters together.
+pub(crate) const MAX_QUEUED: usize = 1024;
 
-/// The most requests that wait in one worker, at whichever counters.
-pub const MOST: usize = 1024;
-
-/// What has become of a request that waits, when it was looked at again.
+/// What became of a queued request when it was checked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
-    /// It waits on.
-    StillWaits,
-    /// It waits on, in another line.
-    HasMoved,
-    /// It waits no longer.
-    IsOver,
+pub enum QueuePoll {
+    /// It still waits.
+    Pending,
+    /// It still waits, at another counter.
+    Moved,
+    /// It no longer waits.
+    Done,
 }
 
-/// The requests that wait.
+/// The queued requests.
 #[derive(Debug)]
-pub struct Queue<Reason> {
-    /// No line is empty.
-    lines: BTreeMap<Counter, Line<Reason>>,
-    /// How many wait, in all lines.
+pub(crate) struct Queue<Reason = Standing> {
+    /// The requests at each counter; no line is empty.
+    lines: BTreeMap<CounterId, Line<Reason>>,
+    /// The number of requests in all lines.
     len: usize,
-    /// The counter that was looked at last.
-    last: Option<Counter>,
-    /// How many have ever come: the number of the next.
+    /// The counter that was polled last.
+    last_polled: Option<CounterId>,
+    /// The number of requests that were ever queued.
     arrivals: u64,
 }
 
 /// The requests that wait at one counter.
 #[derive(Debug)]
 struct Line<Reason> {
-    /// Why the last that was sent here has to wait.
+    /// Why the request that was queued last has to wait.
     reason: Reason,
-    /// Those who wait, in the order in which they came.
-    waiting: VecDeque<Waiter>,
+    /// The requests, in the order of their arrival.
+    requests: VecDeque<Queued>,
 }
 
-/// A request that waits.
+/// A queued request.
 #[derive(Clone, Copy, Debug)]
-struct Waiter {
-    context: u32,
-    /// Nanoseconds since the epoch.
-    until: u64,
-    /// When it came, in the order of all who ever did. It keeps its place in that order in whichever
-    /// line it waits: were each line to have an order of its own, two could wait for one another.
+struct Queued {
+    stream: u32,
+    /// When it stops waiting.
+    until: Timestamp,
+    /// Its place in the order of all arrivals, which it keeps in whichever line it waits: if each line
+    /// had an order of its own, two requests could wait for each other.
     arrival: u64,
 }
 
@@ -66,44 +65,38 @@ impl<Reason> Default for Queue<Reason> {
         Self {
             lines: BTreeMap::new(),
             len: 0,
-            last: None,
+            last_polled: None,
             arrivals: 0,
         }
     }
 }
 
 impl<Reason: Copy> Queue<Reason> {
-    /// How many wait.
+    /// Whether no request is queued.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether nobody waits.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Puts a request at the end of a counter's line, for a reason and until a time. Returns whether
-    /// there was a place: fewer than `depth` in the line, and than [`MOST`] in all.
-    pub fn join(
+    /// Adds a request to the end of a counter's line. Returns whether there was a place: fewer than
+    /// `depth` in the line, and fewer than [`MAX_QUEUED`] in all.
+    pub(crate) fn push(
         &mut self,
-        counter: Counter,
-        context: u32,
-        until: u64,
+        counter: CounterId,
+        stream: u32,
+        until: Timestamp,
         depth: usize,
         reason: Reason,
     ) -> bool {
-        if self.len >= MOST {
+        if self.len >= MAX_QUEUED {
             return false;
         }
-        let waiter = Waiter {
-            context,
+        let request = Queued {
+            stream,
             until,
             arrival: self.arrivals,
         };
-        if !self.insert(counter, waiter, depth, reason) {
+        if !self.insert(counter, request, depth, reason) {
             return false;
         }
         self.arrivals = self.arrivals.saturating_add(1);
@@ -111,123 +104,133 @@ impl<Reason: Copy> Queue<Reason> {
         true
     }
 
-    /// Moves a request from one counter's line to another's, to its place among those who came before
-    /// and after it. Returns whether there was a place; else it stays where it is.
-    pub fn move_over(
+    /// Moves a request from one counter's line to another's, where it keeps its order of arrival.
+    /// Returns whether there was a place; otherwise it stays where it is.
+    pub(crate) fn move_to(
         &mut self,
-        from: Counter,
-        to: Counter,
-        context: u32,
+        from: CounterId,
+        to: CounterId,
+        stream: u32,
         depth: usize,
         reason: Reason,
     ) -> bool {
         let line = self.lines.get(&from);
-        let waiter =
-            line.and_then(|line| line.waiting.iter().find(|known| known.context == context));
-        let Some(waiter) = waiter.copied() else {
+        let request =
+            line.and_then(|line| line.requests.iter().find(|known| known.stream == stream));
+        let Some(request) = request.copied() else {
             return false;
         };
-        if from == to || !self.insert(to, waiter, depth, reason) {
+        if from == to || !self.insert(to, request, depth, reason) {
             return false;
         }
-        // It was in two lines, and is in one.
+        // It was in two lines, and stays in one.
         self.len = self.len.saturating_add(1);
-        self.leave(from, context)
+        self.remove(from, stream)
     }
 
-    fn insert(&mut self, counter: Counter, waiter: Waiter, depth: usize, reason: Reason) -> bool {
+    fn insert(
+        &mut self,
+        counter: CounterId,
+        request: Queued,
+        depth: usize,
+        reason: Reason,
+    ) -> bool {
         let line = self.lines.get(&counter);
-        if line.map_or(0, |line| line.waiting.len()) >= depth {
+        if line.map_or(0, |line| line.requests.len()) >= depth {
             return false;
         }
         let line = self.lines.entry(counter).or_insert_with(|| Line {
             reason,
-            waiting: VecDeque::new(),
+            requests: VecDeque::new(),
         });
         line.reason = reason;
         let place = line
-            .waiting
-            .partition_point(|known| known.arrival < waiter.arrival);
-        line.waiting.insert(place, waiter);
+            .requests
+            .partition_point(|known| known.arrival < request.arrival);
+        line.requests.insert(place, request);
         true
     }
 
-    /// Takes a request out of a counter's line, wherever in it it is. Returns whether it was there.
-    pub fn leave(&mut self, counter: Counter, context: u32) -> bool {
+    /// Removes a request from a counter's line. Returns whether it was there.
+    pub(crate) fn remove(&mut self, counter: CounterId, stream: u32) -> bool {
         let Some(line) = self.lines.get_mut(&counter) else {
             return false;
         };
         let place = line
-            .waiting
+            .requests
             .iter()
-            .position(|known| known.context == context);
+            .position(|known| known.stream == stream);
         let Some(place) = place else {
             return false;
         };
-        line.waiting.remove(place);
+        line.requests.remove(place);
         self.len = self.len.saturating_sub(1);
-        if line.waiting.is_empty() {
+        if line.requests.is_empty() {
             self.lines.remove(&counter);
         }
         true
     }
 
-    /// Takes a request out of whatever line it is in. Returns whether it was in one.
-    pub fn forget(&mut self, context: u32) -> bool {
+    /// Removes a request from whichever line it is in. Returns whether it was in one.
+    pub(crate) fn remove_stream(&mut self, stream: u32) -> bool {
         let is_here =
-            |line: &Line<Reason>| line.waiting.iter().any(|known| known.context == context);
+            |line: &Line<Reason>| line.requests.iter().any(|known| known.stream == stream);
         let line = self.lines.iter().find(|(_, line)| is_here(line));
         let counter = line.map(|(counter, _)| *counter);
-        counter.is_some_and(|counter| self.leave(counter, context))
+        counter.is_some_and(|counter| self.remove(counter, stream))
     }
 
-    /// Why a request has to wait at a counter: the reason of those who wait there and came before it,
-    /// if there are any. Who does not wait yet comes after all who do.
+    /// Returns why a request has to wait at a counter: the reason of the requests that wait there and
+    /// arrived before it, if there are any. A request that is not queued yet arrives after all others.
     #[must_use]
-    pub fn before(&self, counter: Counter, context: Option<u32>) -> Option<Reason> {
+    pub(crate) fn ahead(&self, counter: CounterId, stream: Option<u32>) -> Option<Reason> {
         let line = self.lines.get(&counter)?;
-        let first = line.waiting.front()?;
-        let arrival = context.and_then(|context| self.arrival(context));
-        let is_before = arrival.is_none_or(|arrival| first.arrival < arrival);
-        is_before.then_some(line.reason)
+        let first = line.requests.front()?;
+        let arrival = stream.and_then(|stream| self.arrival(stream));
+        let is_ahead = arrival.is_none_or(|arrival| first.arrival < arrival);
+        is_ahead.then_some(line.reason)
     }
 
-    /// When a request came that waits.
-    fn arrival(&self, context: u32) -> Option<u64> {
-        let mut waiting = self.lines.values().flat_map(|line| &line.waiting);
-        let waiter = waiting.find(|known| known.context == context);
-        waiter.map(|waiter| waiter.arrival)
+    /// Returns the place of a queued request in the order of arrivals.
+    fn arrival(&self, stream: u32) -> Option<u64> {
+        let mut requests = self.lines.values().flat_map(|line| &line.requests);
+        let request = requests.find(|known| known.stream == stream);
+        request.map(|request| request.arrival)
     }
 
-    /// The requests that are first in line, one of each counter, `most` of them: those of the next
-    /// counters in turn.
-    pub fn firsts(&mut self, most: usize) -> Vec<u32> {
-        let mut firsts = Vec::with_capacity(most.min(self.lines.len()));
-        let last = self.last;
+    /// Returns the requests that are first in their lines, at most `max` of them. Successive calls take
+    /// the counters in turn.
+    pub(crate) fn poll_first(&mut self, max: usize) -> Vec<u32> {
+        let mut firsts = Vec::with_capacity(max.min(self.lines.len()));
+        let last = self.last_polled;
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         let after = self.lines.range((from, Bound::Unbounded));
         let around = self
             .lines
             .range(..)
             .take_while(|(counter, _)| last.is_some_and(|last| **counter <= last));
-        for (counter, line) in after.chain(around).take(most) {
-            firsts.extend(line.waiting.front().map(|first| first.context));
-            self.last = Some(*counter);
+        for (counter, line) in after.chain(around).take(max) {
+            firsts.extend(line.requests.front().map(|first| first.stream));
+            self.last_polled = Some(*counter);
         }
         firsts
     }
 
-    /// The requests that have waited long enough.
+    /// Returns the requests that have waited long enough.
     #[must_use]
-    pub fn overdue(&self, now: u64) -> Vec<u32> {
-        let waiting = self.lines.values().flat_map(|line| &line.waiting);
-        let overdue = waiting.filter(|waiter| waiter.until <= now);
-        overdue.map(|waiter| waiter.context).collect()
+    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<u32> {
+        let requests = self.lines.values().flat_map(|line| &line.requests);
+        let overdue = requests.filter(|request| request.until <= now);
+        overdue.map(|request| request.stream).collect()
     }
 
-    /// All requests that wait.
-    #[must_use]
-    pub fn all(&self) -> Vec<u32> {
-        self.overdue(u64::MAX)
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[cfg(test)]
+    fn all(&self) -> Vec<u32> {
+        self.overdue(Timestamp::MAX)
     }
 }

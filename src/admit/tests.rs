@@ -1,1 +1,193 @@
-//! Tests.
+//! Admission, apart from a whole stream.
+
+use super::AdmissionError;
+use crate::attributes::Body;
+use crate::ledger::Verdict;
+use crate::policies::RateIndex;
+use crate::testing::{Filter, per_user};
+use limits::Nanos;
+use serde_json::json;
+
+fn with_limit(limit: &serde_json::Value) -> Filter {
+    Filter::new(&json!({ "free": limit }), &json!({}))
+}
+
+#[test]
+fn only_limits_whose_predicates_hold_apply() {
+    let mut free = per_user(50);
+    free["when"] = json!([{ "predicate": "request.headers['x-tier'] == 'free'" }]);
+    let filter = Filter::new(&json!({ "free": free, "all": per_user(100) }), &json!({}));
+    for (tier, expected) in [("free", 2), ("gold", 1)] {
+        let mut attributes = filter.attributes("alice", &[("x-tier", tier)]);
+        let applicable = filter.applicable(&mut attributes).unwrap();
+        assert_eq!(applicable.charges.len(), expected, "{tier}");
+    }
+}
+
+#[test]
+fn missing_value_in_predicate_skips_limit() {
+    let mut limit = per_user(50);
+    limit["when"] = json!([{ "predicate": "request.headers['x-tier'] == 'free'" }]);
+    let filter = with_limit(&limit);
+    let mut attributes = filter.attributes("alice", &[]);
+    assert!(filter.applicable(&mut attributes).unwrap().is_empty());
+    assert_eq!(filter.host.metric("tollgate.missing_values"), 1);
+}
+
+#[test]
+fn missing_counter_value_follows_failure_mode() {
+    let filter = with_limit(&per_user(50));
+    let error = filter.applicable(&mut filter.attributes("", &[]));
+    let error = error.unwrap_err().to_string();
+    assert_eq!(error, "policy test/llm: limits.free.counters[0]: no value");
+
+    let limits = json!({ "free": per_user(50) });
+    let filter = Filter::new(&limits, &json!({ "failureMode": "allow" }));
+    let applicable = filter.applicable(&mut filter.attributes("", &[])).unwrap();
+    assert!(applicable.is_empty() && applicable.has_failed_open());
+    assert_eq!(
+        filter.lines(),
+        ["warn evaluation_failed policy=test/llm at=limits.free.counters[0] error=\"no value\""]
+    );
+}
+
+#[test]
+fn predicate_on_body_waits_for_it() {
+    let mut limit = per_user(50);
+    limit["when"] = json!([{ "predicate": "requestBodyJSON('/model') == 'm'" }]);
+    let filter = with_limit(&limit);
+    let mut attributes = filter.attributes("alice", &[]);
+    attributes.body = Body::Pending;
+    let applicable = filter.applicable(&mut attributes).unwrap();
+    assert!(applicable.depends_on_body && applicable.is_empty());
+    attributes.body = Body::read(br#"{"model":"m"}"#, true);
+    let applicable = filter.applicable(&mut attributes).unwrap();
+    assert!(!applicable.depends_on_body && applicable.charges.len() == 1);
+}
+
+#[test]
+fn computed_limit_is_clamped_to_bounds() {
+    let filter = with_limit(&json!({
+        "rates": [{
+            "limit": "int(request.headers['x-limit'])", "min": 10, "max": 100, "window": "1m"
+        }],
+        "counters": [{ "expression": "auth.user" }]
+    }));
+    for (header, limit) in [("5", 10), ("50", 50), ("5000", 100)] {
+        let mut attributes = filter.attributes("alice", &[("x-limit", header)]);
+        let applicable = filter.applicable(&mut attributes).unwrap();
+        assert_eq!(applicable.charges[0].counter.limit, limit);
+    }
+}
+
+#[test]
+fn lone_request_may_exceed_what_is_left() {
+    let filter = with_limit(&per_user(50));
+    let admission = filter.admit("alice", 60);
+    assert_eq!(admission.charges[0].counter.amount, 60);
+    let rejection = filter.reject("alice", 1);
+    let standing = rejection.charge.counter.standing;
+    assert_eq!((standing.used, standing.reserved), (0, 60));
+    assert!(standing.is_only_reserved());
+    filter.admit("bob", 60);
+}
+
+#[test]
+fn concurrent_requests_fit_beside_each_other() {
+    let filter = with_limit(&per_user(50));
+    filter.admit("alice", 30);
+    filter.admit("alice", 20);
+    assert_eq!(filter.reject("alice", 1).charge.rate, RateIndex::new(0));
+}
+
+#[test]
+fn all_limits_reserve_or_none() {
+    let limits = json!({
+        "hour": {
+            "rates": [{ "limit": 10, "window": "1h" }],
+            "counters": [{ "expression": "auth.user" }]
+        },
+        "minute": per_user(50)
+    });
+    let filter = Filter::new(&limits, &json!({}));
+    filter.admit("alice", 5);
+    filter.reject("alice", 6);
+    let admission = filter.admit("alice", 5);
+    for charge in &admission.charges {
+        assert_eq!(
+            charge.counter.standing.reserved, 5,
+            "the rejected left none"
+        );
+    }
+}
+
+#[test]
+fn request_is_rejected_behind_queued_ones() {
+    let filter = with_limit(&per_user(50));
+    let admission = filter.admit("alice", 10);
+    let charge = &admission.charges[0];
+    let until = charge
+        .counter
+        .standing
+        .resets_at
+        .saturating_add(Nanos::HOUR);
+    let mut queue = filter.queue.borrow_mut();
+    assert!(queue.push(charge.id(), 7, until, 1, charge.counter.standing));
+    drop(queue);
+    assert_eq!(filter.reject("alice", 1).charge.id(), charge.id());
+    filter.admit("bob", 1);
+}
+
+#[test]
+fn reservation_expires_when_never_settled() {
+    let mut limit = per_user(50);
+    limit["reservation"] = json!({ "ttl": "30s" });
+    let filter = with_limit(&limit);
+    filter.admit("alice", 50);
+    filter.reject("alice", 1);
+    filter.wait(Nanos::from_secs(60));
+    filter.admit("alice", 1);
+}
+
+#[test]
+fn unpriced_model_is_rejected_by_budget() {
+    let limits = json!({ "free": { "budgets": [{ "usd": "1.00", "window": "1h" }] } });
+    let prices = json!({ "gpt": { "input": 1, "output": 1 } });
+    let filter = Filter::new(&limits, &json!({ "pricing": prices }));
+    let mut attributes = filter.attributes("alice", &[]);
+    let applicable = filter.applicable(&mut attributes).unwrap();
+    let input = super::CheckInput {
+        applicable,
+        expected: super::Expected {
+            model: Some("other"),
+            usage: crate::testing::output(1),
+        },
+        stream: None,
+    };
+    let checked = super::check(
+        &filter.policies,
+        &filter.ledger,
+        &filter.telemetry,
+        &filter.queue,
+        &mut attributes,
+        input,
+    );
+    assert!(matches!(
+        checked,
+        Err(AdmissionError::Unpriced { ref model, .. }) if model == "other"
+    ));
+}
+
+#[test]
+fn shadow_limit_counts_and_admits() {
+    let mut limit = per_user(50);
+    limit["shadow"] = json!(true);
+    let filter = with_limit(&limit);
+    filter.admit("alice", 50);
+    let mut attributes = filter.attributes("alice", &[]);
+    let Verdict::Admitted(admission) = filter.check(&mut attributes, 10).unwrap() else {
+        panic!("a dry run rejects nothing");
+    };
+    assert!(admission.shadow_rejected.is_some());
+    assert_eq!(admission.charges[0].counter.amount, 0, "without room");
+}

@@ -8,6 +8,7 @@ use super::{
     Buffer, CallId, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
     MetricKind, Result, SharedData, SharedDataError, Transport, TransportError, envoy_message,
 };
+use limits::{Nanos, Timestamp};
 use std::ptr;
 
 /// Envoy, as the module sees it.
@@ -314,11 +315,11 @@ impl Host for Abi {
         })
     }
 
-    fn now(&self) -> Result<u64> {
+    fn now(&self) -> Result<Timestamp> {
         let mut time = 0;
         // SAFETY: the pointer is to a live value.
         check(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) })?;
-        Ok(time)
+        Ok(Timestamp::new(time))
     }
 
     fn resume(&self, direction: Direction) -> Result<()> {
@@ -360,7 +361,8 @@ impl Host for Abi {
         check(unsafe { proxy_increment_metric(metric.0, amount) })
     }
 
-    fn set_tick_period(&self, milliseconds: u32) -> Result<()> {
+    fn set_tick_period(&self, period: Nanos) -> Result<()> {
+        let milliseconds = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
         // SAFETY: no pointers.
         check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
     }

@@ -6,6 +6,7 @@ use super::{
     Buffer, CallId, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
     MetricKind, Result, SharedData, SharedDataError, Transport, TransportError,
 };
+use limits::{Nanos, Timestamp};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 
@@ -282,9 +283,9 @@ impl Host for Double {
         Ok(())
     }
 
-    fn now(&self) -> Result<u64> {
+    fn now(&self) -> Result<Timestamp> {
         self.called(Call::Now)?;
-        Ok(self.clock.get())
+        Ok(Timestamp::new(self.clock.get()))
     }
 
     fn resume(&self, direction: Direction) -> Result<()> {
@@ -340,7 +341,7 @@ impl Host for Double {
         Ok(())
     }
 
-    fn set_tick_period(&self, _milliseconds: u32) -> Result<()> {
+    fn set_tick_period(&self, _period: Nanos) -> Result<()> {
         self.called(Call::SetTickPeriod)
     }
 }

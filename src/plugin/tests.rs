@@ -1,4 +1,4 @@
-//! Configuration: what is read, what it counts in, and what two workers share.
+//! Configuration: what is read, which counters it has, and what workers share.
 
 use super::{Plugin, structure};
 use crate::host::HostError;
@@ -43,7 +43,7 @@ fn structure_of(json: &serde_json::Value) -> Value {
 }
 
 #[test]
-fn a_configuration_is_json_or_a_struct() {
+fn configuration_is_json_or_struct() {
     let json = policy(50, "1m", "auth.user");
     let Some(Kind::StructValue(structure)) =
         structure_of(&serde_json::from_str(&json).unwrap()).kind
@@ -56,17 +56,18 @@ fn a_configuration_is_json_or_a_struct() {
         structure.encode_to_vec(),
     ] {
         let plugin = Plugin::configure(Rc::new(Double::default()), &bytes).unwrap();
-        assert_eq!(plugin.rates.len(), 1);
-        assert_eq!(plugin.rates[0].max, 50);
+        let rates = plugin.parts.policies.rates();
+        assert_eq!(rates.len(), 1);
+        assert_eq!(rates[0].max, 50);
     }
     assert_eq!(*structure::json(b"\nnot a struct"), *b"\nnot a struct");
 }
 
 #[test]
-fn faults_are_told_with_their_paths() {
+fn validation_errors_have_paths() {
     let json = policy(50, "1x", "atuh.user");
-    let refused = Plugin::configure(Rc::new(Double::default()), json.as_bytes());
-    let report = refused.err().unwrap().to_string();
+    let invalid = Plugin::configure(Rc::new(Double::default()), json.as_bytes());
+    let report = invalid.err().unwrap().to_string();
     assert!(
         report.contains("spec.limits.free.rates[0].window: "),
         "{report}"
@@ -78,30 +79,28 @@ fn faults_are_told_with_their_paths() {
 }
 
 #[test]
-fn a_counter_is_one_of_a_policy_limit_expression_and_window() {
+fn counter_identity_depends_on_expression_and_window() {
     let host = Rc::new(Double::default());
     let rate = |json: String| {
-        Plugin::configure(host.clone(), json.as_bytes())
-            .unwrap()
-            .rates[0]
-            .counted
+        let plugin = Plugin::configure(host.clone(), json.as_bytes()).unwrap();
+        plugin.parts.policies.rates()[0].counters
     };
     let first = rate(policy(50, "1m", "auth.user"));
     assert_eq!(
         first,
         rate(policy(70, "60s", "auth.user")),
-        "its value is no part of it"
+        "the value is not part of the identity"
     );
     assert_ne!(first, rate(policy(50, "2m", "auth.user")));
     assert_ne!(first, rate(policy(50, "1m", "auth.other")));
 }
 
 #[test]
-fn all_workers_hash_alike_and_no_two_envoys_do() {
+fn workers_share_hash_secret_and_envoys_do_not() {
     let key = |host: &Rc<Double>| {
         let json = policy(50, "1m", "auth.user");
         let plugin = Plugin::configure(host.clone(), json.as_bytes()).unwrap();
-        let mut hasher = plugin.hasher();
+        let mut hasher = plugin.parts.policies.hasher();
         hasher.value(b"alice");
         hasher.finish()
     };
@@ -111,11 +110,11 @@ fn all_workers_hash_alike_and_no_two_envoys_do() {
 }
 
 #[test]
-fn values_are_hashed_apart() {
+fn value_boundaries_are_hashed() {
     let json = policy(50, "1m", "auth.user");
     let plugin = Plugin::configure(Rc::new(Double::default()), json.as_bytes()).unwrap();
     let hash = |values: &[&str]| {
-        let mut hasher = plugin.hasher();
+        let mut hasher = plugin.parts.policies.hasher();
         for value in values {
             hasher.value(value.as_bytes());
         }
@@ -126,7 +125,7 @@ fn values_are_hashed_apart() {
 }
 
 #[test]
-fn an_envoy_that_fails_refuses_the_configuration() {
+fn failing_host_rejects_configuration() {
     for call in [Call::SetSharedData, Call::DefineMetric] {
         let host = Rc::new(Double::default());
         host.fail(call, 1, HostError::InternalFailure);
@@ -169,29 +168,27 @@ fn defined(host: &Double) -> Vec<String> {
 }
 
 #[test]
-fn the_reference_has_every_metric() {
+fn reference_lists_every_metric() {
     let host = Rc::new(Double::default());
     let policy = policy(50, "1m", "auth.user");
     let plugin = Plugin::configure(host.clone(), policy.as_bytes()).unwrap();
     let usage = usage_meter::Usage::default();
-    plugin
-        .metrics
-        .tokens(&*host, Some("m"), &usage, Some(Usd(1)));
+    let telemetry = &plugin.parts.telemetry;
+    telemetry.tokens(Some("m"), &usage, Some(Usd(1)));
     let of_all = defined(&host);
     assert_eq!(of_all, documented("metrics"));
     assert_eq!(
         host.count(Call::SetTickPeriod),
         0,
-        "nothing waits to be told"
+        "nothing is sent from the tick"
     );
 
     let host = Rc::new(Double::default());
     let storage = r#"{ "type": "limitador", "cluster": "limitador" }"#;
     let json = format!(r#"{{ "policies": [{policy}], "storage": {storage} }}"#);
     let plugin = Plugin::configure(host.clone(), json.as_bytes()).unwrap();
-    plugin
-        .metrics
-        .tokens(&*host, Some("m"), &usage, Some(Usd(1)));
+    let telemetry = &plugin.parts.telemetry;
+    telemetry.tokens(Some("m"), &usage, Some(Usd(1)));
     let mut of_services = defined(&host);
     of_services.retain(|name| !of_all.contains(name));
     assert_eq!(of_services, documented("metrics of a service"));

@@ -1,18 +1,18 @@
-//! The body of a refusal: an error, or what the configuration says.
+//! The body of a rejection: an error in the shape of the API, or the configured template.
 
-use super::error::{self, Kind};
-use super::quota::{Quota, push, seconds, written};
-use crate::plugin::Counts;
+use super::error::{self, ErrorKind};
+use super::quota::Quota;
+use super::units::{push, seconds, written};
+use crate::policies::Unit;
 use filter_config::{Placeholder, Replies, Template, Usd};
-use usage_meter::request::path::Target;
+use usage_meter::request::path::Target as Endpoint;
 
-/// The body of a refusal because of a limit, after `wait` seconds of which the request can be tried
-/// again.
+/// Returns the body of a rejection by a limit, where a retry may succeed after `wait` seconds.
 #[cold]
-pub(super) fn refusal(
+pub(super) fn rejection(
     quota: &Quota<'_>,
     replies: &Replies,
-    target: Option<&Target>,
+    endpoint: Option<&Endpoint>,
     wait: u64,
 ) -> String {
     if let Some(template) = &replies.body {
@@ -20,22 +20,22 @@ pub(super) fn refusal(
         let is_json = kind.is_none_or(|kind| kind.to_ascii_lowercase().contains("json"));
         return fill(template, quota, wait, is_json);
     }
-    let unit = match quota.rate.counts {
-        Counts::Tokens(_) => "tokens",
-        Counts::Requests(_) | Counts::InFlight => "requests",
-        Counts::Usd(_) => "budget",
+    let unit = match quota.rate.unit {
+        Unit::Tokens(_) => "tokens",
+        Unit::Requests(_) | Unit::InFlight => "requests",
+        Unit::Usd(_) => "budget",
     };
     let message = message(quota, wait);
     error::body(
         replies.error,
-        target,
-        Kind::Limited(unit),
+        endpoint,
+        ErrorKind::Limited(unit),
         &message,
         replies.status,
     )
 }
 
-/// A template with its values, which are made for a string of JSON where it is that.
+/// Returns a template with its values; in JSON, the values are escaped.
 fn fill(template: &Template, quota: &Quota<'_>, wait: u64, is_json: bool) -> String {
     let text = |body: &mut String, value: &str| {
         if is_json {
@@ -60,20 +60,20 @@ fn fill(template: &Template, quota: &Quota<'_>, wait: u64, is_json: bool) -> Str
         Placeholder::Remaining => amount(body, quota, quota.standing.remaining()),
         Placeholder::Reset => push(body, seconds(quota.reset())),
         Placeholder::RetryAfter => push(body, wait),
-        // Those of the names of headers alone.
+        // Placeholders of header names have no meaning in a body.
         _ => {}
     })
 }
 
-/// Writes an amount of what a rate counts.
+/// Appends an amount in the unit of a rate.
 fn amount(body: &mut String, quota: &Quota<'_>, amount: u64) {
-    match quota.rate.counts {
-        Counts::Usd(_) => body.push_str(&Usd(amount).to_string()),
+    match quota.rate.unit {
+        Unit::Usd(_) => body.push_str(&Usd(amount).to_string()),
         _ => push(body, amount),
     }
 }
 
-/// What a refusal says.
+/// Returns the message of a rejection.
 fn message(quota: &Quota<'_>, wait: u64) -> String {
     let (name, policy) = (&quota.limit.name, &quota.policy.name);
     let max = quota.standing.limit;
@@ -82,14 +82,14 @@ fn message(quota: &Quota<'_>, wait: u64) -> String {
         amount(&mut shown, quota, of);
         shown
     };
-    let (what, unit) = match quota.rate.counts {
-        Counts::Tokens(_) => ("Token rate limit", "tokens"),
-        Counts::Requests(_) => ("Request rate limit", "requests"),
-        Counts::Usd(_) => ("Budget", "USD"),
-        Counts::InFlight => {
+    let (what, unit) = match quota.rate.unit {
+        Unit::Tokens(_) => ("Token rate limit", "tokens"),
+        Unit::Requests(_) => ("Request rate limit", "requests"),
+        Unit::Usd(_) => ("Budget", "USD"),
+        Unit::InFlight => {
             return format!(
-                "Concurrency limit \"{name}\" of policy \"{policy}\" reached: {max} requests at \
-                 once. Try again when one of them is done."
+                "Concurrency limit \"{name}\" of policy \"{policy}\" reached: {max} concurrent \
+                 requests. Try again when one of them has ended."
             );
         }
     };
@@ -98,10 +98,10 @@ fn message(quota: &Quota<'_>, wait: u64) -> String {
     let max = shown(max);
     let of_what = format!("{what} \"{name}\" of policy \"{policy}\"");
     if quota.standing.is_only_reserved() {
-        let held = shown(quota.standing.reserved);
+        let reserved = shown(quota.standing.reserved);
         return format!(
-            "{of_what} has no room for now: {held} of {max} {unit}{per} are held by requests that are \
-             still under way. Try again in {wait} s."
+            "{of_what} is fully reserved: {reserved} of {max} {unit}{per} are reserved by requests in \
+             flight. Try again in {wait} s."
         );
     }
     format!("{of_what} reached: {max} {unit}{per}. Try again in {wait} s.")

@@ -1,10 +1,11 @@
 //! `x-ratelimit-*`, after draft 3 of "`RateLimit` header fields for HTTP" and as Envoy's own rate
 //! limit filter writes them: one limit.
 
-use super::quota::{Quota, push, seconds};
+use super::quota::Quota;
+use super::units::{push, seconds};
 
-/// Tells of a limit.
-pub(super) fn tell(quota: &Quota<'_>, add: &mut dyn FnMut(&str, &[u8])) {
+/// Writes the headers of a limit.
+pub(super) fn write(quota: &Quota<'_>, add: &mut dyn FnMut(&str, &[u8])) {
     let max = quota.standing.limit;
     let mut limit = String::new();
     push(&mut limit, max);
@@ -15,7 +16,7 @@ pub(super) fn tell(quota: &Quota<'_>, add: &mut dyn FnMut(&str, &[u8])) {
         push(&mut limit, window);
     }
     limit.push_str(";name=");
-    limit.push_str(&quota.prepared.name);
+    limit.push_str(&quota.labels.name);
     add("x-ratelimit-limit", limit.as_bytes());
     let mut number = itoa::Buffer::new();
     let remaining = number.format(quota.standing.remaining());

@@ -1,12 +1,12 @@
-//! Errors in the shape that a caller's client reads.
+//! Error bodies in the shape of the API that was called.
 
 use filter_config::ErrorShape;
-use usage_meter::request::path::Target;
+use usage_meter::request::path::Target as Endpoint;
 
-/// What goes wrong with a request that is not passed on.
+/// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A limit refuses it, on what is counted in this unit.
+pub(super) enum ErrorKind {
+    /// A limit rejects it, which counts in this unit.
     Limited(&'static str),
     /// Its model has no price.
     Unpriced,
@@ -14,39 +14,39 @@ pub(super) enum Kind {
     Failed,
 }
 
-/// The body of an error with this message and status.
+/// Returns the body of an error with a message and status.
 #[cold]
 pub(super) fn body(
     shape: ErrorShape,
-    target: Option<&Target>,
-    kind: Kind,
+    endpoint: Option<&Endpoint>,
+    kind: ErrorKind,
     message: &str,
     status: u16,
 ) -> String {
     let message = text(message);
-    match (shape, target.map(|target| target.provider)) {
+    match (shape, endpoint.map(|endpoint| endpoint.provider)) {
         (ErrorShape::Anthropic, _) | (ErrorShape::Auto, Some("anthropic")) => {
             let kind = match kind {
-                Kind::Limited(_) => "rate_limit_error",
-                Kind::Unpriced => "permission_error",
-                Kind::Failed => "api_error",
+                ErrorKind::Limited(_) => "rate_limit_error",
+                ErrorKind::Unpriced => "permission_error",
+                ErrorKind::Failed => "api_error",
             };
             format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#)
         }
         (ErrorShape::Gemini, _) | (ErrorShape::Auto, Some("gemini" | "vertex")) => {
-            // The names of gRPC's codes.
+            // gRPC's names of the status codes.
             let name = match kind {
-                Kind::Limited(_) => "RESOURCE_EXHAUSTED",
-                Kind::Unpriced => "PERMISSION_DENIED",
-                Kind::Failed => "INTERNAL",
+                ErrorKind::Limited(_) => "RESOURCE_EXHAUSTED",
+                ErrorKind::Unpriced => "PERMISSION_DENIED",
+                ErrorKind::Failed => "INTERNAL",
             };
             format!(r#"{{"error":{{"code":{status},"message":{message},"status":"{name}"}}}}"#)
         }
         _ => {
             let (kind, code) = match kind {
-                Kind::Limited(unit) => (unit, "rate_limit_exceeded"),
-                Kind::Unpriced => ("invalid_request_error", "model_not_priced"),
-                Kind::Failed => ("server_error", "rate_limit_unavailable"),
+                ErrorKind::Limited(unit) => (unit, "rate_limit_exceeded"),
+                ErrorKind::Unpriced => ("invalid_request_error", "model_not_priced"),
+                ErrorKind::Failed => ("server_error", "rate_limit_unavailable"),
             };
             format!(
                 r#"{{"error":{{"code":"{code}","message":{message},"param":null,"type":"{kind}"}}}}"#
@@ -55,7 +55,7 @@ pub(super) fn body(
     }
 }
 
-/// A text as a string of JSON, with its quotes.
+/// Returns a text as a JSON string, with its quotes.
 pub(super) fn text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,20 +1,21 @@
 //! `RateLimit-Policy` and `RateLimit`, the structured fields of "`RateLimit` header fields for HTTP"
-//! (draft-ietf-httpapi-ratelimit-headers-10): every limit, each under a name of its own.
+//! (draft-ietf-httpapi-ratelimit-headers-10): all limits, each under a name of its own.
 
-use super::quota::{Quota, push, seconds};
+use super::quota::Quota;
+use super::units::{push, seconds};
 
-/// The most limits that are told of: those with the least left.
-const MOST_LIMITS: usize = 16;
+/// The most limits that are listed: those with the least left.
+const MAX_LIMITS: usize = 16;
 
 /// The largest integer of a structured field (RFC 8941, section 3.3.1).
-const MOST: u64 = 999_999_999_999_999;
+const MAX_INTEGER: u64 = 999_999_999_999_999;
 
-/// Tells of limits.
-pub(super) fn tell(all: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
+/// Writes the headers of several limits.
+pub(super) fn write(all: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
     let mut quotas: Vec<&Quota<'_>> = Vec::new();
     for quota in all {
         quotas.push(quota);
-        if quotas.len() > MOST_LIMITS {
+        if quotas.len() > MAX_LIMITS {
             let left = quotas.iter().map(|quota| quota.standing.remaining());
             if let Some((most, _)) = left.enumerate().max_by_key(|(_, left)| *left) {
                 quotas.remove(most);
@@ -27,7 +28,7 @@ pub(super) fn tell(all: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
             if !list.is_empty() {
                 list.push_str(", ");
             }
-            list.push_str(&quota.prepared.key);
+            list.push_str(&quota.labels.key);
         }
         parameter(&mut policies, ";q=", quota.standing.limit);
         if let Some(window) = quota.window() {
@@ -49,5 +50,5 @@ pub(super) fn tell(all: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
 
 fn parameter(list: &mut String, name: &str, value: u64) {
     list.push_str(name);
-    push(list, value.min(MOST));
+    push(list, value.min(MAX_INTEGER));
 }

@@ -1,13 +1,12 @@
-//! `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, as `OpenAI`'s API has them and the clients
-//! made for it read them: of each, the limit with the least left.
+//! `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, as `OpenAI`'s API sends them and its clients
+//! read them: of each unit, the limit with the least left.
 
-use super::quota::{Quota, most_constrained, push};
-use crate::plugin::Counts;
+use super::quota::{Quota, most_constrained};
+use super::units::push;
+use crate::policies::Unit;
+use limits::Nanos;
 
-/// Nanoseconds in a millisecond.
-const MILLISECOND: u64 = 1_000_000;
-
-/// The headers of one of the two.
+/// The names of the headers of one unit.
 type Names = [&'static str; 3];
 
 const TOKENS: Names = [
@@ -22,11 +21,11 @@ const REQUESTS: Names = [
     "x-ratelimit-reset-requests",
 ];
 
-/// Tells of limits.
-pub(super) fn tell(quotas: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
+/// Writes the headers of several limits.
+pub(super) fn write(quotas: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
     for of in [REQUESTS, TOKENS] {
         let these = quotas.iter().copied();
-        let these = these.filter(|quota| names(quota.rate.counts) == of);
+        let these = these.filter(|quota| names(quota.rate.unit) == of);
         let Some(quota) = most_constrained(these) else {
             continue;
         };
@@ -39,17 +38,17 @@ pub(super) fn tell(quotas: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
     }
 }
 
-fn names(counts: Counts) -> Names {
-    match counts {
-        Counts::Tokens(_) | Counts::Usd(_) => TOKENS,
-        Counts::Requests(_) | Counts::InFlight => REQUESTS,
+fn names(unit: Unit) -> Names {
+    match unit {
+        Unit::Tokens(_) | Unit::Usd(_) => TOKENS,
+        Unit::Requests(_) | Unit::InFlight => REQUESTS,
     }
 }
 
-/// A duration as Go writes it, to the millisecond and rounded up: `1h0m0s`, `1m30s`, `1.5s`, `6ms`,
+/// Returns a duration as Go writes it, rounded up to the millisecond: `1h0m0s`, `1m30s`, `1.5s`, `6ms`,
 /// `0s`.
-pub(super) fn duration(nanoseconds: u64) -> String {
-    let all = nanoseconds.div_ceil(MILLISECOND);
+pub(super) fn duration(length: Nanos) -> String {
+    let all = length.as_u64().div_ceil(Nanos::MILLISECOND.as_u64());
     let (seconds, thousandths) = (all / 1_000, all % 1_000);
     let mut text = String::new();
     if seconds == 0 && thousandths > 0 {

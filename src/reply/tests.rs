@@ -1,23 +1,23 @@
-//! What callers are told, in every style.
+//! Responses in every style.
 
+use super::Responder;
 use super::openai::duration;
-use super::{annotate, deny, fail};
-use crate::admit::Denial;
 use crate::host::double::{Double, SentReply};
-use crate::host::{HeaderMap, is_header_value};
-use crate::plugin::{Charge, Plugin};
-use limits::{Nanos, Standing, Timestamp};
+use crate::host::{HeaderMap, Host, is_header_value};
+use crate::ledger::{Admission, Charge, Rejection};
+use crate::policies::{Policies, RateIndex};
+use limits::{Nanos, Reservation, Standing, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::rc::Rc;
-use usage_meter::request::path;
 
 const SECOND: u64 = 1_000_000_000;
-const NOW: u64 = 1_000_000 * SECOND;
+const NOW: Timestamp = Timestamp::new(1_000_000 * SECOND);
 
 struct Envoy {
     host: Rc<Double>,
-    plugin: Plugin,
+    policies: Rc<Policies>,
+    responder: Responder,
 }
 
 impl Envoy {
@@ -36,23 +36,27 @@ impl Envoy {
             "replies": replies
         });
         let host = Rc::new(Double::default());
-        host.clock.set(NOW);
-        let plugin = Plugin::configure(host.clone(), configuration.to_string().as_bytes()).unwrap();
-        Self { host, plugin }
+        host.clock.set(NOW.as_u64());
+        let configuration = filter_config::parse(configuration.to_string().as_bytes()).unwrap();
+        let envoy: Rc<dyn Host> = host.clone();
+        let policies = Rc::new(Policies::compile(&envoy, configuration).unwrap());
+        let responder = Responder::new(envoy, policies.clone());
+        Self {
+            host,
+            policies,
+            responder,
+        }
     }
 
-    /// The headers of an admitted response, whose rates have so much used and are reset after so
-    /// many seconds.
+    /// The headers of an admitted response. `used` has the use of each rate, and the seconds after
+    /// which it is reset.
     fn admitted(&self, used: &[(u64, u64)]) -> Vec<String> {
         let host = &self.host;
         host.set_headers(HeaderMap::Response, &[(":status", "200")]);
-        let charges: Vec<Charge> = (0..used.len()).map(|rate| self.charge(rate)).collect();
-        let standings: Vec<Standing> = used
-            .iter()
-            .enumerate()
-            .map(|(rate, used)| self.standing(rate, *used))
-            .collect();
-        annotate(&self.plugin, &charges, &standings);
+        let charges = used.iter().enumerate();
+        let charges = charges
+            .map(|(rate, &(used, seconds))| self.charge(rate, used, Nanos::from_secs(seconds)));
+        self.responder.annotate(&Admission::of(charges.collect()));
         let headers = host.headers.borrow();
         let headers = headers[&HeaderMap::Response].iter().skip(1);
         headers
@@ -60,42 +64,33 @@ impl Envoy {
             .collect()
     }
 
-    fn charge(&self, index: usize) -> Charge {
-        let rate = &self.plugin.rates[index];
-        Charge {
-            rate: index,
-            key: 1,
+    fn charge(&self, rate: usize, used: u64, reset: Nanos) -> Charge {
+        let index = RateIndex::new(rate);
+        let rate = self.policies.rate(index).unwrap();
+        let mut counter = Reservation::new(rate.counters, 1, rate.max, 0);
+        counter.standing = Standing {
             limit: rate.max,
-            counted: rate.counted,
-            hold: 0,
-        }
-    }
-
-    fn standing(&self, rate: usize, (used, seconds): (u64, u64)) -> Standing {
-        Standing {
-            limit: self.plugin.rates[rate].max,
             used,
             reserved: 0,
-            resets_at: Timestamp::new(NOW + seconds * SECOND),
+            resets_at: NOW.saturating_add(reset),
+        };
+        Charge {
+            rate: index,
+            unit: rate.unit,
+            is_enforced: true,
+            counter,
         }
     }
 
-    /// The refusal of a request to a path by a rate that is reset after so many nanoseconds.
-    fn refused(&self, path: &str, rate: usize, nanoseconds: u64) -> SentReply {
-        let max = self.plugin.rates[rate].max;
-        let mut standing = self.standing(rate, (max, 0));
-        standing.resets_at = standing.resets_at.saturating_add(Nanos::new(nanoseconds));
-        let denial = Denial {
-            charge: self.charge(rate),
-            standing,
+    /// The rejection of a request to a path by a rate that is reset after a time.
+    fn rejected(&self, path: &str, rate: usize, reset: u64) -> SentReply {
+        let max = self.policies.rate(RateIndex::new(rate)).unwrap().max;
+        let rejection = Rejection {
+            charge: self.charge(rate, max, Nanos::new(reset)),
             now: NOW,
         };
-        assert!(deny(
-            &self.plugin,
-            &denial,
-            path::target(path).as_ref(),
-            &Vec::new()
-        ));
+        let endpoint = usage_meter::request::path::target(path);
+        assert!(self.responder.reject(&rejection, endpoint.as_ref(), &[]));
         self.host.replies.borrow().last().unwrap().clone()
     }
 }
@@ -113,7 +108,7 @@ fn limits() -> Value {
 const USED: &[(u64, u64)] = &[(50, 90), (0, 0), (20, 59), (980, 80_000), (0, 3_600)];
 
 #[test]
-fn draft_03_tells_of_the_limit_with_the_least_left() {
+fn draft_03_names_the_most_constrained_limit() {
     let envoy = Envoy::with(&limits(), &json!({ "headers": "draft-03" }));
     assert_eq!(
         envoy.admitted(USED),
@@ -126,7 +121,7 @@ fn draft_03_tells_of_the_limit_with_the_least_left() {
 }
 
 #[test]
-fn ietf_tells_of_all_limits() {
+fn ietf_lists_all_limits() {
     let envoy = Envoy::with(&limits(), &json!({ "headers": "ietf" }));
     assert_eq!(
         envoy.admitted(USED),
@@ -138,17 +133,17 @@ fn ietf_tells_of_all_limits() {
              \"free/1m\";r=30;t=59, \"free/1d\";r=20;t=80000",
         ]
     );
-    let reply = envoy.refused("/v1/chat/completions", 0, 90 * SECOND);
+    let reply = envoy.rejected("/v1/chat/completions", 0, 90 * SECOND);
     assert_eq!(
         reply.header("ratelimit"),
         Some("\"all/90m\";r=0;t=90"),
-        "the limit that refuses"
+        "the limit that rejects"
     );
     assert_eq!(reply.header("retry-after"), Some("90"));
 }
 
 #[test]
-fn ietf_is_bounded() {
+fn ietf_lists_at_most_sixteen_limits() {
     let rates: Vec<Value> = (1..=16)
         .map(|minutes| json!({ "limit": 9_007_199_254_740_991_u64, "window": format!("{minutes}m") }))
         .collect();
@@ -169,7 +164,7 @@ fn ietf_is_bounded() {
 }
 
 #[test]
-fn openai_tells_of_tokens() {
+fn openai_headers_name_tokens_and_requests() {
     let envoy = Envoy::with(&limits(), &json!({ "headers": "openai" }));
     assert_eq!(
         envoy.admitted(USED),
@@ -179,19 +174,23 @@ fn openai_tells_of_tokens() {
             "x-ratelimit-reset-tokens: 22h13m20s",
         ]
     );
-    let reply = envoy.refused("/v1/chat/completions", 2, 1_500_000_000);
+    let reply = envoy.rejected("/v1/chat/completions", 2, 1_500_000_000);
     assert_eq!(reply.header("x-ratelimit-limit-tokens"), Some("50"));
     assert_eq!(reply.header("x-ratelimit-remaining-tokens"), Some("0"));
     assert_eq!(reply.header("x-ratelimit-reset-tokens"), Some("1.5s"));
     assert_eq!(reply.header("retry-after"), Some("2"));
     assert_eq!(reply.header("retry-after-ms"), Some("1500"));
-    let reply = envoy.refused("/v1/chat/completions", 1, 0);
+    let reply = envoy.rejected("/v1/chat/completions", 1, 0);
     assert_eq!(reply.header("x-ratelimit-limit-requests"), Some("3"));
-    assert_eq!(reply.header("retry-after"), Some("1"), "nobody knows when");
+    assert_eq!(
+        reply.header("retry-after"),
+        Some("1"),
+        "the end of requests in flight is unknown"
+    );
 }
 
 #[test]
-fn requests_and_money_are_told_of_as_what_they_are() {
+fn requests_and_budgets_have_their_own_headers() {
     let limits = json!({ "all": {
         "rates": [{ "limit": 200, "window": "1m" }],
         "requests": [{ "limit": 10, "window": "1m" }],
@@ -241,14 +240,14 @@ fn requests_and_money_are_told_of_as_what_they_are() {
         );
     }
     let template = json!({ "body": "{max} {remaining} {window}", "contentType": "text/plain" });
-    let reply = Envoy::with(&limits, &template).refused("/", 2, SECOND);
+    let reply = Envoy::with(&limits, &template).rejected("/", 2, SECOND);
     assert_eq!(reply.body, "5.00 0.00 24h");
     assert_eq!(reply.header("x-budget-limit"), Some("5.00"));
     assert_eq!(reply.header("x-ratelimit-limit"), None);
 }
 
 #[test]
-fn names_are_made_of_templates() {
+fn header_names_follow_templates() {
     // Kong's, and APISIX's with rules.
     let names = json!({
         "limit": "X-AI-RateLimit-Limit-{period}-{limit}",
@@ -269,19 +268,19 @@ fn names_are_made_of_templates() {
         ],
         "where two have one name, the one with the least left"
     );
-    let reply = envoy.refused("/v1/chat/completions", 2, 30 * SECOND);
+    let reply = envoy.rejected("/v1/chat/completions", 2, 30 * SECOND);
     let retry_after = reply.header("x-ai-ratelimit-retry-after-60-llm");
     assert_eq!(retry_after, Some("30"));
 }
 
 #[test]
-fn nothing_is_told_where_nothing_is_asked_for() {
+fn no_quota_headers_unless_configured() {
     for replies in [json!({}), json!({ "headers": "none" })] {
         let envoy = Envoy::with(&limits(), &replies);
         assert!(envoy.admitted(USED).is_empty(), "{replies}");
     }
     let envoy = Envoy::with(&limits(), &json!({ "headers": "none" }));
-    let reply = envoy.refused("/", 0, SECOND);
+    let reply = envoy.rejected("/", 0, SECOND);
     assert_eq!(reply.header("x-ratelimit-limit"), None);
     assert_eq!(reply.header("retry-after"), Some("1"));
 }
@@ -290,7 +289,7 @@ fn nothing_is_told_where_nothing_is_asked_for() {
 fn errors_have_the_shape_of_the_callers_api() {
     let body = |replies: &Value, path: &str| -> Value {
         let envoy = Envoy::with(&limits(), replies);
-        serde_json::from_str(&envoy.refused(path, 2, SECOND).body).unwrap()
+        serde_json::from_str(&envoy.rejected(path, 2, SECOND).body).unwrap()
     };
     let auto = json!({});
     for path in ["/v1/chat/completions", "/", "/model/m/converse"] {
@@ -310,12 +309,14 @@ fn errors_have_the_shape_of_the_callers_api() {
     );
     assert_eq!(gemini["error"]["code"], 503);
     assert_eq!(gemini["error"]["status"], "RESOURCE_EXHAUSTED");
-    // Whatever the path, where the configuration says whose.
+    // A configured shape wins over that of the path.
     let fixed = body(&json!({ "error": "anthropic" }), "/v1/chat/completions");
     assert_eq!(fixed, anthropic);
 
     let envoy = Envoy::with(&limits(), &auto);
-    fail(&envoy.plugin, path::target("/v1/messages").as_ref());
+    envoy
+        .responder
+        .fail(usage_meter::request::path::target("/v1/messages").as_ref());
     let reply = envoy.host.replies.borrow().last().unwrap().clone();
     assert_eq!(reply.status, 500);
     let failed: Value = serde_json::from_str(&reply.body).unwrap();
@@ -323,12 +324,12 @@ fn errors_have_the_shape_of_the_callers_api() {
 }
 
 #[test]
-fn a_body_is_filled_in() {
+fn body_template_is_rendered() {
     let limits = json!({ "a\"b\\c": { "rates": [{ "limit": 50, "window": "1m30s" }] } });
     let template = r#"{"limit": "{limit}", "policy": "{policy}", "window": "{window}",
         "message": "{message}", "numbers": [{max}, {remaining}, {reset}, {retryAfter}], "as is": "{x}"}"#;
     let replies = json!({ "body": template });
-    let reply = Envoy::with(&limits, &replies).refused("/", 0, 90 * SECOND);
+    let reply = Envoy::with(&limits, &replies).rejected("/", 0, 90 * SECOND);
     let body: Value = serde_json::from_str(&reply.body).unwrap();
     assert_eq!(body["limit"], "a\"b\\c");
     assert_eq!(body["policy"], "test/llm");
@@ -339,12 +340,12 @@ fn a_body_is_filled_in() {
     assert!(message.contains("a\"b\\c"), "{message}");
 
     let replies = json!({ "body": "{limit}: wait {retryAfter} s", "contentType": "text/plain" });
-    let reply = Envoy::with(&limits, &replies).refused("/", 0, 90 * SECOND);
+    let reply = Envoy::with(&limits, &replies).rejected("/", 0, 90 * SECOND);
     assert_eq!(reply.body, "a\"b\\c: wait 90 s");
 }
 
 #[test]
-fn durations_are_written_as_in_go() {
+fn durations_have_the_form_of_go() {
     for (milliseconds, text) in [
         (0, "0s"),
         (6, "6ms"),
@@ -357,18 +358,18 @@ fn durations_are_written_as_in_go() {
         (3_600_000, "1h0m0s"),
         (90_061_500, "25h1m1.5s"),
     ] {
-        assert_eq!(duration(milliseconds * 1_000_000), text);
+        assert_eq!(duration(Nanos::from_millis(milliseconds)), text);
     }
-    assert_eq!(duration(1), "1ms", "rounded up");
-    assert_eq!(duration(u64::MAX), "5124095h34m33.71s");
+    assert_eq!(duration(Nanos::new(1)), "1ms", "rounded up");
+    assert_eq!(duration(Nanos::MAX), "5124095h34m33.71s");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// No name of a limit or policy, whatever is in it, makes a header that is none.
+    /// Whatever the names of a limit and policy contain, header names and values are valid.
     #[test]
-    fn headers_are_headers_whatever_the_names(
+    fn header_names_and_values_are_always_valid(
         limit in r"[^\s\p{C}]{1,20}|[\x21-\x7e]{1,20}",
         style in 0_usize..4,
         used in any::<u64>(),
@@ -383,10 +384,10 @@ proptest! {
         let limits = json!({ limit: { "rates": [{ "limit": 50, "window": "1m" }], "alertAt": 0.1 } });
         let envoy = Envoy::with(&limits, &json!({ "headers": style }));
         envoy.admitted(&[(used, reset)]);
-        let told = envoy.host.headers.borrow()[&HeaderMap::Response].clone();
-        let refused = envoy.refused("/", 0, reset).headers;
-        let refused = refused.into_iter().map(|(name, value)| (name, value.into_bytes()));
-        for (name, value) in told.into_iter().skip(1).chain(refused) {
+        let written = envoy.host.headers.borrow()[&HeaderMap::Response].clone();
+        let rejected = envoy.rejected("/", 0, reset).headers;
+        let rejected = rejected.into_iter().map(|(name, value)| (name, value.into_bytes()));
+        for (name, value) in written.into_iter().skip(1).chain(rejected) {
             let is_name = |byte: u8| byte.is_ascii_graphic()
                 && !byte.is_ascii_uppercase()
                 && !b"\"(),/:;<=>?@[\\]{}".contains(&byte);

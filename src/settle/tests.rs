@@ -1,1 +1,174 @@
-//! Tests.
+//! Settlement, apart from a whole stream.
+
+mod prefixes;
+
+use super::{CostContext, MeteredUsage, RequestSize, estimate, export, metered, settle};
+use crate::testing::{Filter, output, per_user};
+use filter_config::{OnMissing, Usd};
+use serde_json::{Value, json};
+use usage_meter::{Estimates as Estimator, Meter, ResponseHead, Usage};
+
+fn reported(tokens: u64) -> MeteredUsage {
+    MeteredUsage {
+        usage: output(tokens),
+        is_estimated: false,
+    }
+}
+
+/// Settles an exchange of alice under a limit; returns what the counter had used after it.
+fn used_after(limit: &Value, metered: Option<MeteredUsage>) -> u64 {
+    let filter = Filter::new(&json!({ "free": limit }), &json!({}));
+    let mut attributes = filter.attributes("alice", &[]);
+    let mut admission = filter.admit("alice", 10);
+    let mut context = CostContext::new(metered, Usd(7), Some(&mut attributes), b"");
+    let Filter {
+        policies,
+        ledger,
+        telemetry,
+        ..
+    } = &filter;
+    settle(policies, ledger, telemetry, &mut admission, &mut context).unwrap();
+    let counter = &admission.charges[0].counter;
+    assert_eq!(counter.standing.reserved, 0, "nothing stays reserved");
+    counter.standing.used
+}
+
+#[test]
+fn tokens_are_recorded_and_reservations_released() {
+    assert_eq!(used_after(&per_user(50), Some(reported(20))), 20);
+    assert_eq!(used_after(&per_user(50), None), 0);
+}
+
+#[test]
+fn cost_expression_replaces_tokens() {
+    let mut limit = per_user(50);
+    limit["cost"] = json!("usage.output_tokens * 2 + 1");
+    assert_eq!(used_after(&limit, Some(reported(20))), 41);
+    assert_eq!(used_after(&limit, None), 0, "it reads usage");
+}
+
+#[test]
+fn faulty_cost_charges_tokens() {
+    let mut limit = per_user(50);
+    limit["cost"] = json!("usage.raw.detail.tier");
+    assert_eq!(used_after(&limit, Some(reported(20))), 20);
+}
+
+#[test]
+fn release_records_nothing() {
+    let filter = Filter::new(&json!({ "free": per_user(50) }), &json!({}));
+    let mut admission = filter.admit("alice", 50);
+    filter.ledger.release(&mut admission).unwrap();
+    let standing = filter.admit("alice", 50).charges[0].counter.standing;
+    assert_eq!((standing.used, standing.reserved), (0, 0));
+}
+
+#[test]
+fn alert_is_raised_once_past_threshold() {
+    let mut limit = per_user(50);
+    limit["alertAt"] = json!(0.8);
+    let filter = Filter::new(&json!({ "free": limit }), &json!({}));
+    let Filter {
+        policies,
+        ledger,
+        telemetry,
+        ..
+    } = &filter;
+    for _ in 0..3 {
+        let mut admission = filter.admit("alice", 1);
+        let mut context = CostContext::new(Some(reported(15)), Usd(0), None, b"");
+        settle(policies, ledger, telemetry, &mut admission, &mut context).unwrap();
+    }
+    assert_eq!(
+        filter
+            .host
+            .metric("tollgate.alerts.policy=test/llm.limit=free"),
+        1
+    );
+    let lines = filter.lines();
+    assert_eq!(lines.len(), 1);
+    assert!(
+        lines[0].ends_with(" used=45 limit_value=50 unit=tokens"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn exported_cost_is_written_to_filter_state() {
+    let exports = json!({ "export": { "double": "usage.total_tokens * 2" } });
+    let filter = Filter::new(&json!({ "free": per_user(50) }), &exports);
+    let mut attributes = filter.attributes("alice", &[]);
+    let mut context = CostContext::new(Some(reported(20)), Usd(0), Some(&mut attributes), b"");
+    export(&filter.policies, &filter.telemetry, &mut context);
+    let state = filter.host.filter_state.borrow();
+    assert_eq!(state["tollgate.cost.double"], "40");
+}
+
+fn meter(body: &[u8]) -> Meter {
+    let mut meter = Meter::new(&ResponseHead {
+        status: 200,
+        content_type: Some(b"text/event-stream"),
+        path: b"/v1/messages",
+        ..ResponseHead::default()
+    });
+    meter.push(body);
+    meter.finish();
+    meter
+}
+
+const STARTED: &[u8] = br#"event: message_start
+data: {"type":"message_start","message":{"id":"g","type":"message","role":"assistant","model":"m","content":[],"usage":{"input_tokens":60,"output_tokens":1}}}
+
+event: content_block_delta
+data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Kubernetes is a platform for running containers."}}
+
+"#;
+
+#[test]
+fn partial_report_is_the_least_that_is_charged() {
+    let estimator = Estimator::default();
+    let size = RequestSize {
+        model: Some("m"),
+        input_bytes: 9,
+        is_complete: false,
+    };
+    let metered = metered(&estimator, OnMissing::Estimate, &meter(STARTED), &size).unwrap();
+    assert!(metered.is_estimated);
+    assert_eq!(metered.usage.input_tokens, 60, "reported");
+    assert!(metered.usage.output_tokens > 1, "estimated from the text");
+    let total = metered.usage.input_tokens + metered.usage.output_tokens;
+    assert_eq!(metered.usage.total_tokens, total);
+}
+
+#[test]
+fn unreported_completion_costs_nothing_when_ignored() {
+    let estimator = Estimator::default();
+    let size = RequestSize {
+        model: None,
+        input_bytes: 900,
+        is_complete: true,
+    };
+    let silent = meter(b"data: {\"type\":\"ping\"}\n\n");
+    assert_eq!(metered(&estimator, OnMissing::Ignore, &silent, &size), None);
+}
+
+#[test]
+fn estimate_counts_input_and_output_bytes() {
+    let size = RequestSize {
+        model: None,
+        input_bytes: 4_500,
+        is_complete: false,
+    };
+    let estimated = estimate(&Estimator::default(), &size, 4_300);
+    assert!(estimated.is_estimated);
+    let Usage {
+        input_tokens,
+        output_tokens,
+        total_tokens,
+        ..
+    } = estimated.usage;
+    assert_eq!(
+        (input_tokens, output_tokens, total_tokens),
+        (1_000, 1_000, 2_000)
+    );
+}

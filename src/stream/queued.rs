@@ -1,59 +1,34 @@
-//! A request that waits for room at a counter, until it is its turn or it has waited long enough.
+//! A request that waits in a queue for room at a counter, until it is admitted or its time is up.
 
-use super::{Next, State, Stream, Turn, Undecided};
-use crate::admit::queue::{Counter, Waited};
-use crate::admit::{self, Asking, Denial, Fault, Outcome, Told};
-use crate::plugin::Decision;
+use super::machine::{Next, Stream};
+use super::parts::Parts;
+use super::state::{PendingDecision, Phase, QueuedRequest, State};
+use crate::admit::{AdmissionError, QueuePoll};
+use crate::ledger::{Check, CounterId, Rejection, ResponseHeaders, Verdict};
+use crate::telemetry::Decision;
 use filter_config::{Exceeded, Queue};
 use limits::service::CheckReply;
+use limits::{Nanos, Timestamp};
 use std::mem;
-use std::rc::Rc;
 
-/// How long it takes until a rate limit service is asked again, in nanoseconds, if nothing is known to
-/// have changed meanwhile. What other Envoys do is not known.
-const ASKED_AGAIN: u64 = 1_000_000_000;
+/// How long it takes until a rate limit service is called again, if nothing is known to have changed
+/// meanwhile: what other Envoys do is not known.
+const RECHECK_INTERVAL: Nanos = Nanos::SECOND;
 
-/// What is known of a request that waits for room.
-#[derive(Debug)]
-pub(super) struct Queued {
-    request: Undecided,
-    /// The refusal that it meets if it waits in vain.
-    denial: Denial,
-    /// What the caller is told with it.
-    told: Told,
-    /// Until when it waits, nanoseconds since the epoch.
-    until: u64,
-    /// What this Envoy had seen used of the counter when there was no room for this request itself;
-    /// `None` where there was room for none before it.
-    used: Option<u64>,
-    /// The question to a rate limit service, while it is open.
-    asking: Option<Asking>,
-}
+// === impl QueuedRequest ===
 
-// === impl Queued ===
-
-impl Queued {
-    pub(super) fn new(request: Undecided, denial: Denial, told: Told, queue: &Queue) -> Self {
-        Self {
-            request,
-            until: denial.now.saturating_add(queue.timeout),
-            denial,
-            told,
-            used: None,
-            asking: None,
-        }
+impl QueuedRequest {
+    /// The counter at which it waits.
+    const fn counter(&self) -> CounterId {
+        self.rejection.charge.id()
     }
 
-    const fn counter(&self) -> Counter {
-        self.denial.charge.counter()
-    }
-
-    /// When a rate limit service is asked again, whatever is known.
-    fn asks_at(&self) -> u64 {
-        let Denial { standing, now, .. } = &self.denial;
-        let at = now.saturating_add(ASKED_AGAIN);
-        let resets_at = standing.resets_at.as_u64();
-        if resets_at > *now {
+    /// When a rate limit service is called again, whatever is known.
+    fn recheck_at(&self) -> Timestamp {
+        let now = self.rejection.now;
+        let resets_at = self.rejection.charge.counter.standing.resets_at;
+        let at = now.saturating_add(RECHECK_INTERVAL);
+        if resets_at > now {
             at.min(resets_at)
         } else {
             at
@@ -64,205 +39,239 @@ impl Queued {
 // === impl Stream ===
 
 impl Stream {
-    /// Goes to the end of the line of the counter that refused. Returns whether there was a place.
-    pub(super) fn join(&self, queue: &Queue, denial: &Denial) -> bool {
-        let until = denial.now.saturating_add(queue.timeout);
-        let counter = denial.charge.counter();
-        let mut waiting = self.plugin.queue.borrow_mut();
-        let joined = waiting.join(counter, self.context, until, queue.depth, denial.standing);
-        if joined {
-            self.plugin.metrics.queued(&*self.plugin.host, true);
+    /// Joins the end of the queue at the counter that rejects. Returns whether there was a place.
+    pub(super) fn join_queue(&self, queue: &Queue, rejection: &Rejection) -> bool {
+        let Rejection { charge, now } = rejection;
+        let until = now.saturating_add(Nanos::new(queue.timeout));
+        let standing = charge.counter.standing;
+        let mut queued = self.parts.queue.borrow_mut();
+        let has_joined = queued.push(charge.id(), self.id, until, queue.depth, standing);
+        if has_joined {
+            self.parts.telemetry.queued();
         }
-        joined
+        has_joined
     }
 
-    /// Waits in the line that it has joined.
-    pub(super) fn wait_in_line(
+    /// Waits in the queue that the request has joined.
+    pub(super) fn wait_in_queue(
         &mut self,
-        mut request: Undecided,
-        denial: Denial,
-        told: Told,
+        mut decision: PendingDecision,
+        rejection: Rejection,
+        response_headers: ResponseHeaders,
         queue: &Queue,
     ) -> Next {
-        // Who waits in line becomes nothing else, and many may wait.
-        request.body = None;
-        let next = self.waits_at(request.turn);
-        let mut queued = Queued::new(request, denial, told, queue);
-        let before = self.plugin.queue.borrow();
-        let before = before.before(queued.counter(), Some(self.context));
-        if before.is_none() {
-            queued.used = admit::used_at_service(&self.plugin, &denial.charge);
-        }
-        self.state = State::Queued(Box::new(queued));
+        // A queued request has no fallbacks, and there may be many.
+        decision.body = None;
+        let Parts {
+            ledger,
+            queue: queued,
+            ..
+        } = &*self.parts;
+        let next = self.wait_in(decision.phase);
+        let is_first = queued
+            .borrow()
+            .ahead(rejection.charge.id(), Some(self.id))
+            .is_none();
+        let known_use = is_first.then(|| ledger.used_at_service(&rejection.charge));
+        self.state = State::Queued(Box::new(QueuedRequest {
+            decision,
+            until: rejection.now.saturating_add(Nanos::new(queue.timeout)),
+            rejection,
+            response_headers,
+            known_use: known_use.flatten(),
+            check: None,
+        }));
         next
     }
 
-    /// Leaves the line, if the request waits. What is then to become of it is for the caller to say.
-    pub(super) fn leave(&mut self) -> Option<Queued> {
-        match mem::replace(&mut self.state, State::Done) {
-            State::Queued(mut queued) => {
-                self.leave_line(queued.counter());
-                if let Some(mut asking) = queued.asking.take() {
-                    asking.abandon(&self.plugin);
-                }
-                Some(*queued)
-            }
-            other => {
-                self.state = other;
-                None
-            }
+    /// Takes a request out of the queue, and gives up its pending check.
+    pub(super) fn leave_queue(&self, queued: &mut QueuedRequest) {
+        self.remove_from_queue(queued.counter());
+        if let Some(mut check) = queued.check.take() {
+            check.abandon(&self.parts.ledger);
         }
     }
 
-    fn leave_line(&self, counter: Counter) {
-        let mut waiting = self.plugin.queue.borrow_mut();
-        if waiting.leave(counter, self.context) {
-            self.plugin.metrics.queued(&*self.plugin.host, false);
+    fn remove_from_queue(&self, counter: CounterId) {
+        let mut queue = self.parts.queue.borrow_mut();
+        if queue.remove(counter, self.id) {
+            self.parts.telemetry.dequeued();
         }
     }
 
-    /// Looks again at a request that waits: it goes on if there is room for it now and nobody before it,
-    /// and is refused if it has waited long enough. Calls must concern this stream.
-    pub fn on_turn(&mut self) -> Waited {
+    /// Checks a queued request again: it is admitted if there is room now and no other request is
+    /// ahead of it, and rejected if its time is up. Host calls must concern this stream.
+    pub fn poll_queue(&mut self) -> QueuePoll {
         let mut queued = match mem::replace(&mut self.state, State::Done) {
             State::Queued(queued) => queued,
             other => {
                 self.state = other;
-                return Waited::IsOver;
+                return QueuePoll::Done;
             }
         };
-        if queued.asking.is_some() || !self.may_have_room(&mut queued) {
+        if queued.check.is_some() || !self.may_have_room(&mut queued) {
             self.state = State::Queued(queued);
-            return Waited::StillWaits;
+            return QueuePoll::Pending;
         }
-        let Some(applicable) = queued.request.again.clone() else {
-            // There is nothing to look at, as there always is where requests wait.
+        let Some(applicable) = queued.decision.recheck.clone() else {
+            // Without limits to check, as never happens where requests are queued.
             self.state = State::Queued(queued);
-            self.on_waited_in_vain();
-            return Waited::IsOver;
+            self.on_queue_timeout();
+            return QueuePoll::Done;
         };
-        let expected = self.expected(queued.request.body_bytes);
-        let outcome = admit::last_look(
-            &self.plugin,
-            &mut queued.request.attributes,
-            applicable,
-            &expected,
-            Some(self.context),
-        );
-        self.follow(queued, outcome)
+        let PendingDecision {
+            attributes,
+            body_bytes,
+            ..
+        } = &mut queued.decision;
+        let checked = self.check(attributes, applicable, *body_bytes, Some(self.id));
+        self.follow(queued, checked)
     }
 
-    /// Whether it is worth looking. A rate limit service is asked when this Envoy has seen something
+    /// Whether a check may succeed. A rate limit service is called when this Envoy has seen something
     /// used of the counter, when its window ends, once in a while, and when the time is up.
-    fn may_have_room(&self, queued: &mut Queued) -> bool {
-        let Some(used) = admit::used_at_service(&self.plugin, &queued.denial.charge) else {
-            // It is this Envoy that decides, and it knows.
+    fn may_have_room(&self, queued: &mut QueuedRequest) -> bool {
+        let ledger = &self.parts.ledger;
+        let Some(used) = ledger.used_at_service(&queued.rejection.charge) else {
+            // This Envoy's own count decides, and checking it is cheap.
             return true;
         };
-        let known = queued.used.replace(used);
-        let now = self.plugin.host.now().unwrap_or_default();
-        known != Some(used) || now >= queued.asks_at().min(queued.until)
+        let known = queued.known_use.replace(used);
+        let now = ledger.now().unwrap_or_default();
+        known != Some(used) || now >= queued.recheck_at().min(queued.until)
     }
 
-    /// The service has answered to a request that waits.
-    pub(super) fn on_answer_in_line(&mut self, mut queued: Box<Queued>, answered: CheckReply) {
-        let Some(asking) = queued.asking.take() else {
+    /// Takes the service's reply about a queued request.
+    pub(super) fn on_reply_while_queued(
+        &mut self,
+        mut queued: Box<QueuedRequest>,
+        reply: CheckReply,
+    ) {
+        let ledger = &self.parts.ledger;
+        let Some(check) = queued.check.take() else {
+            ledger.release_reply(reply);
             self.state = State::Queued(queued);
-            return self.plugin.give_back(answered);
-        };
-        let outcome = asking.answered(&self.plugin, answered);
-        self.follow(queued, outcome);
-    }
-
-    /// Does what was decided on a request that waits.
-    fn follow(&mut self, mut queued: Box<Queued>, outcome: Result<Outcome, Fault>) -> Waited {
-        let counter = queued.counter();
-        let outcome = match outcome {
-            Ok(Outcome::Asking(asking)) => {
-                queued.asking = Some(*asking);
-                self.state = State::Queued(queued);
-                return Waited::StillWaits;
-            }
-            Ok(Outcome::Denied(denial, told)) => {
-                let waited = if denial.charge.counter() == counter {
-                    Some(Waited::StillWaits)
-                } else {
-                    self.moves(&queued, &denial).then_some(Waited::HasMoved)
-                };
-                if let Some(waited) = waited {
-                    if waited == Waited::HasMoved {
-                        queued.used = None;
-                    }
-                    queued.denial = denial;
-                    queued.told = told;
-                    let is_over = queued.until <= denial.now;
-                    self.state = State::Queued(queued);
-                    if !is_over {
-                        return waited;
-                    }
-                    self.on_waited_in_vain();
-                    return Waited::IsOver;
-                }
-                Ok(Outcome::Denied(denial, told))
-            }
-            outcome => outcome,
-        };
-        self.leave_line(counter);
-        let waited_for = self.limit_of(queued.denial.charge);
-        if self.conclude(outcome, &mut queued.request.attributes) == Next::Continue {
-            if self.decision == Some(Decision::Admitted) {
-                self.decision = Some(Decision::Queued);
-                self.decided_by = waited_for;
-            }
-            self.resume_request();
-        }
-        Waited::IsOver
-    }
-
-    /// Goes on waiting at another counter, which has no room where the first has. It keeps its place
-    /// among all who wait, and has as long as it had from the beginning.
-    fn moves(&self, queued: &Queued, denial: &Denial) -> bool {
-        let plugin = Rc::clone(&self.plugin);
-        let Exceeded::Queue(queue) = plugin.on_exceeded(&denial.charge) else {
-            return false;
-        };
-        let (from, to) = (queued.counter(), denial.charge.counter());
-        let mut waiting = plugin.queue.borrow_mut();
-        waiting.move_over(from, to, self.context, queue.depth, denial.standing)
-    }
-
-    /// Refuses a request that has waited for room in vain. Calls must concern this stream.
-    pub fn on_waited_in_vain(&mut self) {
-        if let Some(mut queued) = self.leave() {
-            let now = self.plugin.host.now().unwrap_or(queued.denial.now);
-            let denial = Denial {
-                now,
-                ..queued.denial
-            };
-            self.deny(&denial, &mut queued.request.attributes, &queued.told);
-        }
-    }
-
-    /// A response comes before the turn of a request: of an upstream that has not seen the body, or of
-    /// Envoy itself. What looks like a completion is admitted, or replaced by a refusal.
-    pub(super) fn on_response_before_turn(&mut self, status: u16) {
-        let Some(queued) = self.leave() else {
             return;
         };
-        let Undecided {
+        let checked = check.on_reply(ledger, reply);
+        self.follow(queued, checked.map_err(AdmissionError::from));
+    }
+
+    /// Does what a check of a queued request says.
+    fn follow(
+        &mut self,
+        mut queued: Box<QueuedRequest>,
+        checked: Result<Check, AdmissionError>,
+    ) -> QueuePoll {
+        let counter = queued.counter();
+        match checked {
+            Ok(Check::Pending(check)) => {
+                queued.check = Some(check);
+                self.state = State::Queued(queued);
+                QueuePoll::Pending
+            }
+            Ok(Check::Decided(Verdict::Rejected(rejection, response_headers))) => {
+                let poll = if rejection.charge.id() == counter {
+                    QueuePoll::Pending
+                } else if self.moves(&queued, &rejection) {
+                    queued.known_use = None;
+                    QueuePoll::Moved
+                } else {
+                    self.remove_from_queue(counter);
+                    let attributes = &mut queued.decision.attributes;
+                    self.reject(&rejection, attributes, &response_headers);
+                    return QueuePoll::Done;
+                };
+                let is_overdue = queued.until <= rejection.now;
+                queued.rejection = rejection;
+                queued.response_headers = response_headers;
+                self.state = State::Queued(queued);
+                if is_overdue {
+                    self.on_queue_timeout();
+                    return QueuePoll::Done;
+                }
+                poll
+            }
+            Ok(Check::Decided(Verdict::Admitted(admission))) => {
+                self.remove_from_queue(counter);
+                let waited_for = self.limit_of(&queued.rejection);
+                self.admit(admission, &mut queued.decision.attributes);
+                if self.outcome.decision == Some(Decision::Admitted) {
+                    self.outcome.decision = Some(Decision::Queued);
+                    self.outcome.limit = waited_for;
+                }
+                self.resume_request();
+                QueuePoll::Done
+            }
+            Err(error) => {
+                self.remove_from_queue(counter);
+                self.fail(&error);
+                QueuePoll::Done
+            }
+        }
+    }
+
+    /// Moves the request to the queue of another counter, which has no room where the first has. It
+    /// keeps its place in the order of arrival, and its time. Returns whether there was a place.
+    fn moves(&self, queued: &QueuedRequest, rejection: &Rejection) -> bool {
+        let charge = &rejection.charge;
+        let Exceeded::Queue(queue) = self.parts.policies.on_exceeded(charge.rate) else {
+            return false;
+        };
+        let standing = charge.counter.standing;
+        let mut waiting = self.parts.queue.borrow_mut();
+        waiting.move_to(
+            queued.counter(),
+            charge.id(),
+            self.id,
+            queue.depth,
+            standing,
+        )
+    }
+
+    /// Rejects a queued request whose time is up. Host calls must concern this stream.
+    fn on_queue_timeout(&mut self) {
+        match mem::replace(&mut self.state, State::Done) {
+            State::Queued(mut queued) => {
+                self.leave_queue(&mut queued);
+                let now = self.parts.ledger.now().unwrap_or(queued.rejection.now);
+                let rejection = Rejection {
+                    now,
+                    ..queued.rejection
+                };
+                let attributes = &mut queued.decision.attributes;
+                self.reject(&rejection, attributes, &queued.response_headers);
+            }
+            other => self.state = other,
+        }
+    }
+
+    /// Takes the status of a response that begins while the request is queued: of an upstream that has
+    /// not seen the body, or of Envoy itself. One that succeeds is decided on now.
+    pub(super) fn on_response_while_queued(&mut self, status: u16) {
+        let mut queued = match mem::replace(&mut self.state, State::Done) {
+            State::Queued(queued) => queued,
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        self.leave_queue(&mut queued);
+        let PendingDecision {
             attributes,
-            again: Some(applicable),
+            recheck: Some(applicable),
             body_bytes,
-            turn: Turn::Body,
+            phase: Phase::Body,
             ..
-        } = queued.request
+        } = queued.decision
         else {
             return;
         };
         if !(200..300).contains(&status) {
             return;
         }
-        if self.decide(attributes, applicable, body_bytes, None, Turn::Late) == Next::Continue {
+        let next = self.decide(attributes, applicable, body_bytes, None, Phase::Response);
+        if next == Next::Continue {
             self.resume_request();
         }
     }

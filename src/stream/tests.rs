@@ -5,11 +5,13 @@ mod budgets;
 mod costs;
 mod service;
 
+use super::state::State;
 use super::{Next, Stream};
 use crate::host::double::{Call, Double};
 use crate::host::log_capture::LogCapture;
 use crate::host::{Buffer, Direction, HeaderMap, HostError};
 use crate::plugin::Plugin;
+use limits::Standing;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -36,6 +38,22 @@ fn configuration(spec: &str, rest: &str) -> String {
           {rest}
         }}"#
     )
+}
+
+impl Stream {
+    /// How the counters of an admitted request stood.
+    fn standings(&self) -> Vec<Standing> {
+        let State::Admitted(admitted) = &self.state else {
+            return Vec::new();
+        };
+        let charges = admitted.admission.charges.iter();
+        charges.map(|charge| charge.counter.standing).collect()
+    }
+
+    /// Whether an admitted request retains attributes.
+    fn retains_attributes(&self) -> bool {
+        matches!(&self.state, State::Admitted(admitted) if admitted.retained.is_some())
+    }
 }
 
 struct Envoy {
@@ -72,7 +90,7 @@ impl Envoy {
             &[(":status", "200"), ("content-type", "application/json")],
         );
         self.streams.set(self.streams.get() + 1);
-        Stream::new(Rc::clone(&self.plugin), self.streams.get())
+        self.plugin.stream(self.streams.get())
     }
 
     fn body(&self, stream: &mut Stream, body: &str, end: bool) -> Next {
@@ -480,8 +498,8 @@ fn one_line_in_the_log_for_a_caller_and_window() {
     let [(_, line)] = log.as_slice() else {
         panic!("one line, not {log:?}");
     };
-    let expected =
-        "policy test/llm: limit free refuses auth.user = alice: 60 used and 0 held of 50 tokens";
+    let expected = "limit_rejected policy=test/llm limit=free counter=\"auth.user = alice\" used=60 \
+                    reserved=0 limit_value=50 unit=tokens";
     assert_eq!(line, expected);
 }
 
@@ -568,7 +586,7 @@ fn requests_at_once_are_admitted_as_far_as_they_fit() {
     let envoy = Envoy::new();
     let ask = |max: u64| format!("{{\"max_tokens\":{max}}}");
     let gauge = || {
-        let metric = "tollgate.held.policy=test/llm.limit=free";
+        let metric = "tollgate.reserved.policy=test/llm.limit=free";
         envoy.host.metric(metric)
     };
     let mut first = envoy.stream();
@@ -587,17 +605,15 @@ fn requests_at_once_are_admitted_as_far_as_they_fit() {
     let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
     let held = body["error"]["message"].as_str().unwrap();
     let held = held
-        .strip_prefix("Token rate limit \"free\" of policy \"test/llm\" has no room for now: ")
+        .strip_prefix("Token rate limit \"free\" of policy \"test/llm\" is fully reserved: ")
         .and_then(|held| held.strip_suffix(" s."));
-    let expected =
-        " of 50 tokens per 1m are held by requests that are still under way. Try again in 1";
+    let expected = " of 50 tokens per 1m are reserved by requests in flight. Try again in 1";
     assert!(held.is_some_and(|held| held.ends_with(expected)), "{body}");
     let log = envoy.log.lines().last().unwrap().1.clone();
     assert!(
-        log.contains("refuses auth.user = alice: 0 used and ")
-            && log.ends_with(
-                " held of 50 tokens; requests that are still under way hold it, and it may be tried again shortly"
-            ),
+        log.contains(" counter=\"auth.user = alice\" used=0 reserved=")
+            && log
+                .ends_with(" msg=\"reserved by requests in flight, a retry may succeed shortly\""),
         "{log}"
     );
     second.on_log();
@@ -791,7 +807,7 @@ fn only_so_many_requests_are_in_flight_at_once() {
     assert_eq!(send(&envoy, &mut third, "{}"), Next::Pause);
     third.on_log();
     let body = envoy.host.replies.borrow().last().unwrap().body.clone();
-    assert!(body.contains("2 requests at once"), "{body}");
+    assert!(body.contains("2 concurrent requests"), "{body}");
     streams.pop().unwrap().on_log();
     let mut fourth = envoy.stream();
     assert_eq!(send(&envoy, &mut fourth, "{}"), Next::Continue);
@@ -899,7 +915,7 @@ fn counters_that_find_no_room_are_told_of_once_an_hour() {
     };
     assert_eq!(crowd(0), 1);
     assert_eq!(crowd(10_000), 1);
-    assert!(envoy.host.metric("tollgate.counters_pushed_out") > 0);
+    assert!(envoy.host.metric("tollgate.counter_evictions") > 0);
     envoy.host.clock.set(1_061 * MINUTE);
     assert_eq!(crowd(20_000), 2);
 }

@@ -103,7 +103,7 @@ fn configuration(protocol: Protocol, mode: &str, timeout: &str) -> Value {
 
 /// Waits until the circuit is closed, and sends a chat that the service admits.
 async fn recover(metered: &Metered) -> TestResult {
-    wait_for_metric(&metered.envoy, "storage_away", 0).await?;
+    wait_for_metric(&metered.envoy, "storage_circuit_open", 0).await?;
     assert_eq!(send(metered, &Chat::default()).await?, 200);
     Ok(())
 }
@@ -230,12 +230,12 @@ async fn service_restart_under_load_loses_no_usage() -> TestResult {
     drop(limitador);
     let open = metered
         .envoy
-        .wait_for_stat("wasmcustom.tollgate.storage_away", |open| open > 0);
+        .wait_for_stat("wasmcustom.tollgate.storage_circuit_open", |open| open > 0);
     open.await?;
     let [filtered, unfiltered] = medians(addresses, DOWNTIME).await?;
     println!("circuit open: median chat {filtered:?}, without the filter {unfiltered:?}");
     let limitador = start(remote::limitador(&configuration)?.address(address)).await?;
-    wait_for_metric(&metered.envoy, "storage_away", 0).await?;
+    wait_for_metric(&metered.envoy, "storage_circuit_open", 0).await?;
     serve(50).await?;
     stop.store(true, Ordering::SeqCst);
     while let Some(client) = clients.join_next().await {

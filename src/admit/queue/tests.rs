@@ -1,79 +1,87 @@
-//! The queue neither loses nor reorders nor exceeds its depth.
+//! The queue loses nothing, keeps the order of arrival, and stays within its depth.
 
-use super::{Counter, MOST, Queue};
+use super::{MAX_QUEUED, Queue};
+use crate::ledger::CounterId;
+use crate::policies::RateIndex;
+use limits::Timestamp;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 
-const ALICE: Counter = (0, 1);
-const BOB: Counter = (0, 2);
+const ALICE: CounterId = (RateIndex::new(0), 1);
+const BOB: CounterId = (RateIndex::new(0), 2);
 
-#[test]
-fn requests_wait_in_order_and_so_many_of_them() {
-    let mut queue = Queue::default();
-    assert!(queue.join(ALICE, 1, 10, 2, 'a'));
-    assert!(queue.join(ALICE, 2, 20, 2, 'b'));
-    assert!(!queue.join(ALICE, 3, 30, 2, 'c'), "two are enough");
-    assert!(queue.join(BOB, 4, 15, 2, 'd'));
-    assert_eq!(queue.len(), 3);
-    assert_eq!(queue.firsts(9), [1, 4]);
-    assert_eq!(queue.before(ALICE, Some(1)), None, "it is the first");
-    assert_eq!(queue.before(ALICE, Some(2)), Some('b'));
-    assert_eq!(queue.before((1, 1), Some(2)), None, "nobody waits there");
-    assert_eq!(queue.overdue(15), [1, 4]);
-    assert!(queue.leave(ALICE, 1));
-    assert!(!queue.leave(ALICE, 1), "it is gone");
-    assert_eq!(queue.before(ALICE, Some(2)), None);
-    assert!(queue.forget(2) && !queue.forget(2));
-    assert!(queue.leave(BOB, 4));
-    assert!(queue.is_empty() && queue.firsts(9).is_empty());
+const fn counter(rate: usize, key: u128) -> CounterId {
+    (RateIndex::new(rate), key)
+}
+
+const fn at(nanoseconds: u64) -> Timestamp {
+    Timestamp::new(nanoseconds)
 }
 
 #[test]
-fn who_came_first_is_before_others_wherever_they_wait() {
+fn requests_wait_in_order_up_to_depth() {
     let mut queue = Queue::default();
-    assert!(queue.join(ALICE, 1, 10, 2, 'a'));
-    assert!(queue.join(BOB, 2, 10, 2, 'b'));
-    assert_eq!(queue.before(BOB, Some(1)), None, "2 came later");
-    assert_eq!(queue.before(ALICE, Some(2)), Some('a'));
-    assert!(queue.move_over(BOB, ALICE, 2, 2, 'c'));
-    assert_eq!(queue.firsts(9), [1]);
-    assert!(queue.join(BOB, 3, 10, 2, 'd'));
-    assert!(queue.move_over(ALICE, BOB, 1, 2, 'e'));
-    let mut firsts = queue.firsts(9);
+    assert!(queue.push(ALICE, 1, at(10), 2, 'a'));
+    assert!(queue.push(ALICE, 2, at(20), 2, 'b'));
+    assert!(!queue.push(ALICE, 3, at(30), 2, 'c'), "two are enough");
+    assert!(queue.push(BOB, 4, at(15), 2, 'd'));
+    assert_eq!(queue.len(), 3);
+    assert_eq!(queue.poll_first(9), [1, 4]);
+    assert_eq!(queue.ahead(ALICE, Some(1)), None, "it is the first");
+    assert_eq!(queue.ahead(ALICE, Some(2)), Some('b'));
+    assert_eq!(queue.ahead(counter(1, 1), Some(2)), None, "an empty line");
+    assert_eq!(queue.overdue(at(15)), [1, 4]);
+    assert!(queue.remove(ALICE, 1));
+    assert!(!queue.remove(ALICE, 1), "it is gone");
+    assert_eq!(queue.ahead(ALICE, Some(2)), None);
+    assert!(queue.remove_stream(2) && !queue.remove_stream(2));
+    assert!(queue.remove(BOB, 4));
+    assert!(queue.is_empty() && queue.poll_first(9).is_empty());
+}
+
+#[test]
+fn earlier_arrival_is_ahead_in_every_line() {
+    let mut queue = Queue::default();
+    assert!(queue.push(ALICE, 1, at(10), 2, 'a'));
+    assert!(queue.push(BOB, 2, at(10), 2, 'b'));
+    assert_eq!(queue.ahead(BOB, Some(1)), None, "2 came later");
+    assert_eq!(queue.ahead(ALICE, Some(2)), Some('a'));
+    assert!(queue.move_to(BOB, ALICE, 2, 2, 'c'));
+    assert_eq!(queue.poll_first(9), [1]);
+    assert!(queue.push(BOB, 3, at(10), 2, 'd'));
+    assert!(queue.move_to(ALICE, BOB, 1, 2, 'e'));
+    let mut firsts = queue.poll_first(9);
     firsts.sort_unstable();
     assert_eq!((queue.len(), firsts), (3, vec![1, 2]));
-    assert!(!queue.move_over(ALICE, BOB, 2, 2, 'f'), "two are enough");
-    assert!(
-        !queue.move_over(ALICE, BOB, 9, 9, 'f'),
-        "nobody of that name"
-    );
+    assert!(!queue.move_to(ALICE, BOB, 2, 2, 'f'), "two are enough");
+    assert!(!queue.move_to(ALICE, BOB, 9, 9, 'f'), "an unknown stream");
     assert_eq!(queue.len(), 3);
 }
 
 #[test]
-fn every_counter_gets_its_turn() {
+fn counters_are_polled_in_turn() {
     let mut queue = Queue::default();
     for context in 0..10 {
-        assert!(queue.join((0, u128::from(context)), context, 0, 1, ()));
+        assert!(queue.push(counter(0, context.into()), context, at(0), 1, ()));
     }
-    let mut seen: Vec<u32> = (0..5).flat_map(|_| queue.firsts(4)).collect();
+    let mut seen: Vec<u32> = (0..5).flat_map(|_| queue.poll_first(4)).collect();
     assert_eq!(seen.len(), 20);
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 10, "{seen:?}");
-    assert_eq!(queue.firsts(99).len(), 10, "each once");
+    assert_eq!(queue.poll_first(99).len(), 10, "each once");
 }
 
 #[test]
-fn a_worker_lets_only_so_many_wait() {
+fn queue_is_bounded_in_all_lines() {
     let mut queue = Queue::default();
-    for context in 0..MOST {
+    for context in 0..MAX_QUEUED {
         let context = u32::try_from(context).unwrap();
-        assert!(queue.join((0, u128::from(context)), context, 0, 1, ()));
+        assert!(queue.push(counter(0, context.into()), context, at(0), 1, ()));
     }
-    assert!(!queue.join((1, 0), u32::MAX, 0, 1, ()));
-    assert!(queue.leave((0, 5), 5));
-    assert!(queue.join((1, 0), u32::MAX, 0, 1, ()));
+    assert!(!queue.push(counter(1, 0), u32::MAX, at(0), 1, ()));
+    assert!(queue.remove(counter(0, 5), 5));
+    assert!(queue.push(counter(1, 0), u32::MAX, at(0), 1, ()));
 }
 
 #[derive(Clone, Debug)]
@@ -94,17 +102,17 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Against the plainest of queues, one for each counter.
+    /// Compares the queue with a plain list for each counter.
     #[test]
-    fn nothing_is_lost_or_reordered(steps in prop::collection::vec(step(), 0..200), depth in 0..6_usize) {
+    fn queue_agrees_with_plain_lines(steps in prop::collection::vec(step(), 0..200), depth in 0..6_usize) {
         let mut queue = Queue::default();
-        let mut plain: BTreeMap<Counter, VecDeque<u32>> = BTreeMap::new();
-        let of = |counter: u8| (usize::from(counter % 2), u128::from(counter / 2));
+        let mut plain: BTreeMap<CounterId, VecDeque<u32>> = BTreeMap::new();
+        let of = |number: u8| counter(usize::from(number % 2), u128::from(number / 2));
         for (context, step) in (1..).zip(steps) {
             match step {
                 Step::Join(counter) => {
                     let line = plain.entry(of(counter)).or_default();
-                    let joined = queue.join(of(counter), context, u64::from(context), depth, context);
+                    let joined = queue.push(of(counter), context, at(context.into()), depth, context);
                     prop_assert_eq!(joined, line.len() < depth);
                     if joined {
                         line.push_back(context);
@@ -113,16 +121,16 @@ proptest! {
                 Step::Leave(counter, place) => {
                     let line = plain.entry(of(counter)).or_default();
                     let gone = line.remove(usize::from(place) % line.len().max(1));
-                    prop_assert_eq!(queue.leave(of(counter), gone.unwrap_or(0)), gone.is_some());
+                    prop_assert_eq!(queue.remove(of(counter), gone.unwrap_or(0)), gone.is_some());
                 }
                 Step::Move(from, to) => {
                     let first = plain.get(&of(from)).and_then(|line| line.front().copied());
                     let Some(first) = first else { continue };
                     let line = plain.entry(of(to)).or_default();
-                    let moved = queue.move_over(of(from), of(to), first, depth, 0);
+                    let moved = queue.move_to(of(from), of(to), first, depth, 0);
                     prop_assert_eq!(moved, from != to && line.len() < depth);
                     if moved {
-                        // Contexts are numbered in the order in which they come.
+                        // Streams are numbered in the order of their arrival.
                         let place = line.partition_point(|known| *known < first);
                         line.insert(place, first);
                         plain.entry(of(from)).or_default().pop_front();
@@ -130,15 +138,15 @@ proptest! {
                 }
                 Step::Serve(most) => {
                     let most = usize::from(most);
-                    let firsts = queue.firsts(most);
+                    let firsts = queue.poll_first(most);
                     let lines = plain.values().filter(|line| !line.is_empty());
                     prop_assert_eq!(firsts.len(), lines.count().min(most));
                     for context in firsts {
                         let of = plain.iter_mut().find(|(_, line)| line.front() == Some(&context));
                         let (counter, line) = of.expect("it is the first of a line");
-                        prop_assert_eq!(queue.before(*counter, Some(context)), None);
+                        prop_assert_eq!(queue.ahead(*counter, Some(context)), None);
                         line.pop_front();
-                        prop_assert!(queue.leave(*counter, context));
+                        prop_assert!(queue.remove(*counter, context));
                     }
                 }
             }
@@ -148,13 +156,13 @@ proptest! {
             known.sort_unstable();
             prop_assert_eq!(queue.len(), all.len());
             prop_assert_eq!(&known, &all);
-            // Who has waited longest waits for nobody.
+            // Nothing is ahead of the request that arrived first.
             for counter in plain.keys() {
-                prop_assert_eq!(queue.before(*counter, known.first().copied()).filter(|_| !known.is_empty()), None);
+                prop_assert_eq!(queue.ahead(*counter, known.first().copied()).filter(|_| !known.is_empty()), None);
             }
             for (counter, line) in &plain {
                 prop_assert!(line.len() <= depth);
-                prop_assert_eq!(queue.before(*counter, None).is_some(), !line.is_empty());
+                prop_assert_eq!(queue.ahead(*counter, None).is_some(), !line.is_empty());
             }
         }
     }

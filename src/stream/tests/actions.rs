@@ -20,10 +20,10 @@ const SECOND: u64 = 1_000_000_000;
 impl Envoy {
     /// A tick, for the streams that there are.
     fn tick(&self, streams: &mut [&mut Stream]) {
-        self.plugin.look_again(|context| {
+        self.plugin.poll_queue(|context| {
             let mut streams = streams.iter_mut();
-            let stream = streams.find(|stream| stream.context == context)?;
-            Some(stream.on_turn())
+            let stream = streams.find(|stream| stream.id == context)?;
+            Some(stream.poll_queue())
         });
     }
 
@@ -163,7 +163,7 @@ fn who_leaves_lets_the_next_one_move_up() {
     envoy.answer(&mut first, 1);
     envoy.tick(&mut [&mut second, &mut third]);
     assert_eq!(envoy.resumed(), 1);
-    assert_eq!(second.on_turn(), super::super::Waited::IsOver);
+    assert_eq!(second.poll_queue(), crate::admit::QueuePoll::Done);
     assert_eq!(envoy.resumed(), 1, "only what waits is resumed");
     envoy.answer(&mut third, 1);
     assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("queued"));
@@ -192,8 +192,8 @@ fn a_body_that_comes_while_the_headers_wait_is_kept() {
     headers.push(("content-type", "text/plain"));
     envoy.host.set_headers(HeaderMap::Request, &headers);
     assert_eq!(second.on_request_headers(false), Next::Pause);
-    assert_eq!(second.on_request_body(100, false), Next::Stall);
-    assert_eq!(second.on_request_body(100, false), Next::Stall);
+    assert_eq!(second.on_request_body(100, false), Next::Watermark);
+    assert_eq!(second.on_request_body(100, false), Next::Watermark);
     assert_eq!(second.on_request_trailers(), Next::Pause);
     envoy.answer(&mut first, 1);
     envoy.tick(&mut [&mut second]);
@@ -303,10 +303,13 @@ fn a_request_is_let_go_that_exceeds_a_limit_which_allows_it() {
     let log = envoy.log.lines();
     let lines: Vec<_> = log
         .iter()
-        .filter(|(_, line)| line.contains("used up"))
+        .filter(|(_, line)| line.starts_with("limit_alert "))
         .collect();
     assert_eq!(lines.len(), 1, "{log:?}");
-    assert!(lines[0].1.contains("used up: 50 of 50 tokens"), "{lines:?}");
+    assert!(
+        lines[0].1.ends_with("used=50 limit_value=50 unit=tokens"),
+        "{lines:?}"
+    );
     assert_eq!(envoy.replies(), 0);
     envoy.wait(MINUTE);
     assert!(envoy.exchange(60));

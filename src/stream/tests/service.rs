@@ -73,8 +73,8 @@ impl Gateway {
                 continue;
             };
             match stream {
-                Some(stream) => stream.on_answer(answered),
-                None => self.envoy.plugin.give_back(answered),
+                Some(stream) => stream.on_check_reply(answered),
+                None => self.envoy.plugin.release_reply(answered),
             }
         }
     }
@@ -364,7 +364,7 @@ fn a_settlement_that_fails_is_told_again_until_it_is_known() {
             gateway
                 .envoy
                 .host
-                .metric("tollgate.storage_settlements_waiting"),
+                .metric("tollgate.storage_settlements_pending"),
             1
         );
         gateway.wait(5_000);
@@ -373,7 +373,7 @@ fn a_settlement_that_fails_is_told_again_until_it_is_known() {
             gateway
                 .envoy
                 .host
-                .metric("tollgate.storage_settlements_waiting"),
+                .metric("tollgate.storage_settlements_pending"),
             0
         );
         assert_eq!(
@@ -445,7 +445,10 @@ fn a_service_that_is_away_is_left_alone_until_a_probe_finds_it() {
         assert_eq!(gateway.exchange_by(1, &mut |_| Some(Err(14))), "admitted");
     }
     assert_eq!(gateway.logged("storage_circuit_open"), 1);
-    assert_eq!(gateway.envoy.host.metric("tollgate.storage_away"), 1);
+    assert_eq!(
+        gateway.envoy.host.metric("tollgate.storage_circuit_open"),
+        1
+    );
     assert_eq!(gateway.envoy.host.metric("tollgate.storage_outages"), 1);
     let calls = gateway.methods().len();
     for _ in 0..10 {
@@ -460,7 +463,10 @@ fn a_service_that_is_away_is_left_alone_until_a_probe_finds_it() {
     );
     gateway.wait(10_000);
     assert_eq!(gateway.logged("storage_circuit_closed"), 1);
-    assert_eq!(gateway.envoy.host.metric("tollgate.storage_away"), 0);
+    assert_eq!(
+        gateway.envoy.host.metric("tollgate.storage_circuit_open"),
+        0
+    );
     assert_eq!(gateway.limitador.total(), 55);
     assert_eq!(gateway.exchange(1), "denied");
     assert_eq!(gateway.methods().last().unwrap(), "CheckRateLimit");
@@ -671,8 +677,8 @@ fn a_body_too_large_to_keep_waits_without_being_gathered() {
     let mut gateway = Gateway::with(spec, RESERVE, rest);
     let mut stream = gateway.envoy.stream();
     assert_eq!(stream.on_request_headers(false), Next::Continue);
-    assert_eq!(stream.on_request_body(100, false), Next::Stall);
-    assert_eq!(stream.on_request_body(100, true), Next::Stall);
+    assert_eq!(stream.on_request_body(100, false), Next::Watermark);
+    assert_eq!(stream.on_request_body(100, true), Next::Watermark);
     let mut stream = Some(stream);
     gateway.answer(&mut stream);
     assert_eq!(*gateway.envoy.host.resumed.borrow(), [Direction::Request]);
@@ -726,7 +732,7 @@ fn a_response_that_comes_between_two_answers_leaves_nothing_reserved() {
                 .envoy
                 .plugin
                 .on_reply(CallId(token), said.as_deref().map_err(|s| *s));
-            stream.on_answer(answered.unwrap());
+            stream.on_check_reply(answered.unwrap());
         };
         reply(&mut gateway, &mut stream, first);
         let headers = [(":status", "200"), ("content-type", "application/json")];
@@ -971,7 +977,7 @@ fn nothing_is_resumed_or_answered_twice_whatever_fails() {
                 for token in 1..=4 {
                     let reply: Result<&[u8], u32> = Ok(&[8, 1]);
                     if let Some(answered) = gateway.envoy.plugin.on_reply(CallId(token), reply) {
-                        stream.on_answer(answered);
+                        stream.on_check_reply(answered);
                     }
                 }
                 stream.on_request_body(0, true);

@@ -120,10 +120,10 @@ impl Gateway {
     }
 
     fn look_again(&self, streams: &mut [&mut Stream]) {
-        self.envoy.plugin.look_again(|context| {
+        self.envoy.plugin.poll_queue(|context| {
             let mut streams = streams.iter_mut();
-            let stream = streams.find(|stream| stream.context == context)?;
-            Some(stream.on_turn())
+            let stream = streams.find(|stream| stream.id == context)?;
+            Some(stream.poll_queue())
         });
     }
 
@@ -144,9 +144,9 @@ impl Gateway {
                     continue;
                 };
                 let mut streams = streams.iter_mut();
-                match streams.find(|stream| stream.context == answered.stream) {
-                    Some(stream) => stream.on_answer(answered),
-                    None => self.envoy.plugin.give_back(answered),
+                match streams.find(|stream| stream.id == answered.stream) {
+                    Some(stream) => stream.on_check_reply(answered),
+                    None => self.envoy.plugin.release_reply(answered),
                 }
             }
         }
@@ -207,7 +207,7 @@ fn who_leaves_while_an_alternative_is_asked_about_holds_nothing() {
         .plugin
         .on_reply(CallId(token), Ok(&[8, 2]))
         .unwrap();
-    stream.on_answer(answered);
+    stream.on_check_reply(answered);
     assert_eq!(gateway.methods().last().unwrap(), "Reserve");
     stream.on_log();
     drop(stream);

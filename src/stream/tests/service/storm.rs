@@ -219,7 +219,7 @@ impl Storm {
                 exchange.at_headers = false;
                 exchange.held_back = 0;
             }
-            Next::Pause | Next::Stall => {
+            Next::Pause | Next::Watermark => {
                 exchange.paused = true;
                 exchange.at_headers |= at_headers;
             }
@@ -307,7 +307,7 @@ impl Storm {
             self.tick(100);
         }
         for (name, value) in self.envoy.host.metrics.borrow().iter() {
-            if name.starts_with("tollgate.held") || name.ends_with("waiting") {
+            if name.starts_with("tollgate.reserved") || name.ends_with("pending") {
                 assert_eq!(*value, 0, "{name} {}", self.what);
             }
         }
@@ -370,13 +370,10 @@ impl Storm {
                 self.answer();
             }
             let exchange = &self.exchanges[0];
-            assert!(
-                !exchange.stream.admission.standings.is_empty(),
-                "{} {:?}",
-                self.what,
-                exchange.stream.state
-            );
-            for standing in &exchange.stream.admission.standings {
+            let standings = exchange.stream.standings();
+            let state = &exchange.stream.state;
+            assert!(!standings.is_empty(), "{} {state:?}", self.what);
+            for standing in standings {
                 assert_eq!(standing.reserved, 0, "{} {user}", self.what);
             }
             self.end(0);

@@ -186,7 +186,7 @@ impl Storm {
     pub(super) fn find(&self, context: u32) -> Option<usize> {
         self.exchanges
             .iter()
-            .position(|exchange| exchange.stream.context == context)
+            .position(|exchange| exchange.stream.id == context)
     }
 
     pub(super) fn answer(&mut self) {
@@ -225,9 +225,9 @@ impl Storm {
                 index,
                 &format!("answer {} {said:?}", call.method),
                 true,
-                |_, stream| stream.on_answer(answered),
+                |_, stream| stream.on_check_reply(answered),
             ),
-            None => self.envoy.plugin.give_back(answered),
+            None => self.envoy.plugin.release_reply(answered),
         }
     }
 
@@ -236,9 +236,9 @@ impl Storm {
         clock.set(clock.get() + ms * MS);
         let plugin = self.envoy.plugin.clone();
         plugin.on_tick();
-        plugin.look_again(|context| {
+        plugin.poll_queue(|context| {
             let index = self.find(context)?;
-            Some(self.act(index, "turn", true, |_, stream| stream.on_turn()))
+            Some(self.act(index, "turn", true, |_, stream| stream.poll_queue()))
         });
     }
 

@@ -1,36 +1,36 @@
-//! What Envoy counts for us: `wasmcustom.tollgate.*`.
+//! Metrics in Envoy: `wasmcustom.tollgate.*`.
 //!
 //! Names carry their tags as `.key=value` parts, which the `stats_tags` of the manifests turn into
-//! labels. No tag ever holds a caller's identity, and every metric is defined at configuration,
-//! save one set for each model, of which there are at most [`MOST_MODELS`].
+//! labels. No tag holds the identity of a caller. All metrics are defined with the configuration,
+//! except those of models, of which there are at most [`MAX_MODELS`] sets.
 
 use crate::host::{Host, MetricId, MetricKind, Result};
-use filter_config::{Configuration, Usd};
+use filter_config::{Configuration, LimitIndex, Usd};
 use limits::Occupancy;
 use std::cell::{Cell, RefCell};
 use usage_meter::Usage;
 
-/// How many models have metrics of their own; the rest is counted as `other`.
-pub const MOST_MODELS: usize = 64;
+/// The number of models with metrics of their own; the others are counted as `other`.
+const MAX_MODELS: usize = 64;
 
-/// What became of an exchange.
+/// The decision on an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// No limit applies to it.
     Unmatched,
     /// Every limit that applies has room.
     Admitted,
-    /// A limit in shadow would have refused it.
+    /// A limit in dry run would have rejected it.
     ShadowDenied,
-    /// It had to wait, and then every limit had room.
+    /// It was admitted after it had waited in a queue.
     Queued,
-    /// It was changed, and as it was then every limit had room.
+    /// It was admitted as a fallback.
     Alternative,
-    /// A limit refused it.
+    /// A limit rejected it.
     Denied,
-    /// Its policy could not be evaluated, and it was refused for that.
+    /// Its policy could not be evaluated, and it was rejected for that reason.
     Failed,
-    /// Its policy could not be evaluated, and it was let go all the same.
+    /// Its policy could not be evaluated, and it was admitted nevertheless.
     FailedOpen,
 }
 
@@ -46,9 +46,9 @@ impl Decision {
         Self::FailedOpen,
     ];
 
-    /// The name, as filter state and metrics have it.
+    /// The name in filter state and metrics.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Unmatched => "unmatched",
             Self::Admitted => "admitted",
@@ -64,26 +64,26 @@ impl Decision {
 
 /// Events that are counted without tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Count {
+pub(crate) enum Count {
     /// A completion ended without a usage report.
     MissingUsage,
     /// An exchange was charged an estimate.
     Estimated,
-    /// A `when` met a value that was absent or null, and did not hold.
+    /// A value that an expression reads was absent or null.
     MissingValues,
     /// An expression could not be evaluated.
     EvaluationErrors,
-    /// The storage failed: an admission that could not be decided, or usage that was not counted.
+    /// Counters could not be read or written: an admission could not be decided, or usage was not recorded.
     StorageErrors,
-    /// A model without a price of its own was used, where there are prices.
+    /// A model without a price of its own was used although there are prices.
     Unpriced,
-    /// A page of counters overflowed for the first time.
-    PagesFull,
-    /// A live counter was pushed out of a full page, into what newcomers begin with.
-    CountersPushedOut,
-    /// An update started over because another worker was first.
+    /// A rate had more live counters than fit on a page, for the first time.
+    PageOverflows,
+    /// A live counter was evicted from a full page.
+    CounterEvictions,
+    /// An update was repeated because another worker had written the page.
     StorageRetries,
-    /// A page of counters could not be read, and was taken as empty.
+    /// A page of counters could not be decoded and was treated as empty.
     PagesUnreadable,
 }
 
@@ -95,8 +95,8 @@ impl Count {
         Self::EvaluationErrors,
         Self::StorageErrors,
         Self::Unpriced,
-        Self::PagesFull,
-        Self::CountersPushedOut,
+        Self::PageOverflows,
+        Self::CounterEvictions,
         Self::StorageRetries,
         Self::PagesUnreadable,
     ];
@@ -109,40 +109,40 @@ impl Count {
             Self::EvaluationErrors => "tollgate.evaluation_errors",
             Self::StorageErrors => "tollgate.storage_errors",
             Self::Unpriced => "tollgate.unpriced",
-            Self::PagesFull => "tollgate.pages_full",
-            Self::CountersPushedOut => "tollgate.counters_pushed_out",
+            Self::PageOverflows => "tollgate.page_overflows",
+            Self::CounterEvictions => "tollgate.counter_evictions",
             Self::StorageRetries => "tollgate.storage_retries",
             Self::PagesUnreadable => "tollgate.pages_unreadable",
         }
     }
 }
 
-/// The metrics of a model: of each kind of tokens, and of money where there are prices.
-type OfModel = ([MetricId; TOKENS.len()], Option<MetricId>);
+/// The metrics of a model: one for each kind of tokens, and one for money where there are prices.
+type ModelMetrics = ([MetricId; TOKENS.len()], Option<MetricId>);
 
-/// The kinds of tokens that are counted.
+/// The kinds of tokens.
 const TOKENS: [&str; 5] = ["input", "output", "cached", "cache_creation", "reasoning"];
 
 /// The metrics of a limit.
 #[derive(Clone, Copy, Debug)]
-struct OfLimit {
+struct LimitMetrics {
     denied: MetricId,
     shadow_denied: MetricId,
     alerts: MetricId,
-    held: MetricId,
+    reserved: MetricId,
 }
 
 /// The metrics, each defined once.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     decisions: [MetricId; Decision::ALL.len()],
-    /// What is told of a limit, by policy and limit, in the order of the configuration.
-    limits: Vec<Vec<OfLimit>>,
+    /// The metrics of each limit, by policy and limit.
+    limits: Vec<Vec<LimitMetrics>>,
     counts: [MetricId; Count::ALL.len()],
     queued: MetricId,
-    /// What the storage had met when it was told last.
+    /// The occupancy at the last report.
     occupancy: Cell<Occupancy>,
-    models: RefCell<Vec<(String, OfModel)>>,
+    models: RefCell<Vec<(String, ModelMetrics)>>,
 }
 
 // === impl Metrics ===
@@ -152,7 +152,7 @@ impl Metrics {
     ///
     /// # Errors
     /// Whatever Envoy answers; none is expected.
-    pub fn define(host: &dyn Host, configuration: &Configuration) -> Result<Self> {
+    pub(crate) fn define(host: &dyn Host, configuration: &Configuration) -> Result<Self> {
         let counter = |name: &str| host.define_metric(MetricKind::Counter, name);
         let mut decisions = [MetricId(0); Decision::ALL.len()];
         for (id, decision) in decisions.iter_mut().zip(Decision::ALL) {
@@ -165,14 +165,14 @@ impl Metrics {
             let mut of_policy = Vec::new();
             for limit in &policy.limits {
                 let tags = format!("policy={}.limit={}", tag(&policy.name), tag(&limit.name));
-                of_policy.push(OfLimit {
+                of_policy.push(LimitMetrics {
                     denied: counter(&format!("tollgate.requests.decision=denied.{tags}"))?,
                     shadow_denied: counter(&format!(
                         "tollgate.requests.decision=shadow_denied.{tags}"
                     ))?,
                     alerts: counter(&format!("tollgate.alerts.{tags}"))?,
-                    held: host
-                        .define_metric(MetricKind::Gauge, &format!("tollgate.held.{tags}"))?,
+                    reserved: host
+                        .define_metric(MetricKind::Gauge, &format!("tollgate.reserved.{tags}"))?,
                 });
             }
             limits.push(of_policy);
@@ -191,9 +191,9 @@ impl Metrics {
         })
     }
 
-    /// Counts an exchange. `limit` is the policy and the limit that decided, by their indices.
-    pub fn decided(&self, host: &dyn Host, decision: Decision, limit: Option<(usize, usize)>) {
-        let of_limit = limit.and_then(|(policy, limit)| self.limits.get(policy)?.get(limit));
+    /// Counts an exchange by its decision and the limit that decided.
+    pub(crate) fn decision(&self, host: &dyn Host, decision: Decision, limit: Option<LimitIndex>) {
+        let of_limit = limit.and_then(|limit| self.of_limit(limit));
         let id = match (decision, of_limit) {
             (Decision::Denied, Some(of_limit)) => Some(&of_limit.denied),
             (Decision::ShadowDenied, Some(of_limit)) => Some(&of_limit.shadow_denied),
@@ -203,33 +203,40 @@ impl Metrics {
         add(host, id, 1);
     }
 
-    /// Counts a counter that went past its limit's `alertAt`.
-    pub fn alerted(&self, host: &dyn Host, policy: usize, limit: usize) {
-        let of_limit = self.limits.get(policy).and_then(|limits| limits.get(limit));
+    /// Counts an alert of a limit.
+    pub(crate) fn alert(&self, host: &dyn Host, limit: LimitIndex) {
+        let of_limit = self.of_limit(limit);
         add(host, of_limit.map(|of_limit| &of_limit.alerts), 1);
     }
 
-    /// Tells that a request holds tokens of a limit or, with less than none, that it holds them no longer.
-    pub fn held(&self, host: &dyn Host, policy: usize, limit: usize, tokens: i64) {
-        let of_limit = self.limits.get(policy).and_then(|limits| limits.get(limit));
-        add(host, of_limit.map(|of_limit| &of_limit.held), tokens);
+    /// Adds to the tokens that requests in flight reserve of a limit; a negative amount takes off.
+    pub(crate) fn reserved(&self, host: &dyn Host, limit: LimitIndex, tokens: i64) {
+        let of_limit = self.of_limit(limit);
+        add(host, of_limit.map(|of_limit| &of_limit.reserved), tokens);
     }
 
-    /// Tells that a request waits, or `waits` no longer.
-    pub fn queued(&self, host: &dyn Host, waits: bool) {
-        add(host, Some(&self.queued), if waits { 1 } else { -1 });
+    /// Adds to the number of queued requests.
+    pub(crate) fn queued(&self, host: &dyn Host, requests: i64) {
+        add(host, Some(&self.queued), requests);
     }
 
-    /// Counts what the storage has met since it was told last. Returns whether counters were pushed
-    /// out.
-    pub fn occupied(&self, host: &dyn Host, now: Occupancy) -> bool {
+    fn of_limit(&self, limit: LimitIndex) -> Option<&LimitMetrics> {
+        self.limits.get(limit.policy)?.get(limit.limit)
+    }
+
+    /// Counts what the counters went through since the last report. Returns whether some were evicted.
+    pub(crate) fn occupancy(&self, host: &dyn Host, now: Occupancy) -> bool {
         let before = self.occupancy.replace(now);
         if now == before {
             return false;
         }
         for (count, now, before) in [
-            (Count::PagesFull, now.page_overflows, before.page_overflows),
-            (Count::CountersPushedOut, now.evictions, before.evictions),
+            (
+                Count::PageOverflows,
+                now.page_overflows,
+                before.page_overflows,
+            ),
+            (Count::CounterEvictions, now.evictions, before.evictions),
             (Count::StorageRetries, now.retries, before.retries),
             (Count::PagesUnreadable, now.unreadable, before.unreadable),
         ] {
@@ -242,12 +249,18 @@ impl Metrics {
     }
 
     /// Counts an event.
-    pub fn count(&self, host: &dyn Host, count: Count) {
+    pub(crate) fn count(&self, host: &dyn Host, count: Count) {
         add(host, self.counts.get(count as usize), 1);
     }
 
     /// Counts the tokens of an exchange and, where there are prices, what they cost.
-    pub fn tokens(&self, host: &dyn Host, model: Option<&str>, usage: &Usage, usd: Option<Usd>) {
+    pub(crate) fn tokens(
+        &self,
+        host: &dyn Host,
+        model: Option<&str>,
+        usage: &Usage,
+        usd: Option<Usd>,
+    ) {
         let amounts = [
             usage.input_tokens,
             usage.output_tokens,
@@ -266,13 +279,13 @@ impl Metrics {
         }
     }
 
-    /// The metrics of a model, defined when it is first seen.
-    fn model(&self, host: &dyn Host, model: &str, is_priced: bool) -> Option<OfModel> {
+    /// Returns the metrics of a model, which are defined when it is first seen.
+    fn model(&self, host: &dyn Host, model: &str, is_priced: bool) -> Option<ModelMetrics> {
         let mut models = self.models.borrow_mut();
         if let Some((_, ids)) = models.iter().find(|(known, _)| known == model) {
             return Some(*ids);
         }
-        let name = if models.len() < MOST_MODELS {
+        let name = if models.len() < MAX_MODELS {
             model
         } else {
             "other"
@@ -302,7 +315,7 @@ fn add(host: &dyn Host, id: Option<&MetricId>, amount: i64) {
     }
 }
 
-/// A name as the value of a tag: what has a meaning in a metric's name is replaced.
+/// Returns a name as the value of a tag: characters with a meaning in a metric's name are replaced.
 fn tag(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/');
     name.chars()

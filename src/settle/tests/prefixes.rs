@@ -1,26 +1,15 @@
-//! A stream that is cut off anywhere is charged about what its provider would have reported for what
-//! had come, once one whole exchange of the kind has been seen.
+//! A stream that is cut off anywhere is charged about what its provider would have reported for the
+//! part that was received, once one whole exchange of the kind was seen.
 
-use std::rc::Rc;
-use tollgate::host::double::Double;
-use tollgate::plugin::Plugin;
-use tollgate::settle::{self, Reading, Request};
-use usage_meter::{Meter, ResponseHead, Usage};
+use crate::settle::{MeteredUsage, RequestSize, metered};
+use filter_config::OnMissing;
+use usage_meter::{Estimates as Estimator, Meter, ResponseHead};
 
-const POLICY: &str = r#"{
-  "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
-  "metadata": { "name": "llm" },
-  "spec": {
-    "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" },
-    "limits": { "tokens": { "rates": [{ "limit": 1000, "window": "1m" }] } }
-  }
-}"#;
-
-/// A tokenizer and what is written with it.
+/// A tokenizer, and text in its tokens.
 #[derive(Clone, Copy)]
 struct Language {
     name: &'static str,
-    /// Tokens as they stand in JSON, which are repeated.
+    /// Tokens as JSON has them, which are repeated.
     tokens: [&'static str; 8],
     /// Bytes of request body for each input token.
     request_ratio: u64,
@@ -62,7 +51,7 @@ const LANGUAGES: [Language; 3] = [
     },
 ];
 
-/// A stream as a provider sends it: events, of which some bring a token each.
+/// A stream as a provider sends it: events, some of which carry a token each.
 struct Sample {
     dialect: &'static str,
     path: &'static str,
@@ -165,7 +154,7 @@ impl Sample {
             .collect()
     }
 
-    /// How many tokens have come whole by the end of each event, with where it ends.
+    /// The end of each event, and the number of whole tokens until there.
     fn tokens(&self) -> Vec<(usize, u64)> {
         let (mut end, mut tokens) = (0, 0);
         let events = self.events.iter().map(|(event, brings)| {
@@ -192,36 +181,37 @@ impl Sample {
     }
 }
 
-/// What is wrong with what prefixes of a stream are charged, if anything: the worst of it.
-fn fault(sample: &Sample, language: Language, step: usize, pieces: usize) -> Option<String> {
-    let plugin = Plugin::configure(Rc::new(Double::default()), POLICY.as_bytes()).unwrap();
+/// Returns the largest error of the charges for prefixes of a stream, if one is too large.
+fn worst_error(sample: &Sample, language: Language, step: usize, pieces: usize) -> Option<String> {
+    let estimator = Estimator::default();
     let bytes = sample.bytes();
-    let request = Request {
+    let request = RequestSize {
         model: Some("m"),
-        bytes: INPUT * language.request_ratio,
+        input_bytes: INPUT * language.request_ratio,
         is_complete: true,
     };
-    // One whole exchange reports, and is learnt from.
+    // The estimator learns from one whole exchange.
     let (whole, _) = sample.meter(&bytes, pieces);
-    let Reading { usage, estimated } = settle::reading(&plugin, &whole, &request).unwrap();
-    assert!(!estimated, "{}", sample.dialect);
-    let learnt: &Usage = &usage;
-    plugin
-        .estimates
-        .learn(Some("m"), request.bytes, whole.output_bytes(), learnt);
+    let on_missing = OnMissing::Estimate;
+    let MeteredUsage {
+        usage,
+        is_estimated,
+    } = metered(&estimator, on_missing, &whole, &request).unwrap();
+    assert!(!is_estimated, "{}", sample.dialect);
+    estimator.learn(Some("m"), request.input_bytes, whole.output_bytes(), &usage);
 
-    let (mut worst, mut fault) = (25, None);
+    let (mut worst, mut error) = (25, None);
     let ends = sample.tokens();
     for cut in (0..bytes.len()).step_by(step) {
         let passed = ends.iter().rev().find(|(end, _)| *end <= cut);
         let tokens = passed.map_or(0, |(_, tokens)| *tokens);
         let (meter, is_complete) = sample.meter(&bytes[..cut], pieces);
-        let request = Request {
+        let request = RequestSize {
             is_complete,
             ..request
         };
-        let charged = settle::reading(&plugin, &meter, &request)
-            .map_or(0, |reading| reading.usage.total_tokens);
+        let charged = metered(&estimator, on_missing, &meter, &request)
+            .map_or(0, |metered| metered.usage.total_tokens);
         let reported = INPUT + tokens;
         if tokens == 0 {
             continue;
@@ -231,7 +221,7 @@ fn fault(sample: &Sample, language: Language, step: usize, pieces: usize) -> Opt
         let off = charged.abs_diff(reported).saturating_sub(1) * 100 / reported;
         if off > worst {
             worst = off;
-            fault = Some(format!(
+            error = Some(format!(
                 "{}, {}: {charged} for {reported} at {cut}, {off} % off, after {:?}",
                 sample.dialect,
                 language.name,
@@ -239,40 +229,40 @@ fn fault(sample: &Sample, language: Language, step: usize, pieces: usize) -> Opt
             ));
         }
     }
-    fault
+    error
 }
 
 fn check_every_prefix(language: Language) {
     let samples = samples(language, 24);
-    let faults = samples
+    let errors = samples
         .iter()
-        .map(|sample| fault(sample, language, 1, 1_400));
-    let faults: Vec<String> = faults.flatten().collect();
-    assert!(faults.is_empty(), "{faults:#?}");
+        .map(|sample| worst_error(sample, language, 1, 1_400));
+    let errors: Vec<String> = errors.flatten().collect();
+    assert!(errors.is_empty(), "{errors:#?}");
 }
 
 #[test]
-fn every_prefix_of_prose_is_charged_about_what_it_cost() {
+fn prose_prefixes_are_charged_nearly_exactly() {
     check_every_prefix(LANGUAGES[0]);
 }
 
 #[test]
-fn every_prefix_of_code_is_charged_about_what_it_cost() {
+fn code_prefixes_are_charged_nearly_exactly() {
     check_every_prefix(LANGUAGES[1]);
 }
 
 #[test]
-fn every_prefix_in_long_words_is_charged_about_what_it_cost() {
+fn long_word_prefixes_are_charged_nearly_exactly() {
     check_every_prefix(LANGUAGES[2]);
 }
 
 #[test]
-fn long_streams_are_charged_about_what_they_cost() {
-    let mut faults = Vec::new();
+fn long_stream_prefixes_are_charged_nearly_exactly() {
+    let mut errors = Vec::new();
     for language in LANGUAGES {
         for sample in samples(language, 1_500) {
-            faults.extend(fault(&sample, language, 20_011, 1_400));
+            errors.extend(worst_error(&sample, language, 20_011, 1_400));
         }
     }
-    assert!(faults.is_empty(), "{faults:#?}");
+    assert!(errors.is_empty(), "{errors:#?}");
 }

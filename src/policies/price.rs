@@ -1,4 +1,4 @@
-//! What usage costs in money.
+//! Prices: what usage costs in US dollars.
 
 #[cfg(test)]
 mod tests;
@@ -6,24 +6,26 @@ mod tests;
 use filter_config::{Price, Pricing, Unpriced, Usd};
 use usage_meter::Usage;
 
-/// How many tokens a price is of.
+/// The number of tokens that a price is for.
 const MILLION: u128 = 1_000_000;
 
-/// What usage is priced at.
+/// What usage costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Priced {
-    /// What it costs.
-    pub usd: Usd,
-    /// Whether the model has a price of its own.
-    pub is_known: bool,
+pub(crate) struct Priced {
+    /// The cost.
+    pub(crate) usd: Usd,
+    /// Whether one of the models has a price of its own.
+    pub(crate) is_known: bool,
 }
 
-/// What usage costs of these models, the one that was asked and the one that answered: of those that
-/// have a price the dearer, as the caller chooses what he asks for; else what the configuration says of
-/// models without one. Where it refuses them, and it came to this, that is the highest price there is:
-/// nobody pays less by not saying which model he uses.
+/// Returns what usage costs, by the requested model and the one that answered.
+///
+/// Of the models that have a price, the more expensive one counts, because the caller chooses the
+/// name that it requests. Where neither has one, `pricing.unpriced` decides; where that rejects such
+/// models and one was used nevertheless, the highest price of all counts: no caller pays less by
+/// hiding its model.
 #[must_use]
-pub fn priced<'a>(
+pub(crate) fn priced<'a>(
     pricing: &Pricing,
     models: impl IntoIterator<Item = &'a str>,
     usage: &Usage,
@@ -44,11 +46,11 @@ pub fn priced<'a>(
     }
 }
 
-/// What usage costs at a price, rounded up to a billionth of a dollar; an overflow saturates.
+/// Returns what usage costs at a price, rounded up to a billionth of a dollar; an overflow saturates.
 ///
-/// A part of the total that is neither input nor output costs as much as the dearer of the two.
+/// Tokens of the total that are neither input nor output cost the higher of the two prices.
 #[must_use]
-pub fn cost(price: &Price, usage: &Usage) -> Usd {
+pub(crate) fn cost(price: &Price, usage: &Usage) -> Usd {
     let input = usage.input_tokens;
     let cached = usage.cached_tokens.min(input);
     let written = usage

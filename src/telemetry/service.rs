@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 /// The metrics of a rate limit service, each defined once.
-pub struct ServiceMetrics {
+pub(crate) struct ServiceMetrics {
     host: Rc<dyn Host>,
     calls: MetricId,
     call_errors: MetricId,
@@ -28,7 +28,7 @@ impl ServiceMetrics {
     ///
     /// # Errors
     /// Whatever Envoy answers; none is expected.
-    pub fn define(host: Rc<dyn Host>) -> Result<Self> {
+    pub(crate) fn define(host: Rc<dyn Host>) -> Result<Self> {
         let counter = |name| host.define_metric(MetricKind::Counter, name);
         let gauge = |name| host.define_metric(MetricKind::Gauge, name);
         Ok(Self {
@@ -38,8 +38,8 @@ impl ServiceMetrics {
             settlements_retried: counter("tollgate.storage_settlements_retried")?,
             settlements_merged: counter("tollgate.storage_settlements_merged")?,
             tokens_lost: counter("tollgate.storage_tokens_lost")?,
-            circuit_open: gauge("tollgate.storage_away")?,
-            settlements_pending: gauge("tollgate.storage_settlements_waiting")?,
+            circuit_open: gauge("tollgate.storage_circuit_open")?,
+            settlements_pending: gauge("tollgate.storage_settlements_pending")?,
             pending: Cell::new(0),
             host,
         })

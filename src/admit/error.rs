@@ -1,0 +1,93 @@
+//! Why a request could be neither admitted nor rejected by a limit.
+
+use crate::host::HostError;
+use crate::ledger::LedgerError;
+use crate::policies::EvaluationError;
+use crate::telemetry::{Count, Telemetry};
+use filter_config::{FailureMode, LimitIndex, Policy};
+
+/// Why a request could be neither admitted nor rejected by a limit.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdmissionError {
+    /// An expression has no result.
+    #[error("policy {policy}: {path}: {error}")]
+    Evaluation {
+        /// The policy's name.
+        policy: String,
+        /// The path to the expression, below the policy's spec.
+        path: String,
+        /// Why it has none.
+        error: EvaluationError,
+    },
+    /// The requested model has no price, and is rejected for that reason.
+    #[error("policy {policy}: limits.{limit}.budgets: the model \"{model}\" has no price")]
+    Unpriced {
+        /// The policy's name.
+        policy: String,
+        /// The limit's name.
+        limit: String,
+        /// The limit.
+        index: LimitIndex,
+        /// The beginning of the model's name, which the caller chose.
+        model: String,
+    },
+    /// A fallback was chosen, and Envoy did not change the request.
+    #[error("request: {0}")]
+    Unchangeable(HostError),
+    /// The counters could not be checked.
+    #[error("counters: {0}")]
+    Ledger(#[from] LedgerError),
+}
+
+// === impl AdmissionError ===
+
+impl AdmissionError {
+    /// The error of an expression of a policy.
+    pub(super) fn evaluation(policy: &Policy, path: String, error: EvaluationError) -> Self {
+        Self::Evaluation {
+            policy: policy.name.clone(),
+            path,
+            error,
+        }
+    }
+
+    /// Logs the error.
+    pub(crate) fn log(&self, telemetry: &Telemetry) {
+        match self {
+            Self::Evaluation {
+                policy,
+                path,
+                error,
+            } => telemetry.evaluation_failed(policy, path, error),
+            Self::Unpriced {
+                policy,
+                limit,
+                model,
+                ..
+            } => telemetry.model_unpriced(policy, limit, model),
+            Self::Unchangeable(error) => telemetry.admission_failed("request", error),
+            Self::Ledger(error) => telemetry.admission_failed("counters", error),
+        }
+    }
+}
+
+/// Returns a result; where it is an error and the failure mode is to allow, the default, and notes
+/// that the admission failed open.
+pub(super) fn or_open<T: Default>(
+    telemetry: &Telemetry,
+    mode: FailureMode,
+    failed_open: &mut bool,
+    result: Result<T, AdmissionError>,
+) -> Result<T, AdmissionError> {
+    result.or_else(|error| {
+        telemetry.count(Count::EvaluationErrors);
+        match mode {
+            FailureMode::Deny => Err(error),
+            FailureMode::Allow => {
+                error.log(telemetry);
+                *failed_open = true;
+                Ok(T::default())
+            }
+        }
+    })
+}

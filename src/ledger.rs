@@ -1,0 +1,31 @@
+//! The ledger: counters in this Envoy's shared data and at a rate limit service, behind one interface.
+//!
+//! [`Ledger::precheck`] looks for exhausted counters before the request's body is known.
+//! [`Ledger::check`] admits a request and reserves its expected cost, all or nothing, or returns a
+//! [`PendingCheck`] that waits for the service. [`Ledger::settle`] records the cost of an exchange and
+//! releases its reservations; [`Ledger::release`] only releases them.
+//!
+//! Beside a service, this Envoy keeps its own count of everything, as it would without one: what its
+//! requests reserve, and what they have used. The service has the last word on usage; this Envoy
+//! decides how many of its own requests are admitted at once where the service cannot reserve; and
+//! while the service's circuit is open, its own count decides.
+
+mod admission;
+mod authority;
+mod charge;
+mod check;
+mod decide;
+mod error;
+mod groups;
+mod pending;
+mod remote;
+mod service;
+mod store;
+mod trace;
+
+pub(crate) use admission::{Admission, Claims, CounterValues, ResponseHeaders, Verdict};
+pub(crate) use charge::{Charge, CounterId, Rejection};
+pub(crate) use check::Precheck;
+pub(crate) use error::LedgerError;
+pub(crate) use pending::{Check, PendingCheck};
+pub(crate) use store::Ledger;

@@ -1,0 +1,130 @@
+//! What a request claims of the ledger, and what an admitted exchange is charged to.
+
+use super::charge::{Charge, CounterId, Rejection};
+use super::trace::Trace;
+use filter_config::LimitIndex;
+use limits::service::{DescriptorSet, ReservationId};
+use std::rc::Rc;
+
+/// What a request claims: the counters of all limits that apply to it.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    /// The counters.
+    pub(crate) charges: Vec<Charge>,
+    /// The values that the limits count by, where a rate limit service has to know them.
+    pub(crate) values: Vec<CounterValues>,
+    /// Whether a limit was left out because it could not be evaluated.
+    pub(crate) failed_open: bool,
+}
+
+/// The values that a limit counts by.
+#[derive(Clone, Debug)]
+pub(crate) struct CounterValues {
+    /// The limit.
+    pub(crate) limit: LimitIndex,
+    /// The values of its counter expressions, in their order.
+    pub(crate) texts: Vec<Rc<str>>,
+}
+
+/// The decision on a request.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It is admitted. Without charges, no limit applies to it.
+    Admitted(Admission),
+    /// It is rejected; a rate limit service may have headers for the response.
+    Rejected(Rejection, ResponseHeaders),
+}
+
+/// What an admitted exchange is charged to, until it is settled.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    /// The counters.
+    pub(crate) charges: Vec<Charge>,
+    /// The limit in dry run that would have rejected it.
+    pub(crate) shadow_rejected: Option<LimitIndex>,
+    /// Whether a limit was left out because it could not be evaluated or read.
+    pub(crate) failed_open: bool,
+    /// Headers that a rate limit service adds to the response.
+    pub(crate) response_headers: ResponseHeaders,
+    /// The same counters at a rate limit service, if there is one.
+    pub(super) remote: Vec<RemoteReservation>,
+    /// Headers that accompany calls to the service.
+    pub(super) trace: Trace,
+}
+
+/// Headers that a rate limit service adds to a response: names in lower case, values valid in a
+/// header.
+pub(crate) type ResponseHeaders = Vec<(String, Vec<u8>)>;
+
+/// Counters at a rate limit service that an exchange is charged to.
+#[derive(Debug)]
+pub(super) struct RemoteReservation {
+    /// The counters.
+    pub(super) descriptors: Rc<DescriptorSet>,
+    /// The reservation that the service has made.
+    pub(super) reservation: Option<ReservationId>,
+    /// One of the counters, by which the cost is known: all of them cost the same.
+    pub(super) counter: CounterId,
+    /// What the check itself has added.
+    pub(super) added: u64,
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// A rejection by this Envoy's own count.
+    pub(super) const fn rejected(rejection: Rejection) -> Self {
+        Self::Rejected(rejection, ResponseHeaders::new())
+    }
+}
+
+// === impl Admission ===
+
+impl Admission {
+    /// The admission of a request that no limit applies to.
+    #[must_use]
+    pub(crate) fn unmatched(failed_open: bool) -> Self {
+        Self {
+            failed_open,
+            ..Self::default()
+        }
+    }
+
+    /// The admission of a request with these claims, of which nothing is reserved yet: charges of
+    /// enforced limits come first.
+    pub(super) fn new(claims: Claims) -> (Self, Vec<CounterValues>) {
+        let Claims {
+            mut charges,
+            values,
+            failed_open,
+        } = claims;
+        charges.sort_by_key(|charge| !charge.is_enforced);
+        let admission = Self {
+            charges,
+            failed_open,
+            ..Self::default()
+        };
+        (admission, values)
+    }
+
+    /// The charges of enforced limits, and the others.
+    pub(super) fn split_mut(&mut self) -> (&mut [Charge], &mut [Charge]) {
+        let enforced = self.charges.partition_point(|charge| charge.is_enforced);
+        let parts = self.charges.split_at_mut_checked(enforced);
+        parts.unwrap_or_default()
+    }
+
+    /// The admission with these charges.
+    #[cfg(test)]
+    pub(crate) fn of(charges: Vec<Charge>) -> Self {
+        Self {
+            charges,
+            ..Self::default()
+        }
+    }
+
+    /// The charge to a counter.
+    pub(super) fn charge(&self, counter: CounterId) -> Option<&Charge> {
+        self.charges.iter().find(|charge| charge.id() == counter)
+    }
+}

@@ -1,0 +1,80 @@
+//! One counter of one exchange.
+
+use crate::policies::{RateIndex, Unit};
+use limits::{Reservation, Timestamp};
+
+/// A counter: a rate, and the hash of the values that its limit counts by.
+pub(crate) type CounterId = (RateIndex, u128);
+
+/// One counter that an exchange is charged to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Charge {
+    /// The rate.
+    pub(crate) rate: RateIndex,
+    /// What the rate counts.
+    pub(crate) unit: Unit,
+    /// Whether its limit rejects, or does what its `onExceeded` says. The others only count and report:
+    /// dry runs, and `onExceeded: allow`.
+    pub(crate) is_enforced: bool,
+    /// What the exchange reserves there, how the counter stands, and what was charged.
+    pub(crate) counter: Reservation,
+}
+
+/// The rejection of a request by a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    /// The counter that has no room, with its standing.
+    pub(crate) charge: Charge,
+    /// When the request was rejected.
+    pub(crate) now: Timestamp,
+}
+
+// === impl Charge ===
+
+impl Charge {
+    /// The counter.
+    #[must_use]
+    pub(crate) const fn id(&self) -> CounterId {
+        (self.rate, self.counter.key)
+    }
+
+    /// Whether it counts what a rate limit service counts. Requests in flight are counted by this
+    /// Envoy alone.
+    #[must_use]
+    pub(super) fn is_counted_by_service(&self) -> bool {
+        self.unit != Unit::InFlight
+    }
+
+    /// Whether it counts requests.
+    #[must_use]
+    pub(super) const fn counts_requests(&self) -> bool {
+        matches!(self.unit, Unit::Requests(_))
+    }
+
+    /// Whether the counter has room for the request by this Envoy's own count, as it stood when the
+    /// request came: a request without others beside it is admitted while anything is left.
+    #[must_use]
+    pub(super) fn fits(&self) -> bool {
+        let Reservation {
+            limit,
+            amount,
+            standing,
+            ..
+        } = self.counter;
+        let taken = standing.used.saturating_add(standing.reserved);
+        let with_it = taken.saturating_add(amount);
+        taken < limit && (standing.reserved == 0 || with_it <= limit)
+    }
+}
+
+impl AsRef<Reservation> for Charge {
+    fn as_ref(&self) -> &Reservation {
+        &self.counter
+    }
+}
+
+impl AsMut<Reservation> for Charge {
+    fn as_mut(&mut self) -> &mut Reservation {
+        &mut self.counter
+    }
+}

@@ -1,0 +1,115 @@
+//! A check that waits for a rate limit service.
+
+use super::admission::{Admission, RemoteReservation, Verdict};
+use super::charge::CounterId;
+use super::service::Service;
+use filter_config::LimitIndex;
+use limits::Timestamp;
+use limits::service::{CallId, CheckRequest, CheckResult, Reply};
+
+/// The result of a check.
+#[derive(Debug)]
+pub(crate) enum Check {
+    /// The request is decided on.
+    Decided(Verdict),
+    /// The rate limit service decides on it.
+    Pending(Box<PendingCheck>),
+}
+
+/// A check that waits for a rate limit service.
+#[derive(Debug)]
+pub(crate) struct PendingCheck {
+    pub(super) admission: Admission,
+    pub(super) calls: Vec<PendingCall>,
+    /// The stream that waits.
+    stream: u32,
+}
+
+/// A call of a check.
+#[derive(Debug)]
+pub(super) struct PendingCall {
+    /// What is asked.
+    pub(super) request: CheckRequest,
+    /// The counters that it is about.
+    pub(super) counters: Vec<CounterId>,
+    /// The limits of the descriptors, where each has one of its own.
+    pub(super) limits: Vec<LimitIndex>,
+    /// Whether the limits are enforced; others only count and report.
+    pub(super) is_enforced: bool,
+    /// The call, once it was started.
+    pub(super) call: Option<CallId>,
+    /// Its result.
+    pub(super) result: Option<CheckResult>,
+}
+
+// === impl PendingCall ===
+
+impl PendingCall {
+    /// The counters of a call that was not made, or has no reply.
+    pub(super) fn unchecked(self) -> Option<RemoteReservation> {
+        Some(RemoteReservation {
+            counter: self.counters.first().copied()?,
+            descriptors: self.request.descriptors,
+            reservation: None,
+            added: 0,
+        })
+    }
+
+    /// The counters of a call, with what the reply granted. `adds` says whether a check adds a hit
+    /// itself.
+    pub(super) fn checked(self, adds: bool) -> Option<RemoteReservation> {
+        let reply = self.reply();
+        let reservation = reply.and_then(|reply| reply.reservation.clone());
+        // A service that does not report the standing of descriptors does not support checks without
+        // hits.
+        let added = adds && reply.is_some_and(|reply| reply.statuses.is_empty());
+        Some(RemoteReservation {
+            reservation,
+            added: added.into(),
+            ..self.unchecked()?
+        })
+    }
+
+    /// Whether the call waits for its reply.
+    pub(super) fn is_open(&self) -> bool {
+        self.call.is_some() && self.result.is_none()
+    }
+
+    /// The reply, if there is one.
+    pub(super) fn reply(&self) -> Option<&Reply> {
+        match &self.result {
+            Some(CheckResult::Reply(reply)) => Some(reply),
+            _ => None,
+        }
+    }
+}
+
+// === impl PendingCheck ===
+
+impl PendingCheck {
+    pub(super) fn new(admission: Admission, calls: Vec<PendingCall>, stream: u32) -> Self {
+        Self {
+            admission,
+            calls,
+            stream,
+        }
+    }
+
+    /// Starts all calls.
+    pub(super) fn send_all(&mut self, service: &Service, now: Timestamp) {
+        for index in 0..self.calls.len() {
+            self.send(service, now, index);
+        }
+    }
+
+    /// Starts a call.
+    pub(super) fn send(&mut self, service: &Service, now: Timestamp, index: usize) {
+        let Some(pending) = self.calls.get_mut(index) else {
+            return;
+        };
+        let trace = &self.admission.trace;
+        let client = &service.client;
+        pending.call = client.check(now, self.stream, &pending.request, trace);
+        pending.result = pending.call.is_none().then_some(CheckResult::Failed);
+    }
+}

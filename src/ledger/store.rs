@@ -1,0 +1,263 @@
+//! The ledger's own counters, in the shared data of this Envoy.
+
+use super::admission::Admission;
+use super::charge::{Charge, Rejection};
+use super::error::LedgerError;
+use super::service::Service;
+use crate::host::Host;
+use crate::policies::{Policies, RateIndex};
+use crate::telemetry::{Count, Telemetry};
+use filter_config::{FailureMode, LimitIndex, Storage};
+use limits::service::{CallId, CheckReply};
+use limits::{LocalStore, Nanos, StoreError, Ticket, Timestamp, Verdict};
+use std::rc::Rc;
+
+/// How long a reservation lives that is never settled or released, where the limit has no `ttl`: the
+/// longest exchange that is expected.
+const RESERVATION_TTL: Nanos = Nanos::from_secs(600);
+
+/// The counters of all limits.
+pub(crate) struct Ledger {
+    pub(super) host: Rc<dyn Host>,
+    pub(super) policies: Rc<Policies>,
+    pub(super) telemetry: Rc<Telemetry>,
+    /// All counters or, beside a service, what this Envoy knows of them.
+    local: LocalStore,
+    /// The rate limit service, if there is one.
+    pub(super) service: Option<Service>,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// The ledger of the configured storage.
+    ///
+    /// # Errors
+    /// Whatever Envoy answers to the definition of metrics; none is expected.
+    pub(crate) fn new(
+        host: Rc<dyn Host>,
+        policies: Rc<Policies>,
+        telemetry: Rc<Telemetry>,
+    ) -> crate::host::Result<Self> {
+        let configuration = policies.configuration();
+        let max_counters = match &configuration.storage {
+            Storage::Local { max_counters } => *max_counters,
+            Storage::Remote(remote) => remote.max_counters,
+        };
+        Ok(Self {
+            local: LocalStore::new(max_counters),
+            service: Service::new(&host, configuration)?,
+            host,
+            policies,
+            telemetry,
+        })
+    }
+
+    /// The tick period that the ledger needs; `None` without a rate limit service.
+    #[must_use]
+    pub(crate) fn tick_period(&self) -> Option<Nanos> {
+        let service = self.service.as_ref()?;
+        Some(service.client.tick_period())
+    }
+
+    /// Sends settlements that are due.
+    pub(crate) fn on_tick(&self) {
+        if let Some(service) = &self.service {
+            service.client.on_tick(self.host.now().unwrap_or_default());
+        }
+    }
+
+    /// Takes a reply of the rate limit service: its message, or the gRPC status of a failure. Returns
+    /// the reply to a check, for the stream that waits for it.
+    pub(crate) fn on_reply(&self, call: CallId, reply: Result<&[u8], u32>) -> Option<CheckReply> {
+        let now = self.host.now().unwrap_or_default();
+        let service = self.service.as_ref()?;
+        service.client.on_reply(now, call, reply)
+    }
+
+    /// Releases what a reply grants to a check that no longer waits.
+    pub(crate) fn release_reply(&self, reply: CheckReply) {
+        if let Some(service) = &self.service {
+            let now = self.host.now().unwrap_or_default();
+            service.client.release(now, reply);
+        }
+    }
+
+    /// Sends all settlements now, because the configuration is no longer in force. Returns whether
+    /// none is left.
+    pub(crate) fn drain(&self) -> bool {
+        let now = self.host.now().unwrap_or_default();
+        let service = self.service.as_ref();
+        service.is_none_or(|service| service.client.drain(now))
+    }
+
+    /// Whether no settlement is left to send.
+    #[must_use]
+    pub(crate) fn is_drained(&self) -> bool {
+        let service = self.service.as_ref();
+        service.is_none_or(|service| service.client.is_drained())
+    }
+
+    /// Records the cost of an exchange at each counter, and releases what it reserved there. `cost` is
+    /// asked once for each charge, in the unit of its rate.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a counter could not be written; the others are.
+    pub(crate) fn settle(
+        &self,
+        admission: &mut Admission,
+        mut cost: impl FnMut(&Charge) -> u64,
+    ) -> Result<(), StoreError> {
+        if admission.charges.is_empty() {
+            return Ok(());
+        }
+        for charge in &mut admission.charges {
+            charge.counter.cost = cost(charge);
+        }
+        let now = self.host.now().unwrap_or_default();
+        let settled = self.local.settle(&*self.host, now, &mut admission.charges);
+        self.settle_remote(now, admission);
+        settled
+    }
+
+    /// Releases what is reserved for an exchange that does not take place.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a counter could not be written; the others are.
+    pub(crate) fn release(&self, admission: &mut Admission) -> Result<(), StoreError> {
+        self.settle(admission, |_| 0)
+    }
+
+    /// The time.
+    ///
+    /// # Errors
+    /// [`LedgerError::Clock`] when Envoy does not tell it; none is expected.
+    pub(crate) fn now(&self) -> Result<Timestamp, LedgerError> {
+        Ok(self.host.now()?)
+    }
+
+    /// Whether a rate limit service has the counters.
+    #[must_use]
+    pub(crate) const fn is_remote(&self) -> bool {
+        self.service.is_some()
+    }
+
+    /// Reports what the counters went through.
+    pub(crate) fn report_occupancy(&self) {
+        self.telemetry.occupancy(self.local.occupancy());
+    }
+
+    /// Reserves at all counters or at none.
+    pub(super) fn reserve(
+        &self,
+        now: Timestamp,
+        charges: &mut [Charge],
+    ) -> Result<Option<Rejection>, StoreError> {
+        if charges.is_empty() {
+            return Ok(None);
+        }
+        let ttl = self.ttl(charges);
+        let verdict = self.local.reserve(&*self.host, now, charges, ttl)?;
+        let Verdict::Rejected { index, standing } = verdict else {
+            return Ok(None);
+        };
+        Ok(charges.get(index).map(|&charge| {
+            let mut charge = charge;
+            charge.counter.standing = standing;
+            Rejection { charge, now }
+        }))
+    }
+
+    /// Reserves at the counters whose limits only count and report, one by one.
+    pub(super) fn reserve_all_reported(&self, now: Timestamp, admission: &mut Admission) {
+        let mut shadow_rejected = None;
+        let (_, reported) = admission.split_mut();
+        for charge in reported {
+            self.reserve_reported(now, charge, &mut shadow_rejected);
+        }
+        admission.shadow_rejected = shadow_rejected;
+    }
+
+    /// Reserves at a counter whose limit only counts and reports. Without room, nothing is reserved.
+    fn reserve_reported(
+        &self,
+        now: Timestamp,
+        charge: &mut Charge,
+        shadow_rejected: &mut Option<LimitIndex>,
+    ) {
+        match self.reserve(now, std::slice::from_mut(charge)) {
+            Ok(None) => return,
+            Ok(Some(Rejection { charge, now })) => {
+                if self.policies.is_shadow(charge.rate) {
+                    *shadow_rejected = self.limit_index(charge.rate);
+                } else {
+                    let standing = &charge.counter.standing;
+                    let telemetry = &self.telemetry;
+                    telemetry.alert_concurrency(&self.policies, charge.id(), standing, now);
+                }
+            }
+            Err(_) => self.telemetry.count(Count::StorageErrors),
+        }
+        charge.counter.amount = 0;
+    }
+
+    /// Counts an admitted request where requests are counted: now rather than at its end, or a stream
+    /// would hold up the next request for as long as it lasts. If that fails, it is counted with the
+    /// rest at the end.
+    pub(super) fn count_request(&self, now: Timestamp, admission: &mut Admission) {
+        let requests = admission.charges.iter().filter(|it| it.counts_requests());
+        let mut requests: Vec<Charge> = requests.copied().collect();
+        if requests.is_empty() {
+            return;
+        }
+        for charge in &mut requests {
+            charge.counter.cost = 1;
+        }
+        if self.local.settle(&*self.host, now, &mut requests).is_err() {
+            self.telemetry.count(Count::StorageErrors);
+            return;
+        }
+        for charge in &mut admission.charges {
+            if charge.counts_requests() {
+                charge.counter.amount = 0;
+                charge.counter.ticket = Ticket::default();
+            }
+        }
+        for charge in &requests {
+            let standing = &charge.counter.standing;
+            let telemetry = &self.telemetry;
+            telemetry.alert(&self.policies, charge.id(), standing, 1);
+        }
+    }
+
+    /// Returns a result of the store; `None` where it failed and `failureMode` is `allow`.
+    pub(super) fn or_failure_mode<T>(
+        &self,
+        result: Result<T, StoreError>,
+    ) -> Result<Option<T>, LedgerError> {
+        result.map(Some).or_else(|error| {
+            self.telemetry.count(Count::StorageErrors);
+            match self.policies.configuration().failure_mode {
+                FailureMode::Deny => Err(error.into()),
+                FailureMode::Allow => Ok(None),
+            }
+        })
+    }
+
+    /// Returns how long reservations live that are never settled: the longest `ttl` of the limits.
+    pub(super) fn ttl(&self, charges: &[Charge]) -> Nanos {
+        let ttl = |charge: &Charge| {
+            let (_, _, limit) = self.policies.rate_of(charge.rate)?;
+            limit.reservation.as_ref()?.ttl.map(Nanos::new)
+        };
+        let ttls = charges
+            .iter()
+            .map(|charge| ttl(charge).unwrap_or(RESERVATION_TTL));
+        ttls.max().unwrap_or(RESERVATION_TTL)
+    }
+
+    /// Returns the limit of a rate.
+    pub(super) fn limit_index(&self, rate: RateIndex) -> Option<LimitIndex> {
+        self.policies.rate(rate).map(|rate| rate.limit)
+    }
+}

@@ -1,0 +1,260 @@
+//! Evaluation of expressions against the attributes of an exchange.
+
+use super::key::KeyHasher;
+use crate::attributes::{AttributeError, Attributes};
+use crate::host::Host;
+use cel::common::types::{CelBool, CelDouble, CelDuration, CelInt, CelString, CelUInt};
+use cel::common::value::CowVal;
+use cel::{Context, ExecutionError};
+use filter_config::{AuthSource, Expression, Number, Question, Window};
+use limits::Nanos;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+/// Evaluates expressions: resolves the attributes that they read, then runs them.
+pub(crate) struct Evaluator {
+    host: Rc<dyn Host>,
+    /// Where `auth` comes from.
+    auth: Vec<AuthSource>,
+}
+
+/// Why an expression has no result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EvaluationError {
+    /// An attribute could not be read.
+    #[error(transparent)]
+    Attribute(#[from] AttributeError),
+    /// A value is absent or null.
+    #[error("no value")]
+    Missing,
+    /// The computation failed.
+    #[error("{0}")]
+    Execution(String),
+    /// The result has a type that has no meaning there.
+    #[error("expected {expected}, found {found}")]
+    Type {
+        /// The type that is needed.
+        expected: &'static str,
+        /// The type of the result.
+        found: String,
+    },
+}
+
+// === impl Evaluator ===
+
+impl Evaluator {
+    /// An evaluator that resolves attributes from a host.
+    pub(super) fn new(host: Rc<dyn Host>, auth: Vec<AuthSource>) -> Self {
+        Self { host, auth }
+    }
+
+    /// Resolves what an expression reads, so that it can be evaluated when the host no longer has it.
+    ///
+    /// # Errors
+    /// [`EvaluationError::Attribute`] when Envoy fails, or the body cannot be read.
+    pub(crate) fn resolve(
+        &self,
+        attributes: &mut Attributes,
+        expression: &Expression,
+    ) -> Result<(), EvaluationError> {
+        Ok(attributes.resolve(&*self.host, &self.auth, expression.uses())?)
+    }
+
+    /// Returns the value of a predicate.
+    ///
+    /// # Errors
+    /// [`EvaluationError`] when there is none, or it is not a boolean.
+    pub(crate) fn predicate(
+        &self,
+        attributes: &mut Attributes,
+        expression: &Expression,
+    ) -> Result<bool, EvaluationError> {
+        self.resolve(attributes, expression)?;
+        if let Some(plain) = expression.plain()
+            && let Some(subject) = attributes.text(&plain.subject)
+            && let Some(answer) = plain.question.answer(&subject)
+        {
+            return Ok(answer);
+        }
+        self.evaluate(attributes, expression, |value| {
+            match value.downcast_ref::<CelBool>() {
+                Some(bool) => Ok(*bool.inner()),
+                None => Err(unexpected("a boolean", value)),
+            }
+        })
+    }
+
+    /// Adds the value of a counter expression to the key of its counter.
+    ///
+    /// # Errors
+    /// [`EvaluationError`] when there is none, or it has no text.
+    pub(crate) fn hash_counter(
+        &self,
+        attributes: &mut Attributes,
+        expression: &Expression,
+        key: &mut KeyHasher,
+    ) -> Result<(), EvaluationError> {
+        self.resolve(attributes, expression)?;
+        if let Some(plain) = expression.plain()
+            && plain.question == Question::Value
+            && let Some(subject) = attributes.text(&plain.subject)
+        {
+            key.value(subject.as_bytes());
+            return Ok(());
+        }
+        self.evaluate(attributes, expression, |value| {
+            key.value(text_of(value)?.as_bytes());
+            Ok(())
+        })
+    }
+
+    /// Returns the value of a counter expression as text.
+    ///
+    /// # Errors
+    /// [`EvaluationError`] when there is none, or it has no text.
+    pub(crate) fn text(
+        &self,
+        attributes: &mut Attributes,
+        expression: &Expression,
+    ) -> Result<String, EvaluationError> {
+        self.evaluate(attributes, expression, |value| {
+            text_of(value).map(Cow::into_owned)
+        })
+    }
+
+    /// Returns an amount, such as a cost: 0 for negative numbers, fractions rounded up.
+    ///
+    /// # Errors
+    /// [`EvaluationError`] when the expression yields no number.
+    pub(crate) fn amount(
+        &self,
+        attributes: &mut Attributes,
+        expression: &Expression,
+    ) -> Result<u64, EvaluationError> {
+        if let Some(formula) = expression.formula()
+            && let Some(number) = attributes.compute(formula)
+            && let Some(amount) = whole(number, f64::ceil)
+        {
+            return Ok(amount);
+        }
+        self.evaluate(attributes, expression, |value| rounded(value, f64::ceil))
+    }
+
+    /// Returns a limit: 0 for negative numbers, fractions rounded down.
+    ///
+    /// # Errors
+    /// [`EvaluationError`] when the expression yields no number.
+    pub(crate) fn limit(
+        &self,
+        attributes: &mut Attributes,
+        expression: &Expression,
+    ) -> Result<u64, EvaluationError> {
+        self.evaluate(attributes, expression, |value| rounded(value, f64::floor))
+    }
+
+    /// Returns a window, which expressions yield as a duration, its text, or a number of seconds.
+    ///
+    /// # Errors
+    /// [`EvaluationError`] when the expression yields none of these.
+    pub(crate) fn window(
+        &self,
+        attributes: &mut Attributes,
+        expression: &Expression,
+    ) -> Result<Nanos, EvaluationError> {
+        let nanos = self.evaluate(attributes, expression, |value| {
+            if let Some(text) = value.downcast_ref::<CelString>() {
+                let window = text.inner().parse().map(|window: Window| window.as_nanos());
+                window.map_err(|_| unexpected("a duration", value))
+            } else if let Some(duration) = value.downcast_ref::<CelDuration>() {
+                let nanos = duration.inner().num_nanoseconds();
+                Ok(nanos.map_or(u64::MAX, |nanos| u64::try_from(nanos).unwrap_or(0)))
+            } else {
+                let seconds = rounded(value, f64::ceil)?;
+                Ok(seconds.saturating_mul(Nanos::SECOND.as_u64()))
+            }
+        })?;
+        Ok(Nanos::new(nanos))
+    }
+
+    fn evaluate<T>(
+        &self,
+        attributes: &mut Attributes,
+        expression: &Expression,
+        read: impl FnOnce(&CowVal<'_, '_>) -> Result<T, EvaluationError>,
+    ) -> Result<T, EvaluationError> {
+        self.resolve(attributes, expression)?;
+        let mut context = Context::with_env(filter_config::environment());
+        context.set_variable_resolver(attributes);
+        let value = cel::Value::resolve_val(expression.root(), &context);
+        read(&value.map_err(|error| execution_error(&error))?)
+    }
+}
+
+/// Returns the text of a counter value. Numbers and booleans count as their text, as they would in
+/// the descriptor of a rate limit service.
+fn text_of<'a>(value: &'a CowVal<'_, '_>) -> Result<Cow<'a, str>, EvaluationError> {
+    if let Some(string) = value.downcast_ref::<CelString>() {
+        Ok(Cow::Borrowed(string.inner()))
+    } else if let Some(int) = value.downcast_ref::<CelInt>() {
+        Ok(Cow::Owned(int.inner().to_string()))
+    } else if let Some(uint) = value.downcast_ref::<CelUInt>() {
+        Ok(Cow::Owned(uint.inner().to_string()))
+    } else if let Some(double) = value.downcast_ref::<CelDouble>() {
+        Ok(Cow::Owned(double.inner().to_string()))
+    } else if let Some(bool) = value.downcast_ref::<CelBool>() {
+        Ok(Cow::Owned(bool.inner().to_string()))
+    } else {
+        Err(unexpected("a string, number or boolean", value))
+    }
+}
+
+/// Returns a number as a whole one; 0 for negative numbers.
+fn rounded(value: &CowVal<'_, '_>, round: fn(f64) -> f64) -> Result<u64, EvaluationError> {
+    let number = Number::of(value).and_then(|number| whole(number, round));
+    number.ok_or_else(|| unexpected("a number", value))
+}
+
+/// Returns a number as a whole one, 0 for negative numbers; `None` for not-a-number.
+fn whole(number: Number, round: fn(f64) -> f64) -> Option<u64> {
+    match number {
+        Number::Whole(whole) => Some(u64::try_from(whole.max(0)).unwrap_or(u64::MAX)),
+        Number::Fraction(fraction) if fraction.is_nan() => None,
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "casts of doubles saturate"
+        )]
+        Number::Fraction(fraction) => Some(round(fraction) as u64),
+    }
+}
+
+/// Converts an error of the CEL evaluator. The result goes into the log: it quotes nothing of the
+/// request.
+fn execution_error(error: &ExecutionError) -> EvaluationError {
+    if filter_config::missing(error) {
+        return EvaluationError::Missing;
+    }
+    EvaluationError::Execution(match error {
+        ExecutionError::NoSuchOverload(error) => error.to_string(),
+        ExecutionError::UnexpectedType { .. } => error.to_string(),
+        ExecutionError::FunctionError { function, .. } => format!("{function}() has no result"),
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
+            "division by zero".to_owned()
+        }
+        ExecutionError::Overflow(..) => "overflow".to_owned(),
+        ExecutionError::IndexOutOfBounds(_) => "index out of bounds".to_owned(),
+        _ => "the values do not go together".to_owned(),
+    })
+}
+
+/// Returns the error for a result of the wrong type; a null is a missing value.
+fn unexpected(expected: &'static str, value: &CowVal<'_, '_>) -> EvaluationError {
+    let found = value.get_type().name();
+    if found == "null_type" {
+        return EvaluationError::Missing;
+    }
+    EvaluationError::Type {
+        expected,
+        found: found.to_owned(),
+    }
+}

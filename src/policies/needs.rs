@@ -1,0 +1,98 @@
+//! What the policies need of a request, found once when they are compiled.
+
+use filter_config::{Attribute, Configuration, Expression, Limit};
+
+/// What expressions and limits need of a request.
+#[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and none excludes another"
+)]
+pub(crate) struct Needs {
+    /// Whether an expression reads the request's body as JSON.
+    pub(crate) body: bool,
+    /// Whether an expression reads `llm`.
+    pub(crate) llm: bool,
+    /// Whether a limit queues requests.
+    pub(crate) queue: bool,
+    /// Whether a limit changes requests. That takes their headers to be held.
+    pub(crate) fallback: bool,
+    /// Which attributes are retained until the exchange ends.
+    pub(crate) retained: RetainedAttributes,
+}
+
+/// Which attributes of a request are retained for costs, which are evaluated when the exchange ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RetainedAttributes {
+    /// None: no limit has a cost of its own, and no cost is exported.
+    None,
+    /// All but the body.
+    WithoutBody,
+    /// All.
+    WithBody,
+}
+
+// === impl Needs ===
+
+impl Needs {
+    /// Finds what a configuration needs.
+    #[must_use]
+    pub(super) fn of(configuration: &Configuration) -> Self {
+        let changes = |limit: &Limit| !limit.alternatives().is_empty();
+        Self {
+            body: reads(configuration, |used| *used == Attribute::RequestBody),
+            llm: reads(configuration, |used| matches!(used, Attribute::Llm(_))),
+            queue: limits(configuration).any(|limit| limit.queue().is_some()),
+            fallback: configuration.hold_headers && limits(configuration).any(changes),
+            retained: retained(configuration),
+        }
+    }
+}
+
+/// Returns the limits of all policies.
+fn limits(configuration: &Configuration) -> impl Iterator<Item = &Limit> {
+    let policies = configuration.policies.iter();
+    policies.flat_map(|policy| &policy.limits)
+}
+
+/// Returns whether an expression of a configuration reads an attribute of some kind.
+fn reads(configuration: &Configuration, what: impl Fn(&Attribute) -> bool) -> bool {
+    let of_policies = configuration.policies.iter().flat_map(|policy| {
+        let limits = policy.limits.iter().flat_map(expressions);
+        policy.when.iter().chain(limits)
+    });
+    let of_exports = configuration.exports.iter().map(|export| &export.cost);
+    of_policies
+        .chain(of_exports)
+        .any(|expression| expression.uses().iter().any(&what))
+}
+
+/// Returns the expressions of a limit.
+fn expressions(limit: &Limit) -> impl Iterator<Item = &Expression> {
+    let amount = limit.reservation.as_ref();
+    let amount = amount.and_then(|reservation| reservation.amount.as_ref());
+    let rates = limit.rates.iter().chain(&limit.requests);
+    limit
+        .when
+        .iter()
+        .chain(&limit.counters)
+        .chain(amount)
+        .chain(&limit.cost)
+        .chain(rates.flat_map(filter_config::Rate::expressions))
+}
+
+/// Returns which attributes the costs of a configuration retain.
+fn retained(configuration: &Configuration) -> RetainedAttributes {
+    let exports = configuration.exports.iter().map(|export| &export.cost);
+    let costs = limits(configuration)
+        .filter_map(|limit| limit.cost.as_ref())
+        .chain(exports);
+    costs.fold(RetainedAttributes::None, |retained, cost| {
+        if retained == RetainedAttributes::WithBody || cost.uses().contains(&Attribute::RequestBody)
+        {
+            RetainedAttributes::WithBody
+        } else {
+            RetainedAttributes::WithoutBody
+        }
+    })
+}

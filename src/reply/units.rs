@@ -1,0 +1,40 @@
+//! Units, windows and numbers, as responses write them.
+
+use crate::policies::{Rate, Unit};
+use filter_config::{Limit, RateWindow};
+use limits::Nanos;
+
+/// Returns the name of a quota unit.
+pub(super) const fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Tokens(_) => "tokens",
+        Unit::Requests(_) => "requests",
+        Unit::Usd(_) => "usd",
+        Unit::InFlight => "concurrent-requests",
+    }
+}
+
+/// Returns the seconds of a window; `None` for units that have none.
+pub(super) fn window(unit: Unit, counters: limits::Rate) -> Option<u64> {
+    (unit != Unit::InFlight).then(|| seconds(counters.window().length))
+}
+
+/// Returns a rate's window as the policy writes it, unless it is computed for each request.
+pub(super) fn written<'a>(rate: &Rate, limit: &'a Limit) -> Option<&'a str> {
+    let window = match (rate.unit, rate.configured(limit).map(|rate| &rate.window)) {
+        (Unit::Usd(index), _) => &limit.budgets.get(index)?.window,
+        (_, Some(RateWindow::Fixed(window))) => window,
+        _ => return None,
+    };
+    Some(window.as_str())
+}
+
+/// Returns the whole seconds of a length of time, rounded up.
+pub(super) const fn seconds(length: Nanos) -> u64 {
+    length.as_u64().div_ceil(Nanos::SECOND.as_u64())
+}
+
+/// Appends a number to a text.
+pub(super) fn push(text: &mut String, number: u64) {
+    text.push_str(itoa::Buffer::new().format(number));
+}

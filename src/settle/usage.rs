@@ -1,0 +1,85 @@
+//! The usage that an exchange is charged: reported, estimated, or both.
+
+use filter_config::OnMissing;
+use usage_meter::{Estimates as Estimator, Meter, Usage};
+
+/// The usage that an exchange is charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MeteredUsage {
+    /// The tokens.
+    pub(crate) usage: Usage,
+    /// Whether they are estimated rather than reported.
+    pub(crate) is_estimated: bool,
+}
+
+/// What is known of the request of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestSize<'a> {
+    /// The model, by which estimates were learnt.
+    pub(crate) model: Option<&'a str>,
+    /// The bytes of text that the model reads.
+    pub(crate) input_bytes: u64,
+    /// Whether the response is complete, or has reached the point after which nothing can change its
+    /// report.
+    pub(crate) is_complete: bool,
+}
+
+/// Returns the usage of a metered response; `None` where it costs nothing.
+///
+/// A completion without a report, because none was requested or the client disconnected, is estimated
+/// from what passed. What it had reported until then is the least that it costs.
+#[must_use]
+pub(crate) fn metered(
+    estimator: &Estimator,
+    on_missing: OnMissing,
+    meter: &Meter,
+    request: &RequestSize<'_>,
+) -> Option<MeteredUsage> {
+    let reported = meter.usage();
+    let is_whole = reported.is_some() && request.is_complete;
+    if is_whole || !meter.is_completion() || on_missing != OnMissing::Estimate {
+        return reported.map(|usage| MeteredUsage {
+            usage,
+            is_estimated: false,
+        });
+    }
+    let floor = reported.unwrap_or_default();
+    let estimate = estimate(estimator, request, meter.output_bytes()).usage;
+    let input_tokens = match floor.input_tokens {
+        0 => estimate.input_tokens,
+        reported => reported,
+    };
+    let output_tokens = floor.output_tokens.max(estimate.output_tokens);
+    let usage = Usage {
+        input_tokens,
+        output_tokens,
+        total_tokens: floor
+            .total_tokens
+            .max(input_tokens.saturating_add(output_tokens)),
+        ..floor
+    };
+    Some(MeteredUsage {
+        usage,
+        is_estimated: true,
+    })
+}
+
+/// Returns an estimate, by the size of a request and of the content of its response.
+#[must_use]
+pub(crate) fn estimate(
+    estimator: &Estimator,
+    request: &RequestSize<'_>,
+    output_bytes: u64,
+) -> MeteredUsage {
+    let input_tokens = estimator.input_tokens(request.model, request.input_bytes);
+    let output_tokens = estimator.output_tokens(request.model, output_bytes);
+    MeteredUsage {
+        usage: Usage {
+            input_tokens,
+            output_tokens,
+            total_tokens: input_tokens.saturating_add(output_tokens),
+            ..Usage::default()
+        },
+        is_estimated: true,
+    }
+}

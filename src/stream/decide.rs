@@ -1,0 +1,256 @@
+//! The decision on a request: it is admitted, rejected, or handled as the exceeded limit says.
+
+use super::machine::{Next, Stream};
+use super::parts::Parts;
+use super::state::{
+    Admitted, AwaitingService, CheckTarget, FallbackChoice, PendingDecision, Phase, ReadingBody,
+    State,
+};
+use crate::admit::{self, AdmissionError, Applicable, CheckInput};
+use crate::attributes::Attributes;
+use crate::ledger::{Admission, Check, Rejection, ResponseHeaders, Verdict};
+use crate::policies::RetainedAttributes;
+use crate::telemetry::{Count, Decision};
+use filter_config::{Exceeded, LimitIndex};
+use std::mem;
+use std::rc::Rc;
+
+// === impl Stream ===
+
+impl Stream {
+    /// Decides on the request, by everything that will be known of it: admits or rejects it, does what
+    /// the exceeded limit says, or waits for a rate limit service.
+    pub(super) fn decide(
+        &mut self,
+        mut attributes: Attributes,
+        applicable: Applicable,
+        body_bytes: Option<u64>,
+        body: Option<&[u8]>,
+        phase: Phase,
+    ) -> Next {
+        let parts = Rc::clone(&self.parts);
+        let needs = parts.policies.needs();
+        let recheck = needs.queue.then(|| applicable.clone());
+        let stream = (phase != Phase::Response).then_some(self.id);
+        let checked = self.check(&mut attributes, applicable, body_bytes, stream);
+        let pending = |attributes| PendingDecision {
+            attributes,
+            recheck,
+            body_bytes,
+            body: body.filter(|_| needs.fallback).map(<[u8]>::to_vec),
+            phase,
+        };
+        match checked {
+            Ok(Check::Decided(Verdict::Admitted(admission))) => {
+                self.admit(admission, &mut attributes);
+                if matches!(self.state, State::Admitted(_)) {
+                    if phase == Phase::HeadersBeforeBody {
+                        self.read_body(attributes);
+                    } else if let Some(body) = body {
+                        self.request_usage_report(&attributes, body);
+                    }
+                }
+                Next::Continue
+            }
+            Ok(Check::Decided(Verdict::Rejected(rejection, response_headers))) => {
+                let exceeded = parts.policies.on_exceeded(rejection.charge.rate);
+                let may_wait = matches!(exceeded, Exceeded::Queue(_)) && phase != Phase::Response;
+                if let Some(body) = body.filter(|_| may_wait) {
+                    self.request_usage_report(&attributes, body);
+                }
+                self.exceed(pending(attributes), rejection, response_headers)
+            }
+            Ok(Check::Pending(check)) => {
+                if let Some(body) = body {
+                    self.request_usage_report(&attributes, body);
+                }
+                self.state = State::AwaitingService(Box::new(AwaitingService {
+                    target: CheckTarget::Original(pending(attributes)),
+                    check,
+                    reads_body: phase == Phase::HeadersBeforeBody,
+                }));
+                self.wait_in(phase)
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Checks a request whose body has so many bytes. Without a stream, it cannot wait.
+    pub(super) fn check(
+        &self,
+        attributes: &mut Attributes,
+        applicable: Applicable,
+        body_bytes: Option<u64>,
+        stream: Option<u32>,
+    ) -> Result<Check, AdmissionError> {
+        let Parts {
+            policies,
+            ledger,
+            telemetry,
+            queue,
+            estimator,
+            ..
+        } = &*self.parts;
+        if applicable.is_empty() {
+            let admission = Admission::unmatched(applicable.has_failed_open());
+            return Ok(Check::Decided(Verdict::Admitted(admission)));
+        }
+        let input = CheckInput {
+            applicable,
+            expected: self.request.expected(estimator, body_bytes),
+            stream,
+        };
+        admit::check(policies, ledger, telemetry, queue, attributes, input)
+    }
+
+    /// Finds the limits that apply to a request.
+    pub(super) fn applicable(
+        &self,
+        attributes: &mut Attributes,
+    ) -> Result<Applicable, AdmissionError> {
+        let Parts {
+            policies,
+            ledger,
+            telemetry,
+            ..
+        } = &*self.parts;
+        admit::applicable(policies, telemetry, attributes, ledger.is_remote())
+    }
+
+    /// Does what an exceeded limit says.
+    pub(super) fn exceed(
+        &mut self,
+        mut decision: PendingDecision,
+        rejection: Rejection,
+        response_headers: ResponseHeaders,
+    ) -> Next {
+        let parts = Rc::clone(&self.parts);
+        let may_wait = decision.phase != Phase::Response;
+        match parts.policies.on_exceeded(rejection.charge.rate) {
+            Exceeded::Alternatives(_) if may_wait => {
+                let choice = FallbackChoice {
+                    original: decision,
+                    parameters: mem::take(&mut self.request.parameters),
+                    rejection,
+                    response_headers,
+                    tried: 0,
+                };
+                self.take_fallback(Box::new(choice))
+            }
+            Exceeded::Queue(queue) if may_wait && self.join_queue(queue, &rejection) => {
+                self.wait_in_queue(decision, rejection, response_headers, queue)
+            }
+            _ => self.reject(&rejection, &mut decision.attributes, &response_headers),
+        }
+    }
+
+    /// How a request waits in a phase.
+    pub(super) fn wait_in(&self, phase: Phase) -> Next {
+        match phase {
+            Phase::Body if !self.request.has_ended => Next::Watermark,
+            _ => Next::Pause,
+        }
+    }
+
+    /// Admits the request. Without charges and exported costs, the exchange is not metered.
+    pub(super) fn admit(&mut self, admission: Admission, attributes: &mut Attributes) {
+        let configuration = self.parts.policies.configuration();
+        self.outcome.decision = Some(match &admission {
+            admission if admission.failed_open => Decision::FailedOpen,
+            admission if admission.charges.is_empty() => Decision::Unmatched,
+            admission if admission.shadow_rejected.is_some() => Decision::ShadowDenied,
+            _ => Decision::Admitted,
+        });
+        if admission.shadow_rejected.is_some() {
+            self.outcome.limit = admission.shadow_rejected;
+        }
+        if admission.charges.is_empty() && configuration.exports.is_empty() {
+            self.state = State::Done;
+            return;
+        }
+        self.report_reserved(&admission, 1);
+        let retained = self.retain(attributes);
+        self.state = State::Admitted(Box::new(Admitted {
+            admission,
+            retained,
+        }));
+    }
+
+    /// Returns the attributes that costs read when the exchange ends.
+    fn retain(&self, attributes: &mut Attributes) -> Option<Box<Attributes>> {
+        let policies = &self.parts.policies;
+        let retained = policies.needs().retained;
+        if retained == RetainedAttributes::None {
+            return None;
+        }
+        for export in &policies.configuration().exports {
+            // What cannot be resolved now is an error when the cost is evaluated.
+            let _ = policies.evaluator().resolve(attributes, &export.cost);
+        }
+        let with_body = retained == RetainedAttributes::WithBody;
+        Some(Box::new(attributes.keep(with_body)))
+    }
+
+    /// Reads the body of an admitted request, for the model that it names.
+    pub(super) fn read_body(&mut self, attributes: Attributes) {
+        self.state = match mem::replace(&mut self.state, State::Done) {
+            State::Admitted(admitted) => State::ReadingBody(Box::new(ReadingBody {
+                attributes,
+                admitted,
+            })),
+            other => other,
+        };
+    }
+
+    /// Rejects the request because of a limit.
+    pub(super) fn reject(
+        &mut self,
+        rejection: &Rejection,
+        attributes: &mut Attributes,
+        response_headers: &ResponseHeaders,
+    ) -> Next {
+        let Parts {
+            policies,
+            telemetry,
+            responder,
+            ..
+        } = &*self.parts;
+        self.state = State::Done;
+        self.outcome.decision = Some(Decision::Denied);
+        self.outcome.limit = self.limit_of(rejection);
+        let standing = &rejection.charge.counter.standing;
+        let counter = rejection.charge.id();
+        telemetry.limit_rejected(policies, attributes, counter, standing, rejection.now);
+        let endpoint = self.request.endpoint.as_ref();
+        responder.reject(rejection, endpoint, response_headers);
+        Next::Pause
+    }
+
+    /// Rejects the request because its policy could not be evaluated, or its model has no price.
+    pub(super) fn fail(&mut self, error: &AdmissionError) -> Next {
+        let Parts {
+            telemetry,
+            responder,
+            ..
+        } = &*self.parts;
+        self.state = State::Done;
+        error.log(telemetry);
+        let endpoint = self.request.endpoint.as_ref();
+        if let AdmissionError::Unpriced { index, .. } = error {
+            telemetry.count(Count::Unpriced);
+            self.outcome.decision = Some(Decision::Denied);
+            self.outcome.limit = Some(*index);
+            responder.reject_unpriced(endpoint);
+        } else {
+            self.outcome.decision = Some(Decision::Failed);
+            responder.fail(endpoint);
+        }
+        Next::Pause
+    }
+
+    /// The limit that rejects.
+    pub(super) fn limit_of(&self, rejection: &Rejection) -> Option<LimitIndex> {
+        let rate = self.parts.policies.rate(rejection.charge.rate)?;
+        Some(rate.limit)
+    }
+}

@@ -1,0 +1,224 @@
+//! Fallbacks: a request without room is changed to another model or route.
+
+use super::head::is_json;
+use super::machine::{Next, Stream};
+use super::state::{
+    Admitted, AwaitingService, ChangedRequest, CheckTarget, FallbackChoice, PendingDecision, State,
+};
+use crate::admit::AdmissionError;
+use crate::attributes::{Attributes, Body};
+use crate::host::{Buffer, HeaderMap, HostError};
+use crate::ledger::{Admission, Check, Verdict};
+use crate::telemetry::Decision;
+use filter_config::Alternative;
+use std::mem;
+use std::rc::Rc;
+use usage_meter::request::{Ask as Parameters, model};
+
+/// The response header that names the fallback that was taken.
+const HEADER: &str = "x-tollgate-alternative";
+
+// === impl ChangedRequest ===
+
+impl ChangedRequest {
+    /// The request as a fallback changes it; `None` where the fallback names a model and the body, if
+    /// there is one, does not.
+    fn new(alternative: &Alternative, original: &PendingDecision) -> Option<Self> {
+        let mut headers = original.attributes.headers().clone();
+        for (name, value) in &alternative.headers {
+            headers.set(name, value.as_bytes());
+        }
+        let mut body = None;
+        if let Some(model) = &alternative.model {
+            let replaced = model::replace(original.body.as_deref()?, model)?;
+            if headers.get("content-length").is_some() {
+                let mut number = itoa::Buffer::new();
+                headers.set("content-length", number.format(replaced.len()).as_bytes());
+            }
+            body = Some(replaced);
+        }
+        let mut attributes = Attributes::new(headers);
+        attributes.body = match original.attributes.body {
+            Body::Unreadable(error) => Body::Unreadable(error),
+            _ => Body::Opaque,
+        };
+        Some(Self { attributes, body })
+    }
+
+    /// The body of the request as it is now.
+    fn body<'a>(&'a self, original: &'a PendingDecision) -> Option<&'a [u8]> {
+        self.body.as_deref().or(original.body.as_deref())
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// Takes the first fallback with which all limits have room, those that then apply. Each is tried
+    /// once; without one, the request is rejected as it was received.
+    pub(super) fn take_fallback(&mut self, mut choice: Box<FallbackChoice>) -> Next {
+        let parts = Rc::clone(&self.parts);
+        let alternatives = parts.policies.alternatives(choice.rejection.charge.rate);
+        while let Some(alternative) = alternatives.get(choice.tried) {
+            choice.tried = choice.tried.saturating_add(1);
+            let Some(mut changed) = ChangedRequest::new(alternative, &choice.original) else {
+                continue;
+            };
+            let parameters = changed.body(&choice.original).map(Parameters::read);
+            self.request.parameters = parameters.unwrap_or_default();
+            let names_another =
+                alternative.model.is_some() && self.request.model() != alternative.model.as_deref();
+            if names_another {
+                continue;
+            }
+            match self.check_fallback(&mut changed, &choice.original) {
+                Ok(Check::Pending(check)) => {
+                    let next = self.wait_in(choice.original.phase);
+                    self.state = State::AwaitingService(Box::new(AwaitingService {
+                        target: CheckTarget::Fallback(changed, choice),
+                        check,
+                        reads_body: false,
+                    }));
+                    return next;
+                }
+                Ok(Check::Decided(Verdict::Admitted(admission))) => {
+                    return self.admit_fallback(changed, &choice, admission);
+                }
+                Ok(Check::Decided(Verdict::Rejected(..))) => {}
+                Err(error) => error.log(&parts.telemetry),
+            }
+        }
+        let FallbackChoice {
+            mut original,
+            parameters,
+            rejection,
+            response_headers,
+            ..
+        } = *choice;
+        self.request.parameters = parameters;
+        self.reject(&rejection, &mut original.attributes, &response_headers)
+    }
+
+    /// Takes the rate limit service's verdict on the fallback that was tried last.
+    pub(super) fn on_fallback_decided(
+        &mut self,
+        changed: ChangedRequest,
+        choice: Box<FallbackChoice>,
+        verdict: Result<Verdict, AdmissionError>,
+    ) -> Next {
+        match verdict {
+            Ok(Verdict::Admitted(admission)) => {
+                return self.admit_fallback(changed, &choice, admission);
+            }
+            Ok(Verdict::Rejected(..)) => {}
+            Err(error) => error.log(&self.parts.telemetry),
+        }
+        self.take_fallback(choice)
+    }
+
+    /// Changes the request to the fallback that was tried last, as which it was admitted.
+    fn admit_fallback(
+        &mut self,
+        mut changed: ChangedRequest,
+        choice: &FallbackChoice,
+        admission: Admission,
+    ) -> Next {
+        let parts = Rc::clone(&self.parts);
+        let index = choice.tried.saturating_sub(1);
+        let alternatives = parts.policies.alternatives(choice.rejection.charge.rate);
+        let written = alternatives.get(index).map_or(Ok(()), |alternative| {
+            self.write_fallback(alternative, &changed)
+        });
+        self.admit(admission, &mut changed.attributes);
+        if let Err(error) = written {
+            // The request is not what it would be charged as.
+            self.discard();
+            return self.fail(&AdmissionError::Unchangeable(error));
+        }
+        self.outcome.decision = Some(Decision::Alternative);
+        self.outcome.limit = self.limit_of(&choice.rejection);
+        self.outcome.fallback = Some(index);
+        if matches!(self.state, State::Admitted(_))
+            && let Some(body) = changed.body(&choice.original)
+        {
+            self.request_usage_report(&changed.attributes, body);
+        }
+        Next::Continue
+    }
+
+    /// Releases what is reserved for an admitted request that does not take place.
+    fn discard(&mut self) {
+        if let State::Admitted(admitted) = mem::replace(&mut self.state, State::Done) {
+            let admitted: Admitted = *admitted;
+            self.charge(admitted, None, &[]);
+        }
+    }
+
+    /// Checks a changed request like any other.
+    fn check_fallback(
+        &self,
+        changed: &mut ChangedRequest,
+        original: &PendingDecision,
+    ) -> Result<Check, AdmissionError> {
+        let needs = self.parts.policies.needs();
+        let body = changed.body.as_deref().or(original.body.as_deref());
+        let attributes = &mut changed.attributes;
+        let mut body_bytes = original.body_bytes;
+        if let Some(body) = body {
+            let is_json = is_json(attributes.headers());
+            attributes.body = if needs.body {
+                Body::read(body, is_json)
+            } else {
+                Body::glance(body, is_json)
+            };
+            body_bytes = Some(body.len() as u64);
+        }
+        if needs.llm {
+            let body_bytes = body.map(|body| body.len() as u64);
+            attributes.llm = self.request.llm(&self.parts.estimator, body_bytes);
+        }
+        let applicable = self.applicable(attributes)?;
+        self.check(attributes, applicable, body_bytes, Some(self.id))
+    }
+
+    /// Writes what a fallback changes. The length precedes the body: a body that does not match its
+    /// length is worse than one that is not changed.
+    fn write_fallback(
+        &self,
+        alternative: &Alternative,
+        changed: &ChangedRequest,
+    ) -> Result<(), HostError> {
+        let host = &*self.parts.host;
+        if let Some(body) = &changed.body {
+            if let Some(length) = changed.attributes.headers().get("content-length") {
+                host.set_header(HeaderMap::Request, "content-length", length)?;
+            }
+            host.replace_buffer(Buffer::RequestBody, body)?;
+        }
+        for (name, value) in &alternative.headers {
+            host.set_header(HeaderMap::Request, name, value.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The fallback that was taken.
+    pub(super) fn fallback(&self) -> Option<&Alternative> {
+        let limit = self.parts.policies.limit(self.outcome.limit?)?;
+        let alternatives = limit.limit.alternatives();
+        alternatives.get(self.outcome.fallback?)
+    }
+
+    /// Names the fallback that was taken to the client: by its model or, where it has none, its
+    /// position, counted from 1.
+    pub(super) fn report_fallback(&self) {
+        let (Some(taken), Some(index)) = (self.fallback(), self.outcome.fallback) else {
+            return;
+        };
+        let mut number = itoa::Buffer::new();
+        let place = number.format(index.saturating_add(1));
+        let value = taken.model.as_deref().unwrap_or(place);
+        let host = &*self.parts.host;
+        // The response is worth more than a header about it.
+        let _ = host.set_header(HeaderMap::Response, HEADER, value.as_bytes());
+    }
+}

@@ -1,0 +1,140 @@
+//! The stream: its progress, its state, and its end.
+
+use super::parts::Parts;
+use super::progress::RequestProgress;
+use super::state::{Admitted, State};
+use crate::host::Direction;
+use crate::settle::{self, MeteredUsage};
+use crate::telemetry::{Decision, ExchangeRecord, Telemetry};
+use filter_config::{LimitIndex, OnMissing, Usd};
+use std::mem;
+use std::rc::Rc;
+use usage_meter::meter::withhold::Withhold as ReportFilter;
+
+/// What Envoy does after a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Passes on what it has.
+    Continue,
+    /// Keeps it, and what follows, until it is resumed or calls back again.
+    Pause,
+    /// Keeps it, and accepts no more than fits, until it is resumed. Only for bodies.
+    Watermark,
+}
+
+/// One HTTP exchange.
+pub struct Stream {
+    pub(super) parts: Rc<Parts>,
+    /// Envoy's identifier of the stream's context.
+    pub(super) id: u32,
+    pub(super) state: State,
+    pub(super) request: RequestProgress,
+    /// Takes the usage report that the filter has requested out of the response.
+    pub(super) report_filter: Option<ReportFilter>,
+    pub(super) outcome: ExchangeOutcome,
+}
+
+/// What became of an exchange, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct ExchangeOutcome {
+    pub(super) decision: Option<Decision>,
+    /// The limit that decided.
+    pub(super) limit: Option<LimitIndex>,
+    /// The position of the fallback that was taken, among those of that limit.
+    pub(super) fallback: Option<usize>,
+    /// The usage that was charged.
+    pub(super) usage: Option<MeteredUsage>,
+    /// The cost of the usage, where there are prices.
+    pub(super) usd: Option<Usd>,
+    /// The model that the response names.
+    pub(super) model: Option<String>,
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// An exchange that is about to begin.
+    #[must_use]
+    pub(crate) fn new(parts: Rc<Parts>, id: u32) -> Self {
+        Self {
+            parts,
+            id,
+            state: State::New,
+            request: RequestProgress::default(),
+            report_filter: None,
+            outcome: ExchangeOutcome::default(),
+        }
+    }
+
+    /// Ends the exchange, however it ended.
+    pub fn on_log(&mut self) {
+        match mem::replace(&mut self.state, State::Done) {
+            State::Metering(metering) => self.end_response(*metering, false),
+            State::AwaitingService(mut awaiting) => awaiting.check.abandon(&self.parts.ledger),
+            State::Admitted(admitted) => self.end_without_response(*admitted),
+            State::ReadingBody(reading) => self.end_without_response(*reading.admitted),
+            State::Upgraded(admitted) => self.charge(*admitted, None, &[]),
+            State::Queued(mut queued) => self.leave_queue(&mut queued),
+            State::New | State::AwaitingBody(_) | State::Done => {}
+        }
+        self.report();
+    }
+
+    /// Ends an admitted exchange without a response. A client that has sent a whole request and
+    /// disconnects before the response has caused the upstream to work nevertheless.
+    fn end_without_response(&mut self, admitted: Admitted) {
+        let usage = &self.parts.policies.configuration().usage;
+        let is_charged = usage.on_missing == OnMissing::Estimate
+            && self.request.has_whole_body()
+            && self.client_disconnected();
+        let usage = is_charged.then(|| {
+            let size = self.request.size(None, false);
+            settle::estimate(&self.parts.estimator, &size, 0)
+        });
+        self.charge(admitted, usage, &[]);
+    }
+
+    /// Whether the client has ended the exchange.
+    fn client_disconnected(&self) -> bool {
+        let details = self.parts.host.property(&["response", "code_details"]);
+        let details = details.ok().flatten().unwrap_or_default();
+        // Codecs report resets by the client as `http2.remote_reset`; what an upstream does begins
+        // with `upstream_`.
+        [b"downstream_".as_slice(), b"http1.", b"http2.", b"http3."]
+            .iter()
+            .any(|start| details.starts_with(start))
+    }
+
+    /// Reports the exchange, once.
+    fn report(&self) {
+        let Some(decision) = self.outcome.decision else {
+            return;
+        };
+        let Parts {
+            policies,
+            ledger,
+            telemetry,
+            ..
+        } = &*self.parts;
+        ledger.report_occupancy();
+        let outcome = &self.outcome;
+        let fallback = || self.fallback()?.model.as_deref();
+        let record = ExchangeRecord {
+            decision,
+            limit: outcome.limit,
+            usage: outcome.usage.map(|metered| metered.usage),
+            is_estimated: outcome.usage.is_some_and(|metered| metered.is_estimated),
+            usd: outcome.usd,
+            model: outcome.model.as_deref().or_else(fallback),
+            provider: self.request.endpoint.as_ref().map(|it| it.provider),
+        };
+        telemetry.exchange(policies, &record);
+    }
+
+    /// Resumes the request, which was paused.
+    pub(super) fn resume_request(&self) {
+        if let Err(error) = self.parts.host.resume(Direction::Request) {
+            Telemetry::host_call_failed("resume", error);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Telemetry: metrics, filter state for access logs, log lines and alerts.
+//!
+//! Nothing here decides anything. Log lines begin with an event name, followed by `key=value` pairs;
+//! those that a caller can cause at will are deduplicated.
+
+mod alerts;
+mod filter_state;
+mod log_dedup;
+mod log_value;
+mod metrics;
+mod record;
+mod service;
+
+use crate::host::{Host, HostError};
+use filter_config::{Configuration, LimitIndex, Usd};
+use limits::{Nanos, Occupancy, Timestamp};
+use log_dedup::{LogDedup, LogKey};
+use metrics::Metrics;
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::rc::Rc;
+use usage_meter::Usage;
+
+pub(crate) use log_value::Quoted;
+pub(crate) use metrics::{Count, Decision};
+pub(crate) use record::ExchangeRecord;
+pub(crate) use service::ServiceMetrics;
+
+/// Reports what the filter does.
+pub(crate) struct Telemetry {
+    host: Rc<dyn Host>,
+    metrics: Metrics,
+    /// The lines that were logged and are not to be repeated yet.
+    logged: RefCell<LogDedup>,
+    /// The filter state keys of the exported costs.
+    export_keys: Vec<String>,
+}
+
+// === impl Telemetry ===
+
+impl Telemetry {
+    /// Defines the metrics of a configuration.
+    ///
+    /// # Errors
+    /// Whatever Envoy answers; none is expected.
+    pub(crate) fn define(
+        host: Rc<dyn Host>,
+        configuration: &Configuration,
+    ) -> Result<Self, HostError> {
+        let exports = configuration.exports.iter();
+        let export_keys = exports.map(|export| format!("tollgate.cost.{}", export.name));
+        Ok(Self {
+            metrics: Metrics::define(&*host, configuration)?,
+            logged: RefCell::default(),
+            export_keys: export_keys.collect(),
+            host,
+        })
+    }
+
+    /// Counts an event.
+    pub(crate) fn count(&self, count: Count) {
+        self.metrics.count(&*self.host, count);
+    }
+
+    /// Counts the tokens of an exchange and, where there are prices, their cost.
+    pub(crate) fn tokens(&self, model: Option<&str>, usage: &Usage, usd: Option<Usd>) {
+        self.metrics.tokens(&*self.host, model, usage, usd);
+    }
+
+    /// Adds to the gauge of reserved tokens of a limit; a negative amount takes off.
+    pub(crate) fn reserved(&self, limit: LimitIndex, tokens: i64) {
+        self.metrics.reserved(&*self.host, limit, tokens);
+    }
+
+    /// Counts a request that enters the queue.
+    pub(crate) fn queued(&self) {
+        self.metrics.queued(&*self.host, 1);
+    }
+
+    /// Counts a request that leaves the queue.
+    pub(crate) fn dequeued(&self) {
+        self.metrics.queued(&*self.host, -1);
+    }
+
+    /// Counts what the counters went through since the last call; evictions are logged once an hour.
+    pub(crate) fn occupancy(&self, occupancy: Occupancy) {
+        if self.metrics.occupancy(&*self.host, occupancy)
+            && self.is_due(LogKey::Evictions, Nanos::HOUR)
+        {
+            log::warn!(
+                "counters_evicted msg=\"counts may be overestimated, raise storage.maxCounters\""
+            );
+        }
+    }
+
+    /// Logs that a part of a policy could not be evaluated: a line a minute for each part, since a
+    /// caller can cause as many as it likes.
+    pub(crate) fn evaluation_failed(&self, policy: &str, path: &str, error: &dyn Display) {
+        let key = LogKey::Path(policy.to_owned(), path.to_owned());
+        if self.is_due(key, Nanos::MINUTE) {
+            let (policy, error) = (Quoted(policy), error.to_string());
+            let error = Quoted(&error);
+            log::warn!("evaluation_failed policy={policy} at={path} error={error}");
+        }
+    }
+
+    /// Logs that a request was rejected because its model has no price: a line a minute for each
+    /// limit.
+    pub(crate) fn model_unpriced(&self, policy: &str, limit: &str, model: &str) {
+        let key = LogKey::Path(policy.to_owned(), limit.to_owned());
+        if self.is_due(key, Nanos::MINUTE) {
+            let [policy, limit, model] = [policy, limit, model].map(Quoted);
+            log::warn!("model_unpriced policy={policy} limit={limit} model={model}");
+        }
+    }
+
+    /// Logs that a request could not be decided on, for another reason than an expression: a line a
+    /// minute for each kind of failure.
+    pub(crate) fn admission_failed(&self, what: &'static str, error: &dyn Display) {
+        if self.is_due(LogKey::Path(String::new(), what.to_owned()), Nanos::MINUTE) {
+            let error = error.to_string();
+            log::warn!("admission_failed part={what} error={}", Quoted(&error));
+        }
+    }
+
+    /// Logs that an exchange's usage could not be recorded.
+    pub(crate) fn usage_not_recorded(tokens: u64, error: &dyn Display) {
+        let error = error.to_string();
+        log::error!(
+            "usage_not_recorded tokens={tokens} error={}",
+            Quoted(&error)
+        );
+    }
+
+    /// Logs that Envoy did not do what it was asked.
+    pub(crate) fn host_call_failed(call: &str, error: HostError) {
+        log::error!("host_call_failed call={} error=\"{error}\"", Quoted(call));
+    }
+
+    /// Returns whether a line is to be logged now; it is then suppressed for `period`.
+    fn is_due(&self, key: LogKey, period: Nanos) -> bool {
+        let now = self.host.now().unwrap_or_default();
+        self.is_due_until(key, now, now.saturating_add(period))
+    }
+
+    /// Returns whether a line is to be logged now; it is then suppressed until a time.
+    fn is_due_until(&self, key: LogKey, now: Timestamp, until: Timestamp) -> bool {
+        self.logged.borrow_mut().insert(key, now, until)
+    }
+}
