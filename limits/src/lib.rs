@@ -9,7 +9,47 @@
 //!
 //! A request reserves in every counter that applies to it, in all of them or in none
 //! ([`LocalStore::reserve`]). When it is over, its cost is added and its reservations are released
-//! ([`LocalStore::settle`]).
+//! ([`LocalStore::settle`]):
+//!
+//! ```
+//! # use limits::{Algorithm, LocalStore, Nanos, Rate, Reservation, Timestamp, Verdict, Window};
+//! # use limits::{SharedData, SharedDataError};
+//! # #[derive(Default)]
+//! # struct Memory(std::cell::RefCell<std::collections::HashMap<Vec<u8>, (Vec<u8>, u32)>>);
+//! # impl SharedData for Memory {
+//! #     fn shared_data(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>, SharedDataError> {
+//! #         Ok(self.0.borrow().get(key).cloned())
+//! #     }
+//! #     fn set_shared_data(
+//! #         &self,
+//! #         key: &[u8],
+//! #         value: &[u8],
+//! #         _expected: u32,
+//! #     ) -> Result<(), SharedDataError> {
+//! #         self.0.borrow_mut().insert(key.to_vec(), (value.to_vec(), 1));
+//! #         Ok(())
+//! #     }
+//! # }
+//! # fn main() -> Result<(), limits::StoreError> {
+//! # let memory = Memory::default(); // implements `SharedData`
+//! # let now = Timestamp::new(1_780_000_000_000_000_000);
+//! let store = LocalStore::new(65_536);
+//! let window = Window { algorithm: Algorithm::Fixed, length: Nanos::MINUTE };
+//! let per_minute = Rate::new(1, window);
+//!
+//! // The caller with this key may use 100 a minute; its request reserves 30, and costs 45 in the end.
+//! let mut request = [Reservation::new(per_minute, 0x9e37_79b9_7f4a_7c15, 100, 30)];
+//! let verdict = store.reserve(&memory, now, &mut request, Nanos::from_secs(600))?;
+//! assert_eq!(verdict, Verdict::Admitted);
+//!
+//! request[0].cost = 45;
+//! store.settle(&memory, now, &mut request)?;
+//! assert_eq!(request[0].standing.remaining(), 55);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The README has the whole example, the rule of admission, the bounds of memory, and what is exact.
 #![cfg_attr(
     not(test),
     deny(
@@ -20,6 +60,11 @@
         clippy::arithmetic_side_effects
     )
 )]
+
+/// Runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod counter;
 mod local;

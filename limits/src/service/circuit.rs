@@ -1,5 +1,5 @@
 //! Whether a service is worth calling: after failures in a row it is only probed, so that no request
-//! waits for it in vain.
+//! waits for its timeout.
 
 use super::backoff;
 use crate::time::Timestamp;
