@@ -39,12 +39,12 @@ bench: wasm sdk-filter ## measure the CPU time of a request in Envoy with and wi
 fuzz: ## run each fuzz target for FUZZ_SECONDS (10); needs a nightly toolchain
 	@fuzz/run.sh $(FUZZ_SECONDS)
 
-lint: ## check formatting, run clippy natively and for the module, check licences
+lint: ## check formatting, run clippy natively and for the module, check licenses and sources of dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-wasip1" ]; then \
 	  $(CARGO) clippy --locked --package tollgate --package sdk-filter --lib --target wasm32-wasip1 -- -D warnings; fi
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check licenses bans sources; fi
+	@build/deny.sh
 
 fmt: ## format the source
 	$(CARGO) fmt --all
