@@ -1,75 +1,65 @@
-//! What expressions read: the attributes of one exchange, each taken from the host at most once.
+//! The variables of CEL expressions: attributes of one exchange, each read from the host at most once.
 //!
-//! An expression is evaluated in two steps. [`Attributes::resolve`] fetches what it uses and has not
-//! been fetched yet; then the evaluator reads it here, through [`VariableResolver`], without the
+//! An expression is evaluated in two steps. [`Attributes::resolve`] reads what the expression uses and
+//! is not resolved yet; then the evaluator finds it here, through [`VariableResolver`], without the
 //! host. So evaluation is a function of a snapshot, and what no expression uses costs nothing.
 
 mod auth;
 mod body;
+mod error;
+mod fields;
+mod filter_state;
 mod header_map;
 mod llm;
-mod map;
 mod metadata;
 mod object;
 mod outcome;
+mod property;
 #[cfg(test)]
 mod tests;
+mod value;
 
-use crate::host::{Headers, Host, HostError};
-use cel::common::types::{CelBool, CelInt, CelMap, CelMapKey, CelString, CelTimestamp};
+use crate::host::{Headers, Host};
+use auth::Auth;
+use cel::common::types::{CelMap, CelMapKey, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use filter_config::{
-    Attribute, AuthSource, Formula, Kind, Number, Property, REMOTE_ADDRESS, REQUEST_BODY, Subject,
+    Attribute, AuthSource, Formula, LLM_FIELDS, LlmField, Number, Property, REQUEST_BODY, Subject,
 };
+use metadata::DynamicMetadata;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::mem;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use value::{Value, string, text};
 
 pub use body::{Body, BodyError};
+pub use error::AttributeError;
 pub use llm::Llm;
 pub use outcome::{Outcome, Response};
-
-/// A CEL value that owns all it is made of.
-pub type Value = Box<dyn Val>;
-
-/// Why an attribute could not be had. Its absence is no error.
-#[derive(Debug, thiserror::Error)]
-pub enum AttributeError {
-    /// Envoy failed to give a property.
-    #[error("property {0}: {1}")]
-    Property(&'static str, HostError),
-    /// Envoy gave a property in a form that it should not have.
-    #[error("property {0}: {1} bytes are not {2}")]
-    Encoding(&'static str, usize, &'static str),
-    /// The request's body cannot be read.
-    #[error("request body: {0}")]
-    Body(#[from] BodyError),
-}
 
 /// The attributes of one exchange.
 #[derive(Debug)]
 pub struct Attributes {
     headers: Arc<Headers>,
-    /// Whether the request's body is known, and what it is.
+    /// The request's body, as far as it is known.
     pub body: Body,
-    /// What the request says of the model that it asks. Not to be changed once it is resolved.
+    /// The model that the request is for. Not to be changed once it is resolved.
     pub llm: Llm,
-    /// What the exchange used and was answered with, as far as it is known; for costs.
+    /// The usage and response of the exchange, as far as they are known; for costs.
     pub outcome: Option<Box<Outcome>>,
     llm_fields: Vec<(&'static str, Option<Value>)>,
     properties: Vec<(&'static Property, Option<Value>)>,
     filter_state: Vec<(String, Option<Value>)>,
-    auth: auth::Auth,
-    metadata: Option<Arc<metadata::Metadata>>,
+    auth: Auth,
+    metadata: DynamicMetadata,
 }
 
 // === impl Attributes ===
 
 impl Attributes {
-    /// The attributes of an exchange with these request headers, whose body is still to come.
+    /// Returns the attributes of an exchange with these request headers, whose body is pending.
     #[must_use]
     pub fn new(headers: Headers) -> Self {
         Self {
@@ -80,56 +70,57 @@ impl Attributes {
             llm_fields: Vec::new(),
             properties: Vec::new(),
             filter_state: Vec::new(),
-            auth: auth::Auth::default(),
-            metadata: None,
+            auth: Auth::default(),
+            metadata: DynamicMetadata::default(),
         }
     }
 
-    /// All that was taken of the request, for what is evaluated when the exchange is over; here only
-    /// the headers stay. The body goes along only if it is to be read then.
+    /// Moves out all that was resolved, for what is evaluated when the exchange is over; only the
+    /// headers stay here. The body is moved along only `with_body`.
     #[must_use]
-    pub fn keep(&mut self, with_body: bool) -> Self {
-        let stays = Self {
+    pub fn retain(&mut self, with_body: bool) -> Self {
+        let remaining = Self {
             headers: Arc::clone(&self.headers),
             ..Self::new(Headers::default())
         };
-        let mut kept = mem::replace(self, stays);
-        if !with_body && matches!(kept.body, Body::Json(_)) {
-            kept.body = Body::Opaque;
+        let mut retained = mem::replace(self, remaining);
+        if !with_body && matches!(retained.body, Body::Json(_)) {
+            retained.body = Body::Opaque;
         }
-        kept
+        retained
     }
 
-    /// What the exchange is answered with.
-    pub fn answered(&mut self, code: u16, headers: Headers) {
+    /// Sets the head of the response.
+    pub fn set_response(&mut self, code: u16, headers: Headers) {
         let headers = Arc::new(headers);
         let outcome = self.outcome.get_or_insert_default();
         outcome.response = Response { code, headers };
     }
 
-    /// The request's headers.
+    /// Returns the request's headers.
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
-    /// Takes from the host what `uses` names and is not here yet. `auth` is where the attribute of
-    /// that name comes from.
+    /// Reads from the host what `uses` names and is not resolved yet. `auth` is where the attribute
+    /// of that name comes from.
     ///
     /// # Errors
-    /// [`AttributeError`] when Envoy fails; an attribute that is absent is none.
+    /// [`AttributeError`] when Envoy fails; that an attribute is absent is no error.
     pub fn resolve(
         &mut self,
         host: &dyn Host,
         auth: &[AuthSource],
         uses: &[Attribute],
     ) -> Result<(), AttributeError> {
-        self.resolve_auth(host, auth, uses)?;
+        self.auth
+            .resolve(host, auth, uses, &self.headers, &mut self.metadata)?;
         for attribute in uses {
             match attribute {
                 Attribute::Property(property) => self.resolve_property(host, property)?,
                 Attribute::FilterState(key) => self.resolve_filter_state(host, key)?,
-                Attribute::RequestBody => self.body.readable()?,
+                Attribute::RequestBody => self.body.check_readable()?,
                 Attribute::Llm(field) => self.resolve_llm(*field)?,
                 // `auth` is above; what a later version may add is absent here.
                 _ => {}
@@ -138,8 +129,8 @@ impl Attributes {
         Ok(())
     }
 
-    /// The string that a plain expression reads; `None` where it is absent or no string. What it
-    /// uses has to be resolved.
+    /// Returns the string that a plain expression reads; `None` where it is absent or no string. It
+    /// has to be resolved.
     #[must_use]
     pub fn text(&self, subject: &Subject) -> Option<Cow<'_, str>> {
         match subject {
@@ -154,7 +145,7 @@ impl Attributes {
         }
     }
 
-    /// The value of a formula; `None` where there is none, or nothing is known of what was used.
+    /// Returns the value of a formula; `None` where it has none, or the outcome is not known.
     #[must_use]
     pub fn compute(&self, formula: &Formula) -> Option<Number> {
         let outcome = self.outcome.as_ref()?;
@@ -167,7 +158,7 @@ impl Attributes {
         property: &'static Property,
     ) -> Result<(), AttributeError> {
         if self.properties.iter().all(|(known, _)| *known != property) {
-            let value = self.property(host, property)?;
+            let value = property::read(host, property, &self.headers, &mut self.metadata)?;
             self.properties.push((property, value));
         }
         Ok(())
@@ -175,68 +166,64 @@ impl Attributes {
 
     fn resolve_filter_state(&mut self, host: &dyn Host, key: &str) -> Result<(), AttributeError> {
         if self.filter_state.iter().all(|(known, _)| known != key) {
-            let value = auth::filter_state(host, key)?.map(|bytes| string(text(&bytes)));
+            let value = filter_state::read(host, key)?.map(|bytes| string(text(&bytes)));
             self.filter_state.push((key.to_owned(), value));
         }
         Ok(())
     }
 
-    fn property(
-        &mut self,
-        host: &dyn Host,
-        property: &'static Property,
-    ) -> Result<Option<Value>, AttributeError> {
-        if let Some(value) = self.header_property(property) {
-            return Ok(value);
+    fn resolve_llm(&mut self, field: LlmField) -> Result<(), AttributeError> {
+        let named = LLM_FIELDS.iter().find(|(_, known, _)| *known == field);
+        let Some(&(name, ..)) = named else {
+            return Ok(());
+        };
+        if self.llm_fields.iter().any(|(known, _)| *known == name) {
+            return Ok(());
         }
-        if property.kind == Kind::Metadata && property.path == ["metadata"] {
-            let metadata = self.metadata(host)?;
-            return Ok(Some(metadata.value()));
+        let value = self.llm.value(field);
+        if value.is_none() && !matches!(field, LlmField::Provider | LlmField::Api) {
+            self.body.check_readable()?;
         }
-        let bytes = host
-            .property(property.path)
-            .map_err(|error| AttributeError::Property(property.name, error))?;
-        if property.name == REMOTE_ADDRESS {
-            return Ok(bytes.map(|bytes| string(without_port(&text(&bytes)))));
-        }
-        bytes.map(|bytes| decode(property, &bytes)).transpose()
+        self.llm_fields.push((name, value));
+        Ok(())
     }
 
-    /// The attributes that are in the request's headers, which are at hand; `None` for others.
-    #[allow(clippy::option_option)] // Outside: whether it is one of them. Inside: whether it is there.
-    fn header_property(&self, property: &Property) -> Option<Option<Value>> {
-        let header = |name: &str| self.headers.text(name).map(string);
-        let path = || self.headers.text(":path");
-        Some(match property.name {
-            "request.headers" => Some(Box::new(header_map::HeaderMap::new(&self.headers))),
-            "request.method" => header(":method"),
-            "request.scheme" => header(":scheme"),
-            "request.host" => header(":authority"),
-            "request.path" => header(":path"),
-            "request.url_path" => path().map(|path| string(split_query(&path).0)),
-            "request.query" => path().map(|path| string(split_query(&path).1.unwrap_or_default())),
-            "request.id" => header("x-request-id"),
-            "request.useragent" => header("user-agent"),
-            "request.referer" => header("referer"),
-            _ => return None,
-        })
+    /// Returns a root such as `request`, or the beginning of a name, as a map of those fields that
+    /// were resolved and are present.
+    fn group<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        let mut is_known = false;
+        let mut fields: HashMap<CelMapKey<'b>, Box<dyn Val + 'b>> = HashMap::new();
+        let properties = self.properties.iter();
+        let properties = properties.map(|(property, value)| (property.name, value));
+        let llm = self.llm_fields.iter().map(|(name, value)| (*name, value));
+        for (known_name, value) in properties.chain(llm) {
+            let rest = known_name.strip_prefix(name);
+            let Some(rest) = rest.and_then(|rest| rest.strip_prefix('.')) else {
+                continue;
+            };
+            is_known = true;
+            if let Some((field, _)) = rest.split_once('.') {
+                if let Some(group) = self.group(&format!("{name}.{field}")) {
+                    fields.insert(CelMapKey::from(field), group.into_owned());
+                }
+            } else if let Some(value) = value {
+                fields.insert(CelMapKey::from(rest), value.clone());
+            }
+        }
+        is_known.then(|| CowVal::owned(CelMap::from(fields)))
     }
 
-    /// The dynamic metadata of the exchange.
-    fn metadata(&mut self, host: &dyn Host) -> Result<Arc<metadata::Metadata>, AttributeError> {
-        if let Some(metadata) = &self.metadata {
-            return Ok(Arc::clone(metadata));
+    /// Returns a variable that only costs read.
+    fn outcome_variable<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        let outcome = self.outcome.as_ref()?;
+        if let Some(variable) = filter_config::aliased(name) {
+            return VariableResolver::resolve(self, variable);
         }
-        let bytes = host
-            .property(&["metadata"])
-            .map_err(|error| AttributeError::Property("metadata", error))?;
-        let metadata = Arc::new(metadata::Metadata::decode(&bytes.unwrap_or_default())?);
-        self.metadata = Some(Arc::clone(&metadata));
-        Ok(metadata)
+        outcome.value(name).map(CowVal::Owned)
     }
 }
 
-/// What the evaluator asks for by name: `a.b.c`, else `a.b`, else `a`.
+/// The evaluator asks for `a.b.c`, then for `a.b`, then for `a`.
 impl VariableResolver for Attributes {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
         if let Some((_, value)) = self.properties.iter().find(|(p, _)| p.name == name) {
@@ -249,7 +236,7 @@ impl VariableResolver for Attributes {
             return borrowed(object::at(self.auth.value()?, path));
         }
         match name {
-            // A caller of whom nothing is known has no claims, rather than no `auth`.
+            // An unknown caller has no claims, rather than no `auth`.
             "auth" => {
                 borrowed(self.auth.value()).or_else(|| Some(CowVal::owned(CelMap::default())))
             }
@@ -262,99 +249,11 @@ impl VariableResolver for Attributes {
                     present.collect::<HashMap<_, _>>(),
                 )))
             }
-            _ => self.group(name).or_else(|| self.of_cost(name)),
+            _ => self.group(name).or_else(|| self.outcome_variable(name)),
         }
-    }
-}
-
-impl Attributes {
-    /// A root such as `request`, or the beginning of a name, as a map of those fields that were
-    /// resolved and are present.
-    fn group<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
-        let mut known = false;
-        let mut fields: HashMap<CelMapKey<'b>, Box<dyn Val + 'b>> = HashMap::new();
-        let properties = self.properties.iter();
-        let properties = properties.map(|(property, value)| (property.name, value));
-        let llm = self.llm_fields.iter().map(|(name, value)| (*name, value));
-        for (known_name, value) in properties.chain(llm) {
-            let rest = known_name.strip_prefix(name);
-            let Some(rest) = rest.and_then(|rest| rest.strip_prefix('.')) else {
-                continue;
-            };
-            known = true;
-            if let Some((field, _)) = rest.split_once('.') {
-                if let Some(group) = self.group(&format!("{name}.{field}")) {
-                    fields.insert(CelMapKey::from(field), group.into_owned());
-                }
-            } else if let Some(value) = value {
-                fields.insert(CelMapKey::from(rest), value.clone());
-            }
-        }
-        known.then(|| CowVal::owned(CelMap::from(fields)))
-    }
-}
-
-impl Attributes {
-    /// What only costs read.
-    fn of_cost<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
-        let outcome = self.outcome.as_ref()?;
-        if let Some(variable) = filter_config::aliased(name) {
-            return VariableResolver::resolve(self, variable);
-        }
-        outcome.value(name).map(CowVal::Owned)
     }
 }
 
 fn borrowed(value: Option<&Value>) -> Option<CowVal<'_, '_>> {
     value.map(|value| CowVal::Borrowed(value.as_ref()))
-}
-
-/// A path and its query, without the `?`.
-fn split_query(path: &str) -> (&str, Option<&str>) {
-    path.split_once('?')
-        .map_or((path, None), |(path, query)| (path, Some(query)))
-}
-
-/// The address in `1.2.3.4:5` or `[::1]:5`; whatever else is given, such as the path of a socket, is the address.
-fn without_port(address: &str) -> &str {
-    match address.parse::<SocketAddr>() {
-        Ok(_) => {
-            let ip = address.rsplit_once(':').map_or(address, |(ip, _)| ip);
-            ip.trim_start_matches('[').trim_end_matches(']')
-        }
-        Err(_) => address,
-    }
-}
-
-/// Bytes as text; what is not UTF-8 is replaced.
-fn text(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
-}
-
-/// A CEL string.
-fn string<'a>(text: impl Into<Cow<'a, str>>) -> Value {
-    Box::new(CelString::from(text.into().into_owned()))
-}
-
-/// A property's value from Envoy's encoding of it.
-fn decode(property: &'static Property, bytes: &[u8]) -> Result<Value, AttributeError> {
-    let wrong = |expected| AttributeError::Encoding(property.name, bytes.len(), expected);
-    let integer = || {
-        let bytes = <[u8; 8]>::try_from(bytes).map_err(|_| wrong("an integer"))?;
-        Ok::<_, AttributeError>(i64::from_le_bytes(bytes))
-    };
-    Ok(match property.kind {
-        Kind::String => string(text(bytes)),
-        Kind::Int => Box::new(CelInt::from(integer()?)),
-        Kind::Bool => match bytes {
-            [value] => Box::new(CelBool::from(*value != 0)),
-            _ => return Err(wrong("a boolean")),
-        },
-        Kind::Timestamp => {
-            let time = chrono::DateTime::from_timestamp_nanos(integer()?);
-            Box::new(CelTimestamp::from(time.fixed_offset()))
-        }
-        Kind::Metadata => metadata::Metadata::decode(bytes)?.value(),
-        Kind::Headers => return Err(wrong("at hand")),
-    })
 }

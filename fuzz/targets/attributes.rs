@@ -50,6 +50,6 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let mut attributes = Attributes::new(headers);
-    attributes.body = Body::read(body);
+    attributes.body = Body::parse(body);
     let _ = admit::admit(&plugin, &mut attributes, Look::Last { expected: 1 });
 });

@@ -1,52 +1,58 @@
-//! Where `auth` comes from: the first of the configured sources that has a value.
+//! The variable `auth`: the first of the configured sources that has a value.
 
-use super::object::Object;
-use super::{AttributeError, Attributes, Value, body, string, text};
+use super::error::AttributeError;
+use super::metadata::DynamicMetadata;
+use super::value::{Value, from_json, string, text};
+use super::{filter_state, object};
 use crate::host::{Headers, Host};
 use filter_config::{Attribute, AuthSource};
 
-/// What is known of `auth`.
+/// What is resolved of `auth`.
 #[derive(Debug, Default)]
 pub(super) struct Auth {
-    /// Whether the value is all there is, rather than the leaves that were asked for.
-    whole: bool,
+    /// Whether the value is complete, rather than made of the leaves that expressions read so far.
+    is_complete: bool,
     value: Option<Value>,
-    /// The paths that were looked up, where a source has leaves only, and what is there.
+    /// The paths that were resolved in a source that has leaves only, with their values.
     leaves: Vec<(String, Option<Value>)>,
 }
+
+// === impl Auth ===
 
 impl Auth {
     pub(super) fn value(&self) -> Option<&Value> {
         self.value.as_ref()
     }
-}
 
-impl Attributes {
-    /// Takes from the first source that has a value what an expression reads of `auth`.
-    pub(super) fn resolve_auth(
+    /// Resolves what an expression reads of `auth`, from the first source that has a value.
+    ///
+    /// # Errors
+    /// [`AttributeError`] when Envoy fails.
+    pub(super) fn resolve(
         &mut self,
         host: &dyn Host,
         sources: &[AuthSource],
         uses: &[Attribute],
+        headers: &Headers,
+        metadata: &mut DynamicMetadata,
     ) -> Result<(), AttributeError> {
         let paths = uses.iter().filter_map(|attribute| match attribute {
             Attribute::Auth(path) => Some(path.as_str()),
             _ => None,
         });
-        let leaves = &self.auth.leaves;
         let is_known = |path: &str| match path {
-            "" => !leaves.is_empty(),
-            path => leaves.iter().any(|(known, _)| known == path),
+            "" => !self.leaves.is_empty(),
+            path => self.leaves.iter().any(|(known, _)| known == path),
         };
-        if self.auth.whole || paths.clone().all(is_known) {
+        if self.is_complete || paths.clone().all(is_known) {
             return Ok(());
         }
         for source in sources {
             let value = match source {
-                AuthSource::Metadata(namespace) => self.metadata(host)?.namespace(namespace)?,
-                AuthSource::Header(paths) => from_headers(self.headers(), paths),
+                AuthSource::Metadata(namespace) => metadata.get(host)?.namespace(namespace)?,
+                AuthSource::Header(paths) => from_headers(headers, paths),
                 AuthSource::FilterState(key) => {
-                    let whole = filter_state(host, key)?.map(|bytes| leaf(&bytes));
+                    let whole = filter_state::read(host, key)?.map(|bytes| leaf(&bytes));
                     if whole.is_none() && self.add_leaves(host, key, paths.clone())? {
                         return Ok(());
                     }
@@ -54,16 +60,16 @@ impl Attributes {
                 }
             };
             if value.is_some() {
-                self.auth.whole = true;
-                self.auth.value = value;
+                self.is_complete = true;
+                self.value = value;
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Takes from filter state that has leaves only those that an expression reads, and makes
-    /// `auth` of all that are known. Returns whether there are any.
+    /// Resolves the leaves of filter state that an expression reads, and makes the value of all that
+    /// are known. Returns whether there are any.
     fn add_leaves<'a>(
         &mut self,
         host: &dyn Host,
@@ -71,33 +77,24 @@ impl Attributes {
         paths: impl Iterator<Item = &'a str>,
     ) -> Result<bool, AttributeError> {
         for path in paths.filter(|path| !path.is_empty()) {
-            let leaf = filter_state(host, &format!("{key}.{path}"))?.map(|bytes| leaf(&bytes));
-            self.auth.leaves.push((path.to_owned(), leaf));
+            let bytes = filter_state::read(host, &format!("{key}.{path}"))?;
+            let leaf = bytes.map(|bytes| leaf(&bytes));
+            self.leaves.push((path.to_owned(), leaf));
         }
         let mut root = Node::default();
-        for (path, leaf) in &self.auth.leaves {
+        for (path, leaf) in &self.leaves {
             if let Some(leaf) = leaf {
                 root.insert(&mut path.split('.'), leaf.clone());
             }
         }
-        let found = !root.children.is_empty();
-        self.auth.value = found.then(|| root.into_value());
-        Ok(found)
+        let is_found = !root.children.is_empty();
+        self.value = is_found.then(|| root.into_value());
+        Ok(is_found)
     }
 }
 
-/// The filter state of a key: as it is given, else as another Proxy-Wasm filter set it, which Envoy
-/// keeps below `wasm.`.
-pub(super) fn filter_state(host: &dyn Host, key: &str) -> Result<Option<Vec<u8>>, AttributeError> {
-    let failed = |error| AttributeError::Property("filter_state", error);
-    if let Some(value) = host.property(&["filter_state", key]).map_err(failed)? {
-        return Ok(Some(value));
-    }
-    let key = format!("wasm.{key}");
-    host.property(&["filter_state", &key]).map_err(failed)
-}
-
-/// A nested map in which each path has the value of its header; `None` when no header is there.
+/// Returns a nested map in which each path has the value of its header; `None` when no header is
+/// present.
 fn from_headers(headers: &Headers, paths: &[(Vec<String>, String)]) -> Option<Value> {
     let mut root = Node::default();
     for (path, header) in paths {
@@ -114,6 +111,8 @@ struct Node {
     leaf: Option<Value>,
     children: Vec<(String, Node)>,
 }
+
+// === impl Node ===
 
 impl Node {
     fn insert(&mut self, path: &mut dyn Iterator<Item = &str>, leaf: Value) {
@@ -134,12 +133,12 @@ impl Node {
     fn into_value(self) -> Value {
         self.leaf.unwrap_or_else(|| {
             let children = self.children.into_iter();
-            Object::value(children.map(|(name, child)| (name, child.into_value())))
+            object::value(children.map(|(name, child)| (name, child.into_value())))
         })
     }
 }
 
-/// The value of a leaf of filter state: JSON where it is, as other filters write it, else a string.
+/// Returns the value of a leaf of filter state: JSON, which other filters write, else a string.
 fn leaf(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes).map_or_else(|_| string(text(bytes)), body::value)
+    serde_json::from_slice(bytes).map_or_else(|_| string(text(bytes)), from_json)
 }

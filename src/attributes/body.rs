@@ -1,21 +1,17 @@
 //! The request's body, as far as expressions can read it.
 
-use super::Value;
-use cel::common::types::{
-    CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt,
-};
-use std::collections::HashMap;
+use super::value::{Value, from_json};
 
 /// What is known of the request's body.
 #[derive(Debug)]
 pub enum Body {
-    /// It is still to come.
+    /// It has not arrived yet.
     Pending,
-    /// There is none, or it is no JSON: nothing can be found in it.
+    /// There is none, or it is not JSON: every field of it is absent.
     Opaque,
     /// It is JSON.
     Json(Value),
-    /// It is there but cannot be read, so that what it asks for stays unknown.
+    /// It is present but cannot be read, so that its fields are unknown rather than absent.
     Unreadable(BodyError),
 }
 
@@ -28,56 +24,60 @@ pub enum BodyError {
     /// It is compressed.
     #[error("it has a content-encoding")]
     Encoded,
-    /// It should be JSON, or looks like it, and is none that can be read. A server may be more lenient.
+    /// It should be JSON, or begins like it, and cannot be parsed. A server may be more lenient.
     #[error("not JSON")]
     Malformed,
-    /// It has not arrived when the upstream answered.
+    /// It had not arrived when the upstream answered.
     #[error("the response began before its end")]
     Unfinished,
 }
 
+// === impl Body ===
+
 impl Body {
-    /// The body that these bytes are, which the request's headers call JSON or not. A byte order
-    /// mark before the JSON is skipped, as servers do.
+    /// Parses a body that the request's headers call JSON or not. A byte order mark before the JSON
+    /// is skipped, as servers do.
     #[must_use]
-    pub fn read(bytes: &[u8], is_json: bool) -> Self {
+    pub fn parse(bytes: &[u8], is_json: bool) -> Self {
         let json = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-        // serde_json refuses what nests too deep for its stack.
+        // serde_json rejects what nests too deep for its stack.
         match serde_json::from_slice(json) {
-            Ok(json) => Self::Json(value(json)),
+            Ok(json) => Self::Json(from_json(json)),
             Err(_) => Self::unparsed(bytes, is_json),
         }
     }
 
-    /// The same, where nothing is to be read of it but what a scan has found already.
+    /// Returns the body for expressions that read none of its fields, without parsing it.
     #[must_use]
-    pub fn glance(bytes: &[u8], is_json: bool) -> Self {
-        if looks_like_json(bytes) {
+    pub fn unread(bytes: &[u8], is_json: bool) -> Self {
+        if begins_like_json(bytes) {
             Self::Opaque
         } else {
             Self::unparsed(bytes, is_json)
         }
     }
 
-    /// A body that is no JSON: none that says anything, unless it only fails to be what it should.
+    /// A body that is not JSON: unreadable only if it should be JSON.
     fn unparsed(bytes: &[u8], is_json: bool) -> Self {
         let is_empty = bytes.trim_ascii().is_empty();
-        if !is_empty && (is_json || looks_like_json(bytes)) {
+        if !is_empty && (is_json || begins_like_json(bytes)) {
             Self::Unreadable(BodyError::Malformed)
         } else {
             Self::Opaque
         }
     }
 
-    /// Whether the body is still to come.
+    /// Whether the body has not arrived yet.
     #[must_use]
     pub const fn is_pending(&self) -> bool {
         matches!(self, Self::Pending)
     }
 
+    /// Checks that absent fields are absent rather than unknown.
+    ///
     /// # Errors
-    /// [`BodyError`] when the body is there and cannot be read.
-    pub(super) fn readable(&self) -> Result<(), BodyError> {
+    /// [`BodyError`] when the body is present and cannot be read.
+    pub(super) fn check_readable(&self) -> Result<(), BodyError> {
         match self {
             Self::Unreadable(error) => Err(*error),
             _ => Ok(()),
@@ -95,32 +95,8 @@ impl Body {
 /// UTF-8's byte order mark.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Whether bytes begin as a JSON object or array does.
-fn looks_like_json(bytes: &[u8]) -> bool {
+/// Whether bytes begin like a JSON object or array.
+fn begins_like_json(bytes: &[u8]) -> bool {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
-}
-
-/// JSON as a CEL value. Numbers are integers where they can be.
-pub(super) fn value(json: serde_json::Value) -> Value {
-    match json {
-        serde_json::Value::Null => Box::new(CelNull),
-        serde_json::Value::Bool(bool) => Box::new(CelBool::from(bool)),
-        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(int), _) => Box::new(CelInt::from(int)),
-            (None, Some(uint)) => Box::new(CelUInt::from(uint)),
-            (None, None) => Box::new(CelDouble::from(number.as_f64().unwrap_or(f64::MAX))),
-        },
-        serde_json::Value::String(string) => Box::new(CelString::from(string)),
-        serde_json::Value::Array(items) => {
-            let items: Vec<Value> = items.into_iter().map(value).collect();
-            Box::new(CelList::from(items))
-        }
-        serde_json::Value::Object(fields) => {
-            let entries = fields
-                .into_iter()
-                .map(|(name, field)| (CelMapKey::from(name), value(field)));
-            Box::new(CelMap::from(entries.collect::<HashMap<_, _>>()))
-        }
-    }
 }

@@ -1,31 +1,43 @@
-//! `request.headers`: the header map as a CEL map, looked up in place.
+//! `request.headers` and `response.headers`: headers as a CEL map, read in place.
 
-use super::map::shows_a_map;
+use super::fields::{Field, FieldMap, Fields};
+use super::value::{Value, string};
 use crate::host::Headers;
 use cel::ExecutionError;
-use cel::common::traits::{Container, Indexer, Iterable, Iterator, Sizer};
-use cel::common::types::{CelInt, CelString, MAP_TYPE, Type};
-use cel::common::value::{CowVal, Val};
+use cel::common::types::CelString;
+use cel::common::value::Val;
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
-/// The request's headers: names in lower case, duplicates joined with `,`.
+/// Headers by name, in lower case; duplicates are joined with `,`.
 #[derive(Clone, Debug)]
-pub(super) struct HeaderMap {
+struct HeaderMap {
     headers: Arc<Headers>,
+    /// The names, each once, for expressions that iterate over all headers.
     names: OnceLock<Vec<CelString<'static>>>,
 }
 
-impl HeaderMap {
-    pub(super) fn new(headers: &Arc<Headers>) -> Self {
-        Self {
-            headers: Arc::clone(headers),
-            names: OnceLock::new(),
-        }
+/// Returns headers as a CEL map.
+pub(super) fn value(headers: &Arc<Headers>) -> Value {
+    Box::new(FieldMap(HeaderMap {
+        headers: Arc::clone(headers),
+        names: OnceLock::new(),
+    }))
+}
+
+// === impl HeaderMap ===
+
+impl Fields for HeaderMap {
+    fn field(&self, name: &str) -> Option<Field<'_>> {
+        self.headers.text(name).map(string).map(Field::Made)
     }
 
-    /// The names, each once; made only for expressions that go through all headers.
-    fn names(&self) -> &[CelString<'static>] {
-        self.names.get_or_init(|| {
+    fn has(&self, name: &str) -> bool {
+        self.headers.get(name).is_some()
+    }
+
+    fn names(&self) -> impl ExactSizeIterator<Item = &CelString<'static>> {
+        let names = self.names.get_or_init(|| {
             let mut names: Vec<&[u8]> = Vec::with_capacity(self.headers.len());
             for (name, _) in self.headers.iter() {
                 if let Err(place) = names.binary_search(&name) {
@@ -36,70 +48,21 @@ impl HeaderMap {
             texts
                 .map(|name| CelString::from(name.into_owned()))
                 .collect()
-        })
-    }
-}
-
-impl Val for HeaderMap {
-    shows_a_map!();
-}
-
-impl Indexer for HeaderMap {
-    fn get<'b, 'v>(&'b self, index: &dyn Val) -> Result<CowVal<'b, 'v>, ExecutionError>
-    where
-        Self: 'v,
-    {
-        let name = name(index)?;
-        match self.headers.text(&name) {
-            Some(value) => Ok(CowVal::owned(CelString::from(value.into_owned()))),
-            None => Err(ExecutionError::no_such_key(&name)),
-        }
+        });
+        names.iter()
     }
 
-    fn steal<'v>(self: Box<Self>, index: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
-    where
-        Self: 'v,
-    {
-        self.get(index).map(CowVal::into_owned)
+    /// Envoy keeps names in lower case.
+    fn name(key: &dyn Val) -> Result<Cow<'_, str>, ExecutionError> {
+        key.downcast_ref::<CelString>()
+            .map(|name| Cow::Owned(name.inner().to_ascii_lowercase()))
+            .ok_or_else(|| ExecutionError::UnexpectedType {
+                got: key.get_type().name().to_owned(),
+                want: "string".to_owned(),
+            })
     }
-}
 
-impl Container for HeaderMap {
-    fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
-        Ok(self.headers.get(&name(value)?).is_some())
+    fn equals(&self, _: &dyn Val) -> bool {
+        false
     }
-}
-
-impl Sizer for HeaderMap {
-    fn size(&self) -> CelInt {
-        CelInt::from(i64::try_from(self.names().len()).unwrap_or(i64::MAX))
-    }
-}
-
-impl Iterable for HeaderMap {
-    fn iter<'b, 'v>(&'b self) -> Box<dyn Iterator<'b, 'v> + 'b>
-    where
-        Self: 'v,
-    {
-        Box::new(Names(self.names().iter()))
-    }
-}
-
-struct Names<'b>(std::slice::Iter<'b, CelString<'static>>);
-
-impl<'b, 'v> Iterator<'b, 'v> for Names<'b> {
-    fn next(&mut self) -> Option<&'b (dyn Val + 'v)> {
-        self.0.next().map(|name| name as &dyn Val)
-    }
-}
-
-/// The name that a header is asked for by, in the lower case in which Envoy keeps it.
-fn name(index: &dyn Val) -> Result<String, ExecutionError> {
-    index
-        .downcast_ref::<CelString>()
-        .map(|name| name.inner().to_ascii_lowercase())
-        .ok_or_else(|| ExecutionError::UnexpectedType {
-            got: index.get_type().name().to_owned(),
-            want: "string".to_owned(),
-        })
 }

@@ -1,51 +1,78 @@
 //! Dynamic metadata: protobuf Structs as CEL values.
 //!
-//! Envoy also gives single leaves, but with their types lost (a string of eight bytes looks like a
-//! number, a list like a map), and no namespace that holds a null. The whole message keeps them.
+//! Envoy also returns single leaves, but their types are lost (a string of eight bytes reads like a
+//! number, a list like a map), and so are whole namespaces that contain a null. The message as a whole
+//! keeps both.
 
-use super::object::Object;
-use super::{AttributeError, Value};
-use cel::common::types::{CelBool, CelDouble, CelList, CelMap, CelMapKey, CelNull, CelString};
+use super::error::AttributeError;
+use super::object;
+use super::value::{Value, string};
+use crate::host::Host;
+use cel::common::types::{CelBool, CelDouble, CelList, CelMap, CelMapKey, CelNull};
 use prost::Message;
 use prost_types::{Struct, value::Kind};
 use std::collections::{BTreeMap, HashMap};
 
-/// `envoy.config.core.v3.Metadata`, each namespace still in its serialised form.
+/// `envoy.config.core.v3.Metadata`, with each namespace still in its serialized form.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Metadata {
-    /// The namespaces: serialised `google.protobuf.Struct`s.
+    /// The namespaces: serialized `google.protobuf.Struct`s.
     #[prost(btree_map = "string, bytes", tag = "1")]
     pub(super) filter_metadata: BTreeMap<String, Vec<u8>>,
 }
 
-impl Metadata {
-    /// Reads the message.
+/// The dynamic metadata of an exchange, read from the host once.
+#[derive(Debug, Default)]
+pub(super) struct DynamicMetadata(Option<Metadata>);
+
+// === impl DynamicMetadata ===
+
+impl DynamicMetadata {
+    /// Returns the metadata, read now if it was not before.
     ///
     /// # Errors
-    /// [`AttributeError::Encoding`] when it is none.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, AttributeError> {
+    /// [`AttributeError`] when Envoy fails or its answer is no such message.
+    pub(super) fn get(&mut self, host: &dyn Host) -> Result<&Metadata, AttributeError> {
+        if self.0.is_none() {
+            let bytes = host
+                .property(&["metadata"])
+                .map_err(|error| AttributeError::Property("metadata", error))?;
+            self.0 = Some(Metadata::parse(&bytes.unwrap_or_default())?);
+        }
+        Ok(self.0.get_or_insert_default())
+    }
+}
+
+// === impl Metadata ===
+
+impl Metadata {
+    /// Parses the message.
+    ///
+    /// # Errors
+    /// [`AttributeError::Encoding`] when the bytes are none.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, AttributeError> {
         Message::decode(bytes)
             .map_err(|_| AttributeError::Encoding("metadata", bytes.len(), "a Metadata message"))
     }
 
-    /// The Struct of a namespace, `None` where there is none or it holds nothing.
+    /// Returns the Struct of a namespace; `None` where there is none or it is empty.
     ///
     /// # Errors
-    /// [`AttributeError::Encoding`] when the namespace holds no Struct, or one that nests too deep.
+    /// [`AttributeError::Encoding`] when the namespace is no Struct, or one that nests too deep.
     pub(super) fn namespace(&self, name: &str) -> Result<Option<Value>, AttributeError> {
         let Some(bytes) = self.filter_metadata.get(name) else {
             return Ok(None);
         };
-        let fields = decode_struct(bytes)?.fields;
-        Ok((!fields.is_empty()).then(|| map(fields)))
+        let fields = parse_struct(bytes)?.fields;
+        Ok((!fields.is_empty()).then(|| from_struct(fields)))
     }
 
-    /// The message as CEL sees it: a map with the one field `filter_metadata`. A namespace that
-    /// cannot be read is left out.
+    /// Returns the message as CEL sees it: a map with the one field `filter_metadata`. A namespace
+    /// that cannot be parsed is left out.
     pub(super) fn value(&self) -> Value {
         let namespaces = self.filter_metadata.iter().filter_map(|(name, bytes)| {
-            let fields = decode_struct(bytes).ok()?.fields;
-            Some((CelMapKey::from(name.clone()), map(fields)))
+            let fields = parse_struct(bytes).ok()?.fields;
+            Some((CelMapKey::from(name.clone()), from_struct(fields)))
         });
         let namespaces: Value = Box::new(CelMap::from(namespaces.collect::<HashMap<_, _>>()));
         Box::new(CelMap::from(HashMap::from([(
@@ -55,27 +82,27 @@ impl Metadata {
     }
 }
 
-/// Reads a Struct; the depth that it may nest to is prost's.
-fn decode_struct(bytes: &[u8]) -> Result<Struct, AttributeError> {
+/// Parses a Struct. prost bounds how deep it nests.
+fn parse_struct(bytes: &[u8]) -> Result<Struct, AttributeError> {
     Struct::decode(bytes)
         .map_err(|_| AttributeError::Encoding("metadata", bytes.len(), "a Struct message"))
 }
 
-fn map(fields: BTreeMap<String, prost_types::Value>) -> Value {
+fn from_struct(fields: BTreeMap<String, prost_types::Value>) -> Value {
     let fields = fields.into_iter();
-    Object::value(fields.map(|(name, field)| (name, value(field))))
+    object::value(fields.map(|(name, field)| (name, from_field(field))))
 }
 
-fn value(value: prost_types::Value) -> Value {
-    match value.kind {
+fn from_field(field: prost_types::Value) -> Value {
+    match field.kind {
         None | Some(Kind::NullValue(_)) => Box::new(CelNull),
         Some(Kind::BoolValue(bool)) => Box::new(CelBool::from(bool)),
         Some(Kind::NumberValue(number)) => Box::new(CelDouble::from(number)),
-        Some(Kind::StringValue(string)) => Box::new(CelString::from(string)),
+        Some(Kind::StringValue(text)) => string(text),
         Some(Kind::ListValue(list)) => {
-            let items: Vec<Value> = list.values.into_iter().map(self::value).collect();
+            let items: Vec<Value> = list.values.into_iter().map(from_field).collect();
             Box::new(CelList::from(items))
         }
-        Some(Kind::StructValue(fields)) => map(fields.fields),
+        Some(Kind::StructValue(fields)) => from_struct(fields.fields),
     }
 }

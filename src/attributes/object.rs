@@ -1,43 +1,45 @@
 //! A CEL map of a few fields, such as the claims of a caller.
 //!
-//! Made and read at every request: a list of pairs costs a fraction of the library's hash map to
+//! It is made and read at every request: a list of pairs costs a fraction of the library's hash map to
 //! build, to search and to drop, as long as there are few of them, which is when it is used.
 
-use super::Value;
-use super::map::shows_a_map;
+use super::fields::{Field, FieldMap, Fields};
+use super::value::Value;
 use cel::ExecutionError;
-use cel::common::traits::{Container, Indexer, Iterable, Iterator, Sizer};
-use cel::common::types::{CelInt, CelMap, CelMapKey, CelString, MAP_TYPE, Type};
-use cel::common::value::{CowVal, StaticVal, Val};
-use std::any::Any;
+use cel::common::types::{CelMap, CelMapKey, CelString};
+use cel::common::value::Val;
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// More fields than this make a hash map.
-const MOST: usize = 16;
+const MAX_FIELDS: usize = 16;
 
 /// A map from names to values.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Object(Vec<(CelString<'static>, Value)>);
+struct Object(Vec<(CelString<'static>, Value)>);
+
+/// Returns the map of these fields, no two of one name.
+pub(super) fn value(fields: impl ExactSizeIterator<Item = (String, Value)>) -> Value {
+    if fields.len() > MAX_FIELDS {
+        let entries = fields.map(|(name, value)| (CelMapKey::from(name), value));
+        return Box::new(CelMap::from(entries.collect::<HashMap<_, _>>()));
+    }
+    let fields = fields.map(|(name, value)| (CelString::from(name), value));
+    Box::new(FieldMap(Object(fields.collect())))
+}
+
+/// Returns the value at a path, names joined with dots, below a value; `None` also where a value on
+/// the path is no map that [`value`] made of few fields.
+pub(super) fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').try_fold(value, |value, name| {
+        value.downcast_ref::<FieldMap<Object>>()?.0.get(name)
+    })
+}
 
 // === impl Object ===
 
 impl Object {
-    /// The map of these fields, no two of one name.
-    pub(super) fn value(fields: impl ExactSizeIterator<Item = (String, Value)>) -> Value {
-        if fields.len() > MOST {
-            let entries = fields.map(|(name, value)| (CelMapKey::from(name), value));
-            return Box::new(CelMap::from(
-                entries.collect::<std::collections::HashMap<_, _>>(),
-            ));
-        }
-        Box::new(Self(
-            fields
-                .map(|(name, value)| (CelString::from(name), value))
-                .collect(),
-        ))
-    }
-
-    /// The value of a field.
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+    fn get(&self, name: &str) -> Option<&Value> {
         self.0
             .iter()
             .find(|(known, _)| known.inner() == name)
@@ -45,23 +47,27 @@ impl Object {
     }
 }
 
-/// The value at a path, names joined with dots, below a value; `None` also where the way there
-/// leads through anything but objects.
-pub(super) fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(value, |value, name| {
-        value.downcast_ref::<Object>()?.get(name)
-    })
-}
+impl Fields for Object {
+    fn field(&self, name: &str) -> Option<Field<'_>> {
+        self.get(name).map(Field::Kept)
+    }
 
-impl Val for Object {
-    shows_a_map!();
+    fn names(&self) -> impl ExactSizeIterator<Item = &CelString<'static>> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    fn name(key: &dyn Val) -> Result<Cow<'_, str>, ExecutionError> {
+        key.downcast_ref::<CelString>()
+            .map(|name| Cow::Borrowed(name.inner()))
+            .ok_or_else(|| ExecutionError::no_such_key(key.get_type().name()))
+    }
 
     fn equals(&self, other: &dyn Val) -> bool {
         let all = |len: usize, equal: &dyn Fn(&str, &Value) -> bool| {
             let mut fields = self.0.iter();
             len == self.0.len() && fields.all(|(name, value)| equal(name.inner(), value))
         };
-        if let Some(other) = other.downcast_ref::<Self>() {
+        if let Some(FieldMap(other)) = other.downcast_ref::<FieldMap<Self>>() {
             all(other.0.len(), &|name, value| {
                 other.get(name).is_some_and(|other| value.equals(&**other))
             })
@@ -73,63 +79,5 @@ impl Val for Object {
         } else {
             false
         }
-    }
-
-    fn as_any(&self) -> Option<&dyn Any> {
-        Some(self)
-    }
-}
-
-impl StaticVal for Object {}
-
-impl Indexer for Object {
-    fn get<'b, 'v>(&'b self, index: &dyn Val) -> Result<CowVal<'b, 'v>, ExecutionError>
-    where
-        Self: 'v,
-    {
-        let Some(name) = index.downcast_ref::<CelString>() else {
-            return Err(ExecutionError::no_such_key(index.get_type().name()));
-        };
-        match Object::get(self, name.inner()) {
-            Some(value) => Ok(CowVal::Borrowed(&**value)),
-            None => Err(ExecutionError::no_such_key(name.inner())),
-        }
-    }
-
-    fn steal<'v>(self: Box<Self>, index: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
-    where
-        Self: 'v,
-    {
-        Indexer::get(&*self, index).map(|value| value.clone_as_boxed())
-    }
-}
-
-impl Container for Object {
-    fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
-        let name = value.downcast_ref::<CelString>();
-        Ok(name.is_some_and(|name| Object::get(self, name.inner()).is_some()))
-    }
-}
-
-impl Sizer for Object {
-    fn size(&self) -> CelInt {
-        CelInt::from(i64::try_from(self.0.len()).unwrap_or(i64::MAX))
-    }
-}
-
-impl Iterable for Object {
-    fn iter<'b, 'v>(&'b self) -> Box<dyn Iterator<'b, 'v> + 'b>
-    where
-        Self: 'v,
-    {
-        Box::new(Names(self.0.iter()))
-    }
-}
-
-struct Names<'b>(std::slice::Iter<'b, (CelString<'static>, Value)>);
-
-impl<'b, 'v> Iterator<'b, 'v> for Names<'b> {
-    fn next(&mut self) -> Option<&'b (dyn Val + 'v)> {
-        self.0.next().map(|(name, _)| name as &dyn Val)
     }
 }

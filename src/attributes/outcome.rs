@@ -1,34 +1,34 @@
-//! The variables `usage` and `response`: what an exchange used, and what it was answered with.
+//! The variables `usage` and `response`, which costs read.
 
-use super::header_map::HeaderMap;
-use super::object::Object;
-use super::{Value, body};
+use super::value::{Value, from_json};
+use super::{header_map, object};
 use crate::host::Headers;
 use cel::common::types::{CelBool, CelDouble, CelInt};
 use filter_config::{Number, RESPONSE_FIELDS, ResponseField, USAGE_FIELDS, UsageField, Usd};
 use std::sync::{Arc, OnceLock};
 use usage_meter::Usage;
 
-/// What an exchange used and was answered with or, before it is known, what is expected.
+/// The usage and response of an exchange, or those that are expected until they are known.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What it used.
+    /// Tokens used.
     pub usage: Usage,
-    /// Whether that is an estimate.
+    /// Whether the usage is an estimate.
     pub estimated: bool,
-    /// What it costs by the prices of the configuration.
+    /// The usage in money, by the prices of the configuration.
     pub usd: Usd,
-    /// The provider's own usage object; empty where there is none.
+    /// The provider's own usage object, as JSON; empty where there is none.
     pub raw: Vec<u8>,
-    /// What it was answered with.
+    /// The response's head.
     pub response: Response,
+    /// The provider's usage object as a CEL value, parsed when an expression reads it.
     parsed: OnceLock<Value>,
 }
 
-/// What an exchange was answered with.
+/// The head of a response.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The status.
+    /// The HTTP status.
     pub code: u16,
     /// The headers.
     pub headers: Arc<Headers>,
@@ -37,7 +37,7 @@ pub struct Response {
 // === impl Response ===
 
 impl Default for Response {
-    /// What is expected: success.
+    /// The response that is expected: success.
     fn default() -> Self {
         Self {
             code: 200,
@@ -49,7 +49,7 @@ impl Default for Response {
 // === impl Outcome ===
 
 impl Outcome {
-    /// The outcome that is expected of a request.
+    /// Returns the outcome that is expected of a request.
     #[must_use]
     pub fn expected(usage: Usage, usd: Usd) -> Self {
         Self {
@@ -60,19 +60,19 @@ impl Outcome {
         }
     }
 
-    /// A field of `usage` that is a number.
-    #[allow(clippy::cast_precision_loss)] // A fraction of a dollar is one.
+    /// Returns a field of `usage` that is a number.
+    #[expect(clippy::cast_precision_loss, reason = "CEL sees dollars as a fraction")]
     pub(super) fn number(&self, field: UsageField) -> Option<Number> {
         if field == UsageField::Usd {
             return Some(Number::Fraction(self.usd.0 as f64 / 1e9));
         }
-        // `int` has no more.
-        let tokens = self.count(field)?.min(i64::MAX as u64);
+        // The largest `int` of CEL.
+        let tokens = self.tokens(field)?.min(i64::MAX as u64);
         Some(Number::Whole(tokens.into()))
     }
 
-    /// The tokens of a field, if it is one of tokens.
-    fn count(&self, field: UsageField) -> Option<u64> {
+    /// Returns the tokens of a field; `None` for one that does not count tokens.
+    fn tokens(&self, field: UsageField) -> Option<u64> {
         let usage = &self.usage;
         Some(match field {
             UsageField::InputTokens => usage.input_tokens,
@@ -85,7 +85,7 @@ impl Outcome {
         })
     }
 
-    /// A variable of `usage` or `response` by its full name, or one of the two as a whole.
+    /// Returns a variable of `usage` or `response` by its full name, or one of the two as a whole.
     pub(super) fn value(&self, name: &str) -> Option<Value> {
         if let Some((_, field, _)) = USAGE_FIELDS.iter().find(|(known, ..)| *known == name) {
             return Some(self.usage_field(*field));
@@ -108,7 +108,7 @@ impl Outcome {
             }
             _ => return None,
         };
-        Some(Object::value(fields.into_iter()))
+        Some(object::value(fields.into_iter()))
     }
 
     fn usage_field(&self, field: UsageField) -> Value {
@@ -125,15 +125,15 @@ impl Outcome {
     fn response_field(&self, field: ResponseField) -> Value {
         match field {
             ResponseField::Code => Box::new(CelInt::from(i64::from(self.response.code))),
-            ResponseField::Headers => Box::new(HeaderMap::new(&self.response.headers)),
+            ResponseField::Headers => header_map::value(&self.response.headers),
         }
     }
 
-    /// The provider's own usage object; an empty one where it cannot be read.
+    /// Returns the provider's own usage object; an empty one where it cannot be parsed.
     fn raw(&self) -> &Value {
         self.parsed.get_or_init(|| {
             let parsed = serde_json::from_slice(&self.raw);
-            parsed.map_or_else(|_| Object::value(std::iter::empty()), body::value)
+            parsed.map_or_else(|_| object::value(std::iter::empty()), from_json)
         })
     }
 }

@@ -81,7 +81,7 @@ fn ext_authz() -> Vec<AuthSource> {
 }
 
 #[test]
-fn metadata_keeps_its_types_and_nulls() {
+fn metadata_keeps_types_and_nulls() {
     let host = Double::default();
     let list = ListValue {
         values: vec![text("free"), text("beta")],
@@ -122,7 +122,7 @@ fn metadata_keeps_its_types_and_nulls() {
 }
 
 #[test]
-fn the_first_source_that_has_a_value_wins() {
+fn first_auth_source_with_value_wins() {
     let host = Double::default();
     let sources = [
         AuthSource::Metadata(EXT_AUTHZ.to_owned()),
@@ -174,7 +174,7 @@ fn the_first_source_that_has_a_value_wins() {
 }
 
 #[test]
-fn the_request_is_read_from_its_headers() {
+fn request_variables_come_from_headers() {
     let host = Double::default();
     host.set_property(
         &["request", "time"],
@@ -219,7 +219,7 @@ fn the_request_is_read_from_its_headers() {
 }
 
 #[test]
-fn the_remote_address_has_no_port() {
+fn remote_address_omits_port() {
     for (peer, address) in [
         ("1.2.3.4:5", "1.2.3.4"),
         ("[::1]:5", "::1"),
@@ -246,10 +246,10 @@ fn the_remote_address_has_no_port() {
 }
 
 #[test]
-fn the_body_is_read_by_pointers() {
+fn body_fields_are_read_by_pointer() {
     let host = Double::default();
     let mut attributes = Attributes::new(Headers::default());
-    attributes.body = Body::read(
+    attributes.body = Body::parse(
         b"\xef\xbb\xbf{\"model\":\"m\",\"n\":[1,2.5,null],\"a/b\":{\"~\":true}}",
         true,
     );
@@ -266,14 +266,14 @@ fn the_body_is_read_by_pointers() {
         (b"\0\0\0\0\x05", false),
     ] {
         let mut attributes = Attributes::new(Headers::default());
-        attributes.body = Body::read(bytes, is_json);
+        attributes.body = Body::parse(bytes, is_json);
         let seen = evaluate(&mut attributes, &host, &[], "requestBodyJSON('/model')");
         assert_eq!(seen, "missing", "{bytes:?}");
     }
 }
 
 #[test]
-fn a_body_that_only_a_lenient_server_reads_is_not_taken_for_none() {
+fn malformed_json_body_is_an_error() {
     let host = Double::default();
     let uses = expression("requestBodyJSON('/model')");
     let deep = format!("{{\"model\":\"x\",\"a\":{}", "[".repeat(100_000));
@@ -286,7 +286,7 @@ fn a_body_that_only_a_lenient_server_reads_is_not_taken_for_none() {
         (deep.as_bytes(), false),
     ] {
         let mut attributes = Attributes::new(Headers::default());
-        attributes.body = Body::read(bytes, is_json);
+        attributes.body = Body::parse(bytes, is_json);
         assert!(
             attributes.resolve(&host, &[], uses.uses()).is_err(),
             "{is_json}"
@@ -295,7 +295,7 @@ fn a_body_that_only_a_lenient_server_reads_is_not_taken_for_none() {
 }
 
 #[test]
-fn what_is_no_metadata_is_an_error_and_not_an_absence() {
+fn malformed_metadata_is_an_error() {
     let host = Double::default();
     host.set_property(&["metadata"], b"\xff\xff\xff");
     let uses = expression("auth.user");
@@ -306,7 +306,7 @@ fn what_is_no_metadata_is_an_error_and_not_an_absence() {
 }
 
 #[test]
-fn llm_is_what_the_request_says() {
+fn llm_variables_come_from_request() {
     let host = Double::default();
     let mut attributes = Attributes::new(Headers::default());
     attributes.body = Body::Opaque;

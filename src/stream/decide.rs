@@ -188,7 +188,7 @@ impl Stream {
             let _ = policies.evaluator().resolve(attributes, &export.cost);
         }
         let with_body = retained == RetainedAttributes::WithBody;
-        Some(Box::new(attributes.keep(with_body)))
+        Some(Box::new(attributes.retain(with_body)))
     }
 
     /// Reads the body of an admitted request, for the model that it names.

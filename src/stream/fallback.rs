@@ -167,9 +167,9 @@ impl Stream {
         if let Some(body) = body {
             let is_json = is_json(attributes.headers());
             attributes.body = if needs.body {
-                Body::read(body, is_json)
+                Body::parse(body, is_json)
             } else {
-                Body::glance(body, is_json)
+                Body::unread(body, is_json)
             };
             body_bytes = Some(body.len() as u64);
         }

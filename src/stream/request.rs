@@ -224,8 +224,8 @@ impl Stream {
         if attributes.body.is_pending() {
             let is_json = is_json(attributes.headers());
             attributes.body = match bytes {
-                Some(bytes) if needs.body => Body::read(bytes, is_json),
-                Some(bytes) => Body::glance(bytes, is_json),
+                Some(bytes) if needs.body => Body::parse(bytes, is_json),
+                Some(bytes) => Body::unread(bytes, is_json),
                 None => Body::Unreadable(unread),
             };
         }

@@ -61,7 +61,7 @@ impl Stream {
         };
         let meter = Meter::with_paths(&head, &self.parts.usage_paths);
         if let Some(retained) = &mut admitted.retained {
-            retained.answered(status, headers);
+            retained.set_response(status, headers);
         }
         let metering = Metering { admitted, meter };
         if end_of_stream {
