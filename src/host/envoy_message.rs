@@ -17,6 +17,9 @@ struct GrpcService {
 struct EnvoyGrpc {
     #[prost(string, tag = "1")]
     cluster_name: String,
+    /// The `:authority` of calls; that of an empty one is the name of the cluster.
+    #[prost(string, tag = "2")]
+    authority: String,
 }
 
 /// `envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments`. Its life span, which is not
@@ -35,13 +38,22 @@ struct SetEnvoyFilterStateArguments {
 ///
 /// Envoy first tries to parse the upstream of a call as this message and only then takes it for the
 /// name of a cluster, and aborts when a bare name (`empty`, `user4`) happens to parse.
+///
+/// Istio's names (`outbound|8081||service.namespace.svc.cluster.local`) are no valid authorities, which
+/// servers reject; the host at their end is one.
 pub(super) fn grpc_service(cluster: &str) -> Vec<u8> {
     let service = GrpcService {
         envoy_grpc: Some(EnvoyGrpc {
             cluster_name: cluster.to_owned(),
+            authority: istio_host(cluster).to_owned(),
         }),
     };
     service.encode_to_vec()
+}
+
+/// Returns the host that a cluster of Istio leads to; empty for other clusters.
+fn istio_host(cluster: &str) -> &str {
+    cluster.rsplit_once('|').map_or("", |(_, host)| host)
 }
 
 /// Returns the arguments of the foreign function `set_envoy_filter_state`.

@@ -5,8 +5,24 @@ fn long_cluster_name_round_trips() {
     for length in [1, 125, 126, 127, 128, 200, 1_024] {
         let name = "c".repeat(length);
         let message = GrpcService::decode(grpc_service(&name).as_slice()).unwrap();
-        assert_eq!(message.envoy_grpc.unwrap().cluster_name, name);
+        let service = message.envoy_grpc.unwrap();
+        assert_eq!(
+            (service.cluster_name, service.authority),
+            (name, String::new())
+        );
     }
+}
+
+#[test]
+fn istio_cluster_has_host_as_authority() {
+    let cluster = "outbound|8081|v1|limitador.kuadrant-system.svc.cluster.local";
+    let message = GrpcService::decode(grpc_service(cluster).as_slice()).unwrap();
+    let service = message.envoy_grpc.unwrap();
+    assert_eq!(service.cluster_name, cluster);
+    assert_eq!(
+        service.authority,
+        "limitador.kuadrant-system.svc.cluster.local"
+    );
 }
 
 #[test]
