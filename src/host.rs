@@ -1,10 +1,10 @@
-//! Everything the filter asks of Envoy, behind one trait.
+//! The API of Envoy that the filter uses, behind the trait [`Host`].
 //!
 //! `abi` implements it on Proxy-Wasm's ABI (0.2.1), [`double`] for tests. Log lines go through the
-//! `log` crate: `logger` writes them to Envoy's log, [`log_capture`] keeps them for tests. No
-//! implementation panics: every call returns what Envoy answered, and what an
-//! answer means is for the caller to decide. Bytes stay bytes; nothing from a
-//! peer is assumed to be UTF-8.
+//! `log` crate: `logger` writes them to Envoy's log, [`log_capture`] records them for tests.
+//!
+//! No implementation panics: every status that Envoy returns is returned to the caller. Bytes stay
+//! bytes: nothing from a peer is assumed to be UTF-8.
 
 #[cfg(target_arch = "wasm32")]
 pub mod abi;
@@ -17,33 +17,31 @@ mod headers;
 pub mod log_capture;
 #[cfg(target_arch = "wasm32")]
 pub mod logger;
-#[cfg(test)]
-mod tests;
 
-pub use headers::Headers;
+pub use headers::{Headers, is_header_value};
 pub use limits::service::{CallId, GrpcCall, Transport, TransportError};
 pub use limits::{CREATE, SharedData, SharedDataError};
 use limits::{Nanos, Timestamp};
 
-/// Why Envoy did not do what it was asked, by its status code.
+/// A status other than success that Envoy returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
-    /// Nothing is there under that name.
+    /// There is nothing by that name.
     #[error("not found")]
     NotFound,
-    /// The call is not possible in this phase of the stream, or its arguments are wrong.
+    /// The call is not possible in this phase of the stream, or has invalid arguments.
     #[error("bad argument")]
     BadArgument,
-    /// The value could not be serialised for the module.
+    /// Envoy could not serialize the value.
     #[error("serialization failure")]
     SerializationFailure,
-    /// The value given could not be parsed.
+    /// Envoy could not parse the value.
     #[error("parse failure")]
     ParseFailure,
-    /// Shared data has changed since it was read.
+    /// Another worker wrote the shared data since it was read.
     #[error("compare-and-swap mismatch")]
     CasMismatch,
-    /// Envoy failed.
+    /// The call failed within Envoy.
     #[error("internal failure")]
     InternalFailure,
     /// A status that this version of the ABI does not name.
@@ -51,8 +49,10 @@ pub enum HostError {
     Other(u32),
 }
 
+// === impl HostError ===
+
 impl HostError {
-    /// The error for a status code of the ABI; `None` for 0, which is success.
+    /// Returns the error for a status code of the ABI; `None` for 0, which is success.
     #[must_use]
     pub const fn from_status(status: u32) -> Option<Self> {
         Some(match status {
@@ -83,34 +83,34 @@ impl From<HostError> for TransportError {
     }
 }
 
-/// What a call to the host returns.
+/// The result of a call to the host.
 pub type Result<T> = std::result::Result<T, HostError>;
 
-/// One of the header maps of a stream, or of the gRPC reply at hand.
+/// A header map of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum HeaderMap {
-    /// Request headers: readable while the request is held, and when it is logged.
+    /// Request headers: readable while the request is paused, and in `on_log`.
     Request = 0,
-    /// Response headers: readable in their own callback, and when the stream is logged.
+    /// Response headers: readable in their own callback, and in `on_log`.
     Response = 2,
 }
 
-/// One of the buffers that Envoy lends.
+/// A buffer of Envoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Buffer {
-    /// The part of the request body at hand.
+    /// The chunk of the request body that the callback is about.
     RequestBody = 0,
-    /// The part of the response body at hand.
+    /// The chunk of the response body that the callback is about.
     ResponseBody = 1,
-    /// The message of the gRPC reply at hand.
+    /// The message of the gRPC reply that the callback is about.
     GrpcReply = 5,
-    /// The plugin's configuration, while it is being configured.
+    /// The plugin's configuration, during `on_configure`.
     PluginConfiguration = 7,
 }
 
-/// One of the two directions of a stream.
+/// A direction of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Direction {
@@ -120,19 +120,19 @@ pub enum Direction {
     Response = 1,
 }
 
-/// What a metric does.
+/// A kind of metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum MetricKind {
-    /// Only goes up.
+    /// Only increases.
     Counter = 0,
-    /// Goes up and down.
+    /// Increases and decreases.
     Gauge = 1,
     /// Distributes recorded values over buckets.
     Histogram = 2,
 }
 
-/// A metric that Envoy knows.
+/// Envoy's identifier of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MetricId(pub u32);
 
@@ -143,20 +143,20 @@ pub struct LocalReply<'a> {
     pub status: u16,
     /// `%RESPONSE_CODE_DETAILS%` of the access log.
     pub details: &'a str,
-    /// Headers, names in lower case; bytes that [`is_header_value`] admits.
+    /// Headers, names in lower case; values that are valid by [`is_header_value`].
     pub headers: &'a [(&'a str, &'a [u8])],
     /// The body; Envoy sets `content-length`.
     pub body: &'a [u8],
-    /// What a gRPC client is told, by gRPC's status codes.
+    /// The gRPC status code for gRPC clients.
     pub grpc_status: i32,
 }
 
 /// What Envoy offers to a filter.
 ///
-/// Calls that concern a stream work on the context whose callback is running, unless
-/// [`Host::set_effective_context`] named another.
+/// Calls that concern a stream act on the context whose callback is running, or on the one that
+/// [`Host::set_effective_context`] set.
 pub trait Host: SharedData + Transport {
-    /// All headers of a map in one read.
+    /// Returns all headers of a map, in one call to Envoy.
     ///
     /// # Errors
     /// [`HostError::BadArgument`] outside the phases in which the map exists.
@@ -174,71 +174,71 @@ pub trait Host: SharedData + Transport {
     /// [`HostError::BadArgument`] outside the phases in which the map can be written.
     fn remove_header(&self, map: HeaderMap, name: &str) -> Result<()>;
 
-    /// A property of the stream, `None` where it is absent. Strings come as their bytes, integers,
-    /// times and durations as 8 bytes little-endian, booleans as one byte, messages as protobuf.
+    /// Returns a property of the stream, `None` where it is absent. Strings are their bytes; integers,
+    /// times and durations are 8 bytes little-endian; booleans are one byte; messages are protobuf.
     ///
     /// # Errors
     /// [`HostError::SerializationFailure`] for values that have no encoding.
     fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>>;
 
-    /// Sets the filter state `wasm.<key>`, where access logs and other filters find it.
+    /// Sets the filter state `wasm.<key>` for access logs and other filters.
     ///
     /// # Errors
-    /// Whatever Envoy answers; none is expected.
+    /// As Envoy returns them; none is expected.
     fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<()>;
 
-    /// Sets filter state that Envoy's own filters read, under one of the keys that Envoy registers.
+    /// Sets filter state for Envoy's own filters, at a key that Envoy has registered.
     ///
     /// # Errors
     /// [`HostError::NotFound`] for a key that Envoy does not know.
     fn set_envoy_filter_state(&self, key: &str, value: &[u8]) -> Result<()>;
 
-    /// The bytes of a buffer from `start` on, `max` at most; empty where there are none.
+    /// Returns at most `max` bytes of a buffer from `start` on; empty where there are none.
     ///
     /// # Errors
     /// [`HostError::BadArgument`] outside the phases in which the buffer exists.
     fn buffer(&self, buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>>;
 
-    /// Replaces the whole of a buffer.
+    /// Replaces all of a buffer.
     ///
     /// # Errors
     /// [`HostError::BadArgument`] outside the phases in which the buffer exists.
     fn replace_buffer(&self, buffer: Buffer, bytes: &[u8]) -> Result<()>;
 
-    /// The time by the wall clock, which may step.
+    /// Returns the time by the wall clock, which can jump.
     ///
     /// # Errors
-    /// Whatever Envoy answers; none is expected.
+    /// As Envoy returns them; none is expected.
     fn now(&self) -> Result<Timestamp>;
 
-    /// Lets a direction that was paused go on.
+    /// Resumes a direction that was paused.
     ///
-    /// Envoy ends when a response is resumed that has no headers yet: only [`crate::stream`] calls
-    /// this, and only for what it paused.
+    /// Envoy crashes when a response without headers is resumed: only `stream` calls this, and only
+    /// for a direction that it paused.
     ///
     /// # Errors
     /// [`HostError::BadArgument`] when the stream is gone.
     fn resume(&self, direction: Direction) -> Result<()>;
 
-    /// Answers the client in place of the upstream.
+    /// Sends a response to the client in place of the upstream.
     ///
-    /// Envoy ends when this is called after the stream has ended: only [`crate::stream`] calls it.
+    /// Envoy crashes when this is called after the end of the stream: only `stream` calls it.
     ///
     /// # Errors
     /// [`HostError::BadArgument`] when the stream is gone.
     fn reply(&self, reply: &LocalReply<'_>) -> Result<()>;
 
-    /// Makes the calls that follow concern another context, so that a tick can act on a stream.
+    /// Makes subsequent calls act on another context, so that a tick can act on a stream.
     ///
     /// # Errors
     /// [`HostError::BadArgument`] when that context is gone.
     fn set_effective_context(&self, context: u32) -> Result<()>;
 
-    /// The metric of that name, made when there is none. Each call costs memory that Envoy never
-    /// gives back: call once a name.
+    /// Returns the metric of a name, which is created if there is none. Each call takes memory that
+    /// Envoy never frees: it is to be called once for each name.
     ///
     /// # Errors
-    /// Whatever Envoy answers; none is expected.
+    /// As Envoy returns them; none is expected.
     fn define_metric(&self, kind: MetricKind, name: &str) -> Result<MetricId>;
 
     /// Adds to a counter (never a negative number) or a gauge.
@@ -247,18 +247,9 @@ pub trait Host: SharedData + Transport {
     /// [`HostError::BadArgument`] when a counter is given a negative number.
     fn add_to_metric(&self, metric: MetricId, amount: i64) -> Result<()>;
 
-    /// Calls the plugin's tick periodically; zero stops it. Envoy takes whole milliseconds.
+    /// Sets the interval of the plugin's ticks, in whole milliseconds; zero stops them.
     ///
     /// # Errors
-    /// Whatever Envoy answers; none is expected.
+    /// As Envoy returns them; none is expected.
     fn set_tick_period(&self, period: Nanos) -> Result<()>;
-}
-
-/// Whether bytes may stand in a header's value: visible ASCII, space, tab, and bytes from 0x80 on
-/// (RFC 9110, section 5.5). Envoy writes the value of a local reply's header as it is given.
-#[must_use]
-pub fn is_header_value(value: &[u8]) -> bool {
-    value
-        .iter()
-        .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }

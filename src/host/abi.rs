@@ -1,17 +1,18 @@
-//! The host on Proxy-Wasm's ABI, version 0.2.1.
+//! The host on Proxy-Wasm's ABI, version 0.2.1: calls from the module to Envoy. `entry` has the other
+//! direction.
 //!
-//! The calls are made here rather than by an SDK, whose wrappers end the VM on a status they do not
-//! expect and on bytes that are not UTF-8: one header of a client is enough. Every status is
-//! returned. [`crate::entry`] has the other direction.
+//! An SDK is not used because its wrappers panic on a status that they do not expect and on bytes that
+//! are not UTF-8, so that one header of a client ends the VM. Here every status is returned.
 
 use super::{
     Buffer, CallId, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
     MetricKind, Result, SharedData, SharedDataError, Transport, TransportError, envoy_message,
+    headers,
 };
 use limits::{Nanos, Timestamp};
 use std::ptr;
 
-/// Envoy, as the module sees it.
+/// Envoy, through the ABI.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Abi;
 
@@ -104,10 +105,10 @@ unsafe extern "C" {
     fn proxy_increment_metric(id: u32, amount: i64) -> u32;
 }
 
-/// Lets the context end whose callback runs, after it had asked for time.
+/// Ends the context whose callback is running, after its `on_done` returned false.
 pub fn done() {
     // SAFETY: no pointers.
-    // What cannot end now ends with the VM.
+    // A context that cannot end now ends with the VM.
     let _ = unsafe { proxy_done() };
 }
 
@@ -126,12 +127,12 @@ pub(super) fn log_level() -> Result<u32> {
     Ok(level)
 }
 
-/// Success, or the error that a status stands for.
+/// Returns the error that a status stands for, if it is not success.
 fn check(status: u32) -> Result<()> {
     HostError::from_status(status).map_or(Ok(()), Err)
 }
 
-/// Bytes that Envoy returns: it allocates them with the module's allocator and gives them away.
+/// Returns bytes that Envoy allocated with the module's allocator, and that the module owns.
 fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>> {
     let mut data: *mut u8 = ptr::null_mut();
     let mut size: usize = 0;
@@ -145,27 +146,12 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     Ok(slice.into_vec())
 }
 
-/// The ABI's form of a property path: its parts, each but the last followed by a zero byte.
+/// Returns the ABI's form of a property path: its parts, separated by zero bytes.
 fn joined(path: &[&str]) -> Vec<u8> {
     path.join("\0").into_bytes()
 }
 
-/// The ABI's form of a header map: see [`Headers::from_abi`].
-fn serialised(pairs: &[(&str, &[u8])]) -> Vec<u8> {
-    let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes();
-    let mut bytes = word(pairs.len()).to_vec();
-    for (name, value) in pairs {
-        bytes.extend(word(name.len()));
-        bytes.extend(word(value.len()));
-    }
-    for (name, value) in pairs {
-        bytes.extend(name.as_bytes());
-        bytes.push(0);
-        bytes.extend(*value);
-        bytes.push(0);
-    }
-    bytes
-}
+// === impl Abi ===
 
 impl SharedData for Abi {
     fn shared_data(
@@ -211,7 +197,7 @@ impl Transport for Abi {
             return Err(HostError::BadArgument.into());
         }
         let upstream = envoy_message::grpc_service(call.cluster);
-        let metadata = serialised(call.metadata);
+        let metadata = headers::serialize(call.metadata);
         let mut token = 0;
         let timeout_ms = u32::try_from(call.timeout.as_millis()).unwrap_or(u32::MAX);
         // SAFETY: all pointers are to live values of the sizes given.
@@ -237,7 +223,7 @@ impl Transport for Abi {
 
 impl Host for Abi {
     fn headers(&self, map: HeaderMap) -> Result<Headers> {
-        // SAFETY: `returned` gives pointers to live values.
+        // SAFETY: `returned` passes pointers to live values.
         let bytes =
             returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })?;
         Ok(Headers::from_abi(bytes))
@@ -297,12 +283,12 @@ impl Host for Abi {
     }
 
     fn buffer(&self, buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>> {
-        // SAFETY: `returned` gives pointers to live values.
+        // SAFETY: `returned` passes pointers to live values.
         let bytes = returned(|data, size| unsafe {
             proxy_get_buffer_bytes(buffer as u32, start, max, data, size)
         });
         match bytes {
-            // An empty buffer is not found.
+            // An empty buffer is `NotFound`.
             Err(HostError::NotFound) => Ok(Vec::new()),
             bytes => bytes,
         }
@@ -328,7 +314,7 @@ impl Host for Abi {
     }
 
     fn reply(&self, reply: &LocalReply<'_>) -> Result<()> {
-        let headers = serialised(reply.headers);
+        let headers = headers::serialize(reply.headers);
         // SAFETY: all pointers are to live values of the sizes given.
         check(unsafe {
             proxy_send_local_response(

@@ -1,4 +1,4 @@
-//! An Envoy for tests: it records what was asked of it, and can be told to fail any call.
+//! A double of Envoy for tests: it records every call, and can be made to fail any of them.
 //!
 //! Several filters can share one, as the workers of an Envoy share its memory.
 
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// A kind of call to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names are those of the methods of `Host`")]
 pub enum Call {
     Headers(HeaderMap),
     SetHeader(HeaderMap),
@@ -34,23 +34,23 @@ pub enum Call {
     SetTickPeriod,
 }
 
-/// A reply that was sent, owned.
+/// A reply that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentReply {
     /// HTTP status.
     pub status: u16,
     /// Response code details.
     pub details: String,
-    /// Headers, values read as text.
+    /// Headers, with values as text.
     pub headers: Vec<(String, String)>,
-    /// The body, read as text.
+    /// The body as text.
     pub body: String,
     /// gRPC status.
     pub grpc_status: i32,
 }
 
 impl SentReply {
-    /// The value of a header.
+    /// Returns the value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -60,7 +60,7 @@ impl SentReply {
     }
 }
 
-/// A gRPC call that was made, owned.
+/// A gRPC call that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentCall {
     /// The cluster.
@@ -77,16 +77,16 @@ pub struct SentCall {
     pub timeout_ms: u64,
 }
 
-/// Headers in order, as the double keeps them.
+/// Names and values of headers, in order.
 pub type Pairs = Vec<(String, Vec<u8>)>;
 
 /// A value of shared data, and the number of its last write.
 pub type Written = (Vec<u8>, u32);
 
-/// The double. All state is open to the test.
+/// A double of Envoy, whose state is open to the test.
 #[derive(Debug, Default)]
 pub struct Double {
-    /// Header maps; a map that is absent answers [`HostError::BadArgument`].
+    /// Header maps; reading one that is absent fails with [`HostError::BadArgument`].
     pub headers: RefCell<HashMap<HeaderMap, Pairs>>,
     /// Properties by their path.
     pub properties: RefCell<HashMap<Vec<String>, Vec<u8>>>,
@@ -94,7 +94,7 @@ pub struct Double {
     pub filter_state: RefCell<BTreeMap<String, String>>,
     /// Filter state that was set for Envoy's own filters.
     pub envoy_filter_state: RefCell<BTreeMap<String, String>>,
-    /// Buffers; absent ones answer [`HostError::BadArgument`].
+    /// Buffers; reading one that is absent fails with [`HostError::BadArgument`].
     pub buffers: RefCell<HashMap<Buffer, Vec<u8>>>,
     /// Shared data with the number of the last write.
     pub shared: RefCell<HashMap<Vec<u8>, Written>>,
@@ -104,7 +104,7 @@ pub struct Double {
     pub resumed: RefCell<Vec<Direction>>,
     /// Replies that were sent.
     pub replies: RefCell<Vec<SentReply>>,
-    /// gRPC calls that were made; each has its position, from 1 on, as its token.
+    /// gRPC calls that were made; the identifier of each is its position, from 1 on.
     pub grpc: RefCell<Vec<SentCall>>,
     /// Metrics by name.
     pub metrics: RefCell<Vec<(String, i64)>>,
@@ -117,18 +117,18 @@ pub struct Double {
 // === impl Double ===
 
 impl Double {
-    /// Makes the next `times` calls of a kind fail.
+    /// Makes the next `times` calls of a kind fail with an error.
     pub fn fail(&self, call: Call, times: u32, error: HostError) {
         self.failures.borrow_mut().insert(call, (times, error));
     }
 
-    /// How often a call was made.
+    /// Returns the number of calls of a kind.
     #[must_use]
     pub fn count(&self, call: Call) -> usize {
         self.calls.borrow().iter().filter(|c| **c == call).count()
     }
 
-    /// Gives a map its headers.
+    /// Sets the headers of a map.
     pub fn set_headers(&self, map: HeaderMap, headers: &[(&str, &str)]) {
         let headers = headers
             .iter()
@@ -137,18 +137,18 @@ impl Double {
         self.headers.borrow_mut().insert(map, headers);
     }
 
-    /// Gives a property its value.
+    /// Sets the value of a property.
     pub fn set_property(&self, path: &[&str], value: &[u8]) {
         let path = path.iter().map(|part| (*part).to_owned()).collect();
         self.properties.borrow_mut().insert(path, value.to_vec());
     }
 
-    /// Gives a buffer its bytes.
+    /// Sets the bytes of a buffer.
     pub fn set_buffer(&self, buffer: Buffer, bytes: &[u8]) {
         self.buffers.borrow_mut().insert(buffer, bytes.to_vec());
     }
 
-    /// The value of a metric; 0 when it was never defined.
+    /// Returns the value of a metric; 0 when it was never defined.
     #[must_use]
     pub fn metric(&self, name: &str) -> i64 {
         self.metrics

@@ -1,30 +1,36 @@
-//! A header map as the ABI serialises it, read in place.
+//! A header map in the ABI's serialization, read in place.
+
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// The headers of a request or response, in order, duplicates included.
+/// The headers of a request or response, in order, with duplicates.
 ///
-/// Names are in lower case, as Envoy keeps them; values are bytes.
+/// Names are in lower case, as Envoy has them; values are bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
     bytes: Vec<u8>,
-    entries: Vec<(Range<usize>, Range<usize>)>,
+    entries: Vec<Entry>,
 }
+
+/// The ranges of a name and of its value.
+type Entry = (Range<usize>, Range<usize>);
 
 // === impl Headers ===
 
 impl Headers {
-    /// Reads the ABI's form: a count, the sizes of each name and value, then the names and values,
-    /// each followed by a zero byte; all integers are 4 bytes little-endian. What does not follow
-    /// from the bytes is left out.
+    /// Parses the ABI's serialization: a count, the sizes of each name and value, then the names and
+    /// values, each followed by a zero byte; all integers are 4 bytes little-endian. Bytes that are no
+    /// such serialization make no headers.
     #[must_use]
     pub fn from_abi(bytes: Vec<u8>) -> Self {
         let entries = entries(&bytes).unwrap_or_default();
         Self { bytes, entries }
     }
 
-    /// Headers from pairs, for tests and replies.
+    /// Returns headers of these names and values.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
         let mut headers = Self::default();
         for (name, value) in pairs {
@@ -50,19 +56,19 @@ impl Headers {
         self.entries.push((start..middle, middle..end));
     }
 
-    /// How many headers there are, duplicates counted.
+    /// Returns the number of headers, duplicates included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no headers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Name and value of each header in order.
+    /// Returns an iterator over the names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.entries.iter().filter_map(|(name, value)| {
             Some((
@@ -72,7 +78,7 @@ impl Headers {
         })
     }
 
-    /// The first value of a header, by its name in lower case.
+    /// Returns the first value of a header, by its name in lower case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter()
@@ -80,15 +86,15 @@ impl Headers {
             .map(|(_, value)| value)
     }
 
-    /// Every value of a header, by its name in lower case.
+    /// Returns an iterator over the values of a header, by its name in lower case.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.iter()
             .filter(move |(key, _)| *key == name.as_bytes())
             .map(|(_, value)| value)
     }
 
-    /// The value of a header as text: duplicates joined with `,` (RFC 9110, section 5.3), bytes
-    /// that are not UTF-8 replaced.
+    /// Returns the value of a header as text: duplicates are joined with `,` (RFC 9110, section 5.3),
+    /// bytes that are not UTF-8 replaced.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         let mut values = self.all(name);
@@ -105,9 +111,8 @@ impl Headers {
     }
 }
 
-/// Where each name and value stands; `None` when the sizes do not add up.
-#[allow(clippy::type_complexity)]
-fn entries(bytes: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
+/// Returns the ranges of each name and value; `None` when the sizes do not add up.
+fn entries(bytes: &[u8]) -> Option<Vec<Entry>> {
     let word = |at: usize| -> Option<usize> {
         let four = bytes.get(at..at.checked_add(4)?)?;
         usize::try_from(u32::from_le_bytes(four.try_into().ok()?)).ok()
@@ -130,4 +135,31 @@ fn entries(bytes: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
         at = value_end.checked_add(1)?;
     }
     Some(entries)
+}
+
+/// Returns header maps in the ABI's serialization: see [`Headers::from_abi`].
+#[cfg(any(test, target_arch = "wasm32"))]
+pub(super) fn serialize(pairs: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) -> Vec<u8> {
+    let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = word(pairs.len()).to_vec();
+    for (name, value) in pairs {
+        bytes.extend(word(name.as_ref().len()));
+        bytes.extend(word(value.as_ref().len()));
+    }
+    for (name, value) in pairs {
+        bytes.extend(name.as_ref());
+        bytes.push(0);
+        bytes.extend(value.as_ref());
+        bytes.push(0);
+    }
+    bytes
+}
+
+/// Whether bytes are a valid header value: visible ASCII, space, tab, and bytes from 0x80 on
+/// (RFC 9110, section 5.5). Envoy does not check the headers of a local reply.
+#[must_use]
+pub fn is_header_value(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }

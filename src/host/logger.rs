@@ -30,7 +30,7 @@ const fn number(level: Level) -> u32 {
 // === impl AbiLogger ===
 
 impl Log for AbiLogger {
-    /// Asks Envoy every time, because an operator can change its level at any time; lines are rare.
+    /// Reads Envoy's level for every line, because it can be changed while Envoy runs; lines are rare.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         number(metadata.level()) >= abi::log_level().unwrap_or(number(Level::Info))
     }

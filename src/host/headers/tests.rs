@@ -1,25 +1,8 @@
-//! Tests of what both hosts share.
-
-use super::{Headers, is_header_value};
+use super::{Headers, is_header_value, serialize};
 use proptest::prelude::*;
 
-/// The ABI's form of some headers.
-fn serialise(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    let word = |n: usize| u32::try_from(n).unwrap().to_le_bytes();
-    let mut bytes = word(pairs.len()).to_vec();
-    for (name, value) in pairs {
-        bytes.extend(word(name.len()));
-        bytes.extend(word(value.len()));
-    }
-    for part in pairs.iter().flat_map(|(name, value)| [name, value]) {
-        bytes.extend(part);
-        bytes.push(0);
-    }
-    bytes
-}
-
 #[test]
-fn duplicates_are_joined_and_foreign_bytes_replaced() {
+fn duplicates_joined_and_invalid_utf8_replaced() {
     let headers = Headers::from_pairs([
         ("x-a", b"1".as_slice()),
         ("x-b", b"\xe9"),
@@ -33,7 +16,7 @@ fn duplicates_are_joined_and_foreign_bytes_replaced() {
 }
 
 #[test]
-fn control_bytes_may_not_stand_in_a_header() {
+fn control_bytes_make_header_value_invalid() {
     for bad in [b"a\r\nb".as_slice(), b"\0", b"\x7f", b"a\n"] {
         assert!(!is_header_value(bad), "{bad:?}");
     }
@@ -42,14 +25,14 @@ fn control_bytes_may_not_stand_in_a_header() {
 
 proptest! {
     #[test]
-    fn what_envoy_serialises_is_read_back(pairs: Vec<(Vec<u8>, Vec<u8>)>) {
-        let headers = Headers::from_abi(serialise(&pairs));
+    fn serialized_headers_round_trip(pairs: Vec<(Vec<u8>, Vec<u8>)>) {
+        let headers = Headers::from_abi(serialize(&pairs));
         let read: Vec<_> = headers.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
         prop_assert_eq!(read, pairs);
     }
 
     #[test]
-    fn no_bytes_make_the_reader_fail(bytes: Vec<u8>, name in "[a-z]{0,3}") {
+    fn arbitrary_bytes_never_panic(bytes: Vec<u8>, name in "[a-z]{0,3}") {
         let headers = Headers::from_abi(bytes);
         let _ = (headers.text(&name), headers.iter().count());
     }
