@@ -11,26 +11,26 @@ use super::message::{CommitRequest, Descriptor, RateLimitRequest, ReserveRequest
 use prost::Message;
 use std::collections::{BTreeMap, HashMap};
 
-/// What is said of a call: its message, or its gRPC status.
-pub type Said = Result<Vec<u8>, u32>;
+/// The reply to a call: its message, or the gRPC status of its failure.
+pub type MockReply = Result<Vec<u8>, u32>;
 
-/// The service.
+/// A limitador in memory.
 #[derive(Debug, Default)]
 pub struct Limitador {
-    /// The most that may be used of every counter, but of those that have limits of their own.
+    /// The limit of every counter that has none of its own.
     pub limit: u64,
-    /// Limits of their own: what the key of an entry begins with, and the most.
+    /// Limits of some counters, by how the key of an entry begins.
     pub limits: Vec<(&'static str, u64)>,
-    /// What was used, by domain and descriptor.
+    /// The usage, by domain and descriptor.
     pub used: BTreeMap<(String, Vec<u8>), u64>,
-    /// What is held, by reservation.
-    pub held: HashMap<String, (Vec<u8>, u64)>,
-    /// Whether it knows `Reserve` and `Commit`.
-    pub is_old: bool,
+    /// The descriptor and amount of each reservation, by its ID.
+    pub reserved: HashMap<String, (Vec<u8>, u64)>,
+    /// Whether it does not implement `Reserve` and `Commit`.
+    pub lacks_reserve: bool,
     reservations: u32,
 }
 
-/// The pairs of a serialised descriptor.
+/// Returns the pairs of a serialized descriptor.
 #[must_use]
 pub fn entries(descriptor: &[u8]) -> Vec<(String, String)> {
     let descriptor = Descriptor::decode(descriptor).unwrap();
@@ -39,7 +39,7 @@ pub fn entries(descriptor: &[u8]) -> Vec<(String, String)> {
 }
 
 impl Limitador {
-    /// A service of which so much may be used.
+    /// Returns a service with one limit for all counters.
     #[must_use]
     pub fn new(limit: u64) -> Self {
         Self {
@@ -48,33 +48,33 @@ impl Limitador {
         }
     }
 
-    /// What was used of all counters.
+    /// Returns the usage of all counters.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.used.values().sum()
     }
 
-    /// Answers a call, as limitador does.
+    /// Replies to a call, as limitador does.
     ///
     /// # Errors
-    /// The status of a method that it does not know.
-    pub fn answer(&mut self, method: &str, message: &[u8]) -> Said {
+    /// `UNIMPLEMENTED` for a method that it lacks.
+    pub fn call(&mut self, method: &str, message: &[u8]) -> MockReply {
         match method {
-            "Reserve" | "Commit" if self.is_old => Err(12),
+            "Reserve" | "Commit" if self.lacks_reserve => Err(12),
             "Reserve" => {
                 let request = ReserveRequest::decode(message).unwrap();
                 let [descriptor] = request.descriptors.as_slice() else {
                     panic!("one descriptor");
                 };
-                let held = self.held.values().filter(|(of, _)| of == descriptor);
-                let held: u64 = held.map(|(_, amount)| amount).sum();
+                let reserved = self.reserved.values().filter(|(of, _)| of == descriptor);
+                let reserved: u64 = reserved.map(|(_, amount)| amount).sum();
                 let used = self.used(&request.domain, descriptor);
-                if used + held + request.amount > self.limit(descriptor) {
+                if used + reserved + request.amount > self.limit(descriptor) {
                     return Ok(vec![8, 2]);
                 }
                 self.reservations += 1;
                 let id = format!("reservation {}", self.reservations);
-                self.held
+                self.reserved
                     .insert(id.clone(), (descriptor.clone(), request.amount));
                 let mut reply = vec![8, 1, 0x12, u8::try_from(id.len()).unwrap()];
                 reply.extend(id.as_bytes());
@@ -82,7 +82,7 @@ impl Limitador {
             }
             "Commit" => {
                 let request = CommitRequest::decode(message).unwrap();
-                self.held.remove(&request.reservation_id);
+                self.reserved.remove(&request.reservation_id);
                 self.add(
                     &request.domain,
                     &request.descriptors[0],
@@ -115,7 +115,7 @@ impl Limitador {
         }
     }
 
-    /// The most that may be used under a descriptor.
+    /// Returns the limit of a descriptor.
     fn limit(&self, descriptor: &[u8]) -> u64 {
         let entries = entries(descriptor);
         let applies =
@@ -124,7 +124,7 @@ impl Limitador {
         own.min().unwrap_or(self.limit)
     }
 
-    /// A descriptor without what it says of hits.
+    /// Returns the key of a counter: the descriptor without its hits.
     fn key(domain: &str, descriptor: &[u8]) -> (String, Vec<u8>) {
         let descriptor = Descriptor::decode(descriptor).unwrap();
         (domain.to_owned(), descriptor.encode_to_vec())

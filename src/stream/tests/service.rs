@@ -11,7 +11,7 @@ use crate::host::{Buffer, Direction, HeaderMap, HostError};
 use filter_config::descriptor::{Counted, limit_key};
 use limits::service::CallId;
 use limits::service::message::{CommitRequest, RateLimitRequest, ReserveRequest};
-use limits::service::mock::{Limitador, Said, entries};
+use limits::service::mock::{Limitador, MockReply, entries};
 use prost::Message;
 use std::collections::HashMap;
 
@@ -60,13 +60,13 @@ impl Gateway {
     fn answer_by(
         &mut self,
         stream: &mut Option<Stream>,
-        say: &mut dyn FnMut(&SentCall) -> Option<Said>,
+        say: &mut dyn FnMut(&SentCall) -> Option<MockReply>,
     ) {
         while self.answered < self.envoy.host.grpc.borrow().len() {
             let call = self.call(self.answered);
             self.answered += 1;
             let said =
-                say(&call).unwrap_or_else(|| self.limitador.answer(&call.method, &call.message));
+                say(&call).unwrap_or_else(|| self.limitador.call(&call.method, &call.message));
             let token = u32::try_from(self.answered).unwrap();
             let reply = said.as_deref().map_err(|status| *status);
             let Some(answered) = self.envoy.plugin.on_reply(CallId(token), reply) else {
@@ -87,7 +87,7 @@ impl Gateway {
     fn exchange_by(
         &mut self,
         tokens: u64,
-        say: &mut dyn FnMut(&SentCall) -> Option<Said>,
+        say: &mut dyn FnMut(&SentCall) -> Option<MockReply>,
     ) -> String {
         let resumed = self.envoy.host.resumed.borrow().len();
         let replies = self.envoy.host.replies.borrow().len();
@@ -165,7 +165,7 @@ fn an_exchange_reserves_and_commits() {
     assert_eq!(commit.actual_amount, 30);
     assert_eq!(commit.descriptors, reserve.descriptors);
     assert_eq!(gateway.limitador.total(), 30);
-    assert!(gateway.limitador.held.is_empty());
+    assert!(gateway.limitador.reserved.is_empty());
 }
 
 #[test]
@@ -279,9 +279,9 @@ fn who_has_nothing_left_of_one_limit_is_held_back_beside_others_at_the_next() {
 
 #[test]
 fn failures_decide_as_the_failure_mode_says_and_what_is_used_is_told_later() {
-    let garbage: Said = Ok(vec![0x0a, 0xff]);
-    let undecided: Said = Ok(vec![8, 0]);
-    let large: Said = Ok(vec![0; 100_000]);
+    let garbage: MockReply = Ok(vec![0x0a, 0xff]);
+    let undecided: MockReply = Ok(vec![8, 0]);
+    let large: MockReply = Ok(vec![0; 100_000]);
     for storage in [RESERVE, CHECK] {
         for (mode, decision) in [
             ("local", "admitted"),
@@ -396,7 +396,7 @@ fn who_leaves_while_a_question_is_open_holds_nothing() {
     assert_eq!(gateway.methods(), ["Reserve"]);
     gateway.answer(&mut None);
     assert_eq!(gateway.methods(), ["Reserve", "Commit"]);
-    assert!(gateway.limitador.held.is_empty());
+    assert!(gateway.limitador.reserved.is_empty());
     assert_eq!(gateway.limitador.total(), 0);
     assert!(gateway.envoy.host.resumed.borrow().is_empty());
     assert!(gateway.envoy.host.replies.borrow().is_empty());
@@ -410,7 +410,7 @@ fn who_leaves_while_a_question_is_open_holds_nothing() {
 #[test]
 fn an_older_limitador_is_checked_and_reported_to() {
     let mut gateway = Gateway::new(RESERVE);
-    gateway.limitador.is_old = true;
+    gateway.limitador.lacks_reserve = true;
     assert_eq!(gateway.exchange(30), "admitted");
     assert_eq!(gateway.exchange(30), "admitted");
     assert_eq!(
@@ -428,7 +428,7 @@ fn an_older_limitador_is_checked_and_reported_to() {
     assert_eq!(gateway.logged("storage_reserve_unsupported"), 1);
     let clock = &gateway.envoy.host.clock;
     clock.set(clock.get() + 61 * MINUTE);
-    gateway.limitador.is_old = false;
+    gateway.limitador.lacks_reserve = false;
     gateway.limitador.used.clear();
     gateway.exchange(1);
     assert_eq!(
@@ -525,7 +525,7 @@ fn a_service_that_counts_and_does_not_answer_counts_twice_at_the_most() {
             });
         }
         for call in stalled {
-            let _ = gateway.limitador.answer(&call.method, &call.message);
+            let _ = gateway.limitador.call(&call.method, &call.message);
         }
         gateway.wait(20_000);
         let counted = gateway.limitador.total();
@@ -707,7 +707,7 @@ fn a_response_that_comes_before_the_answer_does_not_wait() {
         stream.unwrap().on_log();
         gateway.answer(&mut None);
         assert_eq!(gateway.limitador.total(), cost, "{status}");
-        assert!(gateway.limitador.held.is_empty());
+        assert!(gateway.limitador.reserved.is_empty());
         let resumed = gateway.envoy.host.resumed.borrow().len();
         assert_eq!(resumed, usize::from(status == "200"));
     }
@@ -726,7 +726,7 @@ fn a_response_that_comes_between_two_answers_leaves_nothing_reserved() {
         assert_eq!(gateway.methods(), ["Reserve", "Reserve"]);
         let reply = |gateway: &mut Gateway, stream: &mut Stream, index: usize| {
             let call = gateway.call(index);
-            let said = gateway.limitador.answer(&call.method, &call.message);
+            let said = gateway.limitador.call(&call.method, &call.message);
             let token = u32::try_from(index + 1).unwrap();
             let answered = gateway
                 .envoy
@@ -747,7 +747,7 @@ fn a_response_that_comes_between_two_answers_leaves_nothing_reserved() {
         gateway.answered = 2;
         gateway.answer(&mut None);
         assert_eq!(gateway.limitador.total(), 31, "{first}");
-        assert!(gateway.limitador.held.is_empty(), "{first}");
+        assert!(gateway.limitador.reserved.is_empty(), "{first}");
     }
 }
 
@@ -758,10 +758,10 @@ fn an_answered_stream_that_dies_before_its_body_holds_nothing() {
     stream.on_request_headers(false);
     let mut stream = Some(stream);
     gateway.answer(&mut stream);
-    assert_eq!(gateway.limitador.held.len(), 1);
+    assert_eq!(gateway.limitador.reserved.len(), 1);
     stream.unwrap().on_log();
     gateway.answer(&mut None);
-    assert!(gateway.limitador.held.is_empty());
+    assert!(gateway.limitador.reserved.is_empty());
     assert_eq!(gateway.limitador.total(), 0);
 }
 
@@ -783,7 +783,7 @@ fn a_limit_in_shadow_is_told_once_though_but_one_of_its_rates_has_room() {
         gateway.exchange(20);
         let used = gateway.limitador.used.values();
         assert_eq!(used.copied().collect::<Vec<_>>(), [40, 40], "{storage}");
-        assert!(gateway.limitador.held.is_empty());
+        assert!(gateway.limitador.reserved.is_empty());
     }
 }
 
@@ -855,7 +855,7 @@ fn limits_that_cost_the_same_share_their_calls() {
 
 /// A reply of Envoy's protocol: a code, statuses of limit, what is left and seconds, and headers.
 #[allow(clippy::unnecessary_wraps)] // It is what is said of a call.
-fn rls(code: u8, statuses: &[(u8, u8, u8, u8)], headers: &[(&str, &str)]) -> Said {
+fn rls(code: u8, statuses: &[(u8, u8, u8, u8)], headers: &[(&str, &str)]) -> MockReply {
     let mut reply = vec![8, code];
     for (code, limit, remaining, seconds) in statuses {
         reply.extend([
@@ -948,7 +948,7 @@ fn what_this_envoy_cannot_count_itself_follows_the_failure_mode() {
             host.fail(Call::SharedData, 1, HostError::InternalFailure);
             assert_eq!(gateway.exchange(20), decision, "{storage}");
             assert_eq!(gateway.limitador.total(), counted, "{storage}");
-            assert!(gateway.limitador.held.is_empty());
+            assert!(gateway.limitador.reserved.is_empty());
             let replies = gateway.envoy.host.replies.borrow().len();
             assert_eq!(replies, usize::from(mode == "deny"));
         }

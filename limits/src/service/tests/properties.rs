@@ -1,6 +1,6 @@
 //! Whatever fails in whatever order, what was settled is counted.
 
-use super::super::mock::{Limitador, Said};
+use super::super::mock::{Limitador, MockReply};
 use super::super::{
     CallId, CheckRequest, CheckResult, GrpcCall, Metadata, Observer, Protocol, QueueBounds, Reply,
     ReservationId, ServiceClient, ServiceEvent, ServiceSettings, Transport, TransportError,
@@ -19,15 +19,15 @@ enum Event {
     /// An exchange of a caller is checked, and settles its cost.
     Exchange { caller: u32, cost: u64 },
     /// The oldest calls under way are replied to, or fail.
-    Reply { calls: usize, said: Option<u32> },
+    Reply { calls: usize, failure: Option<u32> },
     /// So many milliseconds pass before a tick.
     Tick(u64),
-    /// The service forgets or learns `Reserve`.
-    Age(bool),
+    /// The service loses or gains `Reserve`.
+    LacksReserve(bool),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let said = prop_oneof![
+    let failure = prop_oneof![
         3 => Just(None),
         1 => prop::sample::select(vec![4_u32, 12, 13, 14]).prop_map(Some),
         // Not a status: a reply that is malformed.
@@ -35,9 +35,9 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     ];
     let event = prop_oneof![
         4 => (0..4_u32, 0..100_u64).prop_map(|(caller, cost)| Event::Exchange { caller, cost }),
-        4 => (1..6_usize, said).prop_map(|(calls, said)| Event::Reply { calls, said }),
+        4 => (1..6_usize, failure).prop_map(|(calls, failure)| Event::Reply { calls, failure }),
         3 => (1..3_000_u64).prop_map(Event::Tick),
-        1 => any::<bool>().prop_map(Event::Age),
+        1 => any::<bool>().prop_map(Event::LacksReserve),
     ];
     vec(event, 1..120)
 }
@@ -134,13 +134,13 @@ impl World {
         let (method, message) = self.recorder.calls.borrow()[self.replied].clone();
         self.replied += 1;
         let call = CallId(u32::try_from(self.replied).unwrap());
-        let said: Said = match failure {
-            None => self.limitador.answer(&method, &message),
+        let outcome: MockReply = match failure {
+            None => self.limitador.call(&method, &message),
             Some(u32::MAX) => Ok(vec![0x0a, 0xff]),
             Some(status) => Err(status),
         };
-        let said = said.as_deref().map_err(|status| *status);
-        let reply = self.client.on_reply(self.now, call, said);
+        let outcome = outcome.as_deref().map_err(|status| *status);
+        let reply = self.client.on_reply(self.now, call, outcome);
         let position = self.open.iter().position(|(open, ..)| *open == call);
         if let Some(position) = position {
             let (_, caller, cost) = self.open.remove(position);
@@ -178,17 +178,17 @@ proptest! {
                     settled[usize::try_from(caller).unwrap()] += cost;
                     world.exchange(caller, cost);
                 }
-                Event::Reply { calls, said } => {
+                Event::Reply { calls, failure } => {
                     for _ in 0..calls {
-                        world.reply(said);
+                        world.reply(failure);
                     }
                 }
                 Event::Tick(milliseconds) => world.tick(milliseconds),
-                Event::Age(is_old) => world.limitador.is_old = is_old,
+                Event::LacksReserve(lacks) => world.limitador.lacks_reserve = lacks,
             }
         }
         // The service works again.
-        world.limitador.is_old = false;
+        world.limitador.lacks_reserve = false;
         for _ in 0..1_000 {
             while world.has_calls() {
                 world.reply(None);

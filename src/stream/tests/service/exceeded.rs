@@ -137,7 +137,7 @@ impl Gateway {
             while self.answered < self.envoy.host.grpc.borrow().len() {
                 let call = self.call(self.answered);
                 self.answered += 1;
-                let said = self.limitador.answer(&call.method, &call.message);
+                let said = self.limitador.call(&call.method, &call.message);
                 let token = u32::try_from(self.answered).unwrap();
                 let reply = said.as_deref().map_err(|status| *status);
                 let Some(answered) = self.envoy.plugin.on_reply(CallId(token), reply) else {
@@ -188,7 +188,7 @@ fn alternatives_are_asked_about_in_turn_and_the_first_that_fits_is_taken() {
         };
         let used = ["large", "middle", "small"].map(used);
         assert_eq!(used, [60, 12, 60], "each is counted where it went");
-        assert!(gateway.limitador.held.is_empty(), "{storage}");
+        assert!(gateway.limitador.reserved.is_empty(), "{storage}");
     }
 }
 
@@ -212,7 +212,7 @@ fn who_leaves_while_an_alternative_is_asked_about_holds_nothing() {
     stream.on_log();
     drop(stream);
     gateway.answer(&mut None);
-    assert!(gateway.limitador.held.is_empty());
+    assert!(gateway.limitador.reserved.is_empty());
     assert_eq!(gateway.limitador.total(), 60);
     assert_eq!((gateway.resumed(), gateway.replies()), (1, 0));
     assert_eq!(gateway.ask_large("", 12), "alternative");
@@ -299,7 +299,7 @@ fn what_an_exchange_leaves_over_is_asked_for_at_once() {
         gateway.answer(&mut None);
         assert_eq!(gateway.resumed() - resumed, 2);
         assert_eq!(gateway.limitador.total(), 3);
-        assert!(gateway.limitador.held.is_empty());
+        assert!(gateway.limitador.reserved.is_empty());
     }
 }
 
@@ -319,7 +319,7 @@ fn who_waits_in_vain_for_the_service_is_refused_in_time() {
         third.on_log();
         gateway.answer(&mut None);
         assert_eq!(gateway.resumed(), resumed);
-        assert!(gateway.limitador.held.is_empty());
+        assert!(gateway.limitador.reserved.is_empty());
     }
 }
 
@@ -338,7 +338,7 @@ fn who_leaves_the_line_while_his_question_is_open_holds_nothing_and_holds_up_nob
     drop(second);
     assert_eq!(gateway.queued(), 1);
     gateway.answer(&mut None);
-    assert!(gateway.limitador.held.is_empty());
+    assert!(gateway.limitador.reserved.is_empty());
     let resumed = gateway.resumed();
     gateway.ticks(2, &mut [&mut third]);
     assert_eq!((gateway.queued(), gateway.resumed()), (0, resumed + 1));

@@ -322,7 +322,7 @@ impl Storm {
             .iter()
             .any(|(_, line)| line.contains("storage_circuit_open"));
         assert!(
-            fails || was_away || self.limitador.held.is_empty(),
+            fails || was_away || self.limitador.reserved.is_empty(),
             "{}",
             self.what
         );

@@ -73,7 +73,7 @@ fn each_unit_is_counted_apart_and_exactly() {
         // One that knows no questions without a hit counts them.
         let tokens = if storage == RLS { 101 } else { 100 };
         assert_eq!(gateway.counted(), [tokens, 4, usd], "{storage}");
-        assert!(gateway.limitador.held.is_empty(), "{storage}");
+        assert!(gateway.limitador.reserved.is_empty(), "{storage}");
     }
 }
 
@@ -90,7 +90,7 @@ fn a_request_is_counted_when_it_is_let_go() {
         stream.unwrap().on_log();
         gateway.answer(&mut None);
         assert_eq!(gateway.counted(), [0, 1, 0], "{storage}");
-        assert!(gateway.limitador.held.is_empty());
+        assert!(gateway.limitador.reserved.is_empty());
     }
 }
 
@@ -106,7 +106,7 @@ fn a_request_that_is_not_let_go_is_not_counted() {
         gateway.limitador.limits[1].1 = 0;
         assert_eq!(gateway.exchange(1), "denied", "nothing may be spent");
         assert_eq!(gateway.counted(), [0; 3], "{storage}");
-        assert!(gateway.limitador.held.is_empty(), "{storage}");
+        assert!(gateway.limitador.reserved.is_empty(), "{storage}");
         gateway.limitador.limits[1].1 = 10_000_000_000;
         for _ in 0..4 {
             assert_eq!(gateway.exchange(1), "admitted", "nor does this Envoy");

@@ -210,7 +210,7 @@ impl Storm {
                 _ => Err(14),
             }
         } else {
-            self.limitador.answer(&call.method, &call.message)
+            self.limitador.call(&call.method, &call.message)
         };
         let token = u32::try_from(at + 1).unwrap();
         let Some(answered) = self
