@@ -16,7 +16,7 @@ use limits::service::{CallId, CheckReply};
 use limits::{Nanos, SharedDataError};
 use std::cell::RefCell;
 use std::rc::Rc;
-use usage_meter::{Estimates as Estimator, UsagePathError, UsagePaths};
+use usage_meter::{Estimator, UsagePathError, UsagePaths};
 
 /// How often queued requests are checked again.
 const QUEUE_TICK: Nanos = Nanos::from_millis(10);

@@ -1,17 +1,16 @@
-//! Any expression that compiles is evaluated on any metadata, headers and body.
+//! Any expression that compiles is evaluated on any metadata, headers and body without a panic.
 //!
-//! The input has lines: an expression, a header's value, a request's body; what follows is the metadata
-//! message.
+//! The lines of the input are an expression, the value of a header and the body of a request; the rest is
+//! the metadata message.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use std::rc::Rc;
-use tollgate::admit::{self, Look};
-use tollgate::attributes::{Attributes, Body};
 use tollgate::host::double::Double;
-use tollgate::host::{Headers, Host};
+use tollgate::host::{Buffer, HeaderMap};
 use tollgate::plugin::Plugin;
 
+/// Returns a configuration with a limit that has this expression as its counter.
 fn configuration(expression: &str) -> String {
     serde_json::json!({
         "auth": [
@@ -41,15 +40,26 @@ fuzz_target!(|data: &[u8]| {
     let Ok(expression) = str::from_utf8(expression) else {
         return;
     };
-    let host = Double::default();
+    let host = Rc::new(Double::default());
     host.set_property(&["metadata"], metadata);
     host.set_property(&["filter_state", "m"], body);
-    let headers = Headers::from_pairs([(":path", b"/".as_slice()), ("x", header)]);
-    let host: Rc<dyn Host> = Rc::new(host);
+    let Ok(header) = str::from_utf8(header) else {
+        return;
+    };
+    host.set_headers(
+        HeaderMap::Request,
+        &[
+            (":path", "/"),
+            ("content-type", "application/json"),
+            ("x", header),
+        ],
+    );
+    host.set_buffer(Buffer::RequestBody, body);
     let Ok(plugin) = Plugin::configure(host, configuration(expression).as_bytes()) else {
         return;
     };
-    let mut attributes = Attributes::new(headers);
-    attributes.body = Body::parse(body);
-    let _ = admit::admit(&plugin, &mut attributes, Look::Last { expected: 1 });
+    let mut stream = plugin.stream(1);
+    let _ = stream.on_request_headers(false);
+    let _ = stream.on_request_body(body.len(), true);
+    stream.on_log();
 });

@@ -1,10 +1,9 @@
-//! Any bytes in any coding, or several in a row, decode to no more than is allowed, and alike in any
-//! pieces.
+//! Any bytes in any codings decode to a bounded number of bytes, and decode the same in any pieces.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usage_meter::meter::coding::Decoder;
 use tollgate_fuzz::Input;
+use usage_meter::internals::Decoder;
 
 const CODINGS: &[&[u8]] = &[
     b"gzip",
@@ -16,9 +15,9 @@ const CODINGS: &[&[u8]] = &[
     b"br, zstd, deflate, gzip",
 ];
 
-/// What may come out of inputs as small as these: what is free of charge, and the piece that was too
-/// much.
-const MOST: usize = (16 << 20) + (64 << 10);
+/// The maximum number of decoded bytes of inputs as small as these: those that any body may decode to, and
+/// the piece that exceeded them.
+const MAX_DECODED_BYTES: usize = (16 << 20) + (64 << 10);
 
 fn decode<'a>(coding: &[u8], pieces: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let mut decoder = Decoder::new(coding)?;
@@ -28,12 +27,16 @@ fn decode<'a>(coding: &[u8], pieces: impl Iterator<Item = &'a [u8]>) -> Option<V
         let result = decoder.push(piece, &mut |bytes| decoded.extend_from_slice(bytes));
         intact &= result.is_ok();
     }
-    assert!(decoded.len() <= MOST, "{} bytes came out", decoded.len());
+    assert!(
+        decoded.len() <= MAX_DECODED_BYTES,
+        "decoded to {} bytes",
+        decoded.len()
+    );
     intact.then_some(decoded)
 }
 
 fuzz_target!(|data: &[u8]| {
-    // The first byte chooses the coding: a digit, in the corpus.
+    // The first byte selects the coding; it is a digit in the corpus.
     let Some((&coding, data)) = data.split_first() else {
         return;
     };

@@ -1,9 +1,9 @@
-//! Every framing gives the same usage for the same bytes, however they are split.
+//! Every framing gives the same usage for every split of a body.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usage_meter::{Meter, ResponseHead, Usage};
 use tollgate_fuzz::Input;
+use usage_meter::{Meter, ResponseHead, Usage};
 
 const CONTENT_TYPES: &[&[u8]] = &[
     b"application/json",
@@ -11,8 +11,8 @@ const CONTENT_TYPES: &[&[u8]] = &[
     b"application/x-ndjson",
 ];
 
-/// What a meter tells in the end, save what it extrapolates, and what may go unseen in the events of a long
-/// stream that are skipped: a model that changes, an error that is not the last thing said.
+/// The results of a meter, except those that depend on events that are skipped in a long stream: output
+/// bytes, which are extrapolated, a model that changes, and an error before the last event.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     usage: Option<Usage>,
@@ -44,9 +44,12 @@ fn check(content_type: &[u8], input: Input<'_>) {
     assert_eq!(pieces, whole, "{}", String::from_utf8_lossy(content_type));
 }
 
-/// An AWS event stream with a message for each line: its event type, a space, its payload. Bytes that
-/// were not made so would never get past the checksums.
-#[allow(clippy::cast_possible_truncation)] // Inputs are of a few kilobytes.
+/// Encodes an AWS event stream with a message for each line: its event type, a space, its payload. Arbitrary
+/// bytes would not get past the checksums.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "inputs have a few kilobytes"
+)]
 fn event_stream(lines: &[u8]) -> Vec<u8> {
     let mut stream = Vec::new();
     for line in lines.split(|byte| *byte == b'\n') {
@@ -73,7 +76,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(input) = Input::new(data) else {
         return;
     };
-    // A key `usage` that is spelled with escapes is not seen in events that are skipped.
+    // A key `usage` with escapes is missed in events that are skipped.
     if !input.bytes.windows(2).any(|pair| pair == b"\\u") {
         for content_type in CONTENT_TYPES {
             check(content_type, input);

@@ -1,15 +1,14 @@
-//! The scanner finds what a parser finds, and any bytes alike in any pieces.
+//! The scanner finds what a parser finds, and finds the same in any pieces.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor as JsonVisitor};
 use serde_json::value::RawValue;
 use std::sync::{Arc, LazyLock};
-use usage_meter::meter::paths::Paths;
-use usage_meter::meter::scanner::{ContentKey, LONGEST, Scalar, Scanner, Visitor};
 use tollgate_fuzz::Input;
+use usage_meter::internals::{GeneratedKey, MAX_SCALAR_BYTES, Paths, Scalar, Scanner, Visitor};
 
-/// The paths that are looked for; a field is the place in this list.
+/// The paths of the scanner; a field is an index in this list.
 const PATHS: &[&str] = &[
     "a",
     "b",
@@ -21,7 +20,7 @@ const PATHS: &[&str] = &[
     "a.c[].c[].a",
 ];
 
-/// The field whose bytes are recorded.
+/// The field whose bytes the visitor receives.
 const RECORDED: usize = 1;
 
 static FIELDS: LazyLock<Arc<Paths<usize>>> = LazyLock::new(|| {
@@ -40,15 +39,15 @@ enum Found {
 }
 
 #[derive(Debug, Default, PartialEq)]
-struct Finds {
+struct Recorder {
     found: Vec<Found>,
     recorded: Vec<u8>,
     documents: usize,
-    content: u64,
+    generated: u64,
 }
 
-impl Visitor<usize> for Finds {
-    fn begin(&mut self) {
+impl Visitor<usize> for Recorder {
+    fn begin_document(&mut self) {
         self.documents += 1;
     }
     fn open(&mut self, _: usize) {}
@@ -73,23 +72,23 @@ impl Visitor<usize> for Finds {
     fn bytes(&mut self, bytes: &[u8]) {
         self.recorded.extend_from_slice(bytes);
     }
-    fn content(&mut self, _: ContentKey, bytes: u64) {
-        self.content += bytes;
+    fn generated(&mut self, _: GeneratedKey, bytes: u64) {
+        self.generated += bytes;
     }
-    fn end(&mut self, _: bool) {}
+    fn end_document(&mut self, _: bool) {}
 }
 
-fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Finds {
+fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Recorder {
     let mut scanner = Scanner::new(Arc::clone(&FIELDS));
-    let mut finds = Finds::default();
+    let mut recorder = Recorder::default();
     for piece in pieces {
-        scanner.push(piece, &mut finds);
+        scanner.push(piece, &mut recorder);
     }
-    scanner.finish(&mut finds);
-    finds
+    scanner.finish(&mut recorder);
+    recorder
 }
 
-/// The members of an object in their order, duplicates and all.
+/// The members of an object in order, including duplicates.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -112,7 +111,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// Finds in one object what is on the paths; `None` where a parser cannot tell, or text is cut off.
+/// Collects the values on the paths in an object, and returns whether it is empty; `None` if it is not
+/// valid JSON, or a text is truncated.
 fn visit(object: &str, path: &str, found: &mut Vec<Found>) -> Option<bool> {
     let Members(members) = serde_json::from_str(object).ok()?;
     for (key, value) in &members {
@@ -120,10 +120,10 @@ fn visit(object: &str, path: &str, found: &mut Vec<Found>) -> Option<bool> {
             "" => key.clone(),
             path => format!("{path}.{key}"),
         };
-        // A name with the separators in it would read like a path.
-        let beside =
+        // A key with separators in it is not a path.
+        let is_other =
             key.contains(['.', '[']) || !PATHS.iter().any(|known| known.starts_with(&path));
-        if beside {
+        if is_other {
             continue;
         }
         let field = PATHS.iter().position(|known| **known == path);
@@ -146,7 +146,7 @@ fn visit(object: &str, path: &str, found: &mut Vec<Found>) -> Option<bool> {
         };
         found.push(match container {
             Some(empty) => Found::Container { field, empty },
-            None if text.len() > LONGEST => return None,
+            None if text.len() > MAX_SCALAR_BYTES => return None,
             None if text.starts_with('"') => Found::Text {
                 field,
                 text: serde_json::from_str::<String>(text).ok()?.into_bytes(),
@@ -160,7 +160,7 @@ fn visit(object: &str, path: &str, found: &mut Vec<Found>) -> Option<bool> {
     Some(members.is_empty())
 }
 
-/// What a parser finds in a document, if it is one.
+/// Returns what a parser finds in a document; `None` if it is not valid JSON.
 fn parse(json: &[u8]) -> Option<Vec<Found>> {
     let root: &RawValue = serde_json::from_slice(json).ok()?;
     let mut found = Vec::new();

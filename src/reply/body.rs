@@ -5,7 +5,7 @@ use super::quota::Quota;
 use super::units::{push, seconds, written};
 use crate::policies::Unit;
 use filter_config::{Placeholder, Replies, Template, Usd};
-use usage_meter::request::path::Target as Endpoint;
+use usage_meter::request::Endpoint;
 
 /// Returns the body of a rejection by a limit, where a retry may succeed after `wait` seconds.
 #[cold]

@@ -1,7 +1,7 @@
 //! Error bodies in the shape of the API that was called.
 
 use filter_config::ErrorShape;
-use usage_meter::request::path::Target as Endpoint;
+use usage_meter::request::Endpoint;
 
 /// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::policies::{Policies, Unit};
 use filter_config::QuotaHeaders;
 use limits::{Nanos, Timestamp};
 use std::rc::Rc;
-use usage_meter::request::path::Target as Endpoint;
+use usage_meter::request::Endpoint;
 
 /// gRPC's `RESOURCE_EXHAUSTED`.
 const RESOURCE_EXHAUSTED: i32 = 8;

@@ -89,7 +89,7 @@ impl Envoy {
             charge: self.charge(rate, max, Nanos::new(reset)),
             now: NOW,
         };
-        let endpoint = usage_meter::request::path::target(path);
+        let endpoint = usage_meter::request::Endpoint::of_path(path);
         assert!(self.responder.reject(&rejection, endpoint.as_ref(), &[]));
         self.host.replies.borrow().last().unwrap().clone()
     }
@@ -316,7 +316,7 @@ fn errors_have_the_shape_of_the_callers_api() {
     let envoy = Envoy::with(&limits(), &auto);
     envoy
         .responder
-        .fail(usage_meter::request::path::target("/v1/messages").as_ref());
+        .fail(usage_meter::request::Endpoint::of_path("/v1/messages").as_ref());
     let reply = envoy.host.replies.borrow().last().unwrap().clone();
     assert_eq!(reply.status, 500);
     let failed: Value = serde_json::from_str(&reply.body).unwrap();

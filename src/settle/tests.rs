@@ -6,7 +6,7 @@ use super::{CostContext, MeteredUsage, RequestSize, estimate, export, metered, s
 use crate::testing::{Filter, output, per_user};
 use filter_config::{OnMissing, Usd};
 use serde_json::{Value, json};
-use usage_meter::{Estimates as Estimator, Meter, ResponseHead, Usage};
+use usage_meter::{Estimator, Meter, ResponseHead, Usage};
 
 fn reported(tokens: u64) -> MeteredUsage {
     MeteredUsage {

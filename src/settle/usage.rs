@@ -1,7 +1,7 @@
 //! The usage that an exchange is charged: reported, estimated, or both.
 
 use filter_config::OnMissing;
-use usage_meter::{Estimates as Estimator, Meter, Usage};
+use usage_meter::{Estimator, Meter, Usage};
 
 /// The usage that an exchange is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

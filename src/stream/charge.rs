@@ -9,7 +9,7 @@ use crate::settle::{self, CostContext, MeteredUsage};
 use crate::telemetry::{Count, Telemetry};
 use filter_config::Usd;
 use std::rc::Rc;
-use usage_meter::Usage;
+use usage_meter::{Observation, Usage};
 
 // === impl Stream ===
 
@@ -45,7 +45,12 @@ impl Stream {
             is_estimated: false,
         }) = &metered
         {
-            estimator.learn(size.model, size.input_bytes, meter.output_bytes(), usage);
+            let observation = Observation {
+                input_bytes: size.input_bytes,
+                output_bytes: meter.output_bytes(),
+                usage: *usage,
+            };
+            estimator.learn(size.model, &observation);
         }
         let raw = admitted.retained.is_some().then(|| meter.raw_usage());
         self.charge(*admitted, metered, raw.flatten().unwrap_or_default());

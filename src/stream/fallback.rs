@@ -13,7 +13,7 @@ use crate::telemetry::Decision;
 use filter_config::Alternative;
 use std::mem;
 use std::rc::Rc;
-use usage_meter::request::{Ask as Parameters, model};
+use usage_meter::request::{Parameters, model};
 
 /// The response header that names the fallback that was taken.
 const HEADER: &str = "x-tollgate-alternative";

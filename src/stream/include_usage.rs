@@ -6,8 +6,8 @@ use crate::attributes::Attributes;
 use crate::host::{Buffer, HeaderMap, Headers};
 use crate::telemetry::Telemetry;
 use filter_config::IncludeUsage;
-use usage_meter::meter::withhold::Withhold as ReportFilter;
-use usage_meter::request::path::Target as Endpoint;
+use usage_meter::ReportFilter;
+use usage_meter::request::Endpoint;
 use usage_meter::request::{StreamOptions, include_usage};
 
 // === impl Stream ===

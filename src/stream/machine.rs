@@ -9,7 +9,7 @@ use crate::telemetry::{Decision, ExchangeRecord, Telemetry};
 use filter_config::{LimitIndex, OnMissing, Usd};
 use std::mem;
 use std::rc::Rc;
-use usage_meter::meter::withhold::Withhold as ReportFilter;
+use usage_meter::ReportFilter;
 
 /// What Envoy does after a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::reply::Responder;
 use crate::telemetry::Telemetry;
 use std::cell::RefCell;
 use std::rc::Rc;
-use usage_meter::{Estimates as Estimator, UsagePaths};
+use usage_meter::{Estimator, UsagePaths};
 
 /// The parts of the filter that outlive an exchange, under one configuration.
 pub(crate) struct Parts {

@@ -3,9 +3,9 @@
 use crate::admit::Expected;
 use crate::attributes::Llm;
 use crate::settle::RequestSize;
-use usage_meter::request::Ask as Parameters;
-use usage_meter::request::path::Target as Endpoint;
-use usage_meter::{Estimates as Estimator, Usage};
+use usage_meter::request::Endpoint;
+use usage_meter::request::Parameters;
+use usage_meter::{Estimator, Usage};
 
 /// The request of an exchange, as far as it is known.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl RequestProgress {
         let input_tokens = estimator.input_tokens(model, bytes);
         let output_tokens = match self.parameters.max_output_tokens {
             Some(tokens) => tokens,
-            None => estimator.mean_output(model),
+            None => estimator.mean_output_tokens(model),
         };
         let usage = Usage {
             input_tokens,

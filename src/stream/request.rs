@@ -9,7 +9,7 @@ use crate::ledger::{Precheck, ResponseHeaders};
 use crate::telemetry::Telemetry;
 use std::mem;
 use std::rc::Rc;
-use usage_meter::request::Ask as Parameters;
+use usage_meter::request::Parameters;
 
 // === impl Stream ===
 
@@ -29,7 +29,7 @@ impl Stream {
             Headers::default()
         });
         if let Some(path) = headers.text(":path") {
-            self.request.endpoint = usage_meter::request::path::target(&path);
+            self.request.endpoint = usage_meter::request::Endpoint::of_path(&path);
             self.request.path = path.into_owned();
         }
         self.request.content_length = content_length(&headers);

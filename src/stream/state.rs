@@ -5,7 +5,7 @@ use crate::attributes::Attributes;
 use crate::ledger::{Admission, PendingCheck, Rejection, ResponseHeaders};
 use limits::Timestamp;
 use usage_meter::Meter;
-use usage_meter::request::Ask as Parameters;
+use usage_meter::request::Parameters;
 
 /// The state of an exchange.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use crate::settle::{MeteredUsage, RequestSize, metered};
 use filter_config::OnMissing;
-use usage_meter::{Estimates as Estimator, Meter, ResponseHead};
+use usage_meter::{Estimator, Meter, Observation, ResponseHead};
 
 /// A tokenizer, and text in its tokens.
 #[derive(Clone, Copy)]
@@ -198,7 +198,12 @@ fn worst_error(sample: &Sample, language: Language, step: usize, pieces: usize) 
         is_estimated,
     } = metered(&estimator, on_missing, &whole, &request).unwrap();
     assert!(!is_estimated, "{}", sample.dialect);
-    estimator.learn(Some("m"), request.input_bytes, whole.output_bytes(), &usage);
+    let observation = Observation {
+        input_bytes: request.input_bytes,
+        output_bytes: whole.output_bytes(),
+        usage,
+    };
+    estimator.learn(Some("m"), &observation);
 
     let (mut worst, mut error) = (25, None);
     let ends = sample.tokens();

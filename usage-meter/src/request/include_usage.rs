@@ -1,17 +1,16 @@
-//! Asks for a usage report in a stream whose client did not: `stream_options.include_usage`, spliced
-//! into the request's body. Not a byte of the rest changes.
+//! The request for a usage report in a stream: `stream_options.include_usage`.
 
 use super::splice::{offset, replace};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What is spliced in where there are no `stream_options`.
-const OPTIONS: &str = r#""stream_options":{"include_usage":true}"#;
+/// The member that is inserted if there are no `stream_options`.
+const OPTIONS_MEMBER: &str = r#""stream_options":{"include_usage":true}"#;
 
 /// The value of `stream_options` that asks for usage.
-const VALUE: &str = r#"{"include_usage":true}"#;
+const OPTIONS_VALUE: &str = r#"{"include_usage":true}"#;
 
-/// A part of a body, found where it stands.
+/// The part of a body that changes.
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow)]
@@ -25,22 +24,29 @@ struct Options<'a> {
     include_usage: Option<&'a RawValue>,
 }
 
-/// The body with a wish for usage, whatever it says of it; `None` where it is not a JSON object, or
-/// one that cannot be told what it says (a key twice), and stays as it is.
+/// Returns the body with `include_usage` set to `true`; all other bytes stay the same. `None` if the body
+/// is not a JSON object, or has a key twice, so that its meaning is not certain.
+///
+/// ```
+/// use usage_meter::request::include_usage;
+///
+/// let spliced = include_usage::splice(br#"{"stream":true}"#).unwrap();
+/// assert_eq!(spliced, br#"{"stream_options":{"include_usage":true},"stream":true}"#);
+/// ```
 #[must_use]
 pub fn splice(body: &[u8]) -> Option<Vec<u8>> {
     let text = str::from_utf8(body).ok()?;
     let json = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // An array would be read as the members in order.
+    // `serde` would read an array as the members in order.
     if !json.trim_start().starts_with('{') {
         return None;
     }
     let parsed: Body<'_> = serde_json::from_str(json).ok()?;
-    // `null` reads as absent, so the key itself has to be looked for.
+    // `null` reads as absent, so the key itself is searched.
     let Some(options) = parsed.stream_options else {
         return match null_options(json) {
-            Some(null) => replace(text, null, VALUE),
-            None => insert(text, json, OPTIONS),
+            Some(null) => replace(text, null, OPTIONS_VALUE),
+            None => insert(text, json, OPTIONS_MEMBER),
         };
     };
     let options = options.get();
@@ -48,7 +54,7 @@ pub fn splice(body: &[u8]) -> Option<Vec<u8>> {
         .starts_with('{')
         .then(|| serde_json::from_str(options));
     let Some(Ok(Options { include_usage })) = object else {
-        return replace(text, options, VALUE);
+        return replace(text, options, OPTIONS_VALUE);
     };
     match include_usage {
         Some(value) => replace(text, value.get(), "true"),
@@ -59,7 +65,7 @@ pub fn splice(body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The text with a member put first into `object`, which is a part of it.
+/// Returns `text` with a member inserted at the start of `object`, a slice of it.
 fn insert(text: &str, object: &str, member: &str) -> Option<Vec<u8>> {
     let (before, inside) = object.split_once('{')?;
     let at = offset(text, object)?
@@ -75,7 +81,7 @@ fn insert(text: &str, object: &str, member: &str) -> Option<Vec<u8>> {
     Some(spliced)
 }
 
-/// The `null` that is the value of `stream_options`, if there is one.
+/// Returns the `null` that is the value of `stream_options`, if there is one.
 fn null_options(json: &str) -> Option<&str> {
     #[derive(Deserialize)]
     struct Present<'a> {
@@ -87,7 +93,7 @@ fn null_options(json: &str) -> Option<&str> {
         .map(|present| present.stream_options.get())
 }
 
-/// The `null` that is the value of `include_usage`, if there is one.
+/// Returns the `null` that is the value of `include_usage`, if there is one.
 fn null_usage(json: &str) -> Option<&str> {
     #[derive(Deserialize)]
     struct Present<'a> {

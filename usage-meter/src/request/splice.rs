@@ -1,17 +1,17 @@
-//! Changes to a text that leave every other byte of it as it is.
+//! Changes to a part of a text. All other bytes stay the same.
 
-/// The text with `part`, which is a part of it, replaced.
-pub(super) fn replace(text: &str, part: &str, by: &str) -> Option<Vec<u8>> {
+/// Returns `text` with its slice `part` replaced.
+pub(super) fn replace(text: &str, part: &str, replacement: &str) -> Option<Vec<u8>> {
     let start = offset(text, part)?;
     let end = start.checked_add(part.len())?;
-    let mut spliced = Vec::with_capacity(text.len().saturating_add(by.len()));
+    let mut spliced = Vec::with_capacity(text.len().saturating_add(replacement.len()));
     spliced.extend_from_slice(text.get(..start)?.as_bytes());
-    spliced.extend_from_slice(by.as_bytes());
+    spliced.extend_from_slice(replacement.as_bytes());
     spliced.extend_from_slice(text.get(end..)?.as_bytes());
     Some(spliced)
 }
 
-/// Where a part of a text begins in it.
+/// Returns the offset of `part`, a slice of `text`.
 pub(super) fn offset(text: &str, part: &str) -> Option<usize> {
     (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)
 }

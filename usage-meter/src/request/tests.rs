@@ -1,24 +1,23 @@
-//! What is read of requests, and what is spliced into them.
-
-use super::include_usage::splice;
-use super::path::target;
-use super::{Ask, StreamOptions, model};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::include_usage::splice;
+use super::{Endpoint, Parameters, StreamOptions, model};
+
 #[test]
-fn a_body_tells_what_it_asks_for() {
-    let ask = Ask::read(
+fn body_has_its_parameters() {
+    let parameters = Parameters::read(
         br#"{"messages":[{"content":"\"stream\": true, \"max_tokens\": 9"}],"model":"gpt-4o",
         "stream":true,"max_tokens":100,"n":3,"stream_options":{"include_usage":true}}"#,
     );
-    assert_eq!(ask.model.as_deref(), Some("gpt-4o"));
-    assert_eq!(ask.stream, Some(true));
-    assert_eq!(ask.max_output_tokens, Some(300));
-    assert_eq!(ask.stream_options, StreamOptions::WithUsage);
-    let gemini = Ask::read(br#"{"generationConfig":{"maxOutputTokens":64,"candidateCount":2}}"#);
+    assert_eq!(parameters.model.as_deref(), Some("gpt-4o"));
+    assert_eq!(parameters.stream, Some(true));
+    assert_eq!(parameters.max_output_tokens, Some(300));
+    assert_eq!(parameters.stream_options, StreamOptions::WithUsage);
+    let gemini =
+        Parameters::read(br#"{"generationConfig":{"maxOutputTokens":64,"candidateCount":2}}"#);
     assert_eq!(gemini.max_output_tokens, Some(128));
-    let bounds = Ask::read(br#"{"max_tokens":10,"max_completion_tokens":20}"#);
+    let bounds = Parameters::read(br#"{"max_tokens":10,"max_completion_tokens":20}"#);
     assert_eq!(bounds.max_output_tokens, Some(20));
     for nothing in [
         "",
@@ -27,18 +26,23 @@ fn a_body_tells_what_it_asks_for() {
         "{\"model\":1}",
         "{\"max_tokens\":\"many\"}",
     ] {
-        let ask = Ask {
-            documents: 0,
-            ..Ask::read(nothing.as_bytes())
-        };
-        assert_eq!(ask, Ask::default(), "{nothing}");
+        let parameters = Parameters::read(nothing.as_bytes());
+        assert_eq!(parameters.model, None, "{nothing}");
+        assert_eq!(parameters.stream, None, "{nothing}");
+        assert_eq!(parameters.max_output_tokens, None, "{nothing}");
+        assert_eq!(
+            parameters.stream_options,
+            StreamOptions::Absent,
+            "{nothing}"
+        );
+        assert_eq!(parameters.text_bytes, 0, "{nothing}");
     }
-    let huge = Ask::read(br#"{"max_tokens":99999999999999999999,"n":99999999999}"#);
+    let huge = Parameters::read(br#"{"max_tokens":99999999999999999999,"n":99999999999}"#);
     assert_eq!(huge.max_output_tokens, Some(u64::MAX));
 }
 
 #[test]
-fn a_path_tells_the_api() {
+fn known_paths_have_an_endpoint() {
     for (path, provider, api, model) in [
         (
             "/v1/chat/completions?x=1",
@@ -81,7 +85,7 @@ fn a_path_tells_the_api() {
         ("/api/chat", "ollama", "chat", None),
         ("/v2/chat", "cohere", "chat", None),
     ] {
-        let found = target(path).unwrap();
+        let found = Endpoint::of_path(path).unwrap();
         assert_eq!(
             (found.provider, found.api, found.model.as_deref()),
             (provider, api, model),
@@ -96,7 +100,7 @@ fn a_path_tells_the_api() {
         "/models/x:unknown",
         "/model/x",
     ] {
-        assert_eq!(target(path), None, "{path}");
+        assert_eq!(Endpoint::of_path(path), None, "{path}");
     }
 }
 
@@ -105,7 +109,7 @@ fn spliced(body: &str) -> Option<String> {
 }
 
 #[test]
-fn usage_is_asked_for_and_nothing_else_changes() {
+fn include_usage_is_set_and_nothing_else() {
     for (body, expected) in [
         (
             r#" {"model" : "m", "x":1.0e3}"#,
@@ -157,7 +161,7 @@ fn usage_is_asked_for_and_nothing_else_changes() {
 }
 
 #[test]
-fn another_model_is_asked_and_nothing_else_changes() {
+fn model_is_replaced_and_nothing_else() {
     let replaced = |body: &str| {
         let bytes = model::replace(body.as_bytes(), "small");
         bytes.map(|bytes| String::from_utf8(bytes).unwrap())
@@ -222,12 +226,12 @@ fn value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn any_object_asks_for_usage_afterwards_and_is_else_as_it_was(body in value()) {
+    fn any_object_gets_include_usage(body in value()) {
         let text = body.to_string();
         match (splice(text.as_bytes()), body) {
             (Some(spliced), Value::Object(mut body)) => {
-                let ask = Ask::read(&spliced);
-                prop_assert_eq!(ask.stream_options, StreamOptions::WithUsage);
+                let parameters = Parameters::read(&spliced);
+                prop_assert_eq!(parameters.stream_options, StreamOptions::WithUsage);
                 let after: Value = serde_json::from_slice(&spliced).unwrap();
                 let options = body.entry("stream_options").or_insert_with(|| json!({}));
                 if !options.is_object() {
@@ -242,7 +246,7 @@ proptest! {
     }
 
     #[test]
-    fn any_object_that_names_a_model_asks_another_and_is_else_as_it_was(
+    fn any_object_with_model_gets_another(
         body in value(),
         pretty: bool,
         other in ".{0,8}",
@@ -262,13 +266,13 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_reader_or_the_splicer_fail(body: Vec<u8>, path in ".{0,40}") {
-        let _ = (Ask::read(&body), splice(&body), model::replace(&body, "m"), target(&path));
+    fn any_bytes_do_not_panic(body: Vec<u8>, path in ".{0,40}") {
+        let _ = (Parameters::read(&body), splice(&body), model::replace(&body, "m"), Endpoint::of_path(&path));
     }
 }
 
 #[test]
-fn the_text_is_what_the_model_reads() {
+fn text_bytes_count_input_text() {
     for (body, text) in [
         (
             r#"{"model":"m","messages":[{"role":"user","content":"12345"}]}"#,
@@ -282,18 +286,18 @@ fn the_text_is_what_the_model_reads() {
         (r#"{"prompt":"12345","suffix":"x"}"#, 5),
         (r#"{"input":"12345"}"#, 5),
     ] {
-        assert_eq!(Ask::read(body.as_bytes()).text_bytes, text, "{body}");
+        assert_eq!(Parameters::read(body.as_bytes()).text_bytes, text, "{body}");
     }
     assert_eq!(
-        Ask::default().input_bytes(100),
+        Parameters::default().input_bytes(100),
         100,
-        "nothing is known of it"
+        "without text the whole body counts"
     );
 }
 
 #[test]
-fn what_follows_a_request_is_none_of_it() {
-    let ask = Ask::read(br#"{"model":"a"}{"model":"b","max_tokens":5}"#);
-    assert_eq!(ask.model.as_deref(), Some("a"));
-    assert_eq!(ask.max_output_tokens, None);
+fn second_document_is_ignored() {
+    let parameters = Parameters::read(br#"{"model":"a"}{"model":"b","max_tokens":5}"#);
+    assert_eq!(parameters.model.as_deref(), Some("a"));
+    assert_eq!(parameters.max_output_tokens, None);
 }

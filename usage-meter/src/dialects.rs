@@ -1,0 +1,18 @@
+//! What each provider's API reports, and where in a document.
+//!
+//! No dialect is chosen beforehand. The paths of all dialects do not collide, so one tree of paths
+//! ([`UsagePaths`]) finds whatever report a body has, and the name of a number determines what it includes
+//! ([`Count`]).
+
+mod completions;
+mod counts;
+mod fields;
+mod kind;
+mod usage_paths;
+
+pub(crate) use completions::is_completion_path;
+pub(crate) use counts::{Count, Counts};
+pub(crate) use fields::{Field, Source};
+pub(crate) use kind::DocumentKind;
+pub(crate) use usage_paths::MAX_POINTERS;
+pub use usage_paths::{UsagePathError, UsagePaths};

@@ -1,0 +1,253 @@
+//! The tables of all dialects: which path has which field.
+
+use super::counts::Count;
+
+/// The meaning of a value on a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// An object that reports usage.
+    Report(Source),
+    /// A number in such an object.
+    Count(Count),
+    /// A number of a report that is not an object of its own. Documents of one response repeat it.
+    InlineCount(Count),
+    /// A number whose presence means that the inline counts of its document are not a report.
+    NoInlineReport,
+    /// The model.
+    Model,
+    /// The kind of the document: `type`, `object` or `event_type`.
+    Kind,
+    /// The choices of an OpenAI completion.
+    Choices,
+    /// Whether this is the last document of several (Ollama, Cohere).
+    Done,
+    /// An error.
+    Error,
+    /// A value that only a completion has.
+    Completion,
+    /// The total at a configured path, by the index of its pointer.
+    ConfiguredTotal(u8),
+}
+
+/// Where a report comes from, in order of precedence: of several reports the first counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// The usage object of the API.
+    UsageObject,
+    /// Numbers outside a usage object: [`Field::InlineCount`].
+    Inline,
+    /// A usage object within `metadata`, which in other APIs holds what the client chose.
+    Metadata,
+    /// The platform that runs the model.
+    Platform,
+    /// The response headers.
+    Headers,
+}
+
+// === impl Source ===
+
+impl Source {
+    /// The number of variants.
+    pub(crate) const COUNT: usize = 5;
+}
+
+/// The objects that report usage.
+pub(super) const REPORTS: &[(&str, Source)] = &[
+    // OpenAI chat, completions, embeddings, Responses, images, audio and assistants, and APIs
+    // compatible with it; Anthropic messages; Bedrock Converse; Cohere v2; Gemini interactions.
+    ("usage", Source::UsageObject),
+    // Groq, streaming.
+    ("x_groq.usage", Source::UsageObject),
+    // OpenAI Responses, streaming.
+    ("response.usage", Source::UsageObject),
+    // Anthropic, `message_start`.
+    ("message.usage", Source::UsageObject),
+    // Cohere v2, `message-end`.
+    ("delta.usage", Source::UsageObject),
+    // Cohere v1; `stream-end`.
+    ("meta", Source::UsageObject),
+    ("response.meta", Source::UsageObject),
+    // Gemini and Vertex; wrapped by Code Assist.
+    ("usageMetadata", Source::UsageObject),
+    ("response.usageMetadata", Source::UsageObject),
+    // Gemini interactions, `interaction.completed`.
+    ("interaction.usage", Source::UsageObject),
+    // Gemini interactions, in events before the last; Nova on Bedrock, in a stream.
+    ("metadata.usage", Source::Metadata),
+    // Any model on Bedrock, in a stream.
+    ("amazon-bedrock-invocationMetrics", Source::Platform),
+];
+
+/// The numbers in such an object.
+pub(super) const COUNTS: &[(&str, Count)] = &[
+    // OpenAI chat, completions, embeddings, assistants.
+    ("prompt_tokens", Count::InputWithCache),
+    ("completion_tokens", Count::Output),
+    ("total_tokens", Count::Total),
+    (
+        "prompt_tokens_details.cached_tokens",
+        Count::CacheReadIncluded,
+    ),
+    (
+        "prompt_tokens_details.cache_write_tokens",
+        Count::CacheWriteIncluded,
+    ),
+    ("prompt_tokens_details.audio_tokens", Count::AudioInput),
+    (
+        "prompt_token_details.cached_tokens",
+        Count::CacheReadIncluded,
+    ),
+    (
+        "completion_tokens_details.reasoning_tokens",
+        Count::ReasoningIncluded,
+    ),
+    ("reasoning_tokens", Count::ReasoningIncluded),
+    // DeepSeek; SGLang, Cohere and others.
+    ("prompt_cache_hit_tokens", Count::CacheReadIncluded),
+    ("cached_tokens", Count::CacheReadIncluded),
+    // OpenAI Responses, images, audio; Anthropic.
+    ("input_tokens", Count::InputWithoutCache),
+    ("output_tokens", Count::Output),
+    (
+        "input_tokens_details.cached_tokens",
+        Count::CacheReadIncluded,
+    ),
+    (
+        "input_tokens_details.cache_write_tokens",
+        Count::CacheWriteIncluded,
+    ),
+    (
+        "output_tokens_details.reasoning_tokens",
+        Count::ReasoningIncluded,
+    ),
+    (
+        "output_tokens_details.thinking_tokens",
+        Count::ReasoningIncluded,
+    ),
+    ("cache_read_input_tokens", Count::CacheReadExtra),
+    ("cache_creation_input_tokens", Count::CacheWriteExtra),
+    // Gemini and Vertex.
+    ("promptTokenCount", Count::InputWithCache),
+    ("candidatesTokenCount", Count::Output),
+    ("totalTokenCount", Count::Total),
+    ("cachedContentTokenCount", Count::CacheReadIncluded),
+    ("toolUsePromptTokenCount", Count::ToolPromptExtra),
+    ("thoughtsTokenCount", Count::ReasoningExtra),
+    // Gemini interactions.
+    ("total_input_tokens", Count::InputWithCache),
+    ("total_output_tokens", Count::Output),
+    ("total_cached_tokens", Count::CacheReadIncluded),
+    ("total_tool_use_tokens", Count::ToolPromptExtra),
+    ("total_thought_tokens", Count::ReasoningExtra),
+    // Bedrock Converse; Nova.
+    ("inputTokens", Count::InputWithoutCache),
+    ("outputTokens", Count::Output),
+    ("totalTokens", Count::Total),
+    ("cacheReadInputTokens", Count::CacheReadExtra),
+    ("cacheWriteInputTokens", Count::CacheWriteExtra),
+    ("cacheReadInputTokenCount", Count::CacheReadExtra),
+    ("cacheWriteInputTokenCount", Count::CacheWriteExtra),
+    // Bedrock's own metrics.
+    ("inputTokenCount", Count::InputWithoutCache),
+    ("outputTokenCount", Count::Output),
+    // Cohere.
+    ("tokens.input_tokens", Count::InputWithCache),
+    ("tokens.output_tokens", Count::Output),
+    ("billed_units.input_tokens", Count::BilledInput),
+    ("billed_units.output_tokens", Count::BilledOutput),
+];
+
+/// All other fields.
+pub(super) const FIELDS: &[(&str, Field)] = &[
+    // Ollama.
+    (
+        "prompt_eval_count",
+        Field::InlineCount(Count::InputWithCache),
+    ),
+    ("eval_count", Field::InlineCount(Count::Output)),
+    // Llama on Bedrock.
+    (
+        "prompt_token_count",
+        Field::InlineCount(Count::InputWithCache),
+    ),
+    ("generation_token_count", Field::InlineCount(Count::Output)),
+    // Titan on Bedrock; its streams report as Bedrock does.
+    (
+        "inputTextTokenCount",
+        Field::InlineCount(Count::InputWithCache),
+    ),
+    ("results[].tokenCount", Field::InlineCount(Count::Output)),
+    ("totalOutputTextTokenCount", Field::NoInlineReport),
+    // watsonx.
+    (
+        "results[].input_token_count",
+        Field::InlineCount(Count::InputWithCache),
+    ),
+    (
+        "results[].generated_token_count",
+        Field::InlineCount(Count::Output),
+    ),
+    // Aleph Alpha.
+    (
+        "num_tokens_prompt_total",
+        Field::InlineCount(Count::InputWithCache),
+    ),
+    ("num_tokens_generated", Field::InlineCount(Count::Output)),
+    // Text Generation Inference; llama.cpp.
+    (
+        "details.input_length",
+        Field::InlineCount(Count::InputWithCache),
+    ),
+    (
+        "details.generated_tokens",
+        Field::InlineCount(Count::Output),
+    ),
+    (
+        "tokens_evaluated",
+        Field::InlineCount(Count::InputWithCache),
+    ),
+    ("tokens_predicted", Field::InlineCount(Count::Output)),
+    // Embeddings on Vertex.
+    (
+        "predictions[].embeddings.statistics.token_count",
+        Field::InlineCount(Count::InputWithCache),
+    ),
+    ("model", Field::Model),
+    ("modelVersion", Field::Model),
+    ("model_id", Field::Model),
+    ("response.model", Field::Model),
+    ("response.modelVersion", Field::Model),
+    ("message.model", Field::Model),
+    ("interaction.model", Field::Model),
+    ("type", Field::Kind),
+    ("object", Field::Kind),
+    ("event_type", Field::Kind),
+    ("choices", Field::Choices),
+    ("done", Field::Done),
+    ("is_finished", Field::Done),
+    ("error", Field::Error),
+    // Embeddings: OpenAI, Cohere and Gemini, Titan, Vertex.
+    ("data[].embedding", Field::Completion),
+    ("embeddings", Field::Completion),
+    ("embedding", Field::Completion),
+    ("predictions[].embeddings", Field::Completion),
+    // Gemini.
+    ("candidates", Field::Completion),
+    ("response.candidates", Field::Completion),
+    // Bedrock: Converse and Nova, Anthropic, Llama, Titan, AI21, Mistral.
+    ("output.message", Field::Completion),
+    ("stopReason", Field::Completion),
+    ("stop_reason", Field::Completion),
+    ("completion", Field::Completion),
+    ("generation", Field::Completion),
+    ("outputText", Field::Completion),
+    ("results[].outputText", Field::Completion),
+    ("completions", Field::Completion),
+    ("outputs[].stop_reason", Field::Completion),
+    // Cohere; watsonx; Text Generation Inference.
+    ("finish_reason", Field::Completion),
+    ("generation_id", Field::Completion),
+    ("generations", Field::Completion),
+    ("results[].generated_text", Field::Completion),
+    ("generated_text", Field::Completion),
+];

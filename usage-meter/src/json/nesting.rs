@@ -1,0 +1,149 @@
+//! The objects and arrays that are open around the next byte.
+
+use super::paths::{Match, Node, Paths};
+
+/// The maximum depth of a path; what lies deeper is skipped.
+const MAX_DEPTH: usize = 12;
+
+/// The objects and arrays that are open: those on a path as levels, those below them as a number.
+#[derive(Debug)]
+pub(super) struct Nesting<F> {
+    levels: [Option<Level<F>>; MAX_DEPTH],
+    /// The number of `levels` in use.
+    depth: usize,
+    /// The number of objects and arrays that are open below the last level.
+    skipped: u64,
+}
+
+/// An object or array on a path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Level<F> {
+    /// The node in which its keys are searched; [`Node::NONE`] for an array.
+    pub(super) node: Node,
+    /// The node of its objects, if it is an array.
+    pub(super) elements: Option<Node>,
+    /// The field whose value it is.
+    pub(super) field: Option<F>,
+    pub(super) is_empty: bool,
+    pub(super) is_document: bool,
+}
+
+// === impl Nesting ===
+
+impl<F: Copy + PartialEq> Nesting<F> {
+    pub(super) const fn new() -> Self {
+        Self {
+            levels: [None; MAX_DEPTH],
+            depth: 0,
+            skipped: 0,
+        }
+    }
+
+    /// Returns whether nothing is open.
+    pub(super) fn is_at_root(&self) -> bool {
+        self.depth == 0 && self.skipped == 0
+    }
+
+    /// Returns whether one of the open objects is a document.
+    pub(super) fn is_in_document(&self) -> bool {
+        self.levels
+            .iter()
+            .take(self.depth)
+            .flatten()
+            .any(|level| level.is_document)
+    }
+
+    /// Closes everything.
+    pub(super) fn reset(&mut self) {
+        self.depth = 0;
+        self.skipped = 0;
+    }
+
+    /// Returns the innermost object or array; `None` if that is not on a path.
+    pub(super) fn innermost(&mut self) -> Option<&mut Level<F>> {
+        if self.skipped > 0 {
+            return None;
+        }
+        self.levels.get_mut(self.depth.checked_sub(1)?)?.as_mut()
+    }
+
+    /// Returns what the paths say about the value of `key` in the innermost object.
+    pub(super) fn find(&self, paths: &Paths<F>, key: &[u8]) -> Match<F> {
+        let level = match self.depth.checked_sub(1) {
+            Some(index) if self.skipped == 0 => self.levels.get(index).copied().flatten(),
+            _ => None,
+        };
+        level
+            .map(|level| paths.find(level.node, key))
+            .unwrap_or_default()
+    }
+
+    /// Returns the level that an object, or else an array, opens; `None` if it is not on a path.
+    /// `found` is what the paths say about it.
+    pub(super) fn level(&mut self, is_object: bool, found: Match<F>) -> Option<Level<F>> {
+        let level = |node, elements, field, is_document| Level {
+            node,
+            elements,
+            field,
+            is_empty: true,
+            is_document,
+        };
+        let Some(innermost) = self.innermost() else {
+            // At the root.
+            return Some(if is_object {
+                level(Node::ROOT, None, None, true)
+            } else {
+                level(Node::NONE, Some(Node::ROOT), None, false)
+            });
+        };
+        if let Some(elements) = innermost.elements {
+            let is_document = elements == Node::ROOT;
+            return is_object.then_some(level(elements, None, None, is_document));
+        }
+        if found == Match::default() {
+            return None;
+        }
+        Some(if is_object {
+            let node = found.object.unwrap_or(Node::NONE);
+            level(node, None, found.field, false)
+        } else {
+            level(Node::NONE, found.elements, found.field, false)
+        })
+    }
+
+    /// Opens a level. Returns its index, or `None` if it lies too deep.
+    pub(super) fn open(&mut self, level: Level<F>) -> Option<usize> {
+        let index = self.depth;
+        *self.levels.get_mut(index)? = Some(level);
+        self.depth = index.saturating_add(1);
+        Some(index)
+    }
+
+    /// Returns the index of the innermost level.
+    pub(super) fn innermost_index(&self) -> Option<usize> {
+        self.depth.checked_sub(1)
+    }
+
+    /// Closes the innermost level and returns it.
+    pub(super) fn close(&mut self) -> Option<Level<F>> {
+        let index = self.innermost_index()?;
+        self.depth = index;
+        self.levels.get_mut(index)?.take()
+    }
+
+    /// Returns the number of objects and arrays that are open below the last level.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Opens an object or array that is not on a path. Returns the number of them.
+    pub(super) fn open_skipped(&mut self) -> u64 {
+        self.skipped = self.skipped.saturating_add(1);
+        self.skipped
+    }
+
+    /// Closes an object or array that is not on a path.
+    pub(super) fn close_skipped(&mut self) {
+        self.skipped = self.skipped.saturating_sub(1);
+    }
+}

@@ -1,0 +1,21 @@
+//! The usage of responses.
+//!
+//! ```text
+//! bytes ──► codings ──► framings ──────► scanner ──► report ──► usage
+//!           (gzip,      (JSON, SSE,      (paths)     (dialect)
+//!            zstd, ..)   event stream)
+//! ```
+
+mod codings;
+mod framings;
+mod head;
+mod meter;
+mod report;
+mod report_filter;
+#[cfg(test)]
+mod tests;
+
+pub use codings::{DecodeError, Decoder};
+pub use head::{BedrockCounts, ResponseHead};
+pub use meter::Meter;
+pub use report_filter::ReportFilter;

@@ -1,0 +1,257 @@
+use std::io::Write as _;
+
+use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
+use proptest::prelude::*;
+
+use super::{DecodeError, Decoder};
+use crate::response::codings::window::Window;
+
+/// Encodes a member of RFC 1952 with every part that its header can have.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut member = vec![0x1f, 0x8b, 8, 2 | 4 | 8 | 16, 0, 0, 0, 0, 0, 255];
+    member.extend_from_slice(&[3, 0, 1, 2, 3]);
+    member.extend_from_slice(b"name\0comment\0\x12\x34");
+    member.extend_from_slice(&compress_to_vec(bytes, 6));
+    member.extend_from_slice(&crc32fast::hash(bytes).to_le_bytes());
+    member.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_le_bytes());
+    member
+}
+
+fn brotli(bytes: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    brotli::CompressorWriter::new(&mut encoded, 4096, 5, 20)
+        .write_all(bytes)
+        .unwrap();
+    encoded
+}
+
+fn zstd(bytes: &[u8], level: i32) -> Vec<u8> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), level).unwrap();
+    encoder.include_checksum(level % 2 == 0).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn encode(coding: &str, bytes: &[u8]) -> Vec<u8> {
+    match coding {
+        "gzip" | "x-gzip" | "GZIP" => gzip(bytes),
+        "deflate" => compress_to_vec_zlib(bytes, 6),
+        "br" => brotli(bytes),
+        "zstd" => zstd(bytes, 3),
+        _ => bytes.to_vec(),
+    }
+}
+
+/// Decodes in pieces of `piece` bytes.
+fn decode(codings: &str, bytes: &[u8], piece: usize) -> (Vec<u8>, Decoder) {
+    let mut decoder = Decoder::new(codings.as_bytes()).unwrap();
+    let mut plain = Vec::new();
+    for piece in bytes.chunks(piece) {
+        if decoder
+            .push(piece, &mut |bytes| plain.extend_from_slice(bytes))
+            .is_err()
+        {
+            break;
+        }
+    }
+    (plain, decoder)
+}
+
+/// Returns text that can be compressed.
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        4 => "[a-z]{1,8}".prop_map(String::into_bytes),
+        1 => Just(br#"{"usage":{"prompt_tokens":12}}"#.to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..40),
+        1 => (any::<u8>(), 1_usize..3000).prop_map(|(byte, count)| vec![byte; count]),
+    ];
+    proptest::collection::vec(word, 1..400).prop_flat_map(|words| {
+        proptest::collection::vec(0..words.len(), 0..4_000)
+            .prop_map(move |picks| picks.iter().flat_map(|pick| words[*pick].clone()).collect())
+    })
+}
+
+#[test]
+fn identity_needs_no_decoder() {
+    for header in ["", "identity", " , identity,", "Identity"] {
+        assert!(Decoder::new(header.as_bytes()).is_none(), "{header}");
+    }
+}
+
+#[test]
+fn several_codings_are_decoded_from_the_last() {
+    let text = b"Hello, hello, hello.".repeat(100);
+    for codings in [
+        &["gzip"][..],
+        &["deflate"],
+        &["br"],
+        &["zstd"],
+        &["x-gzip", "br"],
+        &["deflate", "identity", "zstd", "GZIP"],
+        &["br", "zstd", "gzip", "deflate"],
+    ] {
+        let encoded = codings
+            .iter()
+            .fold(text.clone(), |bytes, coding| encode(coding, &bytes));
+        for piece in [1, 10, encoded.len()] {
+            let (plain, decoder) = decode(&codings.join(", "), &encoded, piece);
+            assert_eq!(plain, text, "{codings:?} in pieces of {piece}");
+            assert!(decoder.has_ended());
+        }
+    }
+}
+
+#[test]
+fn unknown_and_too_many_codings_are_errors() {
+    for header in ["compress", "gzip, dcz", "br,br,br,br,br"] {
+        let (plain, decoder) = decode(header, b"anything", 8);
+        assert_eq!(decoder.error(), Some(DecodeError::Unknown), "{header}");
+        assert!(plain.is_empty());
+    }
+}
+
+#[test]
+fn raw_deflate_is_decoded() {
+    let text = b"bare ".repeat(50);
+    assert_eq!(decode("deflate", &compress_to_vec(&text, 9), 3).0, text);
+}
+
+#[test]
+fn several_members_and_frames_are_decoded() {
+    let text = b"one two ".repeat(20);
+    let twice = text.repeat(2);
+    let mut members = gzip(&text).repeat(2);
+    members.extend_from_slice(&[0; 20]);
+    assert_eq!(decode("gzip", &members, 5).0, twice);
+    let mut frames = zstd(&text, 1);
+    frames.extend_from_slice(b"\x5a\x2a\x4d\x18\x03\0\0\0abc");
+    frames.extend_from_slice(&zstd(&text, 2));
+    let (plain, decoder) = decode("zstd", &frames, 5);
+    assert_eq!(plain, twice);
+    assert!(decoder.has_ended());
+}
+
+#[test]
+fn flushed_bytes_are_decoded_at_once() {
+    let events = [b"data: one\n\n", b"data: two\n\n"];
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    let mut decoder = Decoder::new(b"zstd").unwrap();
+    let mut sent = 0;
+    for event in events {
+        encoder.write_all(event).unwrap();
+        encoder.flush().unwrap();
+        let bytes = encoder.get_ref()[sent..].to_vec();
+        sent += bytes.len();
+        let mut plain = Vec::new();
+        decoder
+            .push(&bytes, &mut |bytes| plain.extend_from_slice(bytes))
+            .unwrap();
+        assert_eq!(plain, event);
+    }
+    let mut decoder = Decoder::new(b"br").unwrap();
+    let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 22);
+    encoder.write_all(events[0]).unwrap();
+    encoder.flush().unwrap();
+    let mut plain = Vec::new();
+    decoder
+        .push(encoder.get_ref(), &mut |bytes| {
+            plain.extend_from_slice(bytes);
+        })
+        .unwrap();
+    assert_eq!(plain, events[0]);
+}
+
+#[test]
+fn decompression_bomb_stops_at_limit() {
+    let zeros = vec![0; 64 << 20];
+    for coding in ["gzip", "br", "zstd"] {
+        let bomb = encode(coding, &zeros);
+        let (plain, decoder) = decode(coding, &bomb, bomb.len());
+        assert_eq!(decoder.error(), Some(DecodeError::TooLarge), "{coding}");
+        assert!(plain.len() <= 17 << 20, "{coding}: {}", plain.len());
+    }
+    let bomb = gzip(&gzip(&zeros));
+    let (_, decoder) = decode("gzip, gzip", &bomb, 1000);
+    assert_eq!(decoder.error(), Some(DecodeError::TooLarge));
+}
+
+#[test]
+fn window_memory_is_bounded_and_released() {
+    // A frame header with a window of 16 MiB.
+    let (_, decoder) = decode("zstd", b"\x28\xb5\x2f\xfd\x00\x70", 6);
+    assert_eq!(decoder.error(), Some(DecodeError::Window));
+    let before = Window::used_bytes();
+    let encoded = brotli(b"text");
+    let mut decoders = Vec::new();
+    let mut rejected = false;
+    for _ in 0..1_000 {
+        let mut decoder = Decoder::new(b"br").unwrap();
+        rejected |= decoder.push(&encoded[..1], &mut |_| {}) == Err(DecodeError::Window);
+        decoders.push(decoder);
+    }
+    assert!(rejected);
+    drop(decoders);
+    assert_eq!(Window::used_bytes(), before);
+}
+
+#[test]
+fn zstd_default_tables_decode_every_level() {
+    let text: Vec<u8> = (0..20_000_u32)
+        .flat_map(|n| {
+            (n.wrapping_mul(2_654_435_761) >> 20)
+                .to_string()
+                .into_bytes()
+        })
+        .collect();
+    for level in [-5, 1, 3, 9, 19] {
+        let encoded = zstd(&text, level);
+        assert_eq!(decode("zstd", &encoded, 1000).0, text, "level {level}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn encoded_text_is_decoded(text in text(), piece in 1_usize..5_000, level in 1_i32..20) {
+        for (coding, encoded) in [
+            ("gzip", gzip(&text)),
+            ("deflate", compress_to_vec_zlib(&text, 6)),
+            ("br", brotli(&text)),
+            ("zstd", zstd(&text, level)),
+        ] {
+            let (plain, decoder) = decode(coding, &encoded, piece);
+            prop_assert_eq!(decoder.error(), None, "{}", coding);
+            prop_assert!(decoder.has_ended());
+            prop_assert!(plain == text, "{} differs", coding);
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_do_not_panic(
+        text in text(),
+        damage in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6),
+        length in 0.1_f64..1.0,
+        level in 1_i32..20,
+    ) {
+        for (coding, mut encoded) in [
+            ("gzip", gzip(&text)),
+            ("deflate", compress_to_vec_zlib(&text, 6)),
+            ("br", brotli(&text)),
+            ("zstd", zstd(&text, level)),
+        ] {
+            for (at, byte) in &damage {
+                let at = at % encoded.len();
+                encoded[at] = *byte;
+            }
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a short length times a factor below one"
+            )]
+            encoded.truncate((encoded.len() as f64 * length) as usize);
+            let _ = decode(coding, &encoded, 1_000);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The meter of one response.
+
+use super::codings::{DecodeError, Decoder};
+use super::framings::Framing;
+use super::head::ResponseHead;
+use super::report::Report;
+use crate::dialects::{UsagePaths, is_completion_path};
+use crate::usage::Usage;
+
+/// Reads the usage of one response from the bytes of its body.
+///
+/// See the [crate](crate) for an example.
+#[derive(Debug)]
+pub struct Meter {
+    has_completion_path: bool,
+    decoder: Option<Decoder>,
+    framing: Framing,
+    report: Report,
+    /// The number of bytes that could not be decoded.
+    undecoded_bytes: u64,
+    is_finished: bool,
+}
+
+// === impl Meter ===
+
+impl Meter {
+    /// Returns a meter for the body that follows these headers.
+    #[must_use]
+    pub fn new(response: &ResponseHead<'_>) -> Self {
+        Self::with_paths(response, &UsagePaths::default())
+    }
+
+    /// Returns a meter that also finds the total at configured paths.
+    #[must_use]
+    pub fn with_paths(response: &ResponseHead<'_>, paths: &UsagePaths) -> Self {
+        let is_success = (200..300).contains(&response.status);
+        let (framing, report) = if is_success {
+            let content_type = response.content_type.unwrap_or_default();
+            (
+                Framing::of(content_type, paths),
+                Report::with_headers(response.bedrock_counts.counts()),
+            )
+        } else {
+            (Framing::Opaque, Report::default())
+        };
+        Self {
+            has_completion_path: is_completion_path(response.path),
+            decoder: response
+                .content_encoding
+                .filter(|_| is_success)
+                .and_then(Decoder::new),
+            framing,
+            report,
+            undecoded_bytes: 0,
+            is_finished: false,
+        }
+    }
+
+    /// Reads the next bytes of the body, as they were received.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let Self {
+            decoder,
+            framing,
+            report,
+            ..
+        } = self;
+        let result = if let Some(decoder) = decoder {
+            decoder.push(bytes, &mut |decoded| framing.push(decoded, report))
+        } else {
+            framing.push(bytes, report);
+            Ok(())
+        };
+        if result.is_err() {
+            self.undecoded_bytes = self.undecoded_bytes.saturating_add(bytes.len() as u64);
+        }
+    }
+
+    /// Ends the body. A document that is cut off counts as far as it was read.
+    pub fn finish(&mut self) {
+        if !std::mem::replace(&mut self.is_finished, true) {
+            self.framing.finish(&mut self.report);
+        }
+    }
+
+    /// Returns the usage reported so far; `None` if there is no report.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.report.usage()
+    }
+
+    /// Returns whether no further bytes can change the usage.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.framing.is_final(&self.report)
+    }
+
+    /// Returns whether the body is a completion, or the beginning of one. A completion without a
+    /// report has a cost that is to be estimated.
+    #[must_use]
+    pub fn is_completion(&self) -> bool {
+        if self.report.is_completion() {
+            return true;
+        }
+        let may_have_begun = self.framing.may_have_begun()
+            || (self.framing.is_unknown() && self.undecoded_bytes > 0);
+        self.has_completion_path
+            && may_have_begun
+            && self.report.documents() == 0
+            && !self.report.has_failed()
+    }
+
+    /// Returns the number of bytes of generated text in the body: content, reasoning and arguments of
+    /// tool calls.
+    ///
+    /// It is extrapolated for events that were skipped, and includes all bytes that could not be
+    /// decoded.
+    #[must_use]
+    pub fn output_bytes(&self) -> u64 {
+        self.framing
+            .output_bytes(self.report.output_bytes())
+            .saturating_add(self.undecoded_bytes)
+    }
+
+    /// Returns the model that the response names, truncated to 160 bytes.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        self.report.model()
+    }
+
+    /// Returns the last usage object of the provider, as written; `None` also if it exceeds 64 KiB.
+    #[must_use]
+    pub fn raw_usage(&self) -> Option<&[u8]> {
+        self.report.raw()
+    }
+
+    /// Returns the reason why the rest of the body cannot be decoded, if it has a content coding. What
+    /// was decoded before counts.
+    #[must_use]
+    pub fn decoding_error(&self) -> Option<DecodeError> {
+        self.decoder.as_ref()?.error()
+    }
+}

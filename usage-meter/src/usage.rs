@@ -1,0 +1,19 @@
+//! The tokens of one exchange, normalized over all providers.
+
+/// The tokens of one exchange, normalized: each count means the same for every provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Input tokens, including cache reads, cache writes and the prompts of server-side tools.
+    pub input_tokens: u64,
+    /// Output tokens, including reasoning.
+    pub output_tokens: u64,
+    /// The total that the provider reports, or the sum of input and output if that is larger or the
+    /// provider reports none.
+    pub total_tokens: u64,
+    /// The part of the input that was read from a cache.
+    pub cached_tokens: u64,
+    /// The part of the input that was written to a cache.
+    pub cache_creation_tokens: u64,
+    /// The part of the output that was reasoning.
+    pub reasoning_tokens: u64,
+}
