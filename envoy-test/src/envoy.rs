@@ -7,9 +7,11 @@ mod access_log;
 mod admin;
 mod builder;
 mod error;
+mod pool;
 mod process;
+mod ready;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, ops::Deref, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
@@ -21,7 +23,8 @@ pub use self::{
 };
 use self::{
     admin::Admin,
-    builder::Listener,
+    builder::{LISTENER, Listener},
+    pool::Lease,
     process::{Files, Process},
 };
 use crate::{binary, filters::Tollgate, wait};
@@ -29,10 +32,20 @@ use crate::{binary, filters::Tollgate, wait};
 /// A running Envoy. It ends when this is dropped, or when the thread that started it ends.
 #[derive(Debug)]
 pub struct Envoy {
-    process: Process,
+    process: Host,
     admin: Admin,
     listener: Listener,
     address: SocketAddr,
+    access_log: PathBuf,
+    /// The length of the log when it started.
+    log_start: usize,
+}
+
+/// The process of an Envoy.
+#[derive(Debug)]
+enum Host {
+    Own(Process),
+    Shared(Lease),
 }
 
 /// What became of an update of the listener.
@@ -42,6 +55,19 @@ pub enum Update {
     Accepted,
     /// The listener before it stays effective.
     Rejected(Rejection),
+}
+
+// === impl Host ===
+
+impl Deref for Host {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        match self {
+            Self::Own(process) => process,
+            Self::Shared(lease) => lease,
+        }
+    }
 }
 
 // === impl Builder ===
@@ -68,48 +94,59 @@ impl Envoy {
     }
 
     async fn start(builder: Builder) -> Result<Self, Error> {
-        let files = Files::new()?;
-        let (bootstrap, listener, options) = builder.into_parts(&files);
-        files.write_listener(&listener.resource())?;
-        let process = Process::spawn(binary::find()?, files, &bootstrap, &options)?;
-        let alive = |admin: Option<SocketAddr>| {
-            if process.is_alive() {
-                Ok(admin)
-            } else {
-                Err(process.ended())
-            }
-        };
-        let address = wait::until("envoy's admin address", async || {
-            alive(process.admin_address()).transpose()
-        });
-        let admin = Admin::new(process.with_log(address.await)??);
-        let ready = wait::until("envoy to be ready", async || {
-            match admin.listener_state().await {
-                Ok(state) => state.settled().map(Ok),
-                Err(error) if process.is_alive() => {
-                    // It does not listen yet.
-                    drop(error);
-                    None
-                }
-                Err(_) => Some(Err(process.ended())),
-            }
-        });
-        let accepted = process.with_log(ready.await)??;
-        if !accepted {
-            return Err(Error::Rejected(Rejection {
-                reason: admin.rejection().await?,
-                log: process.log()?,
-            }));
+        if builder.can_share_process() {
+            return Self::start_in_pool(builder).await;
         }
-        let bound = wait::until("envoy's listener", async || {
-            admin.listener_address().await.transpose()
-        });
-        let address = process.with_log(bound.await)??;
+        let files = Files::new("envoy-")?;
+        let bootstrap = builder.bootstrap(&files);
+        let options = builder.options().clone();
+        let access_log = files.access_log(1);
+        let listener = builder.into_listener(&access_log);
+        files.write_listeners(&[listener.resource()])?;
+        let process = Process::spawn(binary::find()?, files, &bootstrap, &options)?;
+        let admin = ready::wait_until_ready(&process).await?;
+        let address = ready::wait_for_address(&process, &admin, LISTENER).await?;
         Ok(Self {
-            process,
+            process: Host::Own(process),
             admin,
             listener,
             address,
+            access_log,
+            log_start: 0,
+        })
+    }
+
+    async fn start_in_pool(builder: Builder) -> Result<Self, Error> {
+        let process = pool::take(builder.options().concurrency).await?;
+        let admin = process.admin();
+        let log_start = process.log()?.len();
+        let access_log = process.files().access_log(process.uses());
+        let updates = admin.cluster_updates().await?;
+        process
+            .files()
+            .write_clusters(&builder.cluster_resources())?;
+        ready::wait_for_clusters(&process, &admin, updates).await?;
+
+        // Shared data is kept by `vm_id`.
+        let vm_id = format!("tollgate-{}", process.uses());
+        let listener = builder.vm_id(&vm_id).into_listener(&access_log);
+        let before = admin.listener_state().await?;
+        let listeners = [pool::anchor(), listener.resource()];
+        process.files().write_listeners(&listeners)?;
+        if !ready::wait_until_settled(&process, &admin, &before).await? {
+            return Err(Error::Rejected(Rejection {
+                reason: admin.rejection().await?,
+                log: process.log()?.split_off(log_start),
+            }));
+        }
+        let address = ready::wait_for_address(&process, &admin, LISTENER).await?;
+        Ok(Self {
+            process: Host::Shared(process),
+            admin,
+            listener,
+            address,
+            access_log,
+            log_start,
         })
     }
 
@@ -136,20 +173,17 @@ impl Envoy {
     /// Open connections keep the configuration under which they were opened.
     ///
     /// # Errors
-    /// When Envoy does neither.
+    /// When Envoy does neither, or the process is shared.
     pub async fn update(&mut self, tollgate: Tollgate) -> Result<Update, Error> {
+        if matches!(self.process, Host::Shared(_)) {
+            return Err(Error::SharedProcess);
+        }
         let listener = self.listener.with_tollgate(tollgate);
         let log = self.logs()?.len();
         let before = self.admin.listener_state().await?;
-        self.process.files().write_listener(&listener.resource())?;
-        let settled = wait::until(
-            "envoy to accept or reject the listener",
-            async || match self.admin.listener_state().await {
-                Ok(state) => state.settled_since(&before).map(Ok),
-                Err(error) => Some(Err(error)),
-            },
-        );
-        if self.process.with_log(settled.await)?? {
+        let listeners = [listener.resource()];
+        self.process.files().write_listeners(&listeners)?;
+        if ready::wait_until_settled(&self.process, &self.admin, &before).await? {
             self.listener = listener;
             return Ok(Update::Accepted);
         }
@@ -198,7 +232,8 @@ impl Envoy {
     /// # Errors
     /// When the log cannot be read.
     pub fn logs(&self) -> Result<String, Error> {
-        Ok(self.process.log()?)
+        let log = self.process.log()?;
+        Ok(log.get(self.log_start..).unwrap_or(&log).to_owned())
     }
 
     /// Waits until the access log has at least `count` entries, and returns all of them in order.
@@ -206,11 +241,11 @@ impl Envoy {
     /// # Errors
     /// When it does not in time.
     pub async fn access_log(&self, count: usize) -> Result<Vec<AccessLogEntry>, Error> {
-        let path = self.process.files().access_log();
+        let path = &self.access_log;
         let waited =
             wait::until(
                 format!("{count} access log entries"),
-                async || match access_log::read(&path) {
+                async || match access_log::read(path) {
                     Ok(entries) => (entries.len() >= count).then_some(Ok(entries)),
                     Err(error) => Some(Err(error)),
                 },
@@ -223,11 +258,11 @@ impl Envoy {
     /// # Errors
     /// When it is not written in time.
     pub async fn logged(&self, test_id: &str) -> Result<AccessLogEntry, Error> {
-        let path = self.process.files().access_log();
+        let path = &self.access_log;
         let waited =
             wait::until(
                 format!("the access log entry {test_id}"),
-                async || match access_log::read(&path) {
+                async || match access_log::read(path) {
                     Ok(entries) => {
                         let mut entries = entries.into_iter();
                         entries

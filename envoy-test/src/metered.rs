@@ -108,7 +108,7 @@ pub fn only_when(predicate: &str, tokens: u64) -> Value {
 // === impl Metered ===
 
 impl Metered {
-    /// Starts both, with this plugin configuration and one worker.
+    /// Starts both, with this plugin configuration and one worker, in a process that other gateways may have used.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Envoy`].
@@ -126,6 +126,7 @@ impl Metered {
     ) -> Result<Self, Error> {
         let llm = Llm::start().await?;
         let builder = Envoy::builder()
+            .shared_process()
             .upstream(llm.address())
             .tollgate(Tollgate::new(configuration));
         let envoy = build(builder).start().await?;

@@ -262,6 +262,7 @@ impl Gateway {
         let llm = Llm::start().await?;
         let authorino = Authorino::tutorial().await?;
         let builder = Envoy::builder()
+            .shared_process()
             .upstream(llm.address())
             .authorization(authorino.address())
             .tollgate(Tollgate::new(configuration));

@@ -104,6 +104,23 @@ impl Admin {
         Ok(self.stats(name).await?.get(name).copied().unwrap_or(0))
     }
 
+    /// Sets all counters to 0.
+    pub async fn reset_counters(&self) -> reqwest::Result<()> {
+        let url = format!("http://{}/reset_counters", self.address);
+        self.client.post(url).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Returns how many VMs exist in the process.
+    pub async fn vms(&self) -> reqwest::Result<u64> {
+        self.stat("wasm.envoy.wasm.runtime.v8.active").await
+    }
+
+    /// Returns how often Envoy has accepted clusters of the cluster discovery service.
+    pub async fn cluster_updates(&self) -> reqwest::Result<u64> {
+        self.stat("cluster_manager.cds.update_success").await
+    }
+
     pub async fn listener_state(&self) -> reqwest::Result<ListenerState> {
         let stats = self.stats("listener_manager.").await?;
         let stat = |name: &str| {
@@ -118,10 +135,15 @@ impl Admin {
         })
     }
 
-    /// Returns the address of the listener once it is bound.
-    pub async fn listener_address(&self) -> reqwest::Result<Option<SocketAddr>> {
+    /// Returns the address of the listener of this name once it is bound.
+    pub async fn listener_address(&self, name: &str) -> reqwest::Result<Option<SocketAddr>> {
         let listeners = self.json("/listeners?format=json").await?;
-        let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
+        let listeners = listeners["listener_statuses"].as_array();
+        let mut listeners = listeners.into_iter().flatten();
+        let Some(listener) = listeners.find(|listener| listener["name"] == name) else {
+            return Ok(None);
+        };
+        let address = &listener["local_address"]["socket_address"];
         let port = address["port_value"]
             .as_u64()
             .and_then(|port| u16::try_from(port).ok());
@@ -135,8 +157,10 @@ impl Admin {
     /// Returns why the last listener was rejected. If Envoy could not parse it, only its log says why.
     pub async fn rejection(&self) -> reqwest::Result<String> {
         let dump = self.json("/config_dump?resource=dynamic_listeners").await?;
-        let details = &dump["configs"][0]["error_state"]["details"];
-        Ok(details.as_str().unwrap_or("see the log").to_owned())
+        let listeners = dump["configs"].as_array().into_iter().flatten();
+        let mut details = listeners.map(|listener| &listener["error_state"]["details"]);
+        let details = details.find_map(Value::as_str);
+        Ok(details.unwrap_or("see the log").to_owned())
     }
 
     pub async fn memory(&self, resident: u64) -> reqwest::Result<Memory> {

@@ -1,6 +1,6 @@
 //! The configuration of an Envoy.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use serde_json::{Map, Value, json};
 
@@ -16,6 +16,9 @@ pub const UPSTREAM: &str = "llm";
 pub const AUTHORINO: &str = "authorino";
 /// The cluster of the rate limit service.
 pub const RATE_LIMIT: &str = "ratelimit";
+
+/// The listener of a gateway.
+pub(super) const LISTENER: &str = "ingress";
 
 type Edit = Arc<dyn Fn(&mut Value) + Send + Sync>;
 
@@ -38,6 +41,7 @@ pub struct Builder {
     edit_listener: Option<Edit>,
     edit_bootstrap: Option<Edit>,
     options: Options,
+    shares_process: bool,
 }
 
 impl Default for Builder {
@@ -55,12 +59,8 @@ impl Default for Builder {
             access_log: true,
             edit_listener: None,
             edit_bootstrap: None,
-            options: Options {
-                concurrency: 1,
-                core: None,
-                wasm_log_level: "info".to_owned(),
-                arguments: Vec::new(),
-            },
+            options: Options::new(1),
+            shares_process: false,
         }
     }
 }
@@ -201,29 +201,70 @@ impl Builder {
         self
     }
 
-    /// Returns the bootstrap, the listener, and the options of the process.
-    pub(super) fn into_parts(self, files: &Files) -> (Value, Listener, Options) {
-        let mut bootstrap = json!({
-            "node": { "id": "envoy-test", "cluster": "envoy-test" },
-            "admin": { "address": socket_address(([127, 0, 0, 1], 0).into()) },
-            "static_resources": { "clusters": self.all_clusters() },
-            "dynamic_resources": { "lds_config": { "path_config_source": {
-                "path": files.listeners().join("listener.json"),
-                "watched_directory": { "path": files.listeners() },
-            } } },
-        });
+    /// Uses a process that other gateways have used before, if one is idle: to start a process takes seconds, as
+    /// Envoy compiles the module.
+    ///
+    /// The gateway has its own listener, clusters, VMs and access log, and all counters are 0 at its start. It cannot
+    /// be updated. Options of the process and edits of the bootstrap take precedence over this.
+    #[must_use]
+    pub fn shared_process(mut self) -> Self {
+        self.shares_process = true;
+        self
+    }
+
+    /// Starts a process of its own, for tests of updates, memory and crashes. This is the default, except for
+    /// gateways of [`Metered`](crate::metered::Metered).
+    #[must_use]
+    pub fn own_process(mut self) -> Self {
+        self.shares_process = false;
+        self
+    }
+
+    /// Returns whether the gateway can use a process of the pool.
+    pub(super) fn can_share_process(&self) -> bool {
+        self.shares_process
+            // Without a module, a process starts at once.
+            && self.tollgate.is_some()
+            && self.edit_bootstrap.is_none()
+            && self.options == Options::new(self.options.concurrency)
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Returns the bootstrap of its own process.
+    pub(super) fn bootstrap(&self, files: &Files) -> Value {
+        let mut bootstrap = bootstrap(files);
+        bootstrap["static_resources"] = json!({ "clusters": self.all_clusters() });
         if let Some(edit) = &self.edit_bootstrap {
             edit(&mut bootstrap);
         }
-        let options = self.options.clone();
-        let logger = self
-            .access_log
-            .then(|| access_log::logger(&files.access_log()));
-        let listener = Listener {
+        bootstrap
+    }
+
+    /// Returns the clusters as resources of the cluster discovery service.
+    pub(super) fn cluster_resources(&self) -> Vec<Value> {
+        let mut clusters = self.all_clusters();
+        for cluster in &mut clusters {
+            cluster["@type"] = "type.googleapis.com/envoy.config.cluster.v3.Cluster".into();
+        }
+        clusters
+    }
+
+    /// Sets the `vm_id` of tollgate.
+    pub(super) fn vm_id(mut self, vm_id: &str) -> Self {
+        self.tollgate = self.tollgate.map(|tollgate| tollgate.vm_id(vm_id));
+        self
+    }
+
+    /// Returns the listener, which logs to the file `access_log`.
+    pub(super) fn into_listener(self, access_log: &Path) -> Listener {
+        let logger = self.access_log.then(|| access_log::logger(access_log));
+        Listener {
             builder: self,
             logger,
-        };
-        (bootstrap, listener, options)
+        }
     }
 
     fn all_clusters(&self) -> Vec<Value> {
@@ -283,6 +324,23 @@ impl Builder {
     }
 }
 
+/// Returns the bootstrap of a process of the pool, whose clusters can be replaced.
+pub(super) fn shared_bootstrap(files: &Files) -> Value {
+    let mut bootstrap = bootstrap(files);
+    let clusters = json!({ "path_config_source": files.clusters() });
+    bootstrap["dynamic_resources"]["cds_config"] = clusters;
+    bootstrap
+}
+
+/// Returns a bootstrap without clusters.
+fn bootstrap(files: &Files) -> Value {
+    json!({
+        "node": { "id": "envoy-test", "cluster": "envoy-test" },
+        "admin": { "address": socket_address(([127, 0, 0, 1], 0).into()) },
+        "dynamic_resources": { "lds_config": { "path_config_source": files.listeners() } },
+    })
+}
+
 /// The listener of a running Envoy.
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
@@ -298,11 +356,11 @@ impl Listener {
         }
     }
 
-    /// Returns the listener as a file of the listener discovery service contains it.
+    /// Returns the listener as a resource of the listener discovery service.
     pub fn resource(&self) -> Value {
         let mut listener = json!({
             "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
-            "name": "ingress",
+            "name": LISTENER,
             "address": socket_address(([127, 0, 0, 1], 0).into()),
             "filter_chains": [{ "filters": [{
                 "name": "envoy.filters.network.http_connection_manager",
@@ -322,6 +380,6 @@ impl Listener {
         if let Some(edit) = &self.builder.edit_listener {
             edit(&mut listener);
         }
-        json!({ "resources": [listener] })
+        listener
     }
 }

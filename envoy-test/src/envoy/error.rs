@@ -20,6 +20,9 @@ pub enum Error {
     /// It rejected the listener that it was started with.
     #[error("envoy rejected the listener: {0}")]
     Rejected(Rejection),
+    /// The listener of a shared process cannot be updated.
+    #[error("a gateway in a shared process cannot be updated: use `Builder::own_process`")]
+    SharedProcess,
     /// The admin interface did not answer.
     #[error("envoy's admin interface: {0}")]
     Admin(#[from] reqwest::Error),

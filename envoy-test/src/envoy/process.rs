@@ -13,7 +13,7 @@ use nix::{
     time::{clock_getcpuclockid, clock_gettime},
     unistd::Pid,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::error::Error;
@@ -22,8 +22,17 @@ use crate::{binary::Binary, child::Child, wait::TimedOut};
 /// How many lines of the log an error shows.
 const MAX_LOG_LINES: usize = 40;
 
+/// The directory of the listeners.
+const LISTENERS: &str = "listeners";
+
+/// The directory of the clusters.
+const CLUSTERS: &str = "clusters";
+
+/// The file in either directory.
+const RESOURCES: &str = "resources.json";
+
 /// The options of the process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Options {
     /// Worker threads.
     pub concurrency: u32,
@@ -48,11 +57,26 @@ pub(super) struct Files {
     directory: TempDir,
 }
 
+impl Options {
+    /// Returns options with this number of workers.
+    pub fn new(workers: u32) -> Self {
+        Self {
+            concurrency: workers,
+            core: None,
+            wasm_log_level: "info".to_owned(),
+            arguments: Vec::new(),
+        }
+    }
+}
+
 impl Files {
-    pub fn new() -> io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("envoy-").tempdir()?;
-        // Envoy watches this directory for renames.
-        fs::create_dir(directory.path().join("listeners"))?;
+    /// Creates a directory whose name begins with `prefix`.
+    pub fn new(prefix: &str) -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix(prefix).tempdir()?;
+        // Envoy watches these directories for renames.
+        for name in [LISTENERS, CLUSTERS] {
+            fs::create_dir(directory.path().join(name))?;
+        }
         Ok(Self { directory })
     }
 
@@ -60,23 +84,48 @@ impl Files {
         self.directory.path().join(name)
     }
 
-    pub fn access_log(&self) -> PathBuf {
-        self.path("access.log")
+    /// Returns the path of the access log of a gateway, of which the process may have several in turn.
+    pub fn access_log(&self, gateway: u64) -> PathBuf {
+        self.path(&format!("access-{gateway}.log"))
     }
 
-    pub fn listeners(&self) -> PathBuf {
-        self.path("listeners")
+    /// Returns the `path_config_source` of listeners.
+    pub fn listeners(&self) -> Value {
+        self.watched(LISTENERS)
+    }
+
+    /// Returns the `path_config_source` of clusters.
+    pub fn clusters(&self) -> Value {
+        self.watched(CLUSTERS)
     }
 
     fn log(&self) -> PathBuf {
         self.path("envoy.log")
     }
 
-    /// Writes the listener. Envoy notices it because it is renamed into place.
-    pub fn write_listener(&self, resource: &Value) -> io::Result<()> {
-        let new = self.path("listener.json");
-        fs::write(&new, resource.to_string())?;
-        fs::rename(new, self.listeners().join("listener.json"))
+    /// Replaces the listeners.
+    pub fn write_listeners(&self, listeners: &[Value]) -> io::Result<()> {
+        self.write(LISTENERS, listeners)
+    }
+
+    /// Replaces the clusters.
+    pub fn write_clusters(&self, clusters: &[Value]) -> io::Result<()> {
+        self.write(CLUSTERS, clusters)
+    }
+
+    fn watched(&self, name: &str) -> Value {
+        let directory = self.path(name);
+        json!({
+            "path": directory.join(RESOURCES),
+            "watched_directory": { "path": directory },
+        })
+    }
+
+    /// Writes resources. Envoy notices them because the file is renamed into place.
+    fn write(&self, name: &str, resources: &[Value]) -> io::Result<()> {
+        let new = self.path(RESOURCES);
+        fs::write(&new, json!({ "resources": resources }).to_string())?;
+        fs::rename(new, self.path(name).join(RESOURCES))
     }
 }
 

@@ -76,6 +76,7 @@ impl Running {
             filter["typed_config"]["config"]["allow_on_headers_stop_iteration"] == true
         });
         let mut builder = Envoy::builder()
+            .shared_process()
             .upstream(llm.address())
             .tollgate(Tollgate::new(configuration.clone()).holds_headers(holds_headers));
         let others = filters

@@ -4,11 +4,19 @@ use envoy_test::{
     client::{Chat, Protocol, client},
     envoy::{Envoy, Update},
     filters::{Encoding, Tollgate},
-    metered::{CALLER, Metered, each_caller, policy},
+    metered::{self, CALLER, Metered, each_caller, policy},
 };
 use serde_json::{Value, json};
 
 use crate::support::{TestResult, send};
+
+/// A gateway that can be updated, with a limit of 1,000 tokens for each caller.
+async fn start(workers: u32) -> Result<Metered, metered::Error> {
+    Metered::build(each_caller(1_000), |builder| {
+        builder.concurrency(workers).own_process()
+    })
+    .await
+}
 
 /// Invalid configurations, each with a validation error.
 fn invalid() -> Vec<(Value, &'static str)> {
@@ -58,7 +66,7 @@ fn invalid() -> Vec<(Value, &'static str)> {
 
 #[tokio::test]
 async fn invalid_update_is_rejected_and_old_configuration_stays() -> TestResult {
-    let mut metered = Metered::start(each_caller(1_000)).await?;
+    let mut metered = start(1).await?;
     assert_eq!(send(&metered, &Chat::default()).await?, 200);
     assert_eq!(metered.remaining("alice").await?, 900);
 
@@ -89,7 +97,7 @@ async fn invalid_update_is_rejected_and_old_configuration_stays() -> TestResult 
 
 #[tokio::test]
 async fn validation_errors_are_reported_together() -> TestResult {
-    let mut metered = Metered::start(each_caller(1_000)).await?;
+    let mut metered = start(1).await?;
     let mut configuration = each_caller(1_000);
     configuration["failureMode"] = json!("perhaps");
     configuration["replies"]["status"] = json!(200);
@@ -119,8 +127,7 @@ async fn invalid_initial_configuration_is_rejected() -> TestResult {
 #[tokio::test]
 async fn recorded_usage_survives_update() -> TestResult {
     for workers in [1, 2] {
-        let mut metered =
-            Metered::build(each_caller(1_000), |builder| builder.concurrency(workers)).await?;
+        let mut metered = start(workers).await?;
         assert_eq!(send(&metered, &Chat::default()).await?, 200);
         assert_eq!(metered.remaining("alice").await?, 900);
 
@@ -156,7 +163,7 @@ async fn recorded_usage_survives_update() -> TestResult {
 
 #[tokio::test]
 async fn exchange_in_flight_survives_update() -> TestResult {
-    let mut metered = Metered::start(each_caller(1_000)).await?;
+    let mut metered = start(1).await?;
     let chat = Chat::default()
         .stream(true)
         .header(CALLER, "alice")

@@ -327,7 +327,10 @@ async fn uncommitted_reservation_expires() -> TestResult {
     let configuration = with_storage(each_caller_reserving(1_000, 1_000, "1s"), Protocol::Reserve);
     let limitador = remote::limitador(&configuration)?.start().await?;
     let address = limitador.address();
-    let first = gateway(configuration.clone(), address, 1).await?;
+    let first = Metered::build(configuration.clone(), |builder| {
+        remote::cluster(builder.own_process(), address)
+    });
+    let first = first.await?;
     let chat = Chat::default()
         .header(CALLER, "alice")
         .stream(true)

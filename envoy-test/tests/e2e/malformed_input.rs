@@ -2,6 +2,7 @@
 
 use envoy_test::{
     client::{self, Chat, Protocol, client},
+    envoy::Builder,
     metered::{CALLER, Metered, each_caller, only_when},
 };
 
@@ -87,7 +88,7 @@ async fn large_header_is_a_key() -> TestResult {
 #[tokio::test]
 async fn large_response_is_metered_without_buffering() -> TestResult {
     const SIZE: usize = 50_000_000;
-    let metered = Metered::start(each_caller(AMPLE)).await?;
+    let metered = Metered::build(each_caller(AMPLE), Builder::own_process).await?;
     let script = |name: &str, content_type: &str, text: [&str; 2]| {
         let body = [text[0], &"x".repeat(SIZE), text[1]].concat();
         script(&metered.llm, name, content_type, body);

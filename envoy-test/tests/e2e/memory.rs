@@ -48,7 +48,7 @@ async fn send_load(metered: &Metered, round: &str, requests: u64) -> TestResult 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn completed_exchanges_leave_no_memory_behind() -> TestResult {
     let metered = Metered::build(each_caller(1_000), |builder| {
-        builder.concurrency(2).without_access_log()
+        builder.concurrency(2).without_access_log().own_process()
     })
     .await?;
     send_load(&metered, "warm-up", 2_000).await?;

@@ -286,7 +286,11 @@ async fn medians(
 async fn queued_settlements_survive_update() -> TestResult {
     let configuration = configuration(Protocol::CheckReport, "local", LONG_TIMEOUT);
     let limitador = remote::limitador(&configuration)?.start().await?;
-    let mut metered = gateway(configuration, limitador.address(), 2).await?;
+    let address = limitador.address();
+    let metered = Metered::build(configuration, |builder| {
+        remote::cluster(builder.concurrency(2).own_process(), address)
+    });
+    let mut metered = metered.await?;
     let unavailable = Fault::Error(tonic::Code::Unavailable);
     limitador.calls().fail(Method::Report, unavailable);
     for _ in 0..4 {

@@ -13,7 +13,7 @@ use envoy_test::{
     client::{Chat, Protocol, client},
     envoy::Update,
     filters::Tollgate,
-    metered::{CALLER, Metered, each_caller},
+    metered::{self, CALLER, Metered, each_caller},
     workspace,
 };
 use serde_json::json;
@@ -24,6 +24,14 @@ use crate::{
     fixtures::AMPLE,
     support::{TestResult, generated_tokens, send, spawn_chat},
 };
+
+/// A gateway with two workers that can be updated, with a limit of `tokens` for each caller.
+async fn start(tokens: u64) -> Result<Metered, metered::Error> {
+    Metered::build(each_caller(tokens), |builder| {
+        builder.concurrency(2).own_process()
+    })
+    .await
+}
 
 /// The module as another build: the same code with an additional custom section.
 fn other_build() -> Result<NamedTempFile, Box<dyn Error>> {
@@ -86,7 +94,7 @@ impl Load {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_under_load_keep_exact_counts() -> TestResult {
     let other_build = other_build()?;
-    let mut metered = Metered::build(each_caller(AMPLE), |builder| builder.concurrency(2)).await?;
+    let mut metered = start(AMPLE).await?;
     let mut failing_open = each_caller(AMPLE);
     failing_open["failureMode"] = json!("allow");
     let mut two_limits = each_caller(AMPLE);
@@ -133,7 +141,7 @@ async fn updates_under_load_keep_exact_counts() -> TestResult {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reservation_survives_updates() -> TestResult {
     let other_build = other_build()?;
-    let mut metered = Metered::build(each_caller(1_000), |builder| builder.concurrency(2)).await?;
+    let mut metered = start(1_000).await?;
     // It reserves most of the limit until its response ends.
     let large = Chat::new("What is Kubernetes?", 700).header("x-mock-silent", 1);
     let other = Chat::new("What is Kubernetes?", 300);

@@ -2,6 +2,7 @@
 
 use envoy_test::{
     client::{Chat, Protocol, client},
+    envoy::Builder,
     filters::Tollgate,
     metered::{CALLER, Metered, each_caller, only_when},
 };
@@ -61,7 +62,8 @@ async fn configured_reply_replaces_default() -> TestResult {
     configuration["replies"] = json!({
         "status": 503, "body": "<p>Come back later</p>", "contentType": "text/html; charset=utf-8",
     });
-    let mut metered = Metered::start(configuration.clone()).await?;
+    let metered = Metered::build(configuration.clone(), Builder::own_process);
+    let mut metered = metered.await?;
     let client = client(Protocol::Http2);
     let send = async |metered: &Metered, id: &str| {
         let chat = Chat::default().header(CALLER, "alice");

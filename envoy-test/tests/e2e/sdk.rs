@@ -17,7 +17,7 @@ use integration::{Limitador, calls::Method};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-type Outcome = Result<(), Box<dyn Error>>;
+use crate::support::TestResult;
 
 /// What a test says when the SDK no longer has the property.
 const SDK_CHANGED: &str = "proxy-wasm has changed: revise docs/decisions/0001-own-abi-layer.md";
@@ -38,7 +38,7 @@ async fn get(envoy: &Envoy) -> reqwest::Result<StatusCode> {
 }
 
 #[tokio::test]
-async fn empty_filter_passes_exchanges() -> Outcome {
+async fn empty_filter_passes_exchanges() -> TestResult {
     let llm = Llm::start().await?;
     let envoy = sdk_filter("empty", &llm).start().await?;
     let response = Chat::default()
@@ -50,7 +50,7 @@ async fn empty_filter_passes_exchanges() -> Outcome {
 }
 
 #[tokio::test]
-async fn unexpected_status_ends_vm() -> Outcome {
+async fn unexpected_status_ends_vm() -> TestResult {
     let llm = Llm::start().await?;
     let envoy = sdk_filter("read-header-late", &llm).start().await?;
     assert_eq!(get(&envoy).await?, 503, "{SDK_CHANGED}");
@@ -61,7 +61,7 @@ async fn unexpected_status_ends_vm() -> Outcome {
 }
 
 #[tokio::test]
-async fn header_that_is_not_utf8_ends_vm() -> Outcome {
+async fn header_that_is_not_utf8_ends_vm() -> TestResult {
     let llm = Llm::start().await?;
     let envoy = sdk_filter("read-header", &llm).start().await?;
     assert_eq!(get(&envoy).await?, 200);
@@ -107,14 +107,14 @@ async fn log_of_call(behaviour: &str) -> Result<String, Box<dyn Error>> {
 }
 
 #[tokio::test]
-async fn grpc_reply_of_open_stream_is_delivered() -> Outcome {
+async fn grpc_reply_of_open_stream_is_delivered() -> TestResult {
     let log = log_of_call("call-while-open").await?;
     assert!(log.contains("gRPC reply to the stream: status 0"), "{log}");
     Ok(())
 }
 
 #[tokio::test]
-async fn grpc_reply_of_deleted_stream_is_dropped() -> Outcome {
+async fn grpc_reply_of_deleted_stream_is_dropped() -> TestResult {
     let log = log_of_call("call-at-end").await?;
     // Envoy delivers it, and the SDK calls neither the stream's context nor the root context.
     assert!(!log.contains("gRPC reply"), "{SDK_CHANGED}\n{log}");
@@ -122,7 +122,7 @@ async fn grpc_reply_of_deleted_stream_is_dropped() -> Outcome {
 }
 
 #[tokio::test]
-async fn paused_body_above_buffer_limit_is_rejected() -> Outcome {
+async fn paused_body_above_buffer_limit_is_rejected() -> TestResult {
     let llm = Llm::start().await?;
     let envoy = sdk_filter("drain-body", &llm).start().await?;
     let client = client(Protocol::Http1);
@@ -139,7 +139,7 @@ async fn paused_body_above_buffer_limit_is_rejected() -> Outcome {
 }
 
 #[test]
-fn action_has_only_continue_and_pause() -> Outcome {
+fn action_has_only_continue_and_pause() -> TestResult {
     // The type is not exhaustive, so that the compiler cannot tell: its source does.
     let metadata = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])

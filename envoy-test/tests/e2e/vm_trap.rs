@@ -78,7 +78,7 @@ async fn start(module: &NamedTempFile) -> Result<Metered, Box<dyn Error>> {
     limits["tokens"]["reservation"] = json!({ "ttl": RESERVATION_TTL });
     let tollgate = Tollgate::new(configuration).module(module.path());
     let metered = Metered::build(json!({}), |builder| {
-        builder.tollgate(tollgate).enable_trailers()
+        builder.tollgate(tollgate).enable_trailers().own_process()
     });
     Ok(metered.await?)
 }
