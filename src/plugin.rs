@@ -11,7 +11,7 @@ use crate::policies::Policies;
 use crate::reply::Responder;
 use crate::stream::{Parts, Stream};
 use crate::telemetry::Telemetry;
-use filter_config::{Configuration, Faults};
+use filter_config::{Configuration, ValidationErrors};
 use limits::service::{CallId, CheckReply};
 use limits::{Nanos, SharedDataError};
 use std::cell::RefCell;
@@ -34,7 +34,7 @@ pub struct Plugin {
 pub enum ConfigureError {
     /// The configuration is invalid.
     #[error("{0}")]
-    Invalid(Faults),
+    Invalid(ValidationErrors),
     /// The policies and `usage.paths` have too many JSON pointers.
     #[error("dataExtraction.response.totalTokens, usage.paths: {0}")]
     UsagePaths(#[from] UsagePathError),

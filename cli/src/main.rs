@@ -12,7 +12,7 @@ use clap::{
     Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
-use filter_config::{Configuration, Faults, limitador};
+use filter_config::{Configuration, ValidationErrors, limitador};
 
 /// Validates plugin configurations and policies, and prints limits for limitador
 #[derive(Debug, Parser)]
@@ -49,12 +49,15 @@ enum Command {
 enum Error {
     #[error("{file}: {source}")]
     Io { file: String, source: io::Error },
-    #[error("{}", invalid(.file, .faults))]
-    Invalid { file: String, faults: Faults },
-    #[error("{}", lines(.file, .unfit))]
-    NotForLimitador {
+    #[error("{}", invalid(.file, .errors))]
+    Invalid {
         file: String,
-        unfit: Vec<limitador::NotForLimitador>,
+        errors: ValidationErrors,
+    },
+    #[error("{}", lines(.file, .parts).join("\n"))]
+    Unsupported {
+        file: String,
+        parts: Vec<limitador::Unsupported>,
     },
     #[error("the limits cannot be written as YAML: {0}")]
     Yaml(#[from] serde_norway::Error),
@@ -105,9 +108,9 @@ fn run(command: &Command) -> Result<(), Error> {
         }
         Command::Limits { file, domain } => {
             let limits = limitador::limits(&read(file)?, domain.as_deref());
-            let limits = limits.map_err(|unfit| Error::NotForLimitador {
+            let limits = limits.map_err(|parts| Error::Unsupported {
                 file: file.display().to_string(),
-                unfit,
+                parts,
             })?;
             serde_norway::to_string(&limits)?
         }
@@ -130,23 +133,22 @@ fn read(file: &Path) -> Result<Configuration, Error> {
         file: name(),
         source,
     })?;
-    filter_config::parse_carried(&bytes).map_err(|faults| Error::Invalid {
+    filter_config::parse_carried(&bytes).map_err(|errors| Error::Invalid {
         file: name(),
-        faults,
+        errors,
     })
 }
 
-/// One line for each validation error, and one that counts those that are not kept.
-fn invalid(file: &str, faults: &Faults) -> String {
-    let mut lines = lines(file, faults);
-    if faults.omitted() > 0 {
-        lines.push_str(&format!("\n{file}: and {} more", faults.omitted()));
+/// Returns one line per validation error, and one that counts those that are not kept.
+fn invalid(file: &str, errors: &ValidationErrors) -> String {
+    let mut lines = lines(file, errors);
+    if errors.omitted() > 0 {
+        lines.push(format!("{file}: and {} more", errors.omitted()));
     }
-    lines
+    lines.join("\n")
 }
 
-fn lines<T: Display>(file: &str, errors: impl IntoIterator<Item = T>) -> String {
+fn lines<T: Display>(file: &str, errors: impl IntoIterator<Item = T>) -> Vec<String> {
     let errors = errors.into_iter();
-    let lines: Vec<_> = errors.map(|error| format!("{file}: {error}")).collect();
-    lines.join("\n")
+    errors.map(|error| format!("{file}: {error}")).collect()
 }

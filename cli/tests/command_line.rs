@@ -110,8 +110,8 @@ fn every_validation_error_has_its_path() {
 
 #[test]
 fn errors_beyond_the_bound_are_counted() {
-    let unknown: String = (0..70).map(|n| format!("      f{n}: 1\n")).collect();
-    let wrong = format!("{POLICY}{unknown}");
+    let unknown: Vec<String> = (0..70).map(|n| format!("      f{n}: 1")).collect();
+    let wrong = format!("{POLICY}{}\n", unknown.join("\n"));
     let output = tollgate(&["check", "-"], &wrong);
     let lines: Vec<&str> = text(&output.stderr).lines().collect();
     assert_eq!(lines.len(), 65, "{lines:#?}");
@@ -160,19 +160,19 @@ fn yaml_and_json_give_the_same_limits() {
 fn malformed_documents_are_rejected() {
     let twice = POLICY.replace("kind: Token", "kind: Other\nkind: Token");
     for (input, message) in [
-        ("a: [", "not YAML: "),
-        (twice.as_str(), "kind: given more than once"),
-        ("", "configuration: empty"),
+        ("a: [", "invalid YAML: "),
+        (twice.as_str(), "kind: duplicate field, expected it once"),
+        ("", "configuration: found an empty document"),
         (
             &format!("# Mine\n---\n{POLICY}\n---\n{POLICY}"),
             &format!(
-                "configuration: expected one document, found another from line {} on",
+                "configuration: found a second document at line {}, expected only one",
                 POLICY.lines().count() + 4,
             ),
         ),
         (
             &format!("{POLICY}\nstorage: {{ type: local }}"),
-            "storage: only the long form has it, in which the policy is an item of \"policies\"",
+            "storage: a TokenRateLimitPolicy has no such field; to set it, put the policy into \"policies\" beside it",
         ),
     ] {
         let output = tollgate(&["check", "-"], input);
@@ -189,7 +189,7 @@ fn sliding_windows_are_valid_but_not_for_limitador() {
     assert_eq!(text(&output.stdout), "-: valid, policies: 1, limits: 1\n");
     let output = tollgate(&["limits", "-"], &sliding);
     assert_eq!(output.status.code(), Some(1));
-    let message = "-: default/llm: limits.each-user.rates[0]: limitador cannot enforce it: its windows are fixed\n";
+    let message = "-: default/llm: limits.each-user.rates[0]: not supported by limitador, expected the algorithm \"fixed\"\n";
     assert_eq!(text(&output.stderr), message);
 }
 

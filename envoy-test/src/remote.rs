@@ -34,10 +34,10 @@ pub enum Protocol {
 pub enum Error {
     /// The configuration is not valid.
     #[error("{0}")]
-    Configuration(#[from] filter_config::Faults),
+    Configuration(#[from] filter_config::ValidationErrors),
     /// The configuration has rates that limitador does not support.
     #[error("{0:?}")]
-    NotForLimitador(Vec<filter_config::limitador::NotForLimitador>),
+    NotForLimitador(Vec<filter_config::limitador::Unsupported>),
     /// The service does not start, or its counters cannot be read.
     #[error(transparent)]
     Limitador(#[from] integration::Error),

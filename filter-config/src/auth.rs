@@ -1,21 +1,22 @@
-//! Where `auth` comes from.
+//! `auth`: the sources of the variable of that name.
 
 use crate::bounds;
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
+use crate::reader::{self, unexpected};
+use crate::values;
 
-/// A source of the variable `auth`. Of several, the first that has a value wins.
+/// A source of the variable `auth`. Of several, the first that has a value is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthSource {
     /// Dynamic metadata: the namespace of `filter_metadata` whose Struct becomes `auth`.
     Metadata(String),
     /// Filter state: the key whose value, a JSON object, becomes `auth`.
     FilterState(String),
-    /// Request headers: the path below `auth` and the lower-case name of the header whose value is
-    /// there. No path is the beginning of another. Only for use behind a proxy that strips these
-    /// headers from what clients send.
+    /// Request headers: paths below `auth`, each with the lower-case name of the header that has its value. No path
+    /// is a prefix of another. Only safe behind a proxy that removes these headers from what clients send.
     Header(Vec<(Vec<String>, String)>),
 }
 
@@ -24,7 +25,7 @@ pub(crate) const SCHEMA: Schema = Schema {
     ignored: &[],
 };
 
-/// The sources where the configuration names none: those that only trusted filters write.
+/// Returns the default sources: those that only trusted filters write.
 pub(crate) fn defaults() -> Vec<AuthSource> {
     vec![
         AuthSource::Metadata("envoy.filters.http.ext_authz".to_owned()),
@@ -34,31 +35,39 @@ pub(crate) fn defaults() -> Vec<AuthSource> {
 }
 
 /// Reads the list of sources.
-pub(crate) fn read(json: &Json, list: &Path<'_>, faults: &mut Faults) -> Option<Vec<AuthSource>> {
-    let items = fields::list(json, "sources", bounds::AUTH_SOURCES, list, faults)?;
+pub(crate) fn read(
+    json: &Json,
+    list: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<AuthSource>, Invalid> {
+    let items = reader::list(json, "sources", bounds::AUTH_SOURCES, list, errors)?;
     if items.is_empty() {
-        faults.push(list, FaultKind::MustNotBeEmpty);
+        errors.push(list, ErrorKind::Empty);
     }
     let mut sources = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
         let path = list.item(position);
-        let Some(source) = source(item, &path, faults) else {
+        let Ok(source) = source(item, &path, errors) else {
             continue;
         };
         if let Some(first) = sources.iter().position(|known| *known == source) {
-            let kind = FaultKind::Repeated {
-                value: "the same source".to_owned(),
+            let kind = ErrorKind::Duplicate {
+                what: "source".to_owned(),
                 first: list.item(first).to_string(),
             };
-            faults.push(&path, kind);
+            errors.push(&path, kind);
         }
         sources.push(source);
     }
-    Some(sources)
+    Ok(sources)
 }
 
-fn source(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<AuthSource> {
-    let fields = Fields::read(json, path, &SCHEMA, faults)?;
+fn source(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<AuthSource, Invalid> {
+    let fields = Fields::read(json, path, &SCHEMA, errors)?;
     match (
         fields.get("metadata"),
         fields.get("filterState"),
@@ -66,65 +75,66 @@ fn source(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<AuthSourc
     ) {
         (Some(namespace), None, None) => {
             let path = path.field("metadata");
-            fields::name(namespace, bounds::NAME_BYTES, &path, faults).map(AuthSource::Metadata)
+            reader::name(namespace, bounds::NAME_BYTES, &path, errors).map(AuthSource::Metadata)
         }
         (None, Some(key), None) => {
             let path = path.field("filterState");
-            fields::name(key, bounds::NAME_BYTES, &path, faults).map(AuthSource::FilterState)
+            reader::name(key, bounds::NAME_BYTES, &path, errors).map(AuthSource::FilterState)
         }
         (None, None, Some(headers)) => {
-            header(headers, &path.field("header"), faults).map(AuthSource::Header)
+            header(headers, &path.field("header"), errors).map(AuthSource::Header)
         }
         _ => {
-            let wanted = "exactly one of \"metadata\", \"filterState\" and \"header\"";
-            fields::expected(json, wanted, path, faults);
-            None
+            let expected = "exactly one of \"metadata\", \"filterState\" and \"header\"";
+            Err(unexpected(json, expected, path, errors))
         }
     }
 }
 
-fn header(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<(Vec<String>, String)>> {
-    let entries = fields::entries(json, path, faults)?;
+fn header(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<(Vec<String>, String)>, Invalid> {
+    let entries = reader::entries(json, path, errors)?;
     if entries.is_empty() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
-        return None;
+        return Err(errors.push(path, ErrorKind::Empty));
     }
-    if !fields::at_most(entries.len(), "headers", bounds::AUTH_HEADERS, path, faults) {
-        return None;
-    }
+    reader::at_most(entries.len(), "headers", bounds::AUTH_HEADERS, path, errors)?;
     let mut claims: Vec<(Vec<String>, String)> = Vec::with_capacity(entries.len());
     for (key, value) in entries {
         let path = path.field(key);
-        let claim = claim_path(key, &path, faults);
-        let header = header_name(value, &path, faults);
-        let (Some(claim), Some(header)) = (claim, header) else {
+        let claim = claim_path(key, &path, errors);
+        let header = reader::text(value, bounds::HEADER_NAME_BYTES, &path, errors)
+            .and_then(|name| values::header_name(name, &path, errors));
+        let (Ok(claim), Ok(header)) = (claim, header) else {
             continue;
         };
-        let clash = claims
+        let overlapping = claims
             .iter()
             .find(|(known, _)| known.starts_with(&claim) || claim.starts_with(known));
-        if let Some((known, _)) = clash {
-            let kind = FaultKind::Expected {
-                expected: format!("a path apart from {:?}", known.join(".")),
+        if let Some((known, _)) = overlapping {
+            let kind = ErrorKind::Unexpected {
                 found: format!("{key:?}"),
+                expected: format!("a path that does not overlap with {:?}", known.join(".")),
             };
-            faults.push(&path, kind);
+            errors.push(&path, kind);
         }
         claims.push((claim, header));
     }
-    Some(claims)
+    Ok(claims)
 }
 
-/// The segments of a path below `auth`, such as `identity.userid`.
-fn claim_path(key: &str, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<String>> {
-    if !fields::at_most(key.len(), "bytes", bounds::NAME_BYTES, path, faults) {
-        return None;
-    }
+/// Returns the segments of a path below `auth`, such as `identity.userid`.
+fn claim_path(
+    key: &str,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<String>, Invalid> {
+    reader::at_most(key.len(), "bytes", bounds::NAME_BYTES, path, errors)?;
     let segments: Vec<String> = key.split('.').map(str::to_owned).collect();
-    let most = bounds::AUTH_PATH_SEGMENTS;
-    if !fields::at_most(segments.len(), "segments", most, path, faults) {
-        return None;
-    }
+    let max = bounds::AUTH_PATH_SEGMENTS;
+    reader::at_most(segments.len(), "segments", max, path, errors)?;
     let is_word = |segment: &String| {
         !segment.is_empty()
             && segment
@@ -132,25 +142,8 @@ fn claim_path(key: &str, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Str
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
     };
     if !segments.iter().all(is_word) {
-        let kind = FaultKind::Malformed("expected a path below auth, such as \"identity.userid\"");
-        faults.push(path, kind);
-        return None;
+        let message = "invalid path, expected one below \"auth\" such as \"identity.userid\"";
+        return Err(errors.push(path, ErrorKind::Malformed(message)));
     }
-    Some(segments)
-}
-
-/// The name of a header: a token of RFC 9110, in lower case as Envoy has it.
-fn header_name(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String> {
-    let name = fields::text(json, bounds::HEADER_NAME_BYTES, path, faults)?;
-    if !is_header_name(name) {
-        faults.push(path, FaultKind::Malformed("not the name of a header"));
-        return None;
-    }
-    Some(name.to_ascii_lowercase())
-}
-
-/// Whether a text is a token of RFC 9110, as names of headers are.
-pub(crate) fn is_header_name(name: &str) -> bool {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(is_token)
+    Ok(segments)
 }

@@ -1,4 +1,4 @@
-//! The bounds of a configuration: what is larger is refused, so that nothing in the filter is unbounded.
+//! The bounds of a configuration. What exceeds them is rejected, so that nothing in the filter is unbounded.
 
 use std::ops::RangeInclusive;
 
@@ -8,17 +8,17 @@ pub const CONFIGURATION_BYTES: usize = 1 << 20;
 pub const POLICIES: usize = 64;
 /// Routes in `routes`.
 pub const ROUTES: usize = 64;
-/// Hostnames of one route, as the Gateway API bounds them.
+/// Hostnames of one route, as in the Gateway API.
 pub const ROUTE_HOSTNAMES: usize = 16;
-/// Rules of one route, as the Gateway API bounds them.
+/// Rules of one route, as in the Gateway API.
 pub const ROUTE_RULES: usize = 16;
-/// Matches of one rule, as the Gateway API bounds them.
+/// Matches of one rule, as in the Gateway API.
 pub const ROUTE_MATCHES: usize = 64;
-/// Matches of all routes together, counted once for each hostname that they are under.
+/// Matches of all routes together, each counted once per hostname of its route.
 pub const ROUTING: usize = 16_384;
-/// Headers or query parameters of one match, as the Gateway API bounds them.
+/// Headers or query parameters of one match, as in the Gateway API.
 pub const ROUTE_NAMED: usize = 16;
-/// Bytes of a path, a header or a query parameter of a match, as the Gateway API bounds them at most.
+/// Bytes of a path, a header or a query parameter of a match: the largest of the Gateway API's bounds.
 pub const ROUTE_VALUE_BYTES: usize = 4096;
 /// Limits of one policy.
 pub const LIMITS: usize = 64;
@@ -42,44 +42,48 @@ pub const AUTH_HEADERS: usize = 64;
 pub const AUTH_PATH_SEGMENTS: usize = 16;
 /// `storage.maxCounters`.
 pub const MAX_COUNTERS: RangeInclusive<u64> = 64..=16_777_216;
-/// Bytes of `storage.cluster`: Istio's names (`outbound|8081|subset|service.namespace.svc.cluster.local`)
-/// have up to 350.
+/// Bytes of `storage.cluster`: Istio's names (`outbound|8081|subset|service.namespace.svc.cluster.local`) have up to
+/// 350.
 pub const CLUSTER_BYTES: usize = 1024;
 /// Bytes of `storage.domain`.
 pub const DOMAIN_BYTES: usize = 253;
 /// `storage.timeout`, in milliseconds.
 pub const STORAGE_TIMEOUT_MS: RangeInclusive<u32> = 1..=60_000;
-/// `storage.flush`, in milliseconds: what is kept back is not counted yet.
+/// `storage.flush`, in milliseconds. Usage that waits for a flush is not counted yet, so this is short.
 pub const STORAGE_FLUSH_MS: RangeInclusive<u32> = 0..=1_000;
-/// `requestBody.maxBytes`: well below Envoy's own buffer of 1 MiB, since one chunk more may overshoot.
+/// `requestBody.maxBytes`: well below Envoy's own buffer of 1 MiB, which one more chunk could exceed.
 pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=786_432;
 /// JSON pointers in `usage.paths`.
 pub const USAGE_PATHS: RangeInclusive<usize> = 0..=8;
-/// JSON pointers in `dataExtraction.response.totalTokens`, as Kuadrant bounds them.
+/// JSON pointers in `dataExtraction.response.totalTokens`, as in Kuadrant's CRD.
 pub const TOTAL_TOKENS: RangeInclusive<usize> = 1..=8;
 /// Bytes of a JSON pointer to a number of tokens.
 pub const POINTER_BYTES: usize = 256;
-/// `replies.status`: a refusal is an error to whoever receives it.
+/// Keys of a JSON pointer to a number of tokens, without the indices of list elements.
+pub const POINTER_KEYS: usize = 5;
+/// Distinct JSON pointers of all policies and `usage.paths`, which are all searched in one pass.
+pub const POINTERS: usize = 32;
+/// `replies.status`: a rejection is an error to the client.
 pub const REPLY_STATUS: RangeInclusive<u64> = 400..=599;
 /// Bytes of `replies.contentType`.
 pub const REPLY_CONTENT_TYPE_BYTES: usize = 256;
 /// Bytes of `replies.body`.
 pub const REPLY_BODY_BYTES: usize = 65_536;
-/// `rates[].limit`: exact as a JSON number whoever wrote it.
+/// `rates[].limit`: integers that every JSON writer represents exactly.
 pub const LIMIT: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
 /// Models in `pricing`.
 pub const PRICES: usize = 1024;
-/// A price of a million tokens, in billionths of a dollar: up to a million dollars.
+/// A price per million tokens, in billionths of a US dollar: at most a million dollars.
 pub const PRICE_BILLIONTHS: RangeInclusive<u64> = 0..=1_000_000_000_000_000;
-/// `budgets[].usd`, in billionths of a dollar: up to a billion dollars.
+/// `budgets[].usd`, in billionths of a US dollar: at most a billion dollars.
 pub const BUDGET_BILLIONTHS: RangeInclusive<u64> = 0..=1_000_000_000_000_000_000;
 /// Costs in `export`.
 pub const EXPORTS: usize = 16;
 /// `concurrency`: requests in flight.
 pub const CONCURRENCY: RangeInclusive<u64> = 1..=1_000_000;
-/// `alertAt`, in parts per million: more than none of a limit and less than all of it.
+/// `alertAt`, in parts per million of the limit: more than none and less than all of it.
 pub const ALERT_AT: RangeInclusive<u32> = 1..=999_999;
-/// `onExceeded.queue.depth`: requests that wait at one counter.
+/// `onExceeded.queue.depth`: requests queued at one counter.
 pub const QUEUE_DEPTH: RangeInclusive<u64> = 1..=1024;
 /// `onExceeded.queue.timeout`, in nanoseconds: from 10 milliseconds to 10 minutes.
 pub const QUEUE_TIMEOUT_NANOS: RangeInclusive<u64> = 10_000_000..=600_000_000_000;
@@ -91,7 +95,7 @@ pub const ALTERNATIVE_HEADERS: usize = 16;
 pub const HEADER_VALUE_BYTES: usize = 1024;
 /// `reservation.ttl`, in nanoseconds: from a second to a day.
 pub const RESERVATION_TTL_NANOS: RangeInclusive<u64> = 1_000_000_000..=86_400_000_000_000;
-/// The longest window, a year, in nanoseconds.
+/// The longest window, a year of 366 days, in nanoseconds.
 pub const WINDOW_NANOS: u64 = 366 * 24 * 3600 * 1_000_000_000;
-/// Faults told of in one report.
-pub const FAULTS: usize = 64;
+/// Validation errors that one report keeps; further ones are counted.
+pub const VALIDATION_ERRORS: usize = 64;

@@ -1,22 +1,24 @@
-//! The budgets of a limit: money in a window of time.
+//! `budgets`: how much money may be used in a window of time.
 
 use crate::bounds;
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
 use crate::rate::{self, Algorithm};
-use crate::usd::{self, Usd};
+use crate::reader;
+use crate::usd::Usd;
+use crate::values;
 use crate::window::Window;
 
 /// An amount of money in a window of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// What may be spent in a window, within [`bounds::BUDGET_BILLIONTHS`].
+    /// The most that may be used in a window, within [`bounds::BUDGET_BILLIONTHS`].
     pub usd: Usd,
     /// The window.
     pub window: Window,
-    /// When windows begin, and how they follow each other.
+    /// When windows begin and end.
     pub algorithm: Algorithm,
 }
 
@@ -26,50 +28,52 @@ pub(crate) const BUDGET: Schema = Schema {
 };
 
 /// Reads the budgets of a limit.
-pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Budget>> {
-    let items = fields::list(json, "budgets", bounds::RATES, path, faults)?;
+pub(crate) fn read(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<Budget>, Invalid> {
+    let items = reader::list(json, "budgets", bounds::RATES, path, errors)?;
     if items.is_empty() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
+        errors.push(path, ErrorKind::Empty);
     }
     let mut budgets: Vec<(usize, Budget)> = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
         let item_path = path.item(position);
-        let Some(budget) = budget(item, &item_path, faults) else {
+        let Ok(budget) = budget(item, &item_path, errors) else {
             continue;
         };
         let same =
             |(_, known): &&(usize, Budget)| known.window.as_nanos() == budget.window.as_nanos();
         if let Some((first, _)) = budgets.iter().find(same) {
-            let kind = FaultKind::Repeated {
-                value: format!("the window {}", budget.window),
+            let kind = ErrorKind::Duplicate {
+                what: format!("window {:?}", budget.window.as_str()),
                 first: path.item(*first).to_string(),
             };
-            faults.push(&item_path.field("window"), kind);
+            errors.push(&item_path.field("window"), kind);
         }
         budgets.push((position, budget));
     }
-    Some(budgets.into_iter().map(|(_, budget)| budget).collect())
+    Ok(budgets.into_iter().map(|(_, budget)| budget).collect())
 }
 
-fn budget(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Budget> {
-    let fields = Fields::read(json, path, &BUDGET, faults)?;
-    let usd = fields
-        .require("usd", path, faults)
-        .and_then(|json| usd::read(json, &bounds::BUDGET_BILLIONTHS, &path.field("usd"), faults));
-    let window = fields
-        .require("window", path, faults)
-        .and_then(|json| rate::duration(json, &path.field("window"), faults));
+fn budget(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Budget, Invalid> {
+    let fields = Fields::read(json, path, &BUDGET, errors)?;
+    let usd = fields.require("usd", path, errors, |json, path, errors| {
+        values::usd(json, &bounds::BUDGET_BILLIONTHS, path, errors)
+    });
+    let window = fields.require("window", path, errors, values::window);
     let algorithm = fields.read_or(
         "algorithm",
         path,
-        faults,
+        errors,
         Algorithm::default,
         rate::algorithm,
     );
-    if let (Some(algorithm), Some(window)) = (algorithm, &window) {
-        rate::in_calendar(algorithm, window, path, faults);
+    if let (Ok(algorithm), Ok(window)) = (algorithm, &window) {
+        rate::check_calendar(algorithm, window, path, errors);
     }
-    Some(Budget {
+    Ok(Budget {
         usd: usd?,
         window: window?,
         algorithm: algorithm?,

@@ -1,45 +1,62 @@
-//! What a plugin configuration is carried in: a `WasmPlugin` of Istio, an `EnvoyFilter`, or Envoy's own configuration.
-//!
-//! Whoever checks a configuration mostly has it in one of these. It is found where it is plain; where it is not, what
-//! to give is said.
+//! Resources that carry a plugin configuration to Envoy: a `WasmPlugin` of Istio, an `EnvoyFilter`, or Envoy's own
+//! configuration.
 
 #[cfg(test)]
 mod tests;
 
-use crate::fault::{FaultKind, Faults};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::json::{self, Json};
 use crate::path::Path;
 
-/// The last part of the types by which Envoy knows a Wasm filter, and the text and the tree that it may be given.
+/// The suffix of the type of a Wasm filter, and of the two types of its configuration.
 const WASM: &str = "/envoy.extensions.filters.http.wasm.v3.Wasm";
 const STRING_VALUE: &str = "/google.protobuf.StringValue";
 const STRUCT: &str = "/google.protobuf.Struct";
 
-const NONE: &str = "an Envoy configuration without a Wasm filter that has a `configuration`, a StringValue or a Struct; \
+/// Fields of which Envoy's configuration has at least one.
+const ENVOY_FIELDS: [&str; 5] = [
+    "static_resources",
+    "dynamic_resources",
+    "resources",
+    "filter_chains",
+    "typed_config",
+];
+
+const NO_FILTER: &str = "found no Wasm filter with a `configuration` that is a StringValue or a Struct; \
      expected one, or the plugin configuration by itself";
-const SEVERAL: &str = "several Wasm filters have a configuration, and not just one of them has tollgate in its name; \
-     expected the plugin configuration of one by itself";
+const SEVERAL_FILTERS: &str = "found several Wasm filters with a configuration, expected exactly one with \"tollgate\" \
+     in its name; pass the plugin configuration of one by itself";
 
-const PLUGIN_HOLDS_NOTHING: &str = "needs Envoy's `allow_on_headers_stop_iteration`, which a WasmPlugin cannot set, and without it requests with a \
-     body hang; expected an EnvoyFilter that sets it, or no `holdHeaders`";
-const HOLDS_NOTHING: &str = "needs `allow_on_headers_stop_iteration: true` beside `configuration` in the Wasm filter's `config`, and without it \
-     requests with a body hang";
+const PLUGIN_CANNOT_HOLD_HEADERS: &str = "needs Envoy's `allow_on_headers_stop_iteration`, which a WasmPlugin cannot set: requests with a body would hang; \
+     use an EnvoyFilter that sets it, or remove `holdHeaders`";
+const FILTER_CANNOT_HOLD_HEADERS: &str = "needs `allow_on_headers_stop_iteration: true` beside `configuration` in the Wasm filter's `config`: requests with a \
+     body would hang without it";
 
-/// A plugin configuration in a document, and the path to it.
+/// A document, taken apart.
+pub(crate) enum Unwrapped {
+    /// A document that is not known to carry a configuration.
+    Bare(Json),
+    /// A configuration that was in a carrier.
+    Carried(Carried),
+}
+
+/// A plugin configuration in a carrier.
 pub(crate) struct Carried {
     /// The configuration.
-    pub(crate) document: Json,
-    /// The path to it, as faults show it.
+    pub(crate) configuration: Json,
+    /// The path to it in the carrier.
     pub(crate) path: String,
-    /// Why Envoy lets the filter hold no headers, unless it does.
-    holds_nothing: Option<&'static str>,
+    /// Why Envoy does not let the filter hold headers, if it does not.
+    cannot_hold_headers: Option<&'static str>,
 }
 
 /// A Wasm filter with a configuration.
 struct Filter<'j> {
-    /// The path to the configuration's value.
+    /// The path to `value`.
     path: String,
+    /// The configuration.
     value: &'j Json,
+    /// Whether one of its names contains "tollgate".
     is_tollgate: bool,
     /// Whether Envoy lets it hold headers.
     may_hold_headers: bool,
@@ -48,87 +65,83 @@ struct Filter<'j> {
 // === impl Carried ===
 
 impl Carried {
-    /// Adds a fault, with the path in the configuration, if what carries it keeps it from what it wants.
-    pub(crate) fn check(&self, faults: &mut Faults) {
-        let holds = matches!(self.document.field("holdHeaders"), Some(Json::Bool(true)));
-        if let (true, Some(why)) = (holds, self.holds_nothing) {
+    /// Checks that the carrier permits what the configuration needs. Errors have their path in the configuration.
+    pub(crate) fn check(&self, errors: &mut ValidationErrors) {
+        let field = self.configuration.field("holdHeaders");
+        if let (Some(Json::Bool(true)), Some(reason)) = (field, self.cannot_hold_headers) {
             let path = Path::Root.field("holdHeaders");
-            faults.push(&path, FaultKind::Malformed(why));
+            errors.push(&path, ErrorKind::Malformed(reason));
         }
     }
 }
 
-/// Takes the plugin configuration out of what carries it; gives a document back that is not known to carry one. On
-/// failure it adds a fault and yields nothing.
-pub(crate) fn unwrap(document: Json, faults: &mut Faults) -> Option<Result<Carried, Json>> {
-    let root = Path::Root;
+/// Takes the plugin configuration out of its carrier, if the document is one.
+pub(crate) fn unwrap(document: Json, errors: &mut ValidationErrors) -> Result<Unwrapped, Invalid> {
     let kind = match document.field("kind") {
         Some(Json::String(kind)) => kind.as_str(),
         _ => "",
     };
     if kind == "WasmPlugin" {
-        let spec = root.field("spec");
-        let path = spec.field("pluginConfig");
-        let Some(found) = document
-            .into_field("spec")
-            .and_then(|spec| spec.into_field("pluginConfig"))
-        else {
-            faults.push(&path, FaultKind::Missing);
-            return None;
-        };
-        let path = path.to_string();
-        return Some(Ok(Carried {
-            document: found,
-            path,
-            holds_nothing: Some(PLUGIN_HOLDS_NOTHING),
-        }));
+        return wasm_plugin(document, errors).map(Unwrapped::Carried);
     }
-    let is_envoys = [
-        "static_resources",
-        "dynamic_resources",
-        "resources",
-        "filter_chains",
-        "typed_config",
-    ]
-    .iter()
-    .any(|name| document.field(name).is_some());
-    if kind != "EnvoyFilter" && !is_envoys {
-        return Some(Err(document));
+    if kind == "EnvoyFilter"
+        || ENVOY_FIELDS
+            .iter()
+            .any(|name| document.field(name).is_some())
+    {
+        return wasm_filter(&document, errors).map(Unwrapped::Carried);
     }
+    Ok(Unwrapped::Bare(document))
+}
+
+fn wasm_plugin(document: Json, errors: &mut ValidationErrors) -> Result<Carried, Invalid> {
+    let root = Path::Root;
+    let spec = root.field("spec");
+    let path = spec.field("pluginConfig");
+    let configuration = document
+        .into_field("spec")
+        .and_then(|spec| spec.into_field("pluginConfig"))
+        .ok_or_else(|| errors.push(&path, ErrorKind::MissingField))?;
+    Ok(Carried {
+        configuration,
+        path: path.to_string(),
+        cannot_hold_headers: Some(PLUGIN_CANNOT_HOLD_HEADERS),
+    })
+}
+
+fn wasm_filter(document: &Json, errors: &mut ValidationErrors) -> Result<Carried, Invalid> {
     let mut filters = Vec::new();
-    search(&document, &root, &mut filters);
+    search(document, &Path::Root, &mut filters);
     let is_one = filters.len() <= 1;
     filters.retain(|filter| is_one || filter.is_tollgate);
     let [filter] = filters.as_slice() else {
-        let fault = if is_one { NONE } else { SEVERAL };
-        faults.push(&root, FaultKind::Malformed(fault));
-        return None;
+        let message = if is_one { NO_FILTER } else { SEVERAL_FILTERS };
+        return Err(errors.push(&Path::Root, ErrorKind::Malformed(message)));
     };
     let path = filter.path.clone();
-    let holds_nothing = (!filter.may_hold_headers).then_some(HOLDS_NOTHING);
-    // A text is the JSON that the filter gets.
-    let document = match filter.value {
+    // Envoy gives the filter a text as it is, and a Struct as JSON.
+    let configuration = match filter.value {
         Json::String(text) => {
-            let mut of_text = Faults::default();
-            let document = json::parse(text.as_bytes(), &mut of_text);
-            *faults = of_text.below(&path);
-            document?
+            let mut of_text = ValidationErrors::default();
+            let configuration = json::parse(text.as_bytes(), &mut of_text);
+            *errors = of_text.below(&path);
+            configuration?
         }
         value => value.clone(),
     };
-    Some(Ok(Carried {
-        document,
+    Ok(Carried {
+        configuration,
         path,
-        holds_nothing,
-    }))
+        cannot_hold_headers: (!filter.may_hold_headers).then_some(FILTER_CANNOT_HOLD_HEADERS),
+    })
 }
 
 /// Finds the Wasm filters that have a configuration. It recurses as deep as documents nest, which the parser bounds.
 fn search<'j>(json: &'j Json, path: &Path<'_>, found: &mut Vec<Filter<'j>>) {
     match json {
         Json::Object(entries) => {
-            if is_of(json, WASM) {
-                filter(json, path, found);
+            if has_type(json, WASM) {
+                found.extend(filter(json, path));
                 return;
             }
             for (name, value) in entries {
@@ -144,24 +157,18 @@ fn search<'j>(json: &'j Json, path: &Path<'_>, found: &mut Vec<Filter<'j>>) {
     }
 }
 
-fn filter<'j>(json: &'j Json, path: &Path<'_>, found: &mut Vec<Filter<'j>>) {
+fn filter<'j>(json: &'j Json, path: &Path<'_>) -> Option<Filter<'j>> {
     // A TypedStruct, as older control planes write it, has the message in its `value`.
     let inner = path.field("value");
     let (json, path) = match json.field("value") {
         Some(value) => (value, &inner),
         None => (json, path),
     };
-    let Some(config) = json.field("config") else {
-        return;
-    };
-    let Some(configuration) = config.field("configuration") else {
-        return;
-    };
-    let Some(value) = configuration.field("value") else {
-        return;
-    };
-    if !is_of(configuration, STRING_VALUE) && !is_of(configuration, STRUCT) {
-        return;
+    let config = json.field("config")?;
+    let configuration = config.field("configuration")?;
+    let value = configuration.field("value")?;
+    if !has_type(configuration, STRING_VALUE) && !has_type(configuration, STRUCT) {
+        return None;
     }
     let vm = config.field("vm_config").and_then(|vm| vm.field("vm_id"));
     let names = [config.field("name"), config.field("root_id"), vm];
@@ -172,19 +179,19 @@ fn filter<'j>(json: &'j Json, path: &Path<'_>, found: &mut Vec<Filter<'j>>) {
         config.field("allow_on_headers_stop_iteration"),
         Some(Json::Bool(true))
     );
-    let config = path.field("config");
-    let configuration = config.field("configuration");
-    found.push(Filter {
-        path: configuration.field("value").to_string(),
+    let path = path.field("config");
+    let path = path.field("configuration");
+    Some(Filter {
+        path: path.field("value").to_string(),
         value,
         is_tollgate,
         may_hold_headers,
-    });
+    })
 }
 
-/// Whether a message says that it is of this type.
-fn is_of(json: &Json, name: &str) -> bool {
+/// Returns whether a message has a type with this suffix.
+fn has_type(json: &Json, suffix: &str) -> bool {
     ["@type", "type_url"]
         .iter()
-        .any(|key| matches!(json.field(key), Some(Json::String(found)) if found.ends_with(name)))
+        .any(|key| matches!(json.field(key), Some(Json::String(found)) if found.ends_with(suffix)))
 }

@@ -1,18 +1,20 @@
-//! The configuration as a whole: the short form, a policy alone, and the long form.
+//! The configuration as a whole. The short form is one policy; the long form has `policies` and settings beside them.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use crate::auth::{self, AuthSource};
 use crate::bounds;
 use crate::effective::{Effective, EffectivePolicy};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::export::{self, Export};
 use crate::expression::{Attribute, Expression, UsageField};
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
 use crate::policy::{self, Policy};
 use crate::pricing::{self, Pricing};
+use crate::reader::{self, unexpected};
 use crate::replies::{self, Replies};
 use crate::route;
 use crate::routing::Routing;
@@ -22,48 +24,47 @@ use crate::usage::{self, UsageSettings};
 /// A plugin configuration, every value of it within its bounds.
 #[derive(Debug)]
 pub struct Configuration {
-    /// The policies, at least one, and no two with the same name. Which of them are enforced on a
-    /// request, [`Configuration::effective`] says.
+    /// The policies, at least one, with distinct names. [`Configuration::effective`] finds those of a request.
     pub policies: Vec<Policy>,
     effective: Effective,
     routing: Option<Routing>,
-    /// Where the counters are.
+    /// The storage of the counters.
     pub storage: Storage,
-    /// What an exchange meets whose policy cannot be evaluated.
+    /// The decision on requests whose policy cannot be evaluated.
     pub failure_mode: FailureMode,
-    /// Where `auth` comes from: the first source that has a value wins. Never empty.
+    /// The sources of `auth`, at least one. The first that has a value is used.
     pub auth: Vec<AuthSource>,
-    /// How much of a request body is inspected.
+    /// The inspection of request bodies.
     pub request_body: RequestBody,
-    /// Whether request headers wait for the body where a policy needs it. Takes Envoy's plugin
-    /// option `allow_on_headers_stop_iteration`.
+    /// Whether request headers are held until the body is read, if a policy needs it. This requires
+    /// `allow_on_headers_stop_iteration` in Envoy's configuration of the plugin.
     pub hold_headers: bool,
-    /// What is charged.
+    /// How usage is found and charged.
     pub usage: UsageSettings,
-    /// How refusals look.
+    /// The form of rejections, and quota headers.
     pub replies: Replies,
-    /// What models cost; there wherever a budget or a cost needs it.
+    /// The prices of models; always given if a budget or a cost needs them.
     pub pricing: Option<Pricing>,
-    /// The costs that are told of.
+    /// The costs that are reported.
     pub exports: Vec<Export>,
-    /// The position in `exports` of what Envoy's rate limit filter is to add for an exchange.
+    /// The position in `exports` of the cost that Envoy's rate limit filter adds for an exchange.
     pub hits_addend: Option<usize>,
 }
 
-/// What an exchange meets whose policy cannot be evaluated.
+/// The decision on requests whose policy cannot be evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailureMode {
-    /// It is refused, with status 500.
+    /// They are rejected, with status 500.
     #[default]
     Deny,
-    /// It is let go.
+    /// They are admitted.
     Allow,
 }
 
-/// How request bodies are inspected.
+/// The inspection of request bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestBody {
-    /// Bytes of a request body that are held for inspection, within [`bounds::REQUEST_BODY_BYTES`].
+    /// Bytes of a request body that are buffered for a decision, within [`bounds::REQUEST_BODY_BYTES`].
     pub max_bytes: usize,
 }
 
@@ -94,8 +95,8 @@ pub(crate) const REQUEST_BODY: Schema = Schema {
 // === impl Configuration ===
 
 impl Configuration {
-    /// The limits that are enforced on a request, by its headers and pseudo-headers: those that
-    /// prevail of all policies that concern it. Without routes, every policy concerns every request.
+    /// Returns the effective policies of a request, found by its headers and pseudo-headers. Without `routes`, every
+    /// policy applies to every request.
     pub fn effective<'h>(
         &self,
         header: impl Fn(&str) -> Option<Cow<'h, str>>,
@@ -118,19 +119,18 @@ impl Default for RequestBody {
 }
 
 /// Reads either form of the configuration.
-pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
+pub(crate) fn read(json: &Json, errors: &mut ValidationErrors) -> Result<Configuration, Invalid> {
     let Json::Object(entries) = json else {
-        let wanted = "a TokenRateLimitPolicy or an object with \"policies\"";
-        fields::expected(json, wanted, &Path::Root, faults);
-        return None;
+        let expected = "a TokenRateLimitPolicy or an object with \"policies\"";
+        return Err(unexpected(json, expected, &Path::Root, errors));
     };
     let has = |field: &str| entries.iter().any(|(name, _)| name == field);
     if has("kind") || has("apiVersion") || has("spec") {
-        let json = &alone(entries, faults);
-        let policies = vec![policy::read(json, &Path::Root, faults)?];
-        needs_pricing(&policies, &[], faults);
-        needs_held_headers(&policies, faults);
-        return Some(Configuration {
+        let json = &short_form(entries, errors);
+        let policies = vec![policy::read(json, &Path::Root, errors)?];
+        check_pricing(&policies, &[], errors);
+        check_held_headers(&policies, errors);
+        return Ok(Configuration {
             effective: Effective::all(&policies),
             routing: None,
             policies,
@@ -146,67 +146,73 @@ pub(crate) fn read(json: &Json, faults: &mut Faults) -> Option<Configuration> {
             hits_addend: None,
         });
     }
-    long_form(json, &Path::Root, faults)
+    long_form(json, &Path::Root, errors)
 }
 
-/// A policy by itself, without the fields of the long form; each of those is a fault.
-fn alone(entries: &[(String, Json)], faults: &mut Faults) -> Json {
+/// Returns a policy without the fields of the long form, each of which is an error.
+fn short_form(entries: &[(String, Json)], errors: &mut ValidationErrors) -> Json {
     let of_long_form = |name: &String| LONG_FORM.known.contains(&name.as_str());
     for (name, _) in entries.iter().filter(|(name, _)| of_long_form(name)) {
-        faults.push(&Path::Root.field(name), FaultKind::OfLongForm);
+        errors.push(&Path::Root.field(name), ErrorKind::LongFormField);
     }
     let of_policy = entries.iter().filter(|(name, _)| !of_long_form(name));
     Json::Object(of_policy.cloned().collect())
 }
 
-fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Configuration> {
-    let fields = Fields::read(json, path, &LONG_FORM, faults)?;
-    let policies = fields
-        .require("policies", path, faults)
-        .and_then(|json| policies(json, &path.field("policies"), faults));
-    let routes = fields.read_optional("routes", path, faults, route::read);
-    let are_sound = faults.is_empty();
-    let storage = fields.read_or("storage", path, faults, Storage::default, storage::read);
+fn long_form(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Configuration, Invalid> {
+    let fields = Fields::read(json, path, &LONG_FORM, errors)?;
+    let policies = fields.require("policies", path, errors, policies);
+    let routes = fields.read_optional("routes", path, errors, route::read);
+    let are_valid = errors.is_empty();
+    let storage = fields.read_or("storage", path, errors, Storage::default, storage::read);
     let failure_mode = fields.read_or(
         "failureMode",
         path,
-        faults,
+        errors,
         FailureMode::default,
         failure_mode,
     );
-    let auth = fields.read_or("auth", path, faults, auth::defaults, auth::read);
-    let hold_headers = fields.read_or("holdHeaders", path, faults, || false, fields::boolean);
+    let auth = fields.read_or("auth", path, errors, auth::defaults, auth::read);
+    let hold_headers = fields.read_or("holdHeaders", path, errors, || false, reader::boolean);
     let request_body = fields.read_or(
         "requestBody",
         path,
-        faults,
+        errors,
         RequestBody::default,
         request_body,
     );
-    let usage = fields.read_or("usage", path, faults, UsageSettings::default, usage::read);
-    let replies = fields.read_or("replies", path, faults, Replies::default, replies::read);
-    let pricing = pricing(fields, path, faults);
-    let exports = fields.read_or("export", path, faults, Vec::new, export::read);
-    let hits_addend = fields.read_optional("hitsAddend", path, faults, |json, path, faults| {
-        export::named(json, exports.as_deref()?, path, faults)
+    let usage = fields.read_or("usage", path, errors, UsageSettings::default, usage::read);
+    let replies = fields.read_or("replies", path, errors, Replies::default, replies::read);
+    let pricing = pricing(fields, path, errors);
+    let exports = fields.read_or("export", path, errors, Vec::new, export::read);
+    let hits_addend = fields.read_optional("hitsAddend", path, errors, |json, path, errors| {
+        let exports = exports.as_deref().map_err(|invalid| *invalid)?;
+        export::hits_addend(json, exports, path, errors)
     });
-    if let (Some(policies), Some(false)) = (&policies, hold_headers) {
-        needs_held_headers(policies, faults);
+    if let (Ok(policies), Ok(usage)) = (&policies, &usage) {
+        check_pointers(policies, usage, path, errors);
     }
-    if let (Some(policies), Some(None)) = (&policies, &pricing) {
-        needs_pricing(policies, exports.as_deref().unwrap_or_default(), faults);
+    if let (Ok(policies), Ok(false)) = (&policies, hold_headers) {
+        check_held_headers(policies, errors);
+    }
+    if let (Ok(policies), Ok(None)) = (&policies, &pricing) {
+        check_pricing(policies, exports.as_deref().unwrap_or_default(), errors);
     }
     let (policies, routes, storage) = (policies?, routes?, storage?);
-    if faults.is_empty() {
-        storage::check(&storage, &policies, json, path, faults);
+    if errors.is_empty() {
+        storage::check(&storage, &policies, json, path, errors);
     }
     let effective = match &routes {
-        Some(routes) if are_sound => {
-            Effective::resolve(&policies, routes, &path.field("policies"), faults)?
+        Some(routes) if are_valid => {
+            Effective::resolve(&policies, routes, &path.field("policies"), errors)?
         }
         _ => Effective::all(&policies),
     };
-    Some(Configuration {
+    Ok(Configuration {
         policies,
         effective,
         routing: routes.map(Routing::new),
@@ -223,20 +229,49 @@ fn long_form(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Config
     })
 }
 
-/// Reads the prices of models, and what becomes of a model without one.
-#[allow(clippy::option_option)]
-fn pricing(fields: Fields<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Option<Pricing>> {
-    let unpriced = fields.read_optional("unpriced", path, faults, pricing::unpriced);
-    if unpriced.is_some_and(|unpriced| unpriced.is_some()) {
-        fields.require("pricing", path, faults)?;
+/// Reads `unpriced` and `pricing`.
+fn pricing(
+    fields: Fields<'_>,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Option<Pricing>, Invalid> {
+    let unpriced = fields.read_optional("unpriced", path, errors, pricing::unpriced);
+    if let Ok(Some(_)) = unpriced
+        && fields.get("pricing").is_none()
+    {
+        return Err(errors.push(&path.field("pricing"), ErrorKind::MissingField));
     }
-    fields.read_optional("pricing", path, faults, |json, path, faults| {
-        pricing::read(json, unpriced?, path, faults)
+    fields.read_optional("pricing", path, errors, |json, path, errors| {
+        pricing::read(json, unpriced?, path, errors)
     })
 }
 
-/// Adds a fault if something is priced, for a configuration without prices.
-fn needs_pricing(policies: &[Policy], exports: &[Export], faults: &mut Faults) {
+/// Checks that the policies and `usage.paths` do not have too many JSON pointers together.
+fn check_pointers(
+    policies: &[Policy],
+    usage: &UsageSettings,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) {
+    const UNIT: &str = "distinct JSON pointers in \"policies\" and \"usage.paths\"";
+    let at_policies = path.field("policies");
+    let at_usage = path.field("usage");
+    let of_policies = policies
+        .iter()
+        .enumerate()
+        .map(|(index, policy)| (at_policies.item(index), &policy.total_tokens));
+    let of_usage = (at_usage.field("paths"), &usage.paths);
+    let mut distinct = BTreeSet::new();
+    for (path, pointers) in of_policies.chain([of_usage]) {
+        distinct.extend(pointers);
+        if reader::at_most(distinct.len(), UNIT, bounds::POINTERS, &path, errors).is_err() {
+            break;
+        }
+    }
+}
+
+/// Checks that nothing needs prices, for a configuration without `pricing`.
+fn check_pricing(policies: &[Policy], exports: &[Export], errors: &mut ValidationErrors) {
     let is_priced = |cost: &Expression| cost.uses().contains(&Attribute::Usage(UsageField::Usd));
     let of_limits = policies.iter().flat_map(|policy| {
         policy.limits.iter().filter_map(move |limit| {
@@ -249,12 +284,12 @@ fn needs_pricing(policies: &[Policy], exports: &[Export], faults: &mut Faults) {
         .filter(|export| is_priced(&export.cost))
         .map(|export| format!("the cost {:?}", export.name));
     if let Some(what) = of_limits.chain(of_exports).next() {
-        faults.push(&Path::Root.field("pricing"), FaultKind::NeedsPricing(what));
+        errors.push(&Path::Root.field("pricing"), ErrorKind::NeedsPricing(what));
     }
 }
 
-/// Adds a fault if a limit changes requests, for a configuration that does not hold their headers.
-fn needs_held_headers(policies: &[Policy], faults: &mut Faults) {
+/// Checks that no limit has alternatives, for a configuration that does not hold request headers.
+fn check_held_headers(policies: &[Policy], errors: &mut ValidationErrors) {
     let mut limits = policies
         .iter()
         .flat_map(|policy| policy.limits.iter().map(move |limit| (policy, limit)));
@@ -262,45 +297,57 @@ fn needs_held_headers(policies: &[Policy], faults: &mut Faults) {
     if let Some((policy, limit)) = changes {
         let what = format!("the limit {:?} of {:?}", limit.name, policy.name);
         let path = Path::Root.field("holdHeaders");
-        faults.push(&path, FaultKind::NeedsHeldHeaders(what));
+        errors.push(&path, ErrorKind::NeedsHeldHeaders(what));
     }
 }
 
-fn policies(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Policy>> {
-    let items = fields::list(json, "policies", bounds::POLICIES, path, faults)?;
+fn policies(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<Policy>, Invalid> {
+    let items = reader::list(json, "policies", bounds::POLICIES, path, errors)?;
     if items.is_empty() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
+        errors.push(path, ErrorKind::Empty);
     }
     let mut policies: Vec<(usize, Policy)> = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
         let item_path = path.item(position);
-        let Some(policy) = policy::read(item, &item_path, faults) else {
+        let Ok(policy) = policy::read(item, &item_path, errors) else {
             continue;
         };
         if let Some((first, _)) = policies.iter().find(|(_, known)| known.name == policy.name) {
-            let kind = FaultKind::Repeated {
-                value: format!("the policy {:?}", policy.name),
+            let kind = ErrorKind::Duplicate {
+                what: format!("policy {:?}", policy.name),
                 first: path.item(*first).to_string(),
             };
-            faults.push(&item_path, kind);
+            errors.push(&item_path, kind);
         }
         policies.push((position, policy));
     }
-    Some(policies.into_iter().map(|(_, policy)| policy).collect())
+    Ok(policies.into_iter().map(|(_, policy)| policy).collect())
 }
 
-fn failure_mode(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<FailureMode> {
+fn failure_mode(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<FailureMode, Invalid> {
     let choices = [("deny", FailureMode::Deny), ("allow", FailureMode::Allow)];
-    fields::choice(json, &choices, path, faults)
+    reader::choice(json, &choices, path, errors)
 }
 
-fn request_body(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<RequestBody> {
-    let fields = Fields::read(json, path, &REQUEST_BODY, faults)?;
-    let Some(json) = fields.get("maxBytes") else {
-        return Some(RequestBody::default());
-    };
-    let path = path.field("maxBytes");
-    let max_bytes = fields::whole(json, &bounds::REQUEST_BODY_BYTES, &path, faults)?;
-    let max_bytes = usize::try_from(max_bytes).ok()?;
-    Some(RequestBody { max_bytes })
+fn request_body(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<RequestBody, Invalid> {
+    let fields = Fields::read(json, path, &REQUEST_BODY, errors)?;
+    let default = || RequestBody::default().max_bytes;
+    let max_bytes = fields.read_or("maxBytes", path, errors, default, |json, path, errors| {
+        reader::count(json, &bounds::REQUEST_BODY_BYTES, path, errors)
+    });
+    Ok(RequestBody {
+        max_bytes: max_bytes?,
+    })
 }

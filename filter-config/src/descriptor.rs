@@ -1,32 +1,33 @@
-//! The names by which a rate limit service knows the limits of a policy.
+//! The names of limits in requests to a rate limit service.
 //!
-//! They are those that Kuadrant's operator gives them, so that limits which it has written into a
-//! limitador, those that `tollgate limits` prints, and what the filter asks for are the same.
+//! They are those of Kuadrant's operator, so that the limits that it writes into limitador, those that `tollgate limits`
+//! prints, and those that the filter requests are the same.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// What is counted of a limit. A service counts each apart, under a key of its own.
+/// What a limit counts. A service has a separate key for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// Tokens, or what else the limit's cost makes of an exchange.
+    /// Tokens, or the cost of the limit.
     Tokens,
     /// Requests.
     Requests,
-    /// Billionths of a dollar.
+    /// Billionths of a US dollar.
     Usd,
 }
 
-/// Bytes of the hash that tells limits apart whose names read the same.
+/// Bytes of the hash, which distinguishes limits whose names are equal once normalized.
 const HASH_BYTES: usize = 4;
 
-/// The key of the descriptor entry that stands for a limit, such as `tokenlimit.free__887761d3`. Its
-/// value is `1`.
+/// Returns the key of the descriptor entry of a limit, such as `tokenlimit.free__887761d3`. The value of the entry is
+/// `1`.
 ///
-/// Keys of limits on tokens begin with `tokenlimit.`, on requests with `limit.`, as Kuadrant's operator
-/// has them for a `TokenRateLimitPolicy` and a `RateLimitPolicy`; of budgets with `budget.`. `policy` is the policy's `namespace/name`. Whatever is no letter, digit or underscore in the name
-/// of the limit becomes an underscore. The hash is the start of the SHA-256 of `namespace/name/limit`.
+/// Keys of limits on tokens begin with `tokenlimit.` and on requests with `limit.`, as those of Kuadrant's operator for
+/// a `TokenRateLimitPolicy` and a `RateLimitPolicy`; those of budgets begin with `budget.`. `policy` is the policy's
+/// `namespace/name`. In the name of the limit, other characters than letters, digits and underscores become
+/// underscores. The hash is the beginning of the SHA-256 of `namespace/name/limit`.
 ///
 /// ```
 /// use filter_config::descriptor::{Counted, limit_key};
@@ -57,7 +58,7 @@ pub fn limit_key(counted: Counted, policy: &str, limit: &str) -> String {
     hash.update("/");
     hash.update(limit);
     for byte in hash.finalize().iter().take(HASH_BYTES) {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(key, "{byte:02x}");
     }
     key

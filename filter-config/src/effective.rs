@@ -1,13 +1,12 @@
-//! What is left of several policies that concern one request, as Kuadrant resolves them.
+//! Resolves the policies that apply to one request, as Kuadrant does.
 //!
-//! The policies that concern a request are in a row: that of the `Gateway`, of its listener, of the
-//! `HTTPRoute`, of its rule. Each says with `defaults` or `overrides` what becomes of it and of those
-//! after it, which are more specific.
+//! Policies apply in this order: that of the `Gateway`, of its listener, of the `HTTPRoute`, of its rule. The
+//! `defaults` or `overrides` of each decide what remains of it and of the more specific ones after it.
 
 #[cfg(test)]
 mod tests;
 
-use crate::fault::{FaultKind, Faults};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::path::Path;
 use crate::policy::{Policy, Precedence, Strategy};
 use crate::route::Route;
@@ -16,14 +15,13 @@ use crate::suggestion;
 /// Limits that are enforced together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EffectivePolicy {
-    /// The policy, by its index, whose `when` has to hold for any of the limits to apply; none where
-    /// there is no `when`.
+    /// The index of the policy whose `when` has to be true for any of the limits to apply, if there is a `when`.
     pub when: Option<usize>,
     /// The limits.
     pub limits: Vec<LimitIndex>,
 }
 
-/// Where a limit is.
+/// The position of a limit in a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitIndex {
     /// Index of the policy in the configuration.
@@ -32,19 +30,19 @@ pub struct LimitIndex {
     pub limit: usize,
 }
 
-/// The policies in force.
+/// The effective policies of a configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Effective {
-    /// For each rule of each route, by its number.
+    /// Those of each rule of each route, by its number.
     pub(crate) rules: Vec<Vec<EffectivePolicy>>,
-    /// For all other requests.
+    /// Those of all other requests.
     pub(crate) otherwise: Vec<EffectivePolicy>,
 }
 
 // === impl EffectivePolicy ===
 
 impl EffectivePolicy {
-    /// A policy alone.
+    /// Returns one policy without others.
     fn of(policies: &[Policy], index: usize) -> Self {
         let policy = policies.get(index);
         let limits = policy.map_or(0, |policy| policy.limits.len());
@@ -61,9 +59,8 @@ impl EffectivePolicy {
         }
     }
 
-    /// These limits and those of `other` whose names are not among them; the `when` is one of the
-    /// rules that are merged.
-    fn and(mut self, other: Self, policies: &[Policy]) -> Self {
+    /// Adds the limits of `other` whose names these limits do not have, and its `when` if there is none here.
+    fn merge(mut self, other: Self, policies: &[Policy]) -> Self {
         let name = |index: &LimitIndex| {
             let limit = policies.get(index.policy)?.limits.get(index.limit)?;
             Some(limit.name.as_str())
@@ -81,7 +78,7 @@ impl EffectivePolicy {
 }
 
 impl Effective {
-    /// Every policy by itself, for every request.
+    /// Returns every policy, independent of the others, for every request.
     pub(crate) fn all(policies: &[Policy]) -> Self {
         let indices = 0..policies.len();
         Self {
@@ -92,17 +89,17 @@ impl Effective {
         }
     }
 
-    /// What is in force on the rules of routes, and elsewhere.
+    /// Resolves the policies for each rule of the routes, and for all other requests.
     pub(crate) fn resolve(
         policies: &[Policy],
         routes: &[Route],
         path: &Path<'_>,
-        faults: &mut Faults,
-    ) -> Option<Self> {
-        let before = faults.count();
-        check(policies, routes, path, faults);
-        if faults.count() > before {
-            return None;
+        errors: &mut ValidationErrors,
+    ) -> Result<Self, Invalid> {
+        let before = errors.count();
+        check(policies, routes, path, errors);
+        if errors.count() > before {
+            return Err(Invalid);
         }
         let of_gateway = |policy: &Policy, has_section: bool| {
             policy.target.kind == "Gateway" && policy.target.section_name.is_some() == has_section
@@ -113,42 +110,42 @@ impl Effective {
         for route in routes {
             let of_route = |policy: &Policy| target(policy) == ("HTTPRoute", route.name.clone());
             for rule in &route.rules {
-                let mut concerned = gateway.clone();
-                concerned.extend(indices(policies, |policy| {
+                let mut applicable = gateway.clone();
+                applicable.extend(indices(policies, |policy| {
                     of_route(policy) && policy.target.section_name.is_none()
                 }));
-                concerned.extend(indices(policies, |policy| {
+                applicable.extend(indices(policies, |policy| {
                     of_route(policy)
                         && policy.target.section_name.is_some()
                         && policy.target.section_name == rule.name
                 }));
-                rules.push(compose(policies, &concerned));
+                rules.push(compose(policies, &applicable));
             }
         }
-        Some(Self {
+        Ok(Self {
             rules,
             otherwise: compose(policies, &gateway),
         })
     }
 }
 
-/// What is left of policies in a row, the least specific first: none or one.
-fn compose(policies: &[Policy], row: &[usize]) -> Vec<EffectivePolicy> {
-    let mut row = row.iter().rev().copied();
-    let Some(last) = row.next() else {
+/// Resolves applicable policies, the least specific first, to one or, without any, to none.
+fn compose(policies: &[Policy], applicable: &[usize]) -> Vec<EffectivePolicy> {
+    let mut less_specific = applicable.iter().rev().copied();
+    let Some(most_specific) = less_specific.next() else {
         return Vec::new();
     };
-    let mut effective = EffectivePolicy::of(policies, last);
-    for index in row {
+    let mut effective = EffectivePolicy::of(policies, most_specific);
+    for index in less_specific {
         let Some(policy) = policies.get(index) else {
             continue;
         };
         let this = || EffectivePolicy::of(policies, index);
         effective = match (policy.precedence, policy.strategy) {
             (Precedence::Defaults, Strategy::Atomic) => effective,
-            (Precedence::Defaults, Strategy::Merge) => effective.and(this(), policies),
+            (Precedence::Defaults, Strategy::Merge) => effective.merge(this(), policies),
             (Precedence::Overrides, Strategy::Atomic) => this(),
-            (Precedence::Overrides, Strategy::Merge) => this().and(effective, policies),
+            (Precedence::Overrides, Strategy::Merge) => this().merge(effective, policies),
         };
     }
     vec![effective]
@@ -160,16 +157,16 @@ fn indices(policies: &[Policy], which: impl Fn(&Policy) -> bool) -> Vec<usize> {
     found.map(|(index, _)| index).collect()
 }
 
-/// The kind and the `namespace/name` of what a policy is attached to, which is in its own namespace.
+/// Returns the kind and the `namespace/name` of a policy's target, which is in the policy's own namespace.
 fn target(policy: &Policy) -> (&str, String) {
     let namespace = policy.name.split('/').next().unwrap_or_default();
     let name = format!("{namespace}/{}", policy.target.name);
     (&policy.target.kind, name)
 }
 
-/// Checks that the policies can be put in rows: that the routes and rules that they are attached to
-/// are there, that there is one gateway, one listener of it, and one policy for each target.
-fn check(policies: &[Policy], routes: &[Route], path: &Path<'_>, faults: &mut Faults) {
+/// Checks that the policies can be ordered: that the routes and rules they are attached to exist, that there is one
+/// gateway with one listener, and one policy per target.
+fn check(policies: &[Policy], routes: &[Route], path: &Path<'_>, errors: &mut ValidationErrors) {
     let mut gateway: Option<(usize, String)> = None;
     let mut listener: Option<(usize, &String)> = None;
     for (index, policy) in policies.iter().enumerate() {
@@ -182,29 +179,29 @@ fn check(policies: &[Policy], routes: &[Route], path: &Path<'_>, faults: &mut Fa
             target(other) == (kind, name.clone()) && other.target.section_name.as_ref() == section
         };
         if let Some(first) = policies.iter().take(index).position(|other| same(&other)) {
-            let kind = FaultKind::Repeated {
-                value: "a policy for this target".to_owned(),
+            let kind = ErrorKind::Duplicate {
+                what: "policy for this target".to_owned(),
                 first: path.item(first).to_string(),
             };
-            faults.push(&at, kind);
+            errors.push(&at, kind);
             continue;
         }
         if kind == "Gateway" {
             let first = gateway.get_or_insert((index, name.clone()));
-            another(first.0, &first.1, &name, &at.field("name"), path, faults);
+            check_same(first.0, &first.1, &name, &at.field("name"), path, errors);
             if let Some(section) = section {
                 let first = listener.get_or_insert((index, section));
                 let at = at.field("sectionName");
-                another(first.0, first.1, section, &at, path, faults);
+                check_same(first.0, first.1, section, &at, path, errors);
             }
             continue;
         }
         let Some(route) = routes.iter().find(|route| route.name == name) else {
             let known = routes.iter().map(|route| route.name.as_str());
-            let suggestion = suggestion::closest(&name, known);
-            faults.push(
+            let suggestion = suggestion::did_you_mean(&name, known);
+            errors.push(
                 &at.field("name"),
-                FaultKind::UnknownRoute { name, suggestion },
+                ErrorKind::UnknownRoute { name, suggestion },
             );
             continue;
         };
@@ -214,29 +211,29 @@ fn check(policies: &[Policy], routes: &[Route], path: &Path<'_>, faults: &mut Fa
                 .iter()
                 .all(|rule| rule.name.as_ref() != Some(section))
         {
-            let kind = FaultKind::UnknownRule {
+            let kind = ErrorKind::UnknownRule {
                 route: name,
                 name: section.clone(),
             };
-            faults.push(&at.field("sectionName"), kind);
+            errors.push(&at.field("sectionName"), kind);
         }
     }
 }
 
-/// A fault if a name is not that of the first policy.
-fn another(
+/// Checks that a name is that of the first policy.
+fn check_same(
     first: usize,
     expected: &str,
     found: &str,
     at: &Path<'_>,
     path: &Path<'_>,
-    faults: &mut Faults,
+    errors: &mut ValidationErrors,
 ) {
     if expected != found {
-        let kind = FaultKind::Expected {
-            expected: format!("{expected:?} as in {}", path.item(first)),
+        let kind = ErrorKind::Unexpected {
             found: format!("{found:?}"),
+            expected: format!("{expected:?} as in {}", path.item(first)),
         };
-        faults.push(at, kind);
+        errors.push(at, kind);
     }
 }

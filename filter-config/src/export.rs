@@ -1,14 +1,14 @@
-//! What an exchange is told to have cost, under names of the configuration's own.
+//! `export` and `hitsAddend`: costs that are reported under configured names.
 
 use crate::bounds;
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::expression::{Expression, Role};
-use crate::fault::{FaultKind, Faults};
-use crate::fields;
 use crate::json::Json;
-use crate::limit;
 use crate::path::Path;
+use crate::reader::{self, unexpected};
+use crate::values;
 
-/// A cost that access logs and other filters are told of, whether or not a limit counts it.
+/// A cost that access logs and other filters can read, whether or not a limit counts it.
 #[derive(Debug)]
 pub struct Export {
     /// The name, a word; the filter state is `wasm.tollgate.cost.<name>`.
@@ -18,14 +18,16 @@ pub struct Export {
 }
 
 /// Reads `export`: costs by their names.
-pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Export>> {
-    let entries = fields::entries(json, path, faults)?;
+pub(crate) fn read(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<Export>, Invalid> {
+    let entries = reader::entries(json, path, errors)?;
     if entries.is_empty() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
+        errors.push(path, ErrorKind::Empty);
     }
-    if !fields::at_most(entries.len(), "costs", bounds::EXPORTS, path, faults) {
-        return None;
-    }
+    reader::at_most(entries.len(), "costs", bounds::EXPORTS, path, errors)?;
     let mut exports = Vec::with_capacity(entries.len());
     for (name, json) in entries {
         let path = path.field(name);
@@ -34,30 +36,29 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
         if !is_word {
-            let kind = FaultKind::Malformed("a cost must have a name of letters, digits, _ and -");
-            faults.push(&path, kind);
+            let kind =
+                ErrorKind::Malformed("invalid name, expected letters, digits, \"_\" and \"-\"");
+            errors.push(&path, kind);
         }
-        fields::at_most(name.len(), "bytes", bounds::NAME_BYTES, &path, faults);
-        let cost = limit::expression(json, Role::Cost, &path, faults);
+        // The error of the name is enough; the cost is read for its own.
+        let _ = reader::at_most(name.len(), "bytes", bounds::NAME_BYTES, &path, errors);
+        let cost = values::expression(json, Role::Cost, &path, errors);
         exports.extend(cost.map(|cost| Export {
             name: name.clone(),
             cost,
         }));
     }
-    Some(exports)
+    Ok(exports)
 }
 
-/// Finds the cost of `hitsAddend` by its name.
-pub(crate) fn named(
+/// Reads `hitsAddend`: the name of an exported cost, of which it returns the position.
+pub(crate) fn hits_addend(
     json: &Json,
     exports: &[Export],
     path: &Path<'_>,
-    faults: &mut Faults,
-) -> Option<usize> {
-    let name = fields::text(json, bounds::NAME_BYTES, path, faults)?;
+    errors: &mut ValidationErrors,
+) -> Result<usize, Invalid> {
+    let name = reader::text(json, bounds::NAME_BYTES, path, errors)?;
     let found = exports.iter().position(|export| export.name == name);
-    if found.is_none() {
-        fields::expected(json, "the name of a cost in \"export\"", path, faults);
-    }
-    found
+    found.ok_or_else(|| unexpected(json, "the name of a cost in \"export\"", path, errors))
 }

@@ -1,16 +1,16 @@
-//! CEL expressions: compiled once, with what they read from the host known beforehand.
+//! CEL expressions: compiled once, with the attributes that they read known beforehand.
 //!
-//! To evaluate one, resolve its [`Expression::uses`], and give the evaluator a context on
-//! [`environment`] with a resolver for them. The evaluator asks the resolver for the longest dotted
-//! name first (`request.headers`), then for its beginnings (`request`). It asks for the root alone
-//! in `has(request.time)`, `request["path"]` and `request.?path`, so the resolver has to know the
-//! root as well: as a map of those fields that the expression uses and that the host has.
+//! To evaluate an expression, resolve its [`Expression::uses`], and give the evaluator a context on [`environment`]
+//! with a resolver for them. The evaluator first asks the resolver for the longest dotted name (`request.headers`),
+//! then for its prefixes (`request`). In `has(request.time)`, `request["path"]` and `request.?path` it asks only for
+//! the root, so the resolver has to resolve the root as well: as a map of those fields that the expression uses and
+//! that have a value.
 
 mod arithmetic;
 mod attribute;
 mod compile;
 mod environment;
-mod fault;
+mod error;
 mod formula;
 mod functions;
 mod literal;
@@ -20,21 +20,27 @@ mod origin;
 mod pattern;
 mod plain;
 mod pointer;
+mod role;
+#[cfg(test)]
+mod tests;
 mod yields;
 
 use cel::common::ast::IdedExpr;
 
 pub use arithmetic::Number;
 pub use attribute::{
-    Attribute, COST_ALIASES, Kind, LLM_FIELDS, LlmField, PROPERTIES, Property, REMOTE_ADDRESS,
-    RESPONSE_FIELDS, ResponseField, USAGE_FIELDS, UsageField, aliased,
+    Attribute, Kind, LLM_FIELDS, LlmField, Property, REMOTE_ADDRESS, RESPONSE_FIELDS,
+    ResponseField, USAGE_FIELDS, UsageField, aliased,
 };
+#[cfg(test)]
+pub(crate) use attribute::{COST_ALIASES, PROPERTIES};
 pub use environment::{REQUEST_BODY, environment};
-pub use fault::ExpressionFault;
+pub(crate) use error::ExpressionError;
 pub use formula::Formula;
 pub use missing::missing;
 pub use plain::{Plain, Question, Subject};
 pub(crate) use pointer::is_pointer;
+pub(crate) use role::Role;
 
 /// A compiled CEL expression.
 #[derive(Debug)]
@@ -44,60 +50,24 @@ pub struct Expression {
     plain: Option<Plain>,
     formula: Option<Formula>,
     uses: Vec<Attribute>,
-    is_callers: bool,
-}
-
-/// What an expression is for, which decides what it may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// A predicate of a `when`.
-    Predicate,
-    /// A counter of a limit.
-    Counter,
-    /// The amount of a reservation.
-    Amount,
-    /// The limit of a rate.
-    Limit,
-    /// The window of a rate.
-    Window,
-    /// What an exchange costs, evaluated when it is over.
-    Cost,
-}
-
-impl Role {
-    /// Whether the expression yields a number, so that [`arithmetic`] is that of numbers of all types.
-    pub(crate) const fn is_number(self) -> bool {
-        matches!(self, Self::Amount | Self::Limit | Self::Cost)
-    }
-
-    /// What the expression is, in words.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Predicate => "predicate",
-            Self::Counter => "counter",
-            Self::Amount => "reservation",
-            Self::Limit => "limit",
-            Self::Window => "window",
-            Self::Cost => "cost",
-        }
-    }
+    is_client_controlled: bool,
 }
 
 // === impl Expression ===
 
 impl Expression {
-    /// Compiles an expression and checks it as far as it can be without its values.
+    /// Compiles an expression and checks it as far as possible without the values of its attributes.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it; never empty.
-    pub(crate) fn compile(source: &str, role: Role) -> Result<Self, Vec<ExpressionFault>> {
+    /// Everything that is wrong with it, never empty.
+    pub(crate) fn compile(source: &str, role: Role) -> Result<Self, Vec<ExpressionError>> {
         let source = source.trim();
         let (mut root, uses) = compile::compile(source, role)?;
-        if let Some(fault) = yields::check(&root, role) {
-            return Err(vec![fault]);
+        if let Some(error) = yields::check(&root, role) {
+            return Err(vec![error]);
         }
-        let is_callers = origin::is_callers(&root);
+        let is_client_controlled = origin::is_client_controlled(&root);
         if role.is_number() {
             arithmetic::replace(&mut root);
         }
@@ -107,54 +77,50 @@ impl Expression {
             root,
             plain: Plain::of(source),
             uses,
-            is_callers,
+            is_client_controlled,
         })
     }
 
-    /// The text of the expression, without white space around it.
+    /// Returns the text of the expression, without white space around it.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// What is to be evaluated, in the [`environment`].
+    /// Returns the tree to evaluate, in the [`environment`].
     #[must_use]
     pub fn root(&self) -> &IdedExpr {
         &self.root
     }
 
-    /// The expression in a form that needs no evaluator, if it has one.
+    /// Returns the expression in a form that needs no evaluator, if it has one.
     #[must_use]
     pub fn plain(&self) -> Option<&Plain> {
         self.plain.as_ref()
     }
 
-    /// A number in a form that needs no evaluator, if it has one.
+    /// Returns the expression, if it yields a number, in a form that needs no evaluator, if it has one.
     #[must_use]
     pub fn formula(&self) -> Option<&Formula> {
         self.formula.as_ref()
     }
 
-    /// What the expression reads of the host, sorted, each once.
+    /// Returns the attributes that the expression reads, sorted and without duplicates.
     #[must_use]
     pub fn uses(&self) -> &[Attribute] {
         &self.uses
     }
 
-    /// Whether the expression reads the request's body, or what of `llm` is known from it, so that it
-    /// cannot be evaluated before it. What `provider` and `api` are, the headers tell.
+    /// Returns whether the expression can only be evaluated with the request's body: it reads the body, or a field of
+    /// `llm` other than `provider` and `api`, which are known from the headers.
     #[must_use]
     pub fn needs_body(&self) -> bool {
         self.uses.iter().any(Attribute::needs_body)
     }
 
-    /// Whether a caller can make the value anything he likes, rather than only choose among those that
-    /// the expression names.
+    /// Returns whether a client can give the expression any value, rather than only choose among those that it names.
     #[must_use]
-    pub fn is_callers(&self) -> bool {
-        self.is_callers
+    pub(crate) fn is_client_controlled(&self) -> bool {
+        self.is_client_controlled
     }
 }
-
-#[cfg(test)]
-mod tests;

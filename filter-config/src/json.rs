@@ -5,15 +5,15 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::bounds;
-use crate::fault::{FaultKind, Faults};
-use crate::path::Path;
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
+use crate::path::{Path, shortened};
 
-/// A JSON value. An object keeps its entries in order, repeated ones included.
+/// A JSON value. An object keeps its entries in order, including repeated ones.
 #[derive(Clone, Debug)]
 pub(crate) enum Json {
     Null,
     Bool(bool),
-    /// A number that is a whole one from 0 to 2⁶⁴ - 1, however it is written: `50`, `50.0`, `5e1`.
+    /// A number that is an integer from 0 to 2⁶⁴ - 1 in any notation: `50`, `50.0`, `5e1`.
     Whole(u64),
     /// Any other number.
     Number(f64),
@@ -22,29 +22,29 @@ pub(crate) enum Json {
     Object(Vec<(String, Json)>),
 }
 
-/// Parses the document; on failure it adds a fault and yields nothing.
-pub(crate) fn parse(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
-    // serde_json bounds the depth of nesting, and refuses bytes after the document.
-    read(bytes, faults, |bytes| {
-        serde_json::from_slice(bytes).map_err(|error| FaultKind::Syntax(error.to_string()))
+/// Parses a JSON document.
+pub(crate) fn parse(bytes: &[u8], errors: &mut ValidationErrors) -> Result<Json, Invalid> {
+    // serde_json bounds the depth of nesting, and rejects bytes after the document.
+    parse_with(bytes, errors, |bytes| {
+        serde_json::from_slice(bytes).map_err(|error| ErrorKind::Json(error.to_string()))
     })
 }
 
-/// Parses the document, which is YAML or JSON; on failure it adds a fault and yields nothing.
+/// Parses a YAML or JSON document.
 #[cfg(feature = "yaml")]
-pub(crate) fn parse_yaml(bytes: &[u8], faults: &mut Faults) -> Option<Json> {
-    // serde_norway bounds the depth of nesting as well, and how often aliases are repeated.
-    read(bytes, faults, |bytes| {
+pub(crate) fn parse_yaml(bytes: &[u8], errors: &mut ValidationErrors) -> Result<Json, Invalid> {
+    // serde_norway bounds the depth of nesting as well, and the repetition of aliases.
+    parse_with(bytes, errors, |bytes| {
         serde_json::from_slice(bytes)
             .or_else(|_| serde_norway::from_slice(bytes))
             .map_err(|error| match second_document(bytes) {
-                Some(line) => FaultKind::SecondDocument(line),
-                None => FaultKind::YamlSyntax(error.to_string()),
+                Some(line) => ErrorKind::SecondDocument { line },
+                None => ErrorKind::Yaml(error.to_string()),
             })
     })
 }
 
-/// The line, from 1, on which the second document of some YAML begins, if it has more than one.
+/// Returns the line, from 1, on which the second document of a YAML stream begins, if it has more than one.
 #[cfg(feature = "yaml")]
 fn second_document(yaml: &[u8]) -> Option<usize> {
     let documents = serde_norway::Deserializer::from_slice(yaml);
@@ -62,41 +62,40 @@ fn second_document(yaml: &[u8]) -> Option<usize> {
             if begins && is_within {
                 return Some(number);
             }
-            // Comments and directives are before the document.
+            // Comments and directives precede the document.
             is_within |= !matches!(line.trim_ascii().first(), None | Some(b'#' | b'%'));
             None
         })
 }
 
-fn read(
+fn parse_with(
     bytes: &[u8],
-    faults: &mut Faults,
-    parse: impl FnOnce(&[u8]) -> Result<Json, FaultKind>,
-) -> Option<Json> {
+    errors: &mut ValidationErrors,
+    parse: impl FnOnce(&[u8]) -> Result<Json, ErrorKind>,
+) -> Result<Json, Invalid> {
     let kind = if bytes.len() > bounds::CONFIGURATION_BYTES {
-        FaultKind::TooMany {
-            unit: "bytes",
+        ErrorKind::TooMany {
             found: bytes.len(),
-            most: bounds::CONFIGURATION_BYTES,
+            unit: "bytes",
+            max: bounds::CONFIGURATION_BYTES,
         }
     } else if bytes.starts_with(b"\xef\xbb\xbf") {
-        FaultKind::ByteOrderMark
+        ErrorKind::ByteOrderMark
     } else if bytes.trim_ascii().is_empty() {
-        FaultKind::Empty
+        ErrorKind::EmptyDocument
     } else {
         match parse(bytes) {
-            Ok(document) => return Some(document),
+            Ok(document) => return Ok(document),
             Err(kind) => kind,
         }
     };
-    faults.push(&Path::Root, kind);
-    None
+    Err(errors.push(&Path::Root, kind))
 }
 
 // === impl Json ===
 
 impl Json {
-    /// The value of an object's field, if it is an object and has one.
+    /// Returns the value of a field, if the value is an object that has it.
     pub(crate) fn field(&self, name: &str) -> Option<&Json> {
         let Json::Object(entries) = self else {
             return None;
@@ -105,7 +104,7 @@ impl Json {
         entry.map(|(_, value)| value)
     }
 
-    /// The value of an object's field by itself.
+    /// Takes the value of a field, if the value is an object that has it.
     #[cfg(feature = "yaml")]
     pub(crate) fn into_field(self, name: &str) -> Option<Json> {
         let Json::Object(entries) = self else {
@@ -115,7 +114,7 @@ impl Json {
         entries.find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// What the value is, as a fault tells of it: short whatever its size.
+    /// Returns what a message displays of the value, which is short whatever its size.
     pub(crate) fn found(&self) -> String {
         match self {
             Json::Null => "null".to_owned(),
@@ -127,18 +126,6 @@ impl Json {
             Json::Object(_) => "an object".to_owned(),
         }
     }
-}
-
-/// Characters of a string from the document that a fault shows.
-const SHOWN: usize = 64;
-
-/// The beginning of a string from the document, to be shown.
-pub(crate) fn shortened(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    shown
 }
 
 impl<'de> Deserialize<'de> for Json {
@@ -168,13 +155,20 @@ impl<'de> Visitor<'de> for Tree {
         Ok(Json::Whole(value))
     }
 
-    #[allow(clippy::cast_precision_loss)] // A negative number is refused wherever it stands.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "no field takes a negative number"
+    )]
     fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
         Ok(u64::try_from(value).map_or(Json::Number(value as f64), Json::Whole))
     }
 
-    // Envoy hands a Struct on as JSON in which every number has been a double.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    /// Takes an integer for what it is: Envoy serializes a Struct, in which every number is a double.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the value is an integer from 0 to 2⁵³"
+    )]
     fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
         const EXACT: f64 = 9_007_199_254_740_992.0;
         if value.fract() == 0.0 && (0.0..=EXACT).contains(&value) {

@@ -1,13 +1,53 @@
-//! The policy model of tollgate: what a plugin configuration says, read strictly.
+//! The policy model of tollgate: reads plugin configurations, strictly.
 //!
-//! [`parse`] turns the JSON of a plugin configuration into a [`Configuration`] whose CEL
-//! expressions are compiled and whose every value is within its bounds, or into [`Faults`]: all
-//! that is wrong with it, each with the path to it. Nothing is ignored and nothing is guessed.
+//! [`parse`] turns the JSON of a plugin configuration into a [`Configuration`], whose CEL expressions are compiled and
+//! whose values are within [`bounds`], or into [`ValidationErrors`]: everything that is wrong with it, each with its
+//! path. Unknown fields are errors, and nothing is guessed.
 //!
 //! ```
-//! let faults = filter_config::parse(br#"{ "policies": {} }"#).unwrap_err();
-//! assert_eq!(faults.to_string(), "policies: expected a list, found an object");
+//! let configuration = filter_config::parse(
+//!     br#"{
+//!         "apiVersion": "kuadrant.io/v1alpha1",
+//!         "kind": "TokenRateLimitPolicy",
+//!         "metadata": { "name": "llm" },
+//!         "spec": {
+//!             "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "llm" },
+//!             "limits": {
+//!                 "per-user": {
+//!                     "rates": [{ "limit": 1000, "window": "1h" }],
+//!                     "counters": [{ "expression": "auth.identity.userid" }]
+//!                 }
+//!             }
+//!         }
+//!     }"#,
+//! )?;
+//! let limit = &configuration.policies[0].limits[0];
+//! assert_eq!(limit.name, "per-user");
+//! assert_eq!(limit.counters[0].source(), "auth.identity.userid");
+//!
+//! let errors = filter_config::parse(br#"{ "policies": {} }"#).unwrap_err();
+//! assert_eq!(errors.to_string(), "policies: found an object, expected a list");
+//! # Ok::<(), filter_config::ValidationErrors>(())
 //! ```
+//!
+//! With the feature `yaml`, which the Wasm module goes without, `parse_yaml` reads YAML too, and `parse_carried` also
+//! a configuration within the resource that carries it to Envoy: a `WasmPlugin`, an `EnvoyFilter` or Envoy's own
+//! configuration.
+//!
+//! # Order of modules
+//!
+//! Each module uses only those before it, and no two use each other:
+//!
+//! 1. `bounds`, `suggestion`, `path`, `window`, `usd`: values, and parts of messages
+//! 2. `expression`: CEL expressions, compiled and checked
+//! 3. `error`: validation errors
+//! 4. `json`, `reader`, `fields`, `values`, `resource`: strict reading, from JSON values to those that several parts of
+//!    a configuration have
+//! 5. `auth`, `usage`, `replies`, `pricing`, `on_exceeded`, `rate`, `budget`, `export`, `route`: parts of a
+//!    configuration
+//! 6. `limit`, `policy`, `storage`, `routing`, `effective`: what they make up
+//! 7. `configuration`: the whole
+//! 8. `carrier`, `descriptor`, `limitador`: configurations in other systems
 
 #![cfg_attr(
     not(test),
@@ -28,62 +68,67 @@ mod carrier;
 mod configuration;
 pub mod descriptor;
 mod effective;
-mod exceeded;
+mod error;
 mod export;
 mod expression;
-mod fault;
 mod fields;
+#[cfg(test)]
+mod fixtures;
 mod json;
 mod limit;
 pub mod limitador;
+mod on_exceeded;
 mod path;
 mod policy;
 mod pricing;
 mod rate;
+mod reader;
 mod replies;
+mod resource;
 mod route;
 mod routing;
 mod storage;
 mod suggestion;
 mod usage;
 mod usd;
+mod values;
 mod window;
 
 pub use auth::AuthSource;
 pub use budget::Budget;
 pub use configuration::{Configuration, FailureMode, RequestBody};
 pub use effective::{EffectivePolicy, LimitIndex};
-pub use exceeded::{Alternative, Exceeded, Queue};
+pub use error::{ValidationError, ValidationErrors};
 pub use export::Export;
 pub use expression::{
-    Attribute, COST_ALIASES, Expression, ExpressionFault, Formula, Kind, LLM_FIELDS, LlmField,
-    Number, PROPERTIES, Plain, Property, Question, REMOTE_ADDRESS, REQUEST_BODY, RESPONSE_FIELDS,
-    ResponseField, Subject, USAGE_FIELDS, UsageField, aliased, environment, missing,
+    Attribute, Expression, Formula, Kind, LLM_FIELDS, LlmField, Number, Plain, Property, Question,
+    REMOTE_ADDRESS, REQUEST_BODY, RESPONSE_FIELDS, ResponseField, Subject, USAGE_FIELDS,
+    UsageField, aliased, environment, missing,
 };
-pub use fault::{Fault, FaultKind, Faults};
 pub use limit::{Limit, Reservation, WhenMissing};
+pub use on_exceeded::{Alternative, Exceeded, Queue};
 pub use policy::{Policy, Precedence, Strategy, TargetRef};
 pub use pricing::{Price, Pricing, Unpriced};
 pub use rate::{Algorithm, Rate, RateLimit, RateWindow};
-pub use replies::{
-    BODY_PLACEHOLDERS, ErrorShape, HeaderNames, NAME_PLACEHOLDERS, Placeholder, QuotaHeaders,
-    Replies, Template,
-};
+pub use replies::{ErrorShape, HeaderNames, Placeholder, QuotaHeaders, Replies, Template};
 pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
 pub use usage::{IncludeUsage, OnMissing, UsageSettings};
 pub use usd::{Usd, UsdError};
 pub use window::{Window, WindowError};
 
-/// Reads a plugin configuration: JSON, either a `TokenRateLimitPolicy` itself or the long form.
+use error::Invalid;
+
+/// Reads a plugin configuration: JSON, either a `TokenRateLimitPolicy` or the long form.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the configuration, in the order in which it is met. A document
-/// that is no JSON, or too large, is one fault.
-pub fn parse(json: &[u8]) -> Result<Configuration, Faults> {
-    let mut faults = Faults::default();
-    let document = json::parse(json, &mut faults);
-    checked(document, faults)
+/// Everything that is wrong with the configuration, in the order of the document. A document that is not JSON or is
+/// too large is one error.
+pub fn parse(json: &[u8]) -> Result<Configuration, ValidationErrors> {
+    let mut errors = ValidationErrors::default();
+    let configuration = json::parse(json, &mut errors)
+        .and_then(|document| configuration::read(&document, &mut errors));
+    valid(configuration, errors)
 }
 
 /// Reads a plugin configuration as [`parse`] does, from YAML or JSON.
@@ -92,45 +137,48 @@ pub fn parse(json: &[u8]) -> Result<Configuration, Faults> {
 ///
 /// As [`parse`].
 #[cfg(feature = "yaml")]
-pub fn parse_yaml(yaml: &[u8]) -> Result<Configuration, Faults> {
-    let mut faults = Faults::default();
-    let document = json::parse_yaml(yaml, &mut faults);
-    checked(document, faults)
+pub fn parse_yaml(yaml: &[u8]) -> Result<Configuration, ValidationErrors> {
+    let mut errors = ValidationErrors::default();
+    let configuration = json::parse_yaml(yaml, &mut errors)
+        .and_then(|document| configuration::read(&document, &mut errors));
+    valid(configuration, errors)
 }
 
-/// Reads a plugin configuration as [`parse_yaml`] does, by itself or in what carries it to Envoy: a `WasmPlugin`, an
-/// `EnvoyFilter`, or an Envoy configuration with one Wasm filter, of which this is the `configuration`.
+/// Reads a plugin configuration as [`parse_yaml`] does, by itself or in the resource that carries it to Envoy: a
+/// `WasmPlugin`, an `EnvoyFilter`, or an Envoy configuration with one Wasm filter, whose `configuration` it is.
 ///
 /// # Errors
 ///
-/// As [`parse`], with the paths in the document; a document that should carry a configuration and does not is a fault too.
+/// As [`parse`], with the paths in the document. A carrier without a configuration is an error too.
 #[cfg(feature = "yaml")]
-pub fn parse_carried(yaml: &[u8]) -> Result<Configuration, Faults> {
-    let mut faults = Faults::default();
-    let Some(document) = json::parse_yaml(yaml, &mut faults) else {
-        return Err(faults);
-    };
-    match carrier::unwrap(document, &mut faults) {
-        None => Err(faults),
-        Some(Err(document)) => checked(Some(document), faults),
-        Some(Ok(carried)) => {
-            let configuration = configuration::read(&carried.document, &mut faults);
-            carried.check(&mut faults);
-            sound(configuration, faults).map_err(|faults| faults.below(&carried.path))
+pub fn parse_carried(yaml: &[u8]) -> Result<Configuration, ValidationErrors> {
+    use carrier::Unwrapped;
+
+    let mut errors = ValidationErrors::default();
+    let document = json::parse_yaml(yaml, &mut errors)
+        .and_then(|document| carrier::unwrap(document, &mut errors));
+    match document {
+        Err(Invalid) => Err(errors),
+        Ok(Unwrapped::Bare(document)) => {
+            let configuration = configuration::read(&document, &mut errors);
+            valid(configuration, errors)
+        }
+        Ok(Unwrapped::Carried(carried)) => {
+            let configuration = configuration::read(&carried.configuration, &mut errors);
+            carried.check(&mut errors);
+            valid(configuration, errors).map_err(|errors| errors.below(&carried.path))
         }
     }
 }
 
-fn checked(document: Option<json::Json>, mut faults: Faults) -> Result<Configuration, Faults> {
-    let configuration = document.and_then(|document| configuration::read(&document, &mut faults));
-    sound(configuration, faults)
-}
-
-/// The configuration if nothing is wrong with it.
-fn sound(configuration: Option<Configuration>, faults: Faults) -> Result<Configuration, Faults> {
+/// Returns the configuration if there are no errors.
+fn valid(
+    configuration: Result<Configuration, Invalid>,
+    errors: ValidationErrors,
+) -> Result<Configuration, ValidationErrors> {
     match configuration {
-        Some(configuration) if faults.is_empty() => Ok(configuration),
-        _ => Err(faults),
+        Ok(configuration) if errors.is_empty() => Ok(configuration),
+        _ => Err(errors),
     }
 }
 

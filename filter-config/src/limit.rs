@@ -1,78 +1,77 @@
-//! The limits of a policy.
+//! `limits`: the limits of a policy.
 
 use crate::bounds;
 use crate::budget::{self, Budget};
-use crate::exceeded::{self, Alternative, Exceeded, Queue};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::expression::{Expression, Role};
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
+use crate::on_exceeded::{self, Alternative, Exceeded, Queue};
 use crate::path::Path;
 use crate::rate::{self, Rate};
-use crate::window;
+use crate::reader;
+use crate::values;
 
-/// A limit: rates for each combination of values of its counters.
+/// A limit: rates per combination of values of its counters.
 #[derive(Debug)]
 pub struct Limit {
     /// The name, unique in its policy.
     pub name: String,
-    /// The predicates that all have to hold for the limit to apply.
+    /// The predicates that all have to be true for the limit to apply.
     pub when: Vec<Expression>,
-    /// The expressions whose values together are the key that is counted under.
+    /// The expressions whose values together are the key of the counter.
     pub counters: Vec<Expression>,
-    /// What becomes of a request for which a counter has no value; where the limit does not say, the
-    /// failure mode decides.
+    /// The handling of a request for which a counter expression has no value. By default the failure mode decides.
     pub when_missing: Option<WhenMissing>,
-    /// What one exchange costs of `rates`; its total of tokens where it is not given.
+    /// The cost of one exchange against `rates`, by default its total of tokens.
     pub cost: Option<Expression>,
-    /// The rates of what exchanges cost, no two with the same window. There is at least one of these, of
-    /// `requests` or of `budgets`, or a `concurrency`.
+    /// The rates of cost, with distinct windows. A limit has at least one of these, of `requests` or of `budgets`, or
+    /// a `concurrency`.
     pub rates: Vec<Rate>,
-    /// The rates of requests, no two with the same window.
+    /// The rates of requests, with distinct windows.
     pub requests: Vec<Rate>,
-    /// What exchanges may cost in money, no two with the same window.
+    /// The rates of money, with distinct windows.
     pub budgets: Vec<Budget>,
-    /// The most requests in flight per key, within [`bounds::CONCURRENCY`].
+    /// The concurrency limit: the most requests in flight per key, within [`bounds::CONCURRENCY`].
     pub concurrency: Option<u64>,
-    /// The part of a limit past which its use is told, in parts per million, within
-    /// [`bounds::ALERT_AT`].
+    /// The share of the limit whose use is reported, in parts per million, within [`bounds::ALERT_AT`].
     pub alert_at: Option<u32>,
-    /// Whether the limit counts and reports, and never refuses.
+    /// Whether the limit is a dry run: it counts and reports, and never rejects.
     pub shadow: bool,
-    /// What becomes of a request for which there is no room; always [`Exceeded::Deny`] in shadow.
+    /// The handling of a request that exceeds the limit; always [`Exceeded::Deny`] in a dry run.
     pub on_exceeded: Exceeded,
-    /// What a request holds until its usage is known; where the limit does not say, an estimate.
+    /// What a request reserves until its usage is known, by default an estimate.
     pub reservation: Option<Reservation>,
 }
 
-/// What becomes of a request for which a counter of a limit has no value.
+/// The handling of a request for which a counter expression has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenMissing {
-    /// The limit does not apply to it.
+    /// The limit does not apply to the request.
     Skip,
-    /// It is refused, as one whose policy cannot be evaluated, whatever the failure mode.
-    Refuse,
+    /// The request is rejected as if its policy could not be evaluated, whatever the failure mode.
+    Reject,
 }
 
-/// What a request holds of a limit until its usage is known.
+/// What a request reserves of a limit until its usage is known.
 #[derive(Debug)]
 pub struct Reservation {
-    /// The number of tokens, an expression over the request; where it is not given, the estimate.
+    /// The number of tokens, an expression over the request; by default an estimate.
     pub amount: Option<Expression>,
-    /// For how many nanoseconds it is held at most, within [`bounds::RESERVATION_TTL_NANOS`].
+    /// Nanoseconds until the reservation expires, within [`bounds::RESERVATION_TTL_NANOS`].
     pub ttl: Option<u64>,
 }
 
 // === impl Limit ===
 
 impl Limit {
-    /// Whether the limit can refuse a request, now or after a while.
+    /// Returns whether the limit can reject a request, at once or after it was queued.
     #[must_use]
-    pub fn refuses(&self) -> bool {
+    pub fn enforces(&self) -> bool {
         !self.shadow && self.on_exceeded != Exceeded::Allow
     }
 
-    /// How requests wait for room, if they do.
+    /// Returns the queue of requests that exceed the limit, if they are queued.
     #[must_use]
     pub const fn queue(&self) -> Option<Queue> {
         match self.on_exceeded {
@@ -81,7 +80,7 @@ impl Limit {
         }
     }
 
-    /// How requests can be changed for which there is no room.
+    /// Returns the fallbacks of requests that exceed the limit.
     #[must_use]
     pub fn alternatives(&self) -> &[Alternative] {
         match &self.on_exceeded {
@@ -125,64 +124,71 @@ pub(crate) const COUNTER: Schema = Schema {
 };
 
 /// Reads the limits of a policy, by their names.
-pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Limit>> {
-    let entries = fields::entries(json, path, faults)?;
+pub(crate) fn read(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<Limit>, Invalid> {
+    let entries = reader::entries(json, path, errors)?;
     if entries.is_empty() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
+        errors.push(path, ErrorKind::Empty);
     }
-    if !fields::at_most(entries.len(), "limits", bounds::LIMITS, path, faults) {
-        return None;
-    }
+    reader::at_most(entries.len(), "limits", bounds::LIMITS, path, errors)?;
     let mut limits = Vec::with_capacity(entries.len());
     for (name, json) in entries {
         let path = path.field(name);
         if name.is_empty() {
-            faults.push(&path, FaultKind::Malformed("a limit must have a name"));
-        } else if fields::at_most(name.len(), "bytes", bounds::NAME_BYTES, &path, faults) {
-            fields::is_name(name, &path, faults);
+            errors.push(
+                &path,
+                ErrorKind::Malformed("found an empty name, expected the name of the limit"),
+            );
+        } else if reader::at_most(name.len(), "bytes", bounds::NAME_BYTES, &path, errors).is_ok() {
+            // The error of the name is enough; the limit is read for its own.
+            let _ = reader::check_name(name, &path, errors);
         }
-        limits.extend(limit(name, json, &path, faults));
+        limits.extend(limit(name, json, &path, errors));
     }
-    Some(limits)
+    Ok(limits)
 }
 
-fn limit(name: &str, json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Limit> {
-    let fields = Fields::read(json, path, &LIMIT, faults)?;
-    // Something else alone can be what is limited.
+fn limit(
+    name: &str,
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Limit, Invalid> {
+    let fields = Fields::read(json, path, &LIMIT, errors)?;
+    // Without any of these, `rates` is required.
     let others = ["concurrency", "requests", "budgets"];
     let rates = if others.iter().any(|other| fields.get(other).is_some()) {
-        fields.read_or("rates", path, faults, Vec::new, rate::read)
+        fields.read_or("rates", path, errors, Vec::new, rate::read)
     } else {
-        fields
-            .require("rates", path, faults)
-            .and_then(|json| rate::read(json, &path.field("rates"), faults))
+        fields.require("rates", path, errors, rate::read)
     };
-    let requests = fields.read_or("requests", path, faults, Vec::new, rate::read);
-    let budgets = fields.read_or("budgets", path, faults, Vec::new, budget::read);
-    let cost = fields.read_optional("cost", path, faults, |json, path, faults| {
-        expression(json, Role::Cost, path, faults)
+    let requests = fields.read_or("requests", path, errors, Vec::new, rate::read);
+    let budgets = fields.read_or("budgets", path, errors, Vec::new, budget::read);
+    let cost = fields.read_optional("cost", path, errors, |json, path, errors| {
+        values::expression(json, Role::Cost, path, errors)
     });
-    let when_missing = fields.read_optional("whenMissing", path, faults, when_missing);
-    let when = fields.read_or("when", path, faults, Vec::new, when);
-    let counters = fields.read_or("counters", path, faults, Vec::new, counters);
-    let concurrency = fields.read_optional("concurrency", path, faults, |json, path, faults| {
-        fields::whole(json, &bounds::CONCURRENCY, path, faults)
+    let when_missing = fields.read_optional("whenMissing", path, errors, when_missing);
+    let when = fields.read_or("when", path, errors, Vec::new, when);
+    let counters = fields.read_or("counters", path, errors, Vec::new, counters);
+    let concurrency = fields.read_optional("concurrency", path, errors, |json, path, errors| {
+        reader::whole(json, &bounds::CONCURRENCY, path, errors)
     });
-    let alert_at = fields.read_optional("alertAt", path, faults, |json, path, faults| {
-        fields::fraction(json, &bounds::ALERT_AT, path, faults)
+    let alert_at = fields.read_optional("alertAt", path, errors, |json, path, errors| {
+        reader::fraction(json, &bounds::ALERT_AT, path, errors)
     });
-    let shadow = fields.read_or("shadow", path, faults, || false, fields::boolean);
+    let shadow = fields.read_or("shadow", path, errors, || false, reader::boolean);
     let default = Exceeded::default;
-    let on_exceeded = fields.read_or("onExceeded", path, faults, default, exceeded::read);
-    if shadow == Some(true)
-        && on_exceeded
-            .as_ref()
-            .is_some_and(|action| *action != Exceeded::Deny)
+    let on_exceeded = fields.read_or("onExceeded", path, errors, default, on_exceeded::read);
+    if let (Ok(true), Ok(on_exceeded)) = (shadow, &on_exceeded)
+        && *on_exceeded != Exceeded::Deny
     {
-        faults.push(&path.field("onExceeded"), FaultKind::Excludes("shadow"));
+        errors.push(&path.field("onExceeded"), ErrorKind::Conflict("shadow"));
     }
-    let reservation = fields.read_optional("reservation", path, faults, reservation);
-    Some(Limit {
+    let reservation = fields.read_optional("reservation", path, errors, reservation);
+    Ok(Limit {
         name: name.to_owned(),
         when: when?,
         counters: counters?,
@@ -199,39 +205,53 @@ fn limit(name: &str, json: &Json, path: &Path<'_>, faults: &mut Faults) -> Optio
     })
 }
 
-fn when_missing(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<WhenMissing> {
-    let choices = [("skip", WhenMissing::Skip), ("refuse", WhenMissing::Refuse)];
-    fields::choice(json, &choices, path, faults)
+fn when_missing(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<WhenMissing, Invalid> {
+    let choices = [("skip", WhenMissing::Skip), ("reject", WhenMissing::Reject)];
+    reader::choice_or_alias(
+        json,
+        &choices,
+        ("refuse", WhenMissing::Reject),
+        path,
+        errors,
+    )
 }
 
-fn reservation(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Reservation> {
-    let fields = Fields::read(json, path, &RESERVATION, faults)?;
-    let amount = fields.read_optional("amount", path, faults, |json, path, faults| {
-        expression(json, Role::Amount, path, faults)
+fn reservation(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Reservation, Invalid> {
+    let fields = Fields::read(json, path, &RESERVATION, errors)?;
+    let amount = fields.read_optional("amount", path, errors, |json, path, errors| {
+        values::expression(json, Role::Amount, path, errors)
     });
-    let ttl = fields.read_optional("ttl", path, faults, ttl);
-    Some(Reservation {
+    let ttl = fields.read_optional("ttl", path, errors, ttl);
+    Ok(Reservation {
         amount: amount?,
         ttl: ttl?,
     })
 }
 
-/// Reads how long a reservation is held: a duration, also as Kuadrant has it, as the CEL expression
-/// `duration("30s")`. Any other expression would be a duration per request, and is refused.
-fn ttl(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<u64> {
+/// Reads the lifetime of a reservation: a duration, also in Kuadrant's notation, the CEL expression `duration("30s")`.
+/// Any other expression would be a duration per request, and is rejected.
+fn ttl(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<u64, Invalid> {
     const EXPECTED: &str = "a duration from \"1s\" to \"24h\"";
     let within = &bounds::RESERVATION_TTL_NANOS;
-    window::nanos(
+    values::nanos(
         json,
         within,
         EXPECTED,
         |text| in_call(text).unwrap_or(text),
         path,
-        faults,
+        errors,
     )
 }
 
-/// The text of the literal in `duration("30s")` or `duration('30s')`.
+/// Returns the text of the literal in `duration("30s")` or `duration('30s')`.
 fn in_call(text: &str) -> Option<&str> {
     let literal = text
         .trim()
@@ -244,66 +264,57 @@ fn in_call(text: &str) -> Option<&str> {
     })
 }
 
-/// Reads a `when`: the predicates of a policy or of a limit.
-pub(crate) fn when(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Expression>> {
-    let items = fields::list(json, "predicates", bounds::PREDICATES, path, faults)?;
-    Some(expressions(
+/// Reads `when`, the predicates of a policy or of a limit.
+pub(crate) fn when(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<Expression>, Invalid> {
+    let items = reader::list(json, "predicates", bounds::PREDICATES, path, errors)?;
+    Ok(expressions(
         items,
         "predicate",
         &PREDICATE,
         Role::Predicate,
         path,
-        faults,
+        errors,
     ))
 }
 
-fn counters(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Expression>> {
-    let items = fields::list(json, "counters", bounds::COUNTERS, path, faults)?;
-    Some(expressions(
+fn counters(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<Expression>, Invalid> {
+    let items = reader::list(json, "counters", bounds::COUNTERS, path, errors)?;
+    Ok(expressions(
         items,
         "expression",
         &COUNTER,
         Role::Counter,
         path,
-        faults,
+        errors,
     ))
 }
 
-/// Reads a list of objects that hold one expression each.
+/// Reads a list of objects with one expression each, in `field`.
 fn expressions(
     items: &[Json],
     field: &str,
     schema: &Schema,
     role: Role,
     path: &Path<'_>,
-    faults: &mut Faults,
+    errors: &mut ValidationErrors,
 ) -> Vec<Expression> {
     let mut expressions = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
         let path = path.item(position);
-        let json = Fields::read(item, &path, schema, faults)
-            .and_then(|fields| fields.require(field, &path, faults));
-        let path = path.field(field);
-        expressions.extend(json.and_then(|json| expression(json, role, &path, faults)));
+        let Ok(fields) = Fields::read(item, &path, schema, errors) else {
+            continue;
+        };
+        expressions.extend(fields.require(field, &path, errors, |json, path, errors| {
+            values::expression(json, role, path, errors)
+        }));
     }
     expressions
-}
-
-/// Reads an expression.
-pub(crate) fn expression(
-    json: &Json,
-    role: Role,
-    path: &Path<'_>,
-    faults: &mut Faults,
-) -> Option<Expression> {
-    let source = fields::text(json, bounds::EXPRESSION_BYTES, path, faults)?;
-    match Expression::compile(source, role) {
-        Ok(expression) => Some(expression),
-        Err(errors) => {
-            for error in errors {
-                faults.push(path, error);
-            }
-            None
-        }
-    }
 }

@@ -1,12 +1,10 @@
-//! Paths to a place in the configuration, as faults show them.
+//! Paths to places in the configuration.
 
 use std::fmt;
 
-use crate::json::shortened;
-
-/// A place in the configuration: the way to it from the root.
+/// A place in the configuration: the fields and items from the root to it.
 ///
-/// Displays as `spec.limits.free.when[0].predicate`; a key that is no plain word is quoted, as in
+/// Displays as `spec.limits.free.when[0].predicate`. A key that is not a plain word is quoted, as in
 /// `spec.limits["a.b"]`, and the root is `configuration`.
 #[derive(Clone, Copy)]
 pub(crate) enum Path<'a> {
@@ -15,8 +13,11 @@ pub(crate) enum Path<'a> {
     Item(&'a Path<'a>, usize),
 }
 
-/// Bytes of the longest key that a path shows whole.
-const SHOWN_WORD_BYTES: usize = 253;
+/// Bytes of the longest key that is displayed in full.
+const MAX_WORD_BYTES: usize = 253;
+
+/// Characters of a string from the document that a message displays.
+const MAX_SHOWN_CHARS: usize = 64;
 
 // === impl Path ===
 
@@ -44,8 +45,17 @@ impl fmt::Display for Path<'_> {
 
 fn is_word(name: &str) -> bool {
     !name.is_empty()
-        && name.len() <= SHOWN_WORD_BYTES
+        && name.len() <= MAX_WORD_BYTES
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+/// Returns the beginning of a string from the document, for display.
+pub(crate) fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }

@@ -1,70 +1,72 @@
-//! A `TokenRateLimitPolicy`, as Kuadrant defines it.
+//! A `TokenRateLimitPolicy`, as defined by Kuadrant.
 
 use crate::bounds;
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::expression::Expression;
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::limit::{self, Limit};
 use crate::path::Path;
-use crate::usage;
+use crate::reader;
+use crate::resource;
+use crate::values;
 
 /// A policy: limits under a common condition.
 #[derive(Debug)]
 pub struct Policy {
-    /// `namespace/name`; the namespace is `default` where the policy gives none.
+    /// `namespace/name`; the namespace is `default` if the policy has none.
     pub name: String,
-    /// What the policy is attached to.
+    /// The resource that the policy is attached to.
     pub target: TargetRef,
-    /// Whether the more or the less specific of two policies wins.
+    /// Whether this policy or a more specific one wins.
     pub precedence: Precedence,
-    /// What of the other policy is replaced.
+    /// What the policy that wins replaces of the other.
     pub strategy: Strategy,
-    /// The predicates that all have to hold for any of the limits to apply.
+    /// The predicates that all have to be true for any of the limits to apply.
     pub when: Vec<Expression>,
-    /// The limits, at least one, in the order in which they are written.
+    /// The limits, at least one, in the order of the document.
     pub limits: Vec<Limit>,
-    /// JSON pointers (RFC 6901) to the total of tokens in a response, in the order in which they are
-    /// tried; empty where the policy leaves that to the dialects. At most [`bounds::TOTAL_TOKENS`].
+    /// JSON pointers (RFC 6901) to the total of tokens in a response, in the order in which they are tried; empty if
+    /// the dialect of the response decides. At most [`bounds::TOTAL_TOKENS`].
     pub total_tokens: Vec<String>,
 }
 
-/// What a policy is attached to: a resource of the Gateway API.
+/// The resource of the Gateway API that a policy is attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetRef {
     /// The kind: `Gateway` or `HTTPRoute`.
     pub kind: String,
     /// The name of the resource.
     pub name: String,
-    /// The section of the resource: a listener or a rule.
+    /// The section of the resource, a listener or a rule, if the policy is attached to one.
     pub section_name: Option<String>,
 }
 
-/// Which of two policies wins, this one or one that is attached to something more specific.
+/// Which of two policies wins: this one or one whose target is more specific.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precedence {
-    /// The other.
+    /// The more specific policy.
     #[default]
     Defaults,
-    /// This one.
+    /// This policy.
     Overrides,
 }
 
-/// What of a policy is replaced by another that wins.
+/// What a policy that wins replaces of another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
-    /// All of it.
+    /// The whole policy.
     #[default]
     Atomic,
-    /// Limits of the same name, and `when`.
+    /// Its limits of the same name, and `when`.
     Merge,
 }
 
 // === impl Policy ===
 
 impl Policy {
-    /// The domain under which Kuadrant has the policy's limits in limitador: the namespace and name of
-    /// what it is attached to, which is in the policy's own namespace.
+    /// Returns the domain that Kuadrant gives the policy's limits in limitador: the namespace and the name of its
+    /// target, which is in the policy's own namespace.
     #[must_use]
     pub fn domain(&self) -> String {
         let namespace = self.name.split('/').next().unwrap_or_default();
@@ -75,26 +77,6 @@ impl Policy {
 pub(crate) const POLICY: Schema = Schema {
     known: &["apiVersion", "kind", "metadata", "spec"],
     ignored: &["status"],
-};
-
-pub(crate) const METADATA: Schema = Schema {
-    known: &["name", "namespace"],
-    // What Kubernetes and its tools write there of their own accord.
-    ignored: &[
-        "annotations",
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "finalizers",
-        "generateName",
-        "generation",
-        "labels",
-        "managedFields",
-        "ownerReferences",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    ],
 };
 
 pub(crate) const SPEC: Schema = Schema {
@@ -137,7 +119,7 @@ struct Spec {
     rules: Rules,
 }
 
-/// What stands in a spec, or in its `defaults` or `overrides`.
+/// The fields that a spec has, or its `defaults` or `overrides`.
 struct Rules {
     when: Vec<Expression>,
     limits: Vec<Limit>,
@@ -145,23 +127,23 @@ struct Rules {
 }
 
 /// Reads a policy.
-pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Policy> {
-    let fields = Fields::read(json, path, &POLICY, faults)?;
-    constant(fields, "apiVersion", "kuadrant.io/v1alpha1", path, faults);
-    constant(fields, "kind", "TokenRateLimitPolicy", path, faults);
-    let name = fields
-        .require("metadata", path, faults)
-        .and_then(|json| metadata(json, &path.field("metadata"), faults));
-    let spec = fields
-        .require("spec", path, faults)
-        .and_then(|json| spec(json, &path.field("spec"), faults));
+pub(crate) fn read(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Policy, Invalid> {
+    let fields = Fields::read(json, path, &POLICY, errors)?;
+    resource::check_constant(fields, "apiVersion", "kuadrant.io/v1alpha1", path, errors);
+    resource::check_constant(fields, "kind", "TokenRateLimitPolicy", path, errors);
+    let name = fields.require("metadata", path, errors, resource::metadata);
+    let spec = fields.require("spec", path, errors, spec);
     let Spec {
         target,
         precedence,
         strategy,
         rules,
     } = spec?;
-    Some(Policy {
+    Ok(Policy {
         name: name?,
         target,
         precedence,
@@ -172,45 +154,9 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
     })
 }
 
-/// Checks a field that has one value only.
-pub(crate) fn constant(
-    fields: Fields<'_>,
-    name: &str,
-    value: &str,
-    path: &Path<'_>,
-    faults: &mut Faults,
-) {
-    if let Some(json) = fields.require(name, path, faults) {
-        let _: Option<()> = fields::choice(json, &[(value, ())], &path.field(name), faults);
-    }
-}
-
-/// Reads the metadata of a resource: its name, with its namespace.
-pub(crate) fn metadata(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String> {
-    let fields = Fields::read(json, path, &METADATA, faults)?;
-    let name = fields
-        .require("name", path, faults)
-        .and_then(|json| resource_name(json, &path.field("name"), faults));
-    let default = || "default".to_owned();
-    let namespace = fields.read_or("namespace", path, faults, default, resource_name);
-    Some(format!("{}/{}", namespace?, name?))
-}
-
-/// Reads the name of a resource or of a part of one.
-pub(crate) fn resource_name(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String> {
-    let name = fields::name(json, bounds::NAME_BYTES, path, faults)?;
-    if name.contains('/') {
-        faults.push(path, FaultKind::Malformed("a name must not contain \"/\""));
-        return None;
-    }
-    Some(name)
-}
-
-fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Spec> {
-    let fields = Fields::read(json, path, &SPEC, faults)?;
-    let target = fields
-        .require("targetRef", path, faults)
-        .and_then(|json| target(json, &path.field("targetRef"), faults));
+fn spec(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Spec, Invalid> {
+    let fields = Fields::read(json, path, &SPEC, errors)?;
+    let target = fields.require("targetRef", path, errors, target);
     for (name, other) in [
         ("limits", "defaults"),
         ("when", "defaults"),
@@ -221,7 +167,7 @@ fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Spec> {
         ("defaults", "overrides"),
     ] {
         if fields.get(name).is_some() && fields.get(other).is_some() {
-            faults.push(&path.field(name), FaultKind::Excludes(other));
+            errors.push(&path.field(name), ErrorKind::Conflict(other));
         }
     }
     let section = [
@@ -232,8 +178,8 @@ fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Spec> {
         .into_iter()
         .find_map(|(name, precedence)| Some((name, precedence, fields.get(name)?)));
     let Some((name, precedence, json)) = section else {
-        let rules = rules(fields, path, faults);
-        return Some(Spec {
+        let rules = rules(fields, path, errors);
+        return Ok(Spec {
             target: target?,
             precedence: Precedence::default(),
             strategy: Strategy::default(),
@@ -241,10 +187,10 @@ fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Spec> {
         });
     };
     let path = path.field(name);
-    let fields = Fields::read(json, &path, &RULES, faults)?;
-    let strategy = fields.read_or("strategy", &path, faults, Strategy::default, strategy);
-    let rules = rules(fields, &path, faults);
-    Some(Spec {
+    let fields = Fields::read(json, &path, &RULES, errors)?;
+    let strategy = fields.read_or("strategy", &path, errors, Strategy::default, strategy);
+    let rules = rules(fields, &path, errors);
+    Ok(Spec {
         target: target?,
         precedence,
         strategy: strategy?,
@@ -252,50 +198,62 @@ fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Spec> {
     })
 }
 
-fn strategy(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Strategy> {
+fn strategy(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Strategy, Invalid> {
     let strategies = [("atomic", Strategy::Atomic), ("merge", Strategy::Merge)];
-    fields::choice(json, &strategies, path, faults)
+    reader::choice(json, &strategies, path, errors)
 }
 
-fn target(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<TargetRef> {
-    let fields = Fields::read(json, path, &TARGET, faults)?;
-    constant(fields, "group", "gateway.networking.k8s.io", path, faults);
-    let kind = fields.require("kind", path, faults).and_then(|json| {
+fn target(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<TargetRef, Invalid> {
+    let fields = Fields::read(json, path, &TARGET, errors)?;
+    resource::check_constant(fields, "group", "gateway.networking.k8s.io", path, errors);
+    let kind = fields.require("kind", path, errors, |json, path, errors| {
         let kinds = [("Gateway", "Gateway"), ("HTTPRoute", "HTTPRoute")];
-        fields::choice(json, &kinds, &path.field("kind"), faults)
+        reader::choice(json, &kinds, path, errors)
     });
-    let name = fields
-        .require("name", path, faults)
-        .and_then(|json| resource_name(json, &path.field("name"), faults));
-    let section_name = fields.read_optional("sectionName", path, faults, resource_name);
-    Some(TargetRef {
+    let name = fields.require("name", path, errors, resource::resource_name);
+    let section_name = fields.read_optional("sectionName", path, errors, resource::resource_name);
+    Ok(TargetRef {
         kind: kind?.to_owned(),
         name: name?,
         section_name: section_name?,
     })
 }
 
-fn rules(fields: Fields<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Rules> {
-    let when = fields.read_or("when", path, faults, Vec::new, limit::when);
-    let total_tokens = fields.read_or("dataExtraction", path, faults, Vec::new, data_extraction);
-    let limits = fields
-        .require("limits", path, faults)
-        .and_then(|json| limit::read(json, &path.field("limits"), faults));
-    Some(Rules {
+fn rules(
+    fields: Fields<'_>,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Rules, Invalid> {
+    let when = fields.read_or("when", path, errors, Vec::new, limit::when);
+    let total_tokens = fields.read_or("dataExtraction", path, errors, Vec::new, data_extraction);
+    let limits = fields.require("limits", path, errors, limit::read);
+    Ok(Rules {
         when: when?,
         limits: limits?,
         total_tokens: total_tokens?,
     })
 }
 
-/// Reads `dataExtraction`: where the total of tokens is in a response.
-fn data_extraction(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<String>> {
-    let fields = Fields::read(json, path, &DATA_EXTRACTION, faults)?;
-    fields.read_or("response", path, faults, Vec::new, |json, path, faults| {
-        let fields = Fields::read(json, path, &RESPONSE, faults)?;
-        let total_tokens = |json: &Json, path: &Path<'_>, faults: &mut Faults| {
-            usage::pointers(json, &bounds::TOTAL_TOKENS, path, faults)
+/// Reads `dataExtraction`: the pointers to the total of tokens in a response.
+fn data_extraction(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<String>, Invalid> {
+    let fields = Fields::read(json, path, &DATA_EXTRACTION, errors)?;
+    fields.read_or("response", path, errors, Vec::new, |json, path, errors| {
+        let fields = Fields::read(json, path, &RESPONSE, errors)?;
+        let total_tokens = |json: &Json, path: &Path<'_>, errors: &mut ValidationErrors| {
+            values::pointers(json, &bounds::TOTAL_TOKENS, path, errors)
         };
-        fields.read_or("totalTokens", path, faults, Vec::new, total_tokens)
+        fields.read_or("totalTokens", path, errors, Vec::new, total_tokens)
     })
 }

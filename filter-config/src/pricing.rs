@@ -1,54 +1,56 @@
-//! What models cost.
+//! `pricing` and `unpriced`: the prices of models.
 
 #[cfg(test)]
 mod tests;
 
 use crate::bounds;
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
-use crate::usd::{self, Usd};
+use crate::reader;
+use crate::usd::Usd;
+use crate::values;
 
-/// The prices of models, and what becomes of a model that has none.
+/// The prices of models, and the handling of models without a price.
 #[derive(Debug)]
 pub struct Pricing {
-    /// Names of models, with `*` for any text, and their prices: those without a `*` first, then the
-    /// one with the most other characters.
+    /// Patterns of model names, in which `*` stands for any text, with their prices. Patterns without a `*` are first,
+    /// then those with the most other characters.
     models: Vec<(String, Price)>,
-    /// The price of every other model.
+    /// The price of all other models.
     pub default: Option<Price>,
-    /// What becomes of a model without a price.
+    /// The handling of models without a price.
     pub unpriced: Unpriced,
 }
 
-/// What a million tokens of a model cost.
+/// The price of a million tokens of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
-    /// Of input that is neither read from a cache nor written to one.
+    /// Input that is neither read from a cache nor written to one.
     pub input: Usd,
-    /// Of input that is read from a cache; as other input where it is not given.
+    /// Input that is read from a cache; by default the price of other input.
     pub cached_input: Usd,
-    /// Of input that is written to a cache; as other input where it is not given.
+    /// Input that is written to a cache; by default the price of other input.
     pub cache_write: Usd,
-    /// Of output that is no reasoning.
+    /// Output other than reasoning.
     pub output: Usd,
-    /// Of reasoning; as other output where it is not given.
+    /// Reasoning; by default the price of other output.
     pub reasoning: Usd,
 }
 
-/// What becomes of a model without a price, under a limit that has a budget.
+/// The handling of a model without a price, under a limit that has a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unpriced {
-    /// Requests that name it are refused; what another turns out to have used costs the highest price.
-    Refuse,
-    /// It costs nothing.
+    /// Requests for it are rejected. If the model is only known from the response, its usage costs the highest price.
+    Reject,
+    /// Its usage costs nothing.
     Free,
-    /// It has the default price.
+    /// Its usage costs the default price.
     Default,
 }
 
-/// The key of the price of every other model.
+/// The key of the price of all other models.
 const DEFAULT: &str = "default";
 
 pub(crate) const PRICE: Schema = Schema {
@@ -59,15 +61,16 @@ pub(crate) const PRICE: Schema = Schema {
 // === impl Pricing ===
 
 impl Pricing {
-    /// The price of a model: that of its name, else of the longest pattern that it fits.
+    /// Returns the price of a model: that of its name, or else of the longest pattern that matches it.
     #[must_use]
     pub fn of(&self, model: &str) -> Option<&Price> {
         let mut models = self.models.iter();
-        let (_, price) = models.find(|(pattern, _)| fits(pattern.as_bytes(), model.as_bytes()))?;
+        let (_, price) =
+            models.find(|(pattern, _)| matches(pattern.as_bytes(), model.as_bytes()))?;
         Some(price)
     }
 
-    /// The highest price of each kind of tokens: nothing that is used can have cost more.
+    /// Returns the highest price of each kind of token: no usage can cost more.
     #[must_use]
     pub fn highest(&self) -> Option<Price> {
         let prices = self.models.iter().map(|(_, price)| price);
@@ -81,31 +84,32 @@ impl Pricing {
     }
 }
 
-/// Whether a text fits a pattern, in which `*` stands for any text.
+/// Returns whether a text matches a pattern, in which `*` stands for any text.
 ///
-/// It goes back to the last `*` alone, so that it takes no longer than the product of the lengths.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut seen) = (0_usize, 0_usize);
+/// It backtracks to the last `*` only, so that it takes at most the product of the lengths in time.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut matched) = (0_usize, 0_usize);
+    // The position of the last `*`, and the end of the text that it stands for.
     let mut star: Option<(usize, usize)> = None;
-    while let Some(byte) = text.get(seen) {
+    while let Some(byte) = text.get(matched) {
         match pattern.get(at) {
             Some(b'*') => {
-                star = Some((at, seen));
+                star = Some((at, matched));
                 at = at.saturating_add(1);
             }
-            Some(wanted) if wanted == byte => {
+            Some(expected) if expected == byte => {
                 at = at.saturating_add(1);
-                seen = seen.saturating_add(1);
+                matched = matched.saturating_add(1);
             }
             _ => {
-                let Some((begun, taken)) = star else {
+                let Some((position, taken)) = star else {
                     return false;
                 };
-                // The `*` takes one byte more.
+                // The `*` stands for one byte more.
                 let taken = taken.saturating_add(1);
-                star = Some((begun, taken));
-                at = begun.saturating_add(1);
-                seen = taken;
+                star = Some((position, taken));
+                at = position.saturating_add(1);
+                matched = taken;
             }
         }
     }
@@ -114,33 +118,31 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
         .is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
 }
 
-/// What orders patterns: names before patterns, and of patterns the longest first.
+/// Returns the sort key of a pattern: names first, then the longest pattern.
 fn rank(pattern: &str) -> (bool, std::cmp::Reverse<usize>) {
     let literal = pattern.bytes().filter(|byte| *byte != b'*').count();
     (pattern.contains('*'), std::cmp::Reverse(literal))
 }
 
-/// Reads `pricing`, with what the configuration says of models without a price.
+/// Reads `pricing`. `unpriced` is the value of that field, if given.
 pub(crate) fn read(
     json: &Json,
     unpriced: Option<Unpriced>,
     path: &Path<'_>,
-    faults: &mut Faults,
-) -> Option<Pricing> {
-    let entries = fields::entries(json, path, faults)?;
+    errors: &mut ValidationErrors,
+) -> Result<Pricing, Invalid> {
+    let entries = reader::entries(json, path, errors)?;
     if entries.is_empty() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
+        errors.push(path, ErrorKind::Empty);
     }
-    if !fields::at_most(entries.len(), "models", bounds::PRICES, path, faults) {
-        return None;
-    }
+    reader::at_most(entries.len(), "models", bounds::PRICES, path, errors)?;
     let mut models = Vec::with_capacity(entries.len());
     let mut default = None;
     for (model, json) in entries {
         let path = path.field(model);
-        let named = fields::at_most(model.len(), "bytes", bounds::NAME_BYTES, &path, faults)
-            && fields::is_name(model, &path, faults);
-        let (true, Some(price)) = (named, price(json, &path, faults)) else {
+        let name = reader::at_most(model.len(), "bytes", bounds::NAME_BYTES, &path, errors)
+            .and_then(|()| reader::check_name(model, &path, errors));
+        let (Ok(()), Ok(price)) = (name, price(json, &path, errors)) else {
             continue;
         };
         if model == DEFAULT {
@@ -152,39 +154,38 @@ pub(crate) fn read(
     models.sort_by_key(|(pattern, _)| rank(pattern));
     let unpriced = match (unpriced, default) {
         (None, Some(_)) => Unpriced::Default,
-        (None, None) => Unpriced::Refuse,
+        (None, None) => Unpriced::Reject,
         (Some(Unpriced::Default), None) => {
-            faults.push(&path.field(DEFAULT), FaultKind::Missing);
-            return None;
+            return Err(errors.push(&path.field(DEFAULT), ErrorKind::MissingField));
         }
-        (Some(Unpriced::Refuse | Unpriced::Free), Some(_)) => {
-            faults.push(&path.field(DEFAULT), FaultKind::NeverUsed);
-            return None;
+        (Some(Unpriced::Reject | Unpriced::Free), Some(_)) => {
+            return Err(errors.push(&path.field(DEFAULT), ErrorKind::UnusedDefaultPrice));
         }
         (Some(unpriced), _) => unpriced,
     };
-    Some(Pricing {
+    Ok(Pricing {
         models,
         default,
         unpriced,
     })
 }
 
-fn price(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Price> {
-    let fields = Fields::read(json, path, &PRICE, faults)?;
+fn price(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Price, Invalid> {
+    let fields = Fields::read(json, path, &PRICE, errors)?;
     let mut read = |name: &str, or: Option<Usd>| {
         if let (None, Some(usd)) = (fields.get(name), or) {
-            return Some(usd);
+            return Ok(usd);
         }
-        let json = fields.require(name, path, faults)?;
-        usd::read(json, &bounds::PRICE_BILLIONTHS, &path.field(name), faults)
+        fields.require(name, path, errors, |json, path, errors| {
+            values::usd(json, &bounds::PRICE_BILLIONTHS, path, errors)
+        })
     };
     let input = read("input", None);
     let cached_input = read("cachedInput", Some(input.unwrap_or_default()));
     let cache_write = read("cacheWrite", Some(input.unwrap_or_default()));
     let output = read("output", None);
     let reasoning = read("reasoning", Some(output.unwrap_or_default()));
-    Some(Price {
+    Ok(Price {
         input: input?,
         cached_input: cached_input?,
         cache_write: cache_write?,
@@ -194,11 +195,15 @@ fn price(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Price> {
 }
 
 /// Reads `unpriced`.
-pub(crate) fn unpriced(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Unpriced> {
+pub(crate) fn unpriced(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Unpriced, Invalid> {
     let choices = [
-        ("refuse", Unpriced::Refuse),
+        ("reject", Unpriced::Reject),
         ("free", Unpriced::Free),
         ("default", Unpriced::Default),
     ];
-    fields::choice(json, &choices, path, faults)
+    reader::choice_or_alias(json, &choices, ("refuse", Unpriced::Reject), path, errors)
 }

@@ -1,39 +1,38 @@
-//! The rates of a limit.
-
-use std::str::FromStr as _;
+//! `rates` and `requests`: how much there may be in a window of time.
 
 use crate::bounds;
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::expression::{Expression, Role};
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
-use crate::limit;
 use crate::path::Path;
+use crate::reader::{self, unexpected};
+use crate::values;
 use crate::window::Window;
 
 /// A number of tokens or requests in a window of time.
 #[derive(Debug)]
 pub struct Rate {
-    /// The most of them in a window. Zero admits nobody.
+    /// The limit: the most of them in a window. Zero admits no request.
     pub limit: RateLimit,
     /// The window.
     pub window: RateWindow,
-    /// When windows begin, and how they follow each other.
+    /// When windows begin and end.
     pub algorithm: Algorithm,
 }
 
-/// The most that there may be in a window.
+/// The limit of a rate.
 #[derive(Debug)]
 pub enum RateLimit {
     /// The same for all requests.
     Fixed(u64),
-    /// What an expression over the request yields, within bounds.
+    /// The value of an expression over the request, within bounds.
     Computed {
         /// The expression.
         expression: Box<Expression>,
-        /// The least that it yields; what is less becomes this.
+        /// The lower bound, which replaces smaller values.
         min: u64,
-        /// The most that it yields; what is more becomes this.
+        /// The upper bound, which replaces larger values.
         max: u64,
     },
 }
@@ -43,29 +42,28 @@ pub enum RateLimit {
 pub enum RateWindow {
     /// The same for all requests.
     Fixed(Window),
-    /// What an expression over the request yields: a duration, its text, or a number of seconds.
+    /// The value of an expression over the request: a duration, its text, or a number of seconds.
     Computed {
         /// The expression.
         expression: Box<Expression>,
-        /// The shortest that it yields, in nanoseconds; what is shorter becomes this. The longest is
+        /// The lower bound in nanoseconds, which replaces shorter windows. The upper bound is
         /// [`bounds::WINDOW_NANOS`].
         min: u64,
     },
 }
 
-/// When the windows of a rate begin, and how they follow each other.
+/// When the windows of a rate begin and end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
     /// A window begins with the first request that is counted in it.
     #[default]
     Fixed,
-    /// Windows are those of the UTC calendar; only of a length that
-    /// [follows it](Window::follows_calendar).
+    /// Windows are periods of the UTC calendar. The length has to be [that of one](Window::follows_calendar).
     Calendar,
-    /// The window is always the time just past, as two windows in a row tell it: the current one, and
-    /// the one before it by the part that still reaches into the window.
+    /// The window ends now. Its count is approximated from two fixed windows: all of the current one, and the part of
+    /// the previous one that the window still covers.
     Sliding,
-    /// What is used flows off evenly, a limit's worth in a window.
+    /// A leaky bucket: usage drains evenly, by one limit per window.
     Bucket,
 }
 
@@ -74,13 +72,13 @@ pub(crate) const RATE: Schema = Schema {
     ignored: &[],
 };
 
-/// The shortest window that an expression yields where nothing shorter is asked for: a second.
-const SHORTEST: u64 = 1_000_000_000;
+/// The default of `minWindow`, a second, in nanoseconds.
+const DEFAULT_MIN_WINDOW: u64 = 1_000_000_000;
 
 // === impl Rate ===
 
 impl Rate {
-    /// The expressions that have to be evaluated for a request.
+    /// Returns the expressions that are evaluated per request.
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         let limit = match &self.limit {
             RateLimit::Fixed(_) => None,
@@ -97,7 +95,7 @@ impl Rate {
 // === impl RateWindow ===
 
 impl RateWindow {
-    /// The window as it was written.
+    /// Returns the window as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -106,8 +104,8 @@ impl RateWindow {
         }
     }
 
-    /// Whether another window of the same limit is the same.
-    fn is(&self, other: &Self) -> bool {
+    /// Returns whether another window of the same limit is a duplicate.
+    fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Fixed(one), Self::Fixed(other)) => one.as_nanos() == other.as_nanos(),
             _ => self.as_str() == other.as_str(),
@@ -116,165 +114,159 @@ impl RateWindow {
 }
 
 /// Reads the rates of a limit.
-pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Rate>> {
-    let items = fields::list(json, "rates", bounds::RATES, path, faults)?;
+pub(crate) fn read(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<Rate>, Invalid> {
+    let items = reader::list(json, "rates", bounds::RATES, path, errors)?;
     if items.is_empty() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
+        errors.push(path, ErrorKind::Empty);
     }
     let mut rates: Vec<(usize, Rate)> = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
         let item_path = path.item(position);
-        let Some(rate) = rate(item, &item_path, faults) else {
+        let Ok(rate) = rate(item, &item_path, errors) else {
             continue;
         };
-        let same = |(_, known): &&(usize, Rate)| known.window.is(&rate.window);
+        let same = |(_, known): &&(usize, Rate)| known.window.is_same(&rate.window);
         if let Some((first, _)) = rates.iter().find(same) {
-            let kind = FaultKind::Repeated {
-                value: format!("the window {}", rate.window.as_str()),
+            let kind = ErrorKind::Duplicate {
+                what: format!("window {:?}", rate.window.as_str()),
                 first: path.item(*first).to_string(),
             };
-            faults.push(&item_path.field("window"), kind);
+            errors.push(&item_path.field("window"), kind);
         }
         rates.push((position, rate));
     }
-    Some(rates.into_iter().map(|(_, rate)| rate).collect())
+    Ok(rates.into_iter().map(|(_, rate)| rate).collect())
 }
 
-fn rate(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Rate> {
-    let fields = Fields::read(json, path, &RATE, faults)?;
-    let limit = limit(fields, path, faults);
-    let window = window(fields, path, faults);
-    let algorithm = fields.read_or("algorithm", path, faults, Algorithm::default, algorithm);
+fn rate(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Rate, Invalid> {
+    let fields = Fields::read(json, path, &RATE, errors)?;
+    let limit = limit(fields, path, errors);
+    let window = window(fields, path, errors);
+    let algorithm = fields.read_or("algorithm", path, errors, Algorithm::default, algorithm);
     match (algorithm, &window) {
-        (Some(algorithm), Some(RateWindow::Fixed(window))) => {
-            in_calendar(algorithm, window, path, faults);
+        (Ok(algorithm), Ok(RateWindow::Fixed(window))) => {
+            check_calendar(algorithm, window, path, errors);
         }
-        (Some(Algorithm::Calendar), Some(RateWindow::Computed { .. })) => {
-            faults.push(&path.field("window"), FaultKind::NotInCalendar);
+        (Ok(Algorithm::Calendar), Ok(RateWindow::Computed { .. })) => {
+            errors.push(&path.field("window"), ErrorKind::NotInCalendar);
         }
-        // What they remember is in parts of a window, and would be worth another part of another.
-        (Some(Algorithm::Sliding | Algorithm::Bucket), Some(RateWindow::Computed { .. })) => {
-            faults.push(&path.field("window"), FaultKind::ComputedWindow);
+        // Their state is in parts of a window, and would change its meaning with the length of the window.
+        (Ok(Algorithm::Sliding | Algorithm::Bucket), Ok(RateWindow::Computed { .. })) => {
+            errors.push(&path.field("window"), ErrorKind::ComputedWindow);
         }
         _ => {}
     }
-    Some(Rate {
+    Ok(Rate {
         limit: limit?,
         window: window?,
         algorithm: algorithm?,
     })
 }
 
-/// A fault if the calendar has no such window, and should have.
-pub(crate) fn in_calendar(
+/// Checks that the calendar has periods of the window's length, if the algorithm needs that.
+pub(crate) fn check_calendar(
     algorithm: Algorithm,
     window: &Window,
     path: &Path<'_>,
-    faults: &mut Faults,
+    errors: &mut ValidationErrors,
 ) {
     if algorithm == Algorithm::Calendar && !window.follows_calendar() {
-        faults.push(&path.field("window"), FaultKind::NotInCalendar);
+        errors.push(&path.field("window"), ErrorKind::NotInCalendar);
     }
 }
 
-pub(crate) fn algorithm(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Algorithm> {
+/// Reads `algorithm`.
+pub(crate) fn algorithm(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Algorithm, Invalid> {
     let choices = [
         ("fixed", Algorithm::Fixed),
         ("calendar", Algorithm::Calendar),
         ("sliding", Algorithm::Sliding),
         ("bucket", Algorithm::Bucket),
     ];
-    fields::choice(json, &choices, path, faults)
+    reader::choice(json, &choices, path, errors)
 }
 
-/// Reads the limit of a rate with its bounds: a number, or an expression that yields one.
-fn limit(fields: Fields<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<RateLimit> {
-    let json = fields.require("limit", path, faults)?;
+/// Reads `limit`, which is a number or an expression, with its bounds.
+fn limit(
+    fields: Fields<'_>,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<RateLimit, Invalid> {
+    let json = fields.require("limit", path, errors, |json, _, _| Ok(json))?;
     let Json::String(_) = json else {
         for bound in ["min", "max"] {
             if fields.get(bound).is_some() {
-                faults.push(&path.field(bound), FaultKind::OnlyComputed("limit"));
+                errors.push(&path.field(bound), ErrorKind::OnlyComputed("limit"));
             }
         }
-        return fields::whole(json, &bounds::LIMIT, &path.field("limit"), faults)
+        return reader::whole(json, &bounds::LIMIT, &path.field("limit"), errors)
             .map(RateLimit::Fixed);
     };
-    let expression = limit::expression(json, Role::Limit, &path.field("limit"), faults);
-    let min = fields.read_optional("min", path, faults, whole);
-    let max = fields.read_optional("max", path, faults, |json, path, faults| match json {
-        Json::String(text) if text == "none" => Some(*bounds::LIMIT.end()),
-        Json::String(_) => {
-            fields::expected(json, "a whole number or \"none\"", path, faults);
-            None
-        }
-        _ => whole(json, path, faults),
+    let expression = values::expression(json, Role::Limit, &path.field("limit"), errors);
+    let min = fields.read_optional("min", path, errors, whole);
+    let max = fields.read_optional("max", path, errors, |json, path, errors| match json {
+        Json::String(text) if text == "none" => Ok(*bounds::LIMIT.end()),
+        Json::String(_) => Err(unexpected(json, "a whole number or \"none\"", path, errors)),
+        _ => whole(json, path, errors),
     });
     let (expression, min, max) = (expression?, min?, max?);
-    if max.is_none() && expression.is_callers() {
-        faults.push(&path.field("max"), FaultKind::CallersLimit);
-        return None;
+    if max.is_none() && expression.is_client_controlled() {
+        return Err(errors.push(&path.field("max"), ErrorKind::UnboundedLimit));
     }
     let (min, max) = (min.unwrap_or(0), max.unwrap_or(*bounds::LIMIT.end()));
     if min > max {
-        faults.push(&path.field("min"), FaultKind::AboveMax);
-        return None;
+        return Err(errors.push(&path.field("min"), ErrorKind::AboveMax));
     }
-    Some(RateLimit::Computed {
+    Ok(RateLimit::Computed {
         expression: Box::new(expression),
         min,
         max,
     })
 }
 
-fn whole(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<u64> {
-    fields::whole(json, &bounds::LIMIT, path, faults)
+fn whole(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<u64, Invalid> {
+    reader::whole(json, &bounds::LIMIT, path, errors)
 }
 
-/// Reads the window of a rate with its bound: a duration, or an expression that yields one.
-fn window(fields: Fields<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<RateWindow> {
-    let json = fields.require("window", path, faults)?;
-    let min = fields.read_optional("minWindow", path, faults, duration);
+/// Reads `window`, which is a duration or an expression, with its bound.
+fn window(
+    fields: Fields<'_>,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<RateWindow, Invalid> {
+    let json = fields.require("window", path, errors, |json, _, _| Ok(json))?;
+    let min = fields.read_optional("minWindow", path, errors, values::window);
     let path_of = |name| path.field(name);
-    let Some(text) = expression_in(json) else {
+    if !is_expression(json) {
         if fields.get("minWindow").is_some() {
-            faults.push(&path_of("minWindow"), FaultKind::OnlyComputed("window"));
+            errors.push(&path_of("minWindow"), ErrorKind::OnlyComputed("window"));
         }
-        return duration(json, &path_of("window"), faults).map(RateWindow::Fixed);
-    };
-    let expression = limit::expression(text, Role::Window, &path_of("window"), faults)?;
-    let min = min?;
-    if min.is_none() && expression.is_callers() {
-        faults.push(&path_of("minWindow"), FaultKind::CallersWindow);
-        return None;
+        return values::window(json, &path_of("window"), errors).map(RateWindow::Fixed);
     }
-    let min = min.map_or(SHORTEST, |window| window.as_nanos());
+    let expression = values::expression(json, Role::Window, &path_of("window"), errors)?;
+    let min = min?;
+    if min.is_none() && expression.is_client_controlled() {
+        return Err(errors.push(&path_of("minWindow"), ErrorKind::UnboundedWindow));
+    }
+    let min = min.map_or(DEFAULT_MIN_WINDOW, |window| window.as_nanos());
     let expression = Box::new(expression);
-    Some(RateWindow::Computed { expression, min })
+    Ok(RateWindow::Computed { expression, min })
 }
 
-/// The text of a window that is no duration but an expression, as what it is made of shows: a mistake
-/// in a duration is to be told as one.
-fn expression_in(json: &Json) -> Option<&Json> {
+/// Returns whether a window is an expression, by its punctuation: a mistyped duration has to be reported as such.
+fn is_expression(json: &Json) -> bool {
     let Json::String(text) = json else {
-        return None;
+        return false;
     };
-    let names = text.as_bytes().windows(2);
-    let selects = |pair: &[u8]| matches!(pair, [b'.', name] if name.is_ascii_alphabetic());
-    let is_expression =
-        text.contains(['(', '[', '{', '?', '"', '\'']) || names.into_iter().any(selects);
-    is_expression.then_some(json)
-}
-
-/// Reads a window that is a duration.
-pub(crate) fn duration(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Window> {
-    let Json::String(text) = json else {
-        fields::expected(json, "a duration such as \"1m\"", path, faults);
-        return None;
-    };
-    Window::from_str(text)
-        .map_err(|error| {
-            let found = json.found();
-            faults.push(path, FaultKind::Window { error, found });
-        })
-        .ok()
+    let mut pairs = text.as_bytes().windows(2);
+    text.contains(['(', '[', '{', '?', '"', '\''])
+        || pairs.any(|pair| matches!(pair, [b'.', name] if name.is_ascii_alphabetic()))
 }

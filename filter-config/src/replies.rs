@@ -1,28 +1,30 @@
-//! How refusals look, and which quota headers callers get.
+//! `replies`: the form of rejections, and the quota headers of responses.
 
 mod template;
 
 use crate::bounds;
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
+use crate::reader;
+use crate::values;
 
-pub use template::{BODY_PLACEHOLDERS, NAME_PLACEHOLDERS, Placeholder, Template};
+pub use template::{Placeholder, Template};
 
 /// The `replies` of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replies {
-    /// The status of a refusal, 400 to 599.
+    /// The status of a rejection, 400 to 599.
     pub status: u16,
-    /// The content type of a refusal's body, instead of the default; safe as a header value.
+    /// The content type of a rejection's body, instead of the default; safe as a header value.
     pub content_type: Option<String>,
-    /// The body of a refusal, instead of the default one.
+    /// The body of a rejection, instead of the default.
     pub body: Option<Template>,
     /// The shape of the default body.
     pub error: ErrorShape,
-    /// The quota headers of refusals and of admitted responses. Where none are given, refusals
-    /// have those of the third draft, and admitted responses none.
+    /// The quota headers of responses. If not given, rejections have those of [`QuotaHeaders::Draft03`], and other
+    /// responses have none.
     pub headers: Option<QuotaHeaders>,
 }
 
@@ -36,29 +38,29 @@ pub enum QuotaHeaders {
     Draft03,
     /// `RateLimit` and `RateLimit-Policy`, structured fields of its tenth draft.
     Ietf,
-    /// `x-ratelimit-limit-tokens` and the others that `OpenAI`'s API has.
+    /// `x-ratelimit-limit-tokens` and the others of `OpenAI`'s API.
     OpenAi,
-    /// Headers with names of one's own.
+    /// Headers with configured names.
     Named(HeaderNames),
 }
 
-/// The names of quota headers; those that are not given are not sent.
+/// The names of quota headers. Headers without a name are not sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderNames {
-    /// That of the header that has the most that may be used.
+    /// The header that has the limit.
     pub limit: Option<Template>,
-    /// That of the header that has what is left.
+    /// The header that has the remaining quota.
     pub remaining: Option<Template>,
-    /// That of the header that has the seconds until the limit is unused.
+    /// The header that has the seconds until the limit is unused.
     pub reset: Option<Template>,
-    /// That of the header of a refusal that has the seconds until the next try.
+    /// The header of a rejection that has the seconds until a retry can succeed.
     pub retry_after: Option<Template>,
 }
 
-/// Whose errors a refusal looks like.
+/// The provider whose error format a rejection has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ErrorShape {
-    /// Those of the API that the request's path leads to; `OpenAI`'s where that is unknown.
+    /// The provider of the API that the request's path belongs to; `OpenAI` if that is unknown.
     #[default]
     Auto,
     /// `{"error": {"message", "type", "param", "code"}}`.
@@ -94,15 +96,21 @@ impl Default for Replies {
 }
 
 /// Reads `replies`.
-pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Replies> {
-    let fields = Fields::read(json, path, &SCHEMA, faults)?;
+pub(crate) fn read(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Replies, Invalid> {
+    let fields = Fields::read(json, path, &SCHEMA, errors)?;
     let default = Replies::default();
-    let status = fields.read_or("status", path, faults, || default.status, status);
-    let content_type = fields.read_optional("contentType", path, faults, content_type);
-    let body = fields.read_optional("body", path, faults, template::body);
-    let error = fields.read_or("error", path, faults, ErrorShape::default, error);
-    let headers = fields.read_optional("headers", path, faults, headers);
-    Some(Replies {
+    let status = fields.read_or("status", path, errors, || default.status, status);
+    let content_type = fields.read_optional("contentType", path, errors, |json, path, errors| {
+        values::header_value(json, bounds::REPLY_CONTENT_TYPE_BYTES, path, errors)
+    });
+    let body = fields.read_optional("body", path, errors, template::body);
+    let error = fields.read_or("error", path, errors, ErrorShape::default, error);
+    let headers = fields.read_optional("headers", path, errors, headers);
+    Ok(Replies {
         status: status?,
         content_type: content_type?,
         body: body?,
@@ -111,37 +119,32 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
     })
 }
 
-fn status(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<u16> {
-    let status = fields::whole(json, &bounds::REPLY_STATUS, path, faults)?;
-    u16::try_from(status).ok()
+fn status(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<u16, Invalid> {
+    let status = reader::whole(json, &bounds::REPLY_STATUS, path, errors)?;
+    u16::try_from(status).map_err(|_| Invalid)
 }
 
-fn content_type(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String> {
-    let value = fields::text(json, bounds::REPLY_CONTENT_TYPE_BYTES, path, faults)?;
-    if !value
-        .bytes()
-        .all(|byte| byte == b' ' || byte.is_ascii_graphic())
-    {
-        let kind = FaultKind::Malformed("a header value must be printable ASCII");
-        faults.push(path, kind);
-        return None;
-    }
-    Some(value.to_owned())
-}
-
-fn error(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<ErrorShape> {
+fn error(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<ErrorShape, Invalid> {
     let choices = [
         ("auto", ErrorShape::Auto),
         ("openai", ErrorShape::OpenAi),
         ("anthropic", ErrorShape::Anthropic),
         ("gemini", ErrorShape::Gemini),
     ];
-    fields::choice(json, &choices, path, faults)
+    reader::choice(json, &choices, path, errors)
 }
 
-fn headers(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<QuotaHeaders> {
+fn headers(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<QuotaHeaders, Invalid> {
     if matches!(json, Json::Object(_)) {
-        return header_names(json, path, faults).map(QuotaHeaders::Named);
+        return header_names(json, path, errors).map(QuotaHeaders::Named);
     }
     let choices = [
         ("none", &QuotaHeaders::None),
@@ -149,19 +152,23 @@ fn headers(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<QuotaHea
         ("ietf", &QuotaHeaders::Ietf),
         ("openai", &QuotaHeaders::OpenAi),
     ];
-    fields::choice(json, &choices, path, faults).cloned()
+    reader::choice(json, &choices, path, errors).cloned()
 }
 
-fn header_names(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<HeaderNames> {
-    let fields = Fields::read(json, path, &HEADER_NAMES, faults)?;
+fn header_names(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<HeaderNames, Invalid> {
+    let fields = Fields::read(json, path, &HEADER_NAMES, errors)?;
     if matches!(json, Json::Object(entries) if entries.is_empty()) {
-        faults.push(path, FaultKind::MustNotBeEmpty);
+        errors.push(path, ErrorKind::Empty);
     }
-    let limit = fields.read_optional("limit", path, faults, template::name);
-    let remaining = fields.read_optional("remaining", path, faults, template::name);
-    let reset = fields.read_optional("reset", path, faults, template::name);
-    let retry_after = fields.read_optional("retryAfter", path, faults, template::name);
-    Some(HeaderNames {
+    let limit = fields.read_optional("limit", path, errors, template::name);
+    let remaining = fields.read_optional("remaining", path, errors, template::name);
+    let reset = fields.read_optional("reset", path, errors, template::name);
+    let retry_after = fields.read_optional("retryAfter", path, errors, template::name);
+    Ok(HeaderNames {
         limit: limit?,
         remaining: remaining?,
         reset: reset?,

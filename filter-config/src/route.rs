@@ -1,15 +1,15 @@
-//! An `HTTPRoute`, as the Gateway API defines it: which requests are its own. Where they are sent is
-//! Envoy's concern.
+//! An `HTTPRoute`, as defined by the Gateway API: the requests that belong to it. Envoy decides where they are sent.
 
 mod hostname;
 mod matching;
 
 use crate::bounds;
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
-use crate::policy;
+use crate::reader;
+use crate::resource;
 
 pub(crate) use hostname::{Hostname, host};
 pub(crate) use matching::RouteMatch;
@@ -19,7 +19,7 @@ pub(crate) use matching::{MATCH, NAMED, PATH};
 /// A route.
 #[derive(Debug)]
 pub(crate) struct Route {
-    /// `namespace/name`; the namespace is `default` where the route gives none.
+    /// `namespace/name`; the namespace is `default` if the route has none.
     pub(crate) name: String,
     /// The hosts, at least one.
     pub(crate) hostnames: Vec<Hostname>,
@@ -30,9 +30,9 @@ pub(crate) struct Route {
 /// A rule of a route.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    /// The name, by which a policy can be attached to it.
+    /// The name by which a policy can be attached to the rule.
     pub(crate) name: Option<String>,
-    /// A request is the rule's if any of these matches; at least one.
+    /// The matches, at least one. A request belongs to the rule if any of these matches.
     pub(crate) matches: Vec<RouteMatch>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) const ROUTE: Schema = Schema {
 
 pub(crate) const SPEC: Schema = Schema {
     known: &["hostnames", "rules"],
-    // What comes to this filter comes to the parent.
+    // All requests of this filter belong to the parent.
     ignored: &["parentRefs", "useDefaultGateways"],
 };
 
@@ -59,23 +59,27 @@ pub(crate) const RULE: Schema = Schema {
 };
 
 /// Reads `routes`.
-pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<Route>> {
-    let items = fields::list(json, "routes", bounds::ROUTES, path, faults)?;
+pub(crate) fn read(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<Route>, Invalid> {
+    let items = reader::list(json, "routes", bounds::ROUTES, path, errors)?;
     if items.is_empty() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
+        errors.push(path, ErrorKind::Empty);
     }
     let mut routes: Vec<(usize, Route)> = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
         let item_path = path.item(position);
-        let Some(route) = route(item, &item_path, faults) else {
+        let Ok(route) = route(item, &item_path, errors) else {
             continue;
         };
         if let Some((first, _)) = routes.iter().find(|(_, known)| known.name == route.name) {
-            let kind = FaultKind::Repeated {
-                value: format!("the route {:?}", route.name),
+            let kind = ErrorKind::Duplicate {
+                what: format!("route {:?}", route.name),
                 first: path.item(*first).to_string(),
             };
-            faults.push(&item_path, kind);
+            errors.push(&item_path, kind);
         }
         routes.push((position, route));
     }
@@ -87,35 +91,36 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
             .saturating_mul(route.hostnames.len())
     });
     let unit = "matches under hostnames";
-    fields::at_most(matches.sum(), unit, bounds::ROUTING, path, faults).then_some(routes)
+    reader::at_most(matches.sum(), unit, bounds::ROUTING, path, errors)?;
+    Ok(routes)
 }
 
-fn route(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Route> {
-    let fields = Fields::read(json, path, &ROUTE, faults)?;
+fn route(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Route, Invalid> {
+    let fields = Fields::read(json, path, &ROUTE, errors)?;
     let version = "gateway.networking.k8s.io/v1";
-    policy::constant(fields, "apiVersion", version, path, faults);
-    policy::constant(fields, "kind", "HTTPRoute", path, faults);
-    let name = fields
-        .require("metadata", path, faults)
-        .and_then(|json| policy::metadata(json, &path.field("metadata"), faults));
-    let spec = fields
-        .require("spec", path, faults)
-        .and_then(|json| spec(json, &path.field("spec"), faults));
+    resource::check_constant(fields, "apiVersion", version, path, errors);
+    resource::check_constant(fields, "kind", "HTTPRoute", path, errors);
+    let name = fields.require("metadata", path, errors, resource::metadata);
+    let spec = fields.require("spec", path, errors, spec);
     let (hostnames, rules) = spec?;
-    Some(Route {
+    Ok(Route {
         name: name?,
         hostnames,
         rules,
     })
 }
 
-fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<(Vec<Hostname>, Vec<Rule>)> {
-    let fields = Fields::read(json, path, &SPEC, faults)?;
+fn spec(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<(Vec<Hostname>, Vec<Rule>), Invalid> {
+    let fields = Fields::read(json, path, &SPEC, errors)?;
     let any = || vec![Hostname::Any];
-    let hostnames = fields.read_or("hostnames", path, faults, any, |json, path, faults| {
-        let most = bounds::ROUTE_HOSTNAMES;
-        let hostnames = items(json, "hostnames", most, path, faults, hostname::read)?;
-        Some(if hostnames.is_empty() {
+    let hostnames = fields.read_or("hostnames", path, errors, any, |json, path, errors| {
+        let max = bounds::ROUTE_HOSTNAMES;
+        let hostnames = items(json, "hostnames", max, path, errors, hostname::read)?;
+        Ok(if hostnames.is_empty() {
             any()
         } else {
             hostnames
@@ -127,41 +132,41 @@ fn spec(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<(Vec<Hostna
             matches: vec![RouteMatch::default()],
         }]
     };
-    let rules = fields.read_or("rules", path, faults, all, |json, path, faults| {
-        let rules = items(json, "rules", bounds::ROUTE_RULES, path, faults, rule)?;
-        Some(if rules.is_empty() { all() } else { rules })
+    let rules = fields.read_or("rules", path, errors, all, |json, path, errors| {
+        let rules = items(json, "rules", bounds::ROUTE_RULES, path, errors, rule)?;
+        Ok(if rules.is_empty() { all() } else { rules })
     });
-    Some((hostnames?, rules?))
+    Ok((hostnames?, rules?))
 }
 
-fn rule(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Rule> {
-    let fields = Fields::read(json, path, &RULE, faults)?;
-    let name = fields.read_optional("name", path, faults, policy::resource_name);
+fn rule(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Rule, Invalid> {
+    let fields = Fields::read(json, path, &RULE, errors)?;
+    let name = fields.read_optional("name", path, errors, resource::resource_name);
     let all = || vec![RouteMatch::default()];
-    let matches = fields.read_or("matches", path, faults, all, |json, path, faults| {
-        let most = bounds::ROUTE_MATCHES;
-        let matches = items(json, "matches", most, path, faults, matching::read)?;
-        Some(if matches.is_empty() { all() } else { matches })
+    let matches = fields.read_or("matches", path, errors, all, |json, path, errors| {
+        let max = bounds::ROUTE_MATCHES;
+        let matches = items(json, "matches", max, path, errors, matching::read)?;
+        Ok(if matches.is_empty() { all() } else { matches })
     });
-    Some(Rule {
+    Ok(Rule {
         name: name?,
         matches: matches?,
     })
 }
 
-/// Reads a list of things with `reader`.
+/// Reads a list of at most `max` items with `read_item`.
 fn items<T>(
     json: &Json,
     unit: &'static str,
-    most: usize,
+    max: usize,
     path: &Path<'_>,
-    faults: &mut Faults,
-    reader: impl Fn(&Json, &Path<'_>, &mut Faults) -> Option<T>,
-) -> Option<Vec<T>> {
-    let items = fields::list(json, unit, most, path, faults)?;
+    errors: &mut ValidationErrors,
+    read_item: impl Fn(&Json, &Path<'_>, &mut ValidationErrors) -> Result<T, Invalid>,
+) -> Result<Vec<T>, Invalid> {
+    let items = reader::list(json, unit, max, path, errors)?;
     let mut read = Vec::with_capacity(items.len());
     for (position, json) in items.iter().enumerate() {
-        read.extend(reader(json, &path.item(position), faults));
+        read.extend(read_item(json, &path.item(position), errors));
     }
-    Some(read)
+    Ok(read)
 }

@@ -1,4 +1,4 @@
-//! Which rule of which route a request belongs to, by the precedence of the Gateway API.
+//! Finds the rule that a request belongs to, by the precedence of the Gateway API.
 
 #[cfg(test)]
 mod tests;
@@ -7,32 +7,31 @@ use std::borrow::Cow;
 
 use crate::route::{Hostname, Route, RouteMatch, host};
 
-/// The matches of all routes, in the order in which they are tried.
+/// The matches of all routes, in order of precedence.
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
     matches: Vec<RouteMatch>,
-    /// Those of each hostname, the more specific hostname first.
+    /// The candidates of each hostname, the more specific hostname first.
     hostnames: Vec<(Hostname, Vec<Candidate>)>,
 }
 
-/// A match, and the rule that a request belongs to which matches.
+/// A match and its rule.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     /// Index in [`Routing::matches`].
     of: usize,
-    /// Number of the rule: those of the first route, then those of the next, and so on.
+    /// The number of the rule, counted over the rules of all routes in order.
     rule: usize,
 }
 
 // === impl Routing ===
 
 impl Routing {
-    /// The order of the matches of routes: the host decides first, then what
-    /// [`RouteMatch::generality`] says, then the names of the routes, then the order of rules and of
-    /// their matches.
+    /// Orders the matches of routes: by hostname, then by [`RouteMatch::generality`], then by the names of the routes,
+    /// then by the order of rules and of their matches.
     pub(crate) fn new(routes: Vec<Route>) -> Self {
         let mut routing = Self::default();
-        // What sorts a candidate, and it, for each hostname.
+        // The candidates of each hostname, with their sort keys.
         let mut all = Vec::new();
         let mut rule = 0_usize;
         for route in routes {
@@ -69,7 +68,7 @@ impl Routing {
         routing
     }
 
-    /// The number of the rule that a request belongs to, by its headers and pseudo-headers.
+    /// Returns the number of the rule that a request belongs to, by its headers and pseudo-headers.
     pub(crate) fn rule<'h>(&self, header: impl Fn(&str) -> Option<Cow<'h, str>>) -> Option<usize> {
         let path = header(":path").unwrap_or_default();
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));

@@ -1,51 +1,50 @@
-//! Where the counters are: in Envoy's shared data, or in a rate limit service.
-
-use std::str::FromStr as _;
+//! `storage`: where the counters are, in Envoy's shared data or in a rate limit service.
 
 use crate::bounds;
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::limit::Limit;
 use crate::path::Path;
 use crate::policy::Policy;
 use crate::rate::{Algorithm, RateLimit, RateWindow};
-use crate::window::{Window, WindowError};
+use crate::reader;
+use crate::values;
+use crate::window::Window;
 
 /// Where the counters are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// In Envoy's own shared data.
+    /// In Envoy's shared data.
     Local {
-        /// How many counters there is room for, within [`bounds::MAX_COUNTERS`].
+        /// The number of counters that are kept, within [`bounds::MAX_COUNTERS`].
         max_counters: u32,
     },
-    /// In a service that is asked over gRPC.
+    /// In a service, by gRPC.
     Remote(Remote),
 }
 
 /// A rate limit service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
-    /// The Envoy cluster that the service is behind, at most [`bounds::CLUSTER_BYTES`].
+    /// The Envoy cluster of the service, at most [`bounds::CLUSTER_BYTES`].
     pub cluster: String,
-    /// What is spoken with it.
+    /// The protocol of the service.
     pub protocol: Protocol,
-    /// The domain of all policies; where there is none, each has its own:
-    /// [`Policy::domain`](crate::Policy::domain).
+    /// The domain of all policies. By default each policy has its own, [`Policy::domain`].
     pub domain: Option<String>,
-    /// Milliseconds until a call has failed, within [`bounds::STORAGE_TIMEOUT_MS`].
+    /// Milliseconds until a call fails, within [`bounds::STORAGE_TIMEOUT_MS`].
     pub timeout_ms: u32,
-    /// How requests are decided on while the service does not answer.
+    /// The decision on requests while the service is unavailable.
     pub failure_mode: RemoteFailureMode,
-    /// For how many milliseconds settlements are kept back to be sent together, within
-    /// [`bounds::STORAGE_FLUSH_MS`]; 0 sends each at once.
+    /// Milliseconds for which settlements are collected to be sent together, within [`bounds::STORAGE_FLUSH_MS`];
+    /// 0 sends each at once.
     pub flush_ms: u32,
-    /// How many counters there is room for in shared data, where this Envoy keeps its own count.
+    /// The number of counters that this Envoy itself keeps, in shared data.
     pub max_counters: u32,
 }
 
-/// What is spoken with a rate limit service.
+/// The protocol of a rate limit service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// limitador's `Reserve` and `Commit`.
@@ -57,15 +56,15 @@ pub enum Protocol {
     EnvoyRls,
 }
 
-/// How requests are decided on while a rate limit service does not answer.
+/// The decision on requests while a rate limit service is unavailable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RemoteFailureMode {
-    /// By what this Envoy counts itself.
+    /// By the counters of this Envoy.
     #[default]
     Local,
-    /// They are let go.
+    /// Requests are admitted.
     Allow,
-    /// They are refused, with status 500.
+    /// Requests are rejected, with status 500.
     Deny,
 }
 
@@ -105,7 +104,7 @@ const DEFAULT_MAX_COUNTERS: u32 = 65_536;
 
 const DEFAULT_TIMEOUT_MS: u32 = 100;
 
-/// The types of storage.
+/// The value of `type`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Local,
@@ -124,8 +123,12 @@ impl Default for Storage {
 }
 
 /// Reads `storage`.
-pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Storage> {
-    // The type first: with a wrong one the other fields would only add noise.
+pub(crate) fn read(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Storage, Invalid> {
+    // The type comes first: the errors of the other fields of a wrong type would be noise.
     let kind = match json.field("type") {
         None => Kind::Local,
         Some(json) => {
@@ -134,7 +137,7 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
                 ("limitador", Kind::Limitador),
                 ("envoy-rls", Kind::EnvoyRls),
             ];
-            fields::choice(json, &kinds, &path.field("type"), faults)?
+            reader::choice(json, &kinds, &path.field("type"), errors)?
         }
     };
     let schema = match kind {
@@ -142,67 +145,65 @@ pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
         Kind::Limitador => &LIMITADOR,
         Kind::EnvoyRls => &ENVOY_RLS,
     };
-    let fields = Fields::read(json, path, schema, faults)?;
+    let fields = Fields::read(json, path, schema, errors)?;
     let max_counters = fields
         .read_or(
             "maxCounters",
             path,
-            faults,
+            errors,
             || u64::from(DEFAULT_MAX_COUNTERS),
-            |json, path, faults| fields::whole(json, &bounds::MAX_COUNTERS, path, faults),
+            |json, path, errors| reader::whole(json, &bounds::MAX_COUNTERS, path, errors),
         )
-        .and_then(|counters| u32::try_from(counters).ok());
+        .and_then(|counters| u32::try_from(counters).map_err(|_| Invalid));
     if kind == Kind::Local {
-        return Some(Storage::Local {
+        return Ok(Storage::Local {
             max_counters: max_counters?,
         });
     }
-    remote(fields, kind, max_counters, path, faults).map(Storage::Remote)
+    remote(fields, kind, max_counters, path, errors).map(Storage::Remote)
 }
 
 fn remote(
     fields: Fields<'_>,
     kind: Kind,
-    max_counters: Option<u32>,
+    max_counters: Result<u32, Invalid>,
     path: &Path<'_>,
-    faults: &mut Faults,
-) -> Option<Remote> {
-    let cluster = fields
-        .require("cluster", path, faults)
-        .and_then(|json| fields::name(json, bounds::CLUSTER_BYTES, &path.field("cluster"), faults));
+    errors: &mut ValidationErrors,
+) -> Result<Remote, Invalid> {
+    let cluster = fields.require("cluster", path, errors, |json, path, errors| {
+        reader::name(json, bounds::CLUSTER_BYTES, path, errors)
+    });
     let protocol = match kind {
-        Kind::EnvoyRls => Some(Protocol::EnvoyRls),
-        _ => fields.read_or("protocol", path, faults, Protocol::default, protocol),
+        Kind::EnvoyRls => Ok(Protocol::EnvoyRls),
+        _ => fields.read_or("protocol", path, errors, Protocol::default, protocol),
     };
     let domain_name = match kind {
-        // Its limits are grouped by the domain, which somebody has named there.
-        Kind::EnvoyRls => fields
-            .require("domain", path, faults)
-            .and_then(|json| domain(json, &path.field("domain"), faults).map(Some)),
-        _ => fields.read_optional("domain", path, faults, domain),
+        // The configuration of such a service groups limits by a domain of its own choice.
+        Kind::EnvoyRls => fields.require("domain", path, errors, domain).map(Some),
+        _ => fields.read_optional("domain", path, errors, domain),
     };
     let timeout = fields.read_or(
         "timeout",
         path,
-        faults,
+        errors,
         || DEFAULT_TIMEOUT_MS,
-        |json, path, faults| milliseconds(json, &bounds::STORAGE_TIMEOUT_MS, path, faults),
+        |json, path, errors| values::milliseconds(json, &bounds::STORAGE_TIMEOUT_MS, path, errors),
     );
     let failure_mode = fields.read_or(
         "failureMode",
         path,
-        faults,
+        errors,
         RemoteFailureMode::default,
         failure_mode,
     );
     let flush = fields.read_or(
         "flush",
         path,
-        faults,
+        errors,
         || 0,
-        |json, path, faults| milliseconds(json, &bounds::STORAGE_FLUSH_MS, path, faults),
+        |json, path, errors| values::milliseconds(json, &bounds::STORAGE_FLUSH_MS, path, errors),
     );
-    Some(Remote {
+    Ok(Remote {
         cluster: cluster?,
         protocol: protocol?,
         domain: domain_name?,
@@ -213,65 +214,43 @@ fn remote(
     })
 }
 
-fn domain(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String> {
-    fields::name(json, bounds::DOMAIN_BYTES, path, faults)
+fn domain(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<String, Invalid> {
+    reader::name(json, bounds::DOMAIN_BYTES, path, errors)
 }
 
-fn protocol(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Protocol> {
+fn protocol(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Protocol, Invalid> {
     let choices = [
         ("reserve", Protocol::Reserve),
         ("check-report", Protocol::CheckReport),
     ];
-    fields::choice(json, &choices, path, faults)
+    reader::choice(json, &choices, path, errors)
 }
 
-fn failure_mode(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<RemoteFailureMode> {
+fn failure_mode(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<RemoteFailureMode, Invalid> {
     let choices = [
         ("local", RemoteFailureMode::Local),
         ("allow", RemoteFailureMode::Allow),
         ("deny", RemoteFailureMode::Deny),
     ];
-    fields::choice(json, &choices, path, faults)
+    reader::choice(json, &choices, path, errors)
 }
 
-/// A duration of whole milliseconds within a range.
-fn milliseconds(
-    json: &Json,
-    range: &std::ops::RangeInclusive<u32>,
-    path: &Path<'_>,
-    faults: &mut Faults,
-) -> Option<u32> {
-    const MILLISECOND: u64 = 1_000_000;
-    let nanos = match json {
-        Json::String(text) => match Window::from_str(text) {
-            Ok(duration) => Some(duration.as_nanos()),
-            Err(WindowError::Zero) => Some(0),
-            Err(_) => None,
-        },
-        _ => None,
-    };
-    let whole = nanos.filter(|nanos| nanos.is_multiple_of(MILLISECOND));
-    let milliseconds = whole.and_then(|nanos| u32::try_from(nanos / MILLISECOND).ok());
-    if let Some(milliseconds) = milliseconds.filter(|milliseconds| range.contains(milliseconds)) {
-        return Some(milliseconds);
-    }
-    let bounds = format!(
-        "a duration of whole milliseconds from \"{}ms\" to \"{}ms\"",
-        range.start(),
-        range.end()
-    );
-    fields::expected(json, bounds, path, faults);
-    None
-}
-
-/// Adds a fault for everything in the policies that the storage cannot do. `document` is what they
-/// were read from, without a fault.
+/// Adds an error for every part of the policies that the storage does not support. `document` is the valid document
+/// that they were read from.
 pub(crate) fn check(
     storage: &Storage,
     policies: &[Policy],
     document: &Json,
     path: &Path<'_>,
-    faults: &mut Faults,
+    errors: &mut ValidationErrors,
 ) {
     let Storage::Remote(remote) = storage else {
         return;
@@ -284,60 +263,61 @@ pub(crate) fn check(
         let path = section.map_or(path, |section| path.field(section));
         let path = path.field("limits");
         for limit in &policy.limits {
-            check_limit(remote, limit, &path.field(&limit.name), faults);
+            check_limit(remote, limit, &path.field(&limit.name), errors);
         }
     }
 }
 
-fn check_limit(remote: &Remote, limit: &Limit, path: &Path<'_>, faults: &mut Faults) {
+fn check_limit(remote: &Remote, limit: &Limit, path: &Path<'_>, errors: &mut ValidationErrors) {
     for (field, rates) in [("rates", &limit.rates), ("requests", &limit.requests)] {
         let path = path.field(field);
         for (position, rate) in rates.iter().enumerate() {
             let path = path.item(position);
-            check_algorithm(rate.algorithm, &path, faults);
+            check_algorithm(rate.algorithm, &path, errors);
             if !matches!(rate.limit, RateLimit::Fixed(_)) {
-                let kind = FaultKind::NotRemote("its limits are numbers that it is given");
-                faults.push(&path.field("limit"), kind);
+                let kind = ErrorKind::NotRemote("a number");
+                errors.push(&path.field("limit"), kind);
             }
             match &rate.window {
-                RateWindow::Fixed(window) => check_window(remote, window, &path, faults),
+                RateWindow::Fixed(window) => check_window(remote, window, &path, errors),
                 RateWindow::Computed { .. } => {
-                    let kind = FaultKind::NotRemote("its windows are those that it is given");
-                    faults.push(&path.field("window"), kind);
+                    let kind = ErrorKind::NotRemote("a duration");
+                    errors.push(&path.field("window"), kind);
                 }
             }
         }
     }
     let path = path.field("budgets");
     if remote.protocol == Protocol::EnvoyRls && !limit.budgets.is_empty() {
-        let kind = FaultKind::NotRemote("its numbers have no room for billionths of a dollar");
-        faults.push(&path, kind);
+        let kind =
+            ErrorKind::NotRemote("none: its counters are too small for billionths of a dollar");
+        errors.push(&path, kind);
         return;
     }
     for (position, budget) in limit.budgets.iter().enumerate() {
         let path = path.item(position);
-        check_algorithm(budget.algorithm, &path, faults);
-        check_window(remote, &budget.window, &path, faults);
+        check_algorithm(budget.algorithm, &path, errors);
+        check_window(remote, &budget.window, &path, errors);
     }
 }
 
-fn check_algorithm(algorithm: Algorithm, path: &Path<'_>, faults: &mut Faults) {
+fn check_algorithm(algorithm: Algorithm, path: &Path<'_>, errors: &mut ValidationErrors) {
     if algorithm != Algorithm::Fixed {
-        let kind = FaultKind::NotRemote("its windows are fixed");
-        faults.push(&path.field("algorithm"), kind);
+        let kind = ErrorKind::NotRemote("\"fixed\"");
+        errors.push(&path.field("algorithm"), kind);
     }
 }
 
-fn check_window(remote: &Remote, window: &Window, path: &Path<'_>, faults: &mut Faults) {
+fn check_window(remote: &Remote, window: &Window, path: &Path<'_>, errors: &mut ValidationErrors) {
     const SECOND: u64 = 1_000_000_000;
     let limitador = remote.protocol != Protocol::EnvoyRls;
     if limitador && !window.as_nanos().is_multiple_of(SECOND) {
-        let kind = FaultKind::NotRemote("its windows are of whole seconds");
-        faults.push(&path.field("window"), kind);
+        let kind = ErrorKind::NotRemote("whole seconds");
+        errors.push(&path.field("window"), kind);
     }
 }
 
-/// Where the limits of a policy stand in the document, if not in its spec itself.
+/// Returns the field of a policy's spec that its limits are in, if they are not in the spec itself.
 fn section(document: &Json, position: usize) -> Option<&'static str> {
     let Json::Array(policies) = document.field("policies")? else {
         return None;

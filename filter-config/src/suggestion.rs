@@ -1,55 +1,52 @@
-//! "Did you mean": the known name closest to an unknown one.
-
-/// Bytes of the longest unknown name that is compared: a longer one is no slip of the hand.
-const LONGEST: usize = 64;
-
-/// The closest of `known` to `name`, if one is close enough to be what was meant: at most one edit
-/// in three characters, where an exchange of two neighbours is one edit and case is none.
-pub(crate) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    if name.is_empty() || name.len() > LONGEST {
-        return None;
-    }
-    let name: Vec<char> = name.to_lowercase().chars().collect();
-    let most = name.len().div_ceil(3);
-    known
-        .into_iter()
-        .map(|candidate| (distance(&name, candidate), candidate))
-        .filter(|(edits, _)| *edits <= most)
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, candidate)| candidate.to_owned())
-}
-
-/// Optimal string alignment distance: insertions, deletions, replacements and exchanges of
-/// neighbours that turn one string into the other, row by row.
-fn distance(name: &[char], candidate: &str) -> usize {
-    let candidate: Vec<char> = candidate.to_lowercase().chars().collect();
-    let width = candidate.len().saturating_add(1);
-    let mut before: Vec<usize> = vec![0; width];
-    let mut above: Vec<usize> = (0..width).collect();
-    let mut previous = None;
-    for (row, &left) in name.iter().enumerate() {
-        let mut current = Vec::with_capacity(width);
-        current.push(row.saturating_add(1));
-        for (column, &right) in candidate.iter().enumerate() {
-            let at =
-                |cells: &[usize], column: usize| cells.get(column).copied().unwrap_or(usize::MAX);
-            let replaced = at(&above, column).saturating_add(usize::from(left != right));
-            let deleted = at(&above, column.saturating_add(1)).saturating_add(1);
-            let inserted = at(&current, column).saturating_add(1);
-            let mut edits = replaced.min(deleted).min(inserted);
-            if let Some(earlier) = column.checked_sub(1)
-                && previous == Some(right)
-                && candidate.get(earlier) == Some(&left)
-            {
-                edits = edits.min(at(&before, earlier).saturating_add(1));
-            }
-            current.push(edits);
-        }
-        before = std::mem::replace(&mut above, current);
-        previous = Some(left);
-    }
-    above.last().copied().unwrap_or(usize::MAX)
-}
+//! What messages suggest instead of an unknown name.
 
 #[cfg(test)]
 mod tests;
+
+/// Bytes of the longest unknown name that is compared. A longer one is not a typing error.
+const MAX_NAME_BYTES: usize = 64;
+
+/// Returns the end of a message on an unknown name: `did you mean "auth"?`, or `expected "auth" or "request"` where
+/// no known name is close.
+pub(crate) fn instead(name: &str, known: &[&str]) -> String {
+    match closest(name, known.iter().copied()) {
+        Some(known) => format!("did you mean {known:?}?"),
+        None => format!("expected {}", one_of(known)),
+    }
+}
+
+/// Returns the end of a message on an unknown name of which there are many: `, did you mean "split"?`, or nothing
+/// where no known name is close.
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    closest(name, known).map_or_else(String::new, |known| format!(", did you mean {known:?}?"))
+}
+
+/// Lists words as a choice: `"local", "allow" or "deny"`.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    let mut list = String::new();
+    for (position, word) in words.iter().enumerate() {
+        let separator = match position {
+            0 => "",
+            _ if position.saturating_add(1) == words.len() => " or ",
+            _ => ", ",
+        };
+        list.extend([separator, "\"", word, "\""]);
+    }
+    list
+}
+
+/// Returns the one of `known` that is closest to `name`, if it is close enough to be what was meant: at most one edit
+/// per three characters. A transposition of neighbours is one edit, and case is ignored.
+fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES {
+        return None;
+    }
+    let name = name.to_lowercase();
+    let max_edits = name.chars().count().div_ceil(3);
+    known
+        .into_iter()
+        .map(|known| (strsim::osa_distance(&name, &known.to_lowercase()), known))
+        .filter(|(edits, _)| *edits <= max_edits)
+        .min_by_key(|(edits, _)| *edits)
+        .map(|(_, known)| known)
+}

@@ -1,44 +1,43 @@
-//! How usage is found, and what is charged without a report of it.
-
-use std::ops::RangeInclusive;
+//! `usage`: how usage is found, and what is charged without a usage report.
 
 use crate::bounds;
-use crate::expression::is_pointer;
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::error::{Invalid, ValidationErrors};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
+use crate::reader;
+use crate::values;
 
 /// The `usage` of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsageSettings {
     /// What is charged for a completion without a usage report.
     pub on_missing: OnMissing,
-    /// Whether streams that did not ask for a usage report are made to bring one.
+    /// Whether the filter requests a usage report for streams whose client did not.
     pub include_usage: IncludeUsage,
-    /// JSON pointers (RFC 6901) to the total of tokens in responses that speak no known dialect; the
-    /// first that leads to a number counts. At most [`bounds::USAGE_PATHS`], none empty.
+    /// JSON pointers (RFC 6901) to the total of tokens in responses of an unknown dialect. The first that leads to a
+    /// number is used. At most [`bounds::USAGE_PATHS`], none empty.
     pub paths: Vec<String>,
 }
 
 /// What is charged for a completion without a usage report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnMissing {
-    /// An estimate from what has passed.
+    /// An estimate from the request and the response.
     #[default]
     Estimate,
     /// Nothing.
     Ignore,
 }
 
-/// Whether streams that did not ask for a usage report are made to bring one.
+/// Whether the filter requests a usage report for streams whose client did not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IncludeUsage {
-    /// A streaming request in `OpenAI`'s dialect to which a limit applies gets
-    /// `stream_options.include_usage: true`, and the report that comes of it is taken out of the response.
+    /// A streaming request in `OpenAI`'s dialect to which a limit applies gets `stream_options.include_usage: true`,
+    /// and the usage report that follows from it is removed from the response.
     #[default]
     Auto,
-    /// Requests and responses are left as they are.
+    /// Requests and responses are not changed.
     Never,
 }
 
@@ -48,63 +47,47 @@ pub(crate) const SCHEMA: Schema = Schema {
 };
 
 /// Reads `usage`.
-pub(crate) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<UsageSettings> {
-    let fields = Fields::read(json, path, &SCHEMA, faults)?;
-    let on_missing = fields.read_or("onMissing", path, faults, OnMissing::default, on_missing);
+pub(crate) fn read(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<UsageSettings, Invalid> {
+    let fields = Fields::read(json, path, &SCHEMA, errors)?;
+    let on_missing = fields.read_or("onMissing", path, errors, OnMissing::default, on_missing);
     let include_usage = fields.read_or(
         "includeUsage",
         path,
-        faults,
+        errors,
         IncludeUsage::default,
         include_usage,
     );
-    let paths = fields.read_or("paths", path, faults, Vec::new, |json, path, faults| {
-        pointers(json, &bounds::USAGE_PATHS, path, faults)
+    let paths = fields.read_or("paths", path, errors, Vec::new, |json, path, errors| {
+        values::pointers(json, &bounds::USAGE_PATHS, path, errors)
     });
-    Some(UsageSettings {
+    Ok(UsageSettings {
         on_missing: on_missing?,
         include_usage: include_usage?,
         paths: paths?,
     })
 }
 
-fn on_missing(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<OnMissing> {
+fn on_missing(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<OnMissing, Invalid> {
     let choices = [
         ("estimate", OnMissing::Estimate),
         ("ignore", OnMissing::Ignore),
     ];
-    fields::choice(json, &choices, path, faults)
+    reader::choice(json, &choices, path, errors)
 }
 
-fn include_usage(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<IncludeUsage> {
-    let choices = [("auto", IncludeUsage::Auto), ("never", IncludeUsage::Never)];
-    fields::choice(json, &choices, path, faults)
-}
-
-/// Reads a list of JSON pointers, in the order in which they are tried. The empty one, which is the
-/// whole document, leads to no number and is refused.
-pub(crate) fn pointers(
+fn include_usage(
     json: &Json,
-    count: &RangeInclusive<usize>,
     path: &Path<'_>,
-    faults: &mut Faults,
-) -> Option<Vec<String>> {
-    let items = fields::list(json, "JSON pointers", *count.end(), path, faults)?;
-    if items.len() < *count.start() {
-        faults.push(path, FaultKind::MustNotBeEmpty);
-    }
-    let mut pointers = Vec::with_capacity(items.len());
-    for (position, item) in items.iter().enumerate() {
-        let path = path.item(position);
-        let Some(text) = fields::text(item, bounds::POINTER_BYTES, &path, faults) else {
-            continue;
-        };
-        if is_pointer(text) {
-            pointers.push(text.to_owned());
-        } else {
-            let wanted = "a JSON pointer such as \"/usage/total_tokens\"";
-            fields::expected(item, wanted, &path, faults);
-        }
-    }
-    Some(pointers)
+    errors: &mut ValidationErrors,
+) -> Result<IncludeUsage, Invalid> {
+    let choices = [("auto", IncludeUsage::Auto), ("never", IncludeUsage::Never)];
+    reader::choice(json, &choices, path, errors)
 }

@@ -1,38 +1,31 @@
-//! Amounts of money: whole billionths of a US dollar, read and written exactly.
+//! Amounts of money: whole billionths of a US dollar, parsed and displayed exactly.
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::fault::Faults;
-use crate::fields;
-use crate::json::Json;
-use crate::path::Path;
-
 /// Billionths in a dollar.
-pub const BILLION: u64 = 1_000_000_000;
+const BILLION: u64 = 1_000_000_000;
 
-/// Digits behind the point.
-const DIGITS: usize = 9;
+/// Decimal places of a billionth.
+const DECIMALS: usize = 9;
 
-/// Digits behind the point that are always written.
+/// Decimal places that are always displayed.
 const CENTS: usize = 2;
 
-/// An amount of US dollars, in billionths. It displays as `78.50`: with cents, and with as many further
-/// digits as it has.
+/// An amount of US dollars, in billionths.
+///
+/// Displays as `78.50`: with cents, and with as many further decimal places as it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Usd(pub u64);
 
-/// Why a text is no amount of money.
+/// A text that is not an amount of money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "not an amount of US dollars, expected one such as \"100.00\" with at most 9 digits behind the point"
-)]
+#[error("invalid amount, expected {}", UsdError::EXPECTED)]
 pub struct UsdError;
 
 // === impl Usd ===
@@ -44,11 +37,11 @@ impl FromStr for Usd {
     fn from_str(text: &str) -> Result<Self, UsdError> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        if !is_number(whole) || !is_number(fraction) || fraction.len() > DIGITS {
+        if !is_number(whole) || !is_number(fraction) || fraction.len() > DECIMALS {
             return Err(UsdError);
         }
         let whole: u64 = whole.parse().map_err(|_| UsdError)?;
-        let fraction: u64 = format!("{fraction:0<DIGITS$}")
+        let fraction: u64 = format!("{fraction:0<DECIMALS$}")
             .parse()
             .map_err(|_| UsdError)?;
         whole
@@ -61,38 +54,16 @@ impl FromStr for Usd {
 
 impl fmt::Display for Usd {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fraction = format!("{:0DIGITS$}", self.0 % BILLION);
+        let fraction = format!("{:0DECIMALS$}", self.0 % BILLION);
         let (cents, further) = fraction.split_at_checked(CENTS).unwrap_or_default();
         let further = further.trim_end_matches('0');
         write!(formatter, "{}.{cents}{further}", self.0 / BILLION)
     }
 }
 
-/// Reads an amount of dollars, a number or a text, whose billionths are within a range.
-pub(crate) fn read(
-    json: &Json,
-    range: &RangeInclusive<u64>,
-    path: &Path<'_>,
-    faults: &mut Faults,
-) -> Option<Usd> {
-    let text = match json {
-        Json::String(text) => text.clone(),
-        // The shortest text that is this number: what was written, unless it had digits past those
-        // that a number has.
-        Json::Number(number) => number.to_string(),
-        _ => json.found(),
-    };
-    match text.parse::<Usd>() {
-        Ok(usd) if range.contains(&usd.0) => Some(usd),
-        Err(error) if matches!(json, Json::String(_)) => {
-            faults.push(path, error);
-            None
-        }
-        _ => {
-            let [least, most] = [range.start(), range.end()].map(|billionths| Usd(*billionths));
-            let bounds = format!("an amount of US dollars from {least} to {most}");
-            fields::expected(json, bounds, path, faults);
-            None
-        }
-    }
+// === impl UsdError ===
+
+impl UsdError {
+    /// What a message says is expected.
+    pub(crate) const EXPECTED: &str = "US dollars with at most 9 decimal places, e.g. \"100.00\"";
 }

@@ -1,49 +1,40 @@
-//! The window of a rate: a Go duration, also with days and weeks.
+//! Windows of rates: Go durations, extended by days and weeks.
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
 use crate::bounds;
-use crate::fault::{FaultKind, Faults};
-use crate::fields;
-use crate::json::Json;
-use crate::path::Path;
 
-/// The length of the window of a rate. It displays as it was written.
+/// The length of the window of a rate. Displays as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     nanos: u64,
     text: String,
 }
 
-/// Why a text is no window.
+/// Why a text is not a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("invalid duration, expected {}", self.expected())]
 pub enum WindowError {
-    /// Not a duration in the notation of Go, days and weeks added.
-    #[error(
-        "not a duration, expected numbers with units such as \"30s\", \"1h30m\", \"500ms\", \"7d\" or \"2w\""
-    )]
+    /// Not a duration in Go's notation, extended by days and weeks.
     Unparsable,
     /// A number without its unit, such as `60`.
-    #[error("a number without a unit, expected one of ns, us, ms, s, m, h, d, w")]
     NoUnit,
-    /// A unit that there is not.
-    #[error("unknown unit, expected one of ns, us, ms, s, m, h, d, w")]
+    /// An unknown unit.
     UnknownUnit,
-    /// A window of no length.
-    #[error("a window must be longer than zero")]
+    /// A duration of zero.
     Zero,
     /// A negative duration.
-    #[error("a window must not be negative")]
     Negative,
     /// Longer than [`bounds::WINDOW_NANOS`].
-    #[error("a window must not be longer than a year (366d)")]
     TooLong,
 }
 
-/// Units and their length in nanoseconds. Both signs for micro are in use.
+/// Units and their length in nanoseconds. The prefix micro has two code points in use.
 const UNITS: [(&str, u64); 10] = [
     ("ns", 1),
     ("us", 1_000),
@@ -57,20 +48,20 @@ const UNITS: [(&str, u64); 10] = [
     ("w", 604_800_000_000_000),
 ];
 
-/// Bytes of the longest text that is read: longer ones can only be noise.
-const LONGEST: usize = 64;
+/// Bytes of the longest text that is parsed.
+const MAX_BYTES: usize = 64;
 
 // === impl Window ===
 
 impl Window {
-    /// The length in nanoseconds: more than zero, at most [`bounds::WINDOW_NANOS`].
+    /// Returns the length in nanoseconds: more than zero, at most [`bounds::WINDOW_NANOS`].
     #[must_use]
     pub fn as_nanos(&self) -> u64 {
         self.nanos
     }
 
-    /// Whether the UTC calendar has windows of this length: those that divide a day, a week (7 days)
-    /// and a month, for which 30 days stand however long it is.
+    /// Returns whether the UTC calendar has periods of this length: fractions of a day, a week (7 days), and a month,
+    /// which is written as 30 days whatever its length.
     #[must_use]
     pub fn follows_calendar(&self) -> bool {
         const DAY: u64 = 86_400_000_000_000;
@@ -79,7 +70,7 @@ impl Window {
         DAY.is_multiple_of(self.nanos) || matches!(self.nanos, WEEK | MONTH)
     }
 
-    /// The length as it was written, such as `1h30m`.
+    /// Returns the length as it was written, such as `1h30m`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -89,10 +80,10 @@ impl Window {
 impl std::str::FromStr for Window {
     type Err = WindowError;
 
-    /// Parses a duration as Go's `time.ParseDuration` does (decimal numbers, each with a unit, such
-    /// as `1h30m` or `1.5s`), with the further units `d` (24 hours) and `w` (7 days).
+    /// Parses a duration as Go's `time.ParseDuration` does: decimal numbers, each with a unit, such as `1h30m` or
+    /// `1.5s`. Further units are `d` (24 hours) and `w` (7 days).
     fn from_str(text: &str) -> Result<Self, WindowError> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_BYTES {
             return Err(WindowError::Unparsable);
         }
         let (negative, mut rest) = match text.strip_prefix('-') {
@@ -102,7 +93,7 @@ impl std::str::FromStr for Window {
         if rest.is_empty() {
             return Err(WindowError::Unparsable);
         }
-        // Go: a zero needs no unit.
+        // As in Go, zero needs no unit.
         let mut nanos = 0_u64;
         if rest != "0" {
             while !rest.is_empty() {
@@ -129,7 +120,25 @@ impl fmt::Display for Window {
     }
 }
 
-/// A number and its unit at the start of `text`: its nanoseconds, rounded down, and what follows.
+// === impl WindowError ===
+
+impl WindowError {
+    /// Returns what a message says is expected.
+    pub(crate) const fn expected(self) -> &'static str {
+        match self {
+            Self::Unparsable | Self::UnknownUnit => {
+                "e.g. \"60s\", \"1m\" or \"24h\" (units: ns, us, ms, s, m, h, d, w)"
+            }
+            Self::NoUnit => {
+                "a unit after each number, e.g. \"60s\" (units: ns, us, ms, s, m, h, d, w)"
+            }
+            Self::Zero | Self::Negative => "more than zero",
+            Self::TooLong => "at most a year, \"366d\"",
+        }
+    }
+}
+
+/// Parses a number and its unit at the start of `text`. Returns its nanoseconds, rounded down, and the rest.
 fn component(text: &str) -> Result<(u64, &str), WindowError> {
     let (whole, rest) = digits(text);
     let (fraction, rest) = match rest.strip_prefix('.') {
@@ -157,7 +166,7 @@ fn component(text: &str) -> Result<(u64, &str), WindowError> {
         })
         .and_then(|value| value.checked_mul(*length))
         .ok_or(WindowError::TooLong)?;
-    // Each digit after the point is worth a tenth of the one before it.
+    // Each decimal place is worth a tenth of the one before it.
     let (fraction, _) = fraction.bytes().fold(
         (0_u128, u128::from(*length) * 1_000_000_000_000_000_000),
         |(sum, worth), digit| {
@@ -184,37 +193,3 @@ fn digits(text: &str) -> (&str, &str) {
 fn value_of(digit: u8) -> u64 {
     u64::from(digit.saturating_sub(b'0'))
 }
-
-/// Reads a duration that is not a window, in nanoseconds. `expected` tells users what is `within`
-/// bounds; `inner` takes it out of what may stand around it.
-pub(crate) fn nanos(
-    json: &Json,
-    within: &RangeInclusive<u64>,
-    expected: &str,
-    inner: impl Fn(&str) -> &str,
-    path: &Path<'_>,
-    faults: &mut Faults,
-) -> Option<u64> {
-    let Json::String(text) = json else {
-        fields::expected(json, expected, path, faults);
-        return None;
-    };
-    match inner(text)
-        .parse()
-        .map(|duration: Window| duration.as_nanos())
-    {
-        Ok(nanos) if within.contains(&nanos) => Some(nanos),
-        Err(error @ (WindowError::NoUnit | WindowError::UnknownUnit)) => {
-            let found = json.found();
-            faults.push(path, FaultKind::Window { error, found });
-            None
-        }
-        _ => {
-            fields::expected(json, expected, path, faults);
-            None
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

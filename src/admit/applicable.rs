@@ -108,7 +108,7 @@ pub(crate) fn applicable(
                 failed(format!("limits.{}.when[{index}]", limit.name), error)
             });
             // A limit that does not reject does not reject because of an error either.
-            let is_enforced = limit.refuses();
+            let is_enforced = limit.enforces();
             let mut ignored = false;
             let (mode, failed_open) = if is_enforced {
                 (mode, &mut found.failed_open)
@@ -136,7 +136,7 @@ pub(crate) fn applicable(
                     telemetry.count(Count::MissingValues);
                     continue;
                 }
-                Some(WhenMissing::Refuse) if is_missing && is_enforced => FailureMode::Deny,
+                Some(WhenMissing::Reject) if is_missing && is_enforced => FailureMode::Deny,
                 _ => mode,
             };
             let Some(key) = or_open(telemetry, mode, failed_open, key.map(Some))? else {
@@ -175,7 +175,7 @@ fn charge(
     let charge = Charge {
         rate: index,
         unit: rate.unit,
-        is_enforced: limit.refuses(),
+        is_enforced: limit.enforces(),
         counter: Reservation::new(rate.counters, key, rate.max, 0),
     };
     if !rate.is_computed {

@@ -112,7 +112,7 @@ fn is_rejected(policies: &Policies, limit: &Limit, expected: &Expected<'_>) -> b
     let (Some(pricing), Some(model)) = (pricing, expected.model) else {
         return false;
     };
-    pricing.unpriced == Unpriced::Refuse && limit.refuses() && pricing.of(model).is_none()
+    pricing.unpriced == Unpriced::Reject && limit.enforces() && pricing.of(model).is_none()
 }
 
 /// Returns the beginning of a name that a caller chose, for the log.

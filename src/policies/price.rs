@@ -36,7 +36,7 @@ pub(crate) fn priced<'a>(
         let price = match pricing.unpriced {
             Unpriced::Free => None,
             Unpriced::Default => pricing.default,
-            Unpriced::Refuse => pricing.highest(),
+            Unpriced::Reject => pricing.highest(),
         };
         price.map_or(Usd(0), |price| cost(&price, usage))
     });

@@ -1,23 +1,18 @@
-//! Tests of configurations in what carries them.
+//! Tests of configurations in carriers.
 
 use serde_json::{Value, json};
 
-use crate::parse_carried;
+use crate::{fixtures, parse_carried};
 
 fn policy(window: &str) -> Value {
-    json!({
-        "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy", "metadata": { "name": "llm" },
-        "spec": {
-            "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "llm" },
-            "limits": { "all": { "rates": [{ "limit": 1000, "window": window }] } },
-        },
-    })
+    let limits = json!({ "all": { "rates": [{ "limit": 1000, "window": window }] } });
+    fixtures::policy("llm", &json!({ "limits": limits }))
 }
 
-/// How many limits are found in a document, or its faults.
+/// The number of limits in a document, or its errors.
 fn found(document: &Value) -> Result<usize, String> {
     let configuration = parse_carried(document.to_string().as_bytes());
-    let configuration = configuration.map_err(|faults| faults.to_string())?;
+    let configuration = configuration.map_err(|errors| errors.to_string())?;
     Ok(configuration
         .policies
         .iter()
@@ -61,7 +56,7 @@ fn envoy_filter(filter: &Value) -> Value {
 }
 
 #[test]
-fn it_is_found_where_it_is_plain() {
+fn configurations_are_found_in_every_carrier() {
     let policy = policy("1h");
     let text = Value::from(policy.to_string());
     let router = json!({ "name": "envoy.filters.http.router", "typed_config": {} });
@@ -91,7 +86,7 @@ fn it_is_found_where_it_is_plain() {
 }
 
 #[test]
-fn the_example_and_the_manifest_are_valid() {
+fn examples_and_manifests_are_valid() {
     for file in [
         &include_bytes!("../../../examples/envoy/envoy.yaml")[..],
         include_bytes!("../../../examples/apisix/envoy.yaml"),
@@ -102,42 +97,42 @@ fn the_example_and_the_manifest_are_valid() {
 }
 
 #[test]
-fn faults_have_the_path_in_the_document() {
+fn errors_have_their_path_in_the_carrier() {
     let wrong = policy("0s");
-    let fault = "spec.limits.all.rates[0].window: a window must be longer than zero, found \"0s\"";
+    let error = "spec.limits.all.rates[0].window: invalid duration \"0s\", expected more than zero";
     let value = "config.configuration.value";
     let chain = "static_resources.listeners[0].filter_chains[0].filters[0]";
     for (document, expected) in [
-        (wrong.clone(), fault.to_owned()),
-        (wasm_plugin(&wrong), format!("spec.pluginConfig.{fault}")),
+        (wrong.clone(), error.to_owned()),
+        (wasm_plugin(&wrong), format!("spec.pluginConfig.{error}")),
         (
             envoy_filter(&filter("tollgate", &wrong)),
-            format!("spec.configPatches[0].patch.value.typed_config.{value}.{fault}"),
+            format!("spec.configPatches[0].patch.value.typed_config.{value}.{error}"),
         ),
         (
             bootstrap(&[filter("tollgate", &Value::from(wrong.to_string()))]),
-            format!("{chain}.typed_config.http_filters[0].typed_config.{value}.{fault}"),
+            format!("{chain}.typed_config.http_filters[0].typed_config.{value}.{error}"),
         ),
         (
             wasm_plugin(&json!({})),
-            "spec.pluginConfig.policies: required, but missing".to_owned(),
+            "spec.pluginConfig.policies: missing required field".to_owned(),
         ),
     ] {
         assert_eq!(found(&document), Err(expected));
     }
     let text = bootstrap(&[filter("tollgate", &json!("policies: []"))]);
-    let told = found(&text).unwrap_err();
-    let path = format!("{chain}.typed_config.http_filters[0].typed_config.{value}: not JSON: ");
-    assert!(told.starts_with(&path), "{told}");
+    let message = found(&text).unwrap_err();
+    let path = format!("{chain}.typed_config.http_filters[0].typed_config.{value}: invalid JSON: ");
+    assert!(message.starts_with(&path), "{message}");
 }
 
 #[test]
-fn headers_are_held_only_where_envoy_lets_them_be() {
+fn held_headers_need_the_carriers_permission() {
     let configuration = json!({ "policies": [policy("1h")], "holdHeaders": true });
     let path = "spec.pluginConfig.holdHeaders";
-    let told = found(&wasm_plugin(&configuration)).unwrap_err();
-    assert!(told.starts_with(path), "{told}");
-    assert!(told.contains("expected an EnvoyFilter"), "{told}");
+    let message = found(&wasm_plugin(&configuration)).unwrap_err();
+    assert!(message.starts_with(path), "{message}");
+    assert!(message.contains("use an EnvoyFilter"), "{message}");
     let not_held = json!({ "policies": [policy("1h")], "holdHeaders": false });
     assert_eq!(found(&wasm_plugin(&not_held)), Ok(1));
 
@@ -161,33 +156,33 @@ fn headers_are_held_only_where_envoy_lets_them_be() {
                     assert_eq!(found(&document), Ok(1));
                     continue;
                 }
-                let told = found(&document).unwrap_err();
+                let message = found(&document).unwrap_err();
                 let path = format!("{path}.{value}: needs `allow_on_headers_stop_iteration: true`");
-                assert!(told.starts_with(&path), "{told}");
+                assert!(message.starts_with(&path), "{message}");
             }
         }
     }
 }
 
 #[test]
-fn what_to_give_is_said_where_it_is_not_found() {
+fn missing_and_ambiguous_configurations_are_rejected() {
     let mut without = wasm_plugin(&json!({}));
     without["spec"] = json!({});
     assert_eq!(
         found(&without).unwrap_err(),
-        "spec.pluginConfig: required, but missing"
+        "spec.pluginConfig: missing required field"
     );
-    let told = found(&bootstrap(&[])).unwrap_err();
+    let message = found(&bootstrap(&[])).unwrap_err();
     assert!(
-        told.contains("without a Wasm filter that has a `configuration`"),
-        "{told}"
+        message.contains("found no Wasm filter with a `configuration`"),
+        "{message}"
     );
     let policy = policy("1h");
     for names in [["tollgate", "tollgate-too"], ["one", "another"]] {
-        let told = found(&bootstrap(&names.map(|name| filter(name, &policy)))).unwrap_err();
+        let message = found(&bootstrap(&names.map(|name| filter(name, &policy)))).unwrap_err();
         assert!(
-            told.contains("several Wasm filters have a configuration"),
-            "{told}"
+            message.contains("found several Wasm filters with a configuration"),
+            "{message}"
         );
     }
 }

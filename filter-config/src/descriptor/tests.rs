@@ -1,7 +1,9 @@
+//! Tests of the keys of limits.
+
 use super::{Counted, limit_key};
 
 #[test]
-fn keys_are_those_of_kuadrants_operator() {
+fn keys_match_kuadrants_operator() {
     for (policy, limit, key) in [
         ("default/llm", "free", "tokenlimit.free__6130666f"),
         (
@@ -21,7 +23,7 @@ fn keys_are_those_of_kuadrants_operator() {
 }
 
 #[test]
-fn names_that_read_the_same_have_keys_of_their_own() {
+fn similar_names_have_distinct_keys() {
     let keys = ["a-b", "a.b", "a_b", "a b", "a\"b"]
         .map(|name| limit_key(Counted::Tokens, "default/llm", name));
     for (position, key) in keys.iter().enumerate() {
@@ -35,7 +37,7 @@ fn names_that_read_the_same_have_keys_of_their_own() {
 }
 
 #[test]
-fn what_is_counted_of_a_limit_has_a_key_of_its_own() {
+fn each_unit_of_a_limit_has_its_key() {
     for (counted, key) in [
         (Counted::Tokens, "tokenlimit.free__6130666f"),
         (Counted::Requests, "limit.free__6130666f"),

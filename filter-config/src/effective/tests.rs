@@ -1,12 +1,13 @@
-//! What is left of several policies: Kuadrant's cases.
+//! Tests of effective policies, by Kuadrant's cases.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::Configuration;
+use crate::configuration::Configuration;
+use crate::fixtures;
 
-/// A policy by its name, the kind and section of its target, where its limits stand and with which
-/// strategy, the limits, and whether it has a `when`.
+/// A policy: its name, the kind and the section of its target, the field and the strategy of its limits, the names of
+/// the limits, and whether it has a `when`.
 #[derive(Clone, Debug)]
 struct Case {
     name: &'static str,
@@ -61,34 +62,27 @@ fn policy(case: &Case) -> Value {
     if let Some(section) = case.section {
         spec["targetRef"]["sectionName"] = json!(section);
     }
-    json!({
-        "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
-        "metadata": { "name": case.name }, "spec": spec
-    })
+    fixtures::policy(case.name, &spec)
 }
 
 fn configuration(cases: &[Case]) -> Configuration {
     let policies: Vec<Value> = cases.iter().map(policy).collect();
-    let document = json!({
-        "policies": policies,
-        "routes": [{
-            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
-            "metadata": { "name": "llm" },
-            "spec": {
-                "parentRefs": [{ "name": "llm" }],
-                "hostnames": ["llm.example.com"],
-                "rules": [
-                    { "name": "chat", "matches": [{ "path": { "value": "/v1/chat" } }] },
-                    { "matches": [{ "path": { "value": "/v1" } }] }
-                ]
-            }
-        }]
-    });
-    crate::parse(document.to_string().as_bytes()).unwrap_or_else(|faults| panic!("{faults}"))
+    let route = fixtures::route(
+        "llm",
+        &json!({
+            "parentRefs": [{ "name": "llm" }],
+            "hostnames": ["llm.example.com"],
+            "rules": [
+                { "name": "chat", "matches": [{ "path": { "value": "/v1/chat" } }] },
+                { "matches": [{ "path": { "value": "/v1" } }] }
+            ]
+        }),
+    );
+    fixtures::read(&json!({ "policies": policies, "routes": [route] }))
 }
 
-/// The limits in force on a request, as `policy/limit`, and the policy of the `when`.
-fn in_force(cases: &[Case], path: &str) -> String {
+/// The effective limits of a request, as `policy/limit`, and the policy of the `when`.
+fn effective(cases: &[Case], path: &str) -> String {
     let configuration = configuration(cases);
     let effective = configuration.effective(|name| match name {
         ":path" => Some(path.to_owned().into()),
@@ -115,7 +109,7 @@ fn in_force(cases: &[Case], path: &str) -> String {
 }
 
 #[test]
-fn of_gateway_and_route_one_prevails_as_the_gateway_says() {
+fn gateway_policy_decides_between_it_and_the_route() {
     for (place, strategy, expected) in [
         ("bare", "", "route/b route/c"),
         ("defaults", "atomic", "route/b route/c"),
@@ -128,7 +122,7 @@ fn of_gateway_and_route_one_prevails_as_the_gateway_says() {
             strategy,
             ..GATEWAY
         };
-        // What the more specific policy says of itself matters only to what is more specific still.
+        // The section and the strategy of the more specific policy only matter to even more specific ones.
         for route in ["bare", "defaults", "overrides"] {
             for strategy in ["atomic", "merge"] {
                 let route = Case {
@@ -136,9 +130,9 @@ fn of_gateway_and_route_one_prevails_as_the_gateway_says() {
                     strategy,
                     ..ROUTE
                 };
-                let found = in_force(&[gateway.clone(), route.clone()], "/v1/x");
+                let found = effective(&[gateway.clone(), route.clone()], "/v1/x");
                 assert_eq!(found, expected, "{gateway:?} {route:?}");
-                let found = in_force(&[route, gateway.clone()], "/v1/x");
+                let found = effective(&[route, gateway.clone()], "/v1/x");
                 assert_eq!(found, expected, "in another order");
             }
         }
@@ -146,7 +140,7 @@ fn of_gateway_and_route_one_prevails_as_the_gateway_says() {
 }
 
 #[test]
-fn the_when_of_a_policy_is_one_rule() {
+fn when_is_merged_as_one_rule() {
     for (place, strategy, whens, expected) in [
         (
             "defaults",
@@ -186,7 +180,7 @@ fn the_when_of_a_policy_is_one_rule() {
             ..ROUTE
         };
         assert_eq!(
-            in_force(&[gateway, route], "/v1"),
+            effective(&[gateway, route], "/v1"),
             expected,
             "{place} {strategy} {whens:?}"
         );
@@ -194,24 +188,24 @@ fn the_when_of_a_policy_is_one_rule() {
 }
 
 #[test]
-fn a_policy_alone_concerns_what_is_below_its_target() {
-    assert_eq!(in_force(&[GATEWAY], "/v1"), "gateway/a gateway/b");
-    assert_eq!(in_force(&[GATEWAY], "/elsewhere"), "gateway/a gateway/b");
-    assert_eq!(in_force(&[ROUTE], "/v1"), "route/b route/c");
-    assert_eq!(in_force(&[ROUTE], "/elsewhere"), "0 policies");
+fn single_policy_applies_below_its_target() {
+    assert_eq!(effective(&[GATEWAY], "/v1"), "gateway/a gateway/b");
+    assert_eq!(effective(&[GATEWAY], "/elsewhere"), "gateway/a gateway/b");
+    assert_eq!(effective(&[ROUTE], "/v1"), "route/b route/c");
+    assert_eq!(effective(&[ROUTE], "/elsewhere"), "0 policies");
     let rule = Case {
         section: Some("chat"),
         ..ROUTE
     };
     assert_eq!(
-        in_force(std::slice::from_ref(&rule), "/v1/chat/completions"),
+        effective(std::slice::from_ref(&rule), "/v1/chat/completions"),
         "route/b route/c"
     );
-    assert_eq!(in_force(&[rule], "/v1/models"), "0 policies");
+    assert_eq!(effective(&[rule], "/v1/models"), "0 policies");
 }
 
 #[test]
-fn sections_are_more_specific_than_what_they_are_of() {
+fn sections_are_more_specific_than_their_resource() {
     let merge = |case: Case, name, section, place, limits| Case {
         name,
         section,
@@ -232,15 +226,15 @@ fn sections_are_more_specific_than_what_they_are_of() {
     let rule = merge(ROUTE, "rule", Some("chat"), "defaults", &["d", "e"]);
     let all = [gateway, rule, listener, route];
     assert_eq!(
-        in_force(&all, "/v1/chat"),
+        effective(&all, "/v1/chat"),
         "gateway/a listener/b route/c rule/d rule/e"
     );
     assert_eq!(
-        in_force(&all, "/v1/models"),
+        effective(&all, "/v1/models"),
         "gateway/a listener/b route/c route/d"
     );
     assert_eq!(
-        in_force(&all, "/"),
+        effective(&all, "/"),
         "gateway/a listener/b listener/c listener/d"
     );
 
@@ -250,15 +244,14 @@ fn sections_are_more_specific_than_what_they_are_of() {
     };
     let all = all.map(|case| overrides(&case));
     assert_eq!(
-        in_force(&all, "/v1/chat"),
+        effective(&all, "/v1/chat"),
         "gateway/a gateway/b gateway/c gateway/d rule/e"
     );
 }
 
 proptest! {
-    /// Which policies are given first does not matter.
     #[test]
-    fn the_order_of_policies_decides_nothing(
+    fn order_of_policies_has_no_effect(
         forms in proptest::collection::vec((0_usize..5, 0_usize..4, any::<bool>()), 4),
         order in Just([0_usize, 1, 2, 3]).prop_shuffle(),
         path in prop_oneof![Just("/v1/chat"), Just("/v1"), Just("/")],
@@ -284,6 +277,6 @@ proptest! {
             })
             .collect();
         let shuffled: Vec<Case> = order.iter().map(|index| cases[*index].clone()).collect();
-        prop_assert_eq!(in_force(&cases, path), in_force(&shuffled, path));
+        prop_assert_eq!(effective(&cases, path), effective(&shuffled, path));
     }
 }

@@ -1,9 +1,7 @@
-//! Arithmetic of expressions that yield a number, such as a cost: numbers of all types go together, and
-//! what has no place saturates.
+//! Arithmetic of expressions that yield a number, such as a cost: it mixes numbers of all types, and saturates.
 //!
-//! CEL itself multiplies no integer with a fraction, and fails on an overflow. A price per token is a
-//! fraction, and a cost that fails would have to be something else; so the operators of such expressions
-//! are replaced with functions that know what is meant.
+//! CEL itself cannot multiply an integer by a fraction, and fails on an overflow. A price per token is a fraction, and
+//! a cost must not fail. The operators of such expressions are therefore replaced by functions.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +11,7 @@ use cel::common::types::{CelDouble, CelInt, CelUInt, DYN_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{DeclarationError, Env, ExecutionError, Value};
 
-/// An operator, and the function that takes its place. No expression can spell the function.
+/// The operators with the names of the functions that replace them. No expression can contain such a name.
 const REPLACED: [(&str, &str, Operator); 5] = [
     (operators::ADD, "@add", Operator::Add),
     (operators::SUBSTRACT, "@subtract", Operator::Subtract),
@@ -22,7 +20,7 @@ const REPLACED: [(&str, &str, Operator); 5] = [
     (operators::MODULO, "@remainder", Operator::Remainder),
 ];
 
-/// What is done with two numbers.
+/// An arithmetic operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operator {
     Add,
@@ -44,7 +42,7 @@ pub enum Number {
 // === impl Number ===
 
 impl Number {
-    /// The number that a value is, if it is one.
+    /// Returns the number that a value is, if it is one.
     #[must_use]
     pub fn of(value: &CowVal<'_, '_>) -> Option<Self> {
         if let Some(int) = value.downcast_ref::<CelInt>() {
@@ -61,23 +59,26 @@ impl Number {
 // === impl Operator ===
 
 impl Operator {
-    /// The operator whose place a function takes.
+    /// Returns the operator that a function replaces, if it replaces one.
     pub(super) fn of(function: &str) -> Option<Self> {
         let mut replaced = REPLACED.iter();
         let (.., operator) = replaced.find(|(_, name, _)| *name == function)?;
         Some(*operator)
     }
 
-    /// How CEL spells it.
-    fn spelled(self) -> &'static str {
+    /// Returns the name of the operator in CEL.
+    fn name(self) -> &'static str {
         let mut replaced = REPLACED.iter();
         let known = replaced.find(|(.., operator)| *operator == self);
-        known.map_or("", |(spelled, ..)| spelled)
+        known.map_or("", |(name, ..)| name)
     }
 
-    /// What comes of two numbers; `None` where a whole number is divided by none. A fraction becomes
+    /// Returns the result for two numbers, or `None` for an integer divided by zero. A fraction divided by zero is
     /// infinite, which saturates.
-    #[allow(clippy::cast_precision_loss)] // It is what a fraction beside them makes of whole numbers.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "an integer in arithmetic with a fraction becomes one"
+    )]
     pub(super) fn apply(self, left: Number, right: Number) -> Option<Number> {
         let (left, right) = match (left, right) {
             (Number::Whole(a), Number::Whole(b)) => return self.whole(a, b).map(Number::Whole),
@@ -108,26 +109,25 @@ impl Operator {
 
 /// Declares the functions.
 pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
-    let two = || vec![DYN_TYPE, DYN_TYPE];
-    env.add_overload("@add", "add_dyn", two(), |args| {
+    let operands = || vec![DYN_TYPE, DYN_TYPE];
+    env.add_overload("@add", "add_dyn", operands(), |args| {
         apply(Operator::Add, args, sum)
     })?;
-    env.add_overload("@subtract", "subtract_dyn", two(), |args| {
+    env.add_overload("@subtract", "subtract_dyn", operands(), |args| {
         apply(Operator::Subtract, args, difference)
     })?;
-    env.add_overload("@multiply", "multiply_dyn", two(), |args| {
-        apply(Operator::Multiply, args, nothing)
+    env.add_overload("@multiply", "multiply_dyn", operands(), |args| {
+        apply(Operator::Multiply, args, undefined)
     })?;
-    env.add_overload("@divide", "divide_dyn", two(), |args| {
-        apply(Operator::Divide, args, nothing)
+    env.add_overload("@divide", "divide_dyn", operands(), |args| {
+        apply(Operator::Divide, args, undefined)
     })?;
-    env.add_overload("@remainder", "remainder_dyn", two(), |args| {
-        apply(Operator::Remainder, args, nothing)
+    env.add_overload("@remainder", "remainder_dyn", operands(), |args| {
+        apply(Operator::Remainder, args, undefined)
     })
 }
 
-/// Replaces the operators of an expression. It recurses as deep as the text is nested, which is
-/// bounded.
+/// Replaces the operators of an expression. It recurses as deep as the text is nested, which is bounded.
 pub(super) fn replace(expr: &mut IdedExpr) {
     match &mut expr.expr {
         Expr::Call(call) => {
@@ -148,7 +148,7 @@ pub(super) fn replace(expr: &mut IdedExpr) {
                 }
             }
         }
-        // The macros' own sums are of what they are made for; what they go over may be computed.
+        // The steps of a macro are its own; its range may contain arithmetic.
         Expr::Comprehension(comprehension) => replace(&mut comprehension.iter_range),
         Expr::Struct(_) | Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => {}
     }
@@ -156,11 +156,11 @@ pub(super) fn replace(expr: &mut IdedExpr) {
 
 type Computed<'v> = Option<Result<Box<dyn Val + 'v>, ExecutionError>>;
 
-/// Computes with numbers of any types, or as CEL does with what are no numbers.
+/// Computes with numbers of any types, and with other values as CEL does, by `other`.
 fn apply<'b, 'v>(
     operator: Operator,
     args: Vec<CowVal<'b, 'v>>,
-    plain: impl Fn(&CowVal<'b, 'v>, &CowVal<'b, 'v>) -> Computed<'v>,
+    other: impl Fn(&CowVal<'b, 'v>, &CowVal<'b, 'v>) -> Computed<'v>,
 ) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let [left, right] = <[CowVal<'b, 'v>; 2]>::try_from(args)
         .map_err(|_| ExecutionError::missing_argument_or_target())?;
@@ -169,10 +169,10 @@ fn apply<'b, 'v>(
             .apply(a, b)
             .map(value)
             .ok_or(ExecutionError::DivisionByZero(Value::Int(0))),
-        _ => plain(&left, &right).unwrap_or_else(|| {
+        _ => other(&left, &right).unwrap_or_else(|| {
             let types = [&left, &right].map(|value| value.get_type().name().to_owned());
             Err(ExecutionError::no_such_overload(
-                operator.spelled(),
+                operator.name(),
                 types.to_vec(),
             ))
         }),
@@ -180,7 +180,7 @@ fn apply<'b, 'v>(
     result.map(CowVal::Owned)
 }
 
-/// A number as a value of CEL.
+/// Returns a number as a CEL value.
 fn value<'v>(number: Number) -> Box<dyn Val + 'v> {
     match number {
         Number::Whole(whole) => Box::new(CelInt::from(i64::try_from(whole).unwrap_or(i64::MAX))),
@@ -188,18 +188,18 @@ fn value<'v>(number: Number) -> Box<dyn Val + 'v> {
     }
 }
 
-/// What no numbers have none of, such as a product.
-fn nothing<'v>(_: &CowVal<'_, 'v>, _: &CowVal<'_, 'v>) -> Computed<'v> {
+/// The result of an operator that only numbers have, such as multiplication.
+fn undefined<'v>(_: &CowVal<'_, 'v>, _: &CowVal<'_, 'v>) -> Computed<'v> {
     None
 }
 
-/// The sum of what are no numbers, such as strings.
+/// Returns the sum of values other than numbers, such as strings.
 fn sum<'v>(left: &CowVal<'_, 'v>, right: &CowVal<'_, 'v>) -> Computed<'v> {
     let sum = left.as_adder()?.add(right.as_ref());
     Some(sum.map(CowVal::into_owned))
 }
 
-/// The difference of what are no numbers, such as timestamps.
+/// Returns the difference of values other than numbers, such as timestamps.
 fn difference<'v>(left: &CowVal<'_, 'v>, right: &CowVal<'_, 'v>) -> Computed<'v> {
     let difference = left.as_subtractor()?.sub(right.as_ref());
     Some(difference.map(CowVal::into_owned))

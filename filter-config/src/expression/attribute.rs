@@ -1,25 +1,23 @@
-//! What expressions can read of the host: the one table of variables.
+//! Attributes: what expressions can read of an exchange, in one table of variables.
 
-/// A thing of the host that an expression reads.
+/// An attribute that an expression reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Attribute {
-    /// A property of Envoy, one of [`PROPERTIES`].
+    /// A property of Envoy.
     Property(&'static Property),
-    /// `auth`, from the first of the configured sources that has a value, at this path: names
-    /// joined with dots, empty for `auth` itself. An expression that uses a path uses those above it
-    /// as well.
+    /// `auth`, from the first configured source that has a value, at this path: names joined with dots, empty for
+    /// `auth` itself. An expression that uses a path also uses the paths above it.
     Auth(String),
     /// `filter_state`, at this key.
     FilterState(String),
-    /// A field of `llm`: what a request asks of which model.
+    /// A field of `llm`, which describes the request to the model.
     Llm(LlmField),
-    /// The request's body as JSON, read by `requestBodyJSON`. The variable is
-    /// [`REQUEST_BODY`](crate::REQUEST_BODY).
+    /// The request's body as JSON, read by `requestBodyJSON`. The variable is [`REQUEST_BODY`](crate::REQUEST_BODY).
     RequestBody,
-    /// A field of `usage`: what an exchange used. For costs alone.
+    /// A field of `usage`, the usage of an exchange. Only costs can read it.
     Usage(UsageField),
-    /// A field of `response`. For costs alone.
+    /// A field of `response`. Only costs can read it.
     Response(ResponseField),
 }
 
@@ -30,11 +28,11 @@ pub struct Property {
     pub name: &'static str,
     /// The path of the property in Envoy, segment by segment.
     pub path: &'static [&'static str],
-    /// What it is, and so how Envoy encodes it.
+    /// The type, which determines Envoy's encoding.
     pub kind: Kind,
 }
 
-/// What a property is, in CEL and in Envoy's encoding.
+/// The type of a variable, in CEL and in Envoy's encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `string`: the bytes themselves.
@@ -45,52 +43,49 @@ pub enum Kind {
     Bool,
     /// `google.protobuf.Timestamp`: nanoseconds since 1970 as 64 bits, little-endian.
     Timestamp,
-    /// `map(string, string)`: the request's headers, names in lower case, those given more than
-    /// once joined with `,`.
+    /// `map(string, string)`: the request's headers, with names in lower case and repeated headers joined with `,`.
     Headers,
-    /// `map` with the one field `filter_metadata`, by namespace: a protobuf
-    /// `envoy.config.core.v3.Metadata`.
+    /// `map` with the field `filter_metadata`, which has the namespaces: a protobuf `envoy.config.core.v3.Metadata`.
     Metadata,
 }
 
-/// A field of `llm`: what the path, the headers and the body of a request say of the model that it
-/// asks.
+/// A field of `llm`, read from the path, the headers and the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LlmField {
-    /// Whose dialect the request speaks, such as `openai`.
+    /// The provider whose dialect the request has, such as `openai`.
     Provider,
-    /// What is asked for, such as `chat`.
+    /// The API, such as `chat`.
     Api,
-    /// The model's name.
+    /// The name of the model.
     Model,
-    /// Whether the response is to be a stream.
+    /// Whether the request asks for a stream.
     Stream,
-    /// The most tokens that the request allows its response.
+    /// The bound that the request sets for output tokens.
     MaxOutputTokens,
-    /// The tokens of the request's own text, as far as its size tells.
+    /// An estimate of the request's input tokens, from the size of its text.
     EstimatedInputTokens,
 }
 
-/// A field of `usage`: what an exchange used, on the same footing whoever the provider is.
+/// A field of `usage`: the usage of an exchange, normalized across providers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UsageField {
-    /// Tokens of the input, with those that were read from and written to a cache.
+    /// Input tokens, including those read from and written to a cache.
     InputTokens,
-    /// Tokens of the output, with reasoning.
+    /// Output tokens, including reasoning.
     OutputTokens,
     /// All tokens.
     TotalTokens,
-    /// Tokens of the input that were read from a cache.
+    /// Input tokens read from a cache.
     CachedTokens,
-    /// Tokens of the input that were written to a cache.
+    /// Input tokens written to a cache.
     CacheCreationTokens,
-    /// Tokens of the output that were reasoning.
+    /// Output tokens of reasoning.
     ReasoningTokens,
-    /// What it costs by the prices of the configuration, in US dollars.
+    /// The price in US dollars, by the configured prices of models.
     Usd,
-    /// Whether it was estimated rather than reported.
+    /// Whether the usage was estimated rather than reported.
     Estimated,
-    /// The provider's own usage object; empty where there is none.
+    /// The provider's usage object, empty if there is none.
     Raw,
 }
 
@@ -99,7 +94,7 @@ pub enum UsageField {
 pub enum ResponseField {
     /// The status.
     Code,
-    /// The headers, as those of the request.
+    /// The headers, in the form of those of the request.
     Headers,
 }
 
@@ -107,11 +102,11 @@ const fn property(name: &'static str, path: &'static [&'static str], kind: Kind)
     Property { name, path, kind }
 }
 
-/// The variable that is the address of the downstream peer, without its port.
+/// The variable of the downstream peer's address without its port.
 pub const REMOTE_ADDRESS: &str = "source.remote_address";
 
-/// Every property that an expression can read, ordered by root.
-pub static PROPERTIES: [Property; 50] = [
+/// All properties that an expression can read, ordered by root.
+pub(crate) static PROPERTIES: [Property; 50] = [
     property("request.method", &["request", "method"], Kind::String),
     property("request.scheme", &["request", "scheme"], Kind::String),
     property("request.host", &["request", "host"], Kind::String),
@@ -264,7 +259,7 @@ pub static PROPERTIES: [Property; 50] = [
     property("metadata", &["metadata"], Kind::Metadata),
 ];
 
-/// Every field of `llm` with its name in CEL and what it is, as for [`PROPERTIES`].
+/// All fields of `llm` with their names in CEL and their types.
 pub static LLM_FIELDS: [(&str, LlmField, Kind); 6] = [
     ("llm.provider", LlmField::Provider, Kind::String),
     ("llm.api", LlmField::Api, Kind::String),
@@ -282,7 +277,7 @@ pub static LLM_FIELDS: [(&str, LlmField, Kind); 6] = [
     ),
 ];
 
-/// Every field of `usage` with its name in CEL and its type.
+/// All fields of `usage` with their names and types in CEL.
 pub static USAGE_FIELDS: [(&str, UsageField, &str); 9] = [
     ("usage.input_tokens", UsageField::InputTokens, "int"),
     ("usage.output_tokens", UsageField::OutputTokens, "int"),
@@ -299,7 +294,7 @@ pub static USAGE_FIELDS: [(&str, UsageField, &str); 9] = [
     ("usage.raw", UsageField::Raw, "map"),
 ];
 
-/// Every field of `response` with its name in CEL and its type.
+/// All fields of `response` with their names and types in CEL.
 pub static RESPONSE_FIELDS: [(&str, ResponseField, &str); 2] = [
     ("response.code", ResponseField::Code, "int"),
     (
@@ -309,8 +304,8 @@ pub static RESPONSE_FIELDS: [(&str, ResponseField, &str); 2] = [
     ),
 ];
 
-/// The names that other gateways have for what a cost reads, and ours. For costs alone.
-pub static COST_ALIASES: [(&str, &str); 11] = [
+/// The names that other gateways have for variables of costs, with the variables. Only costs can use them.
+pub(crate) static COST_ALIASES: [(&str, &str); 11] = [
     ("input_tokens", "usage.input_tokens"),
     ("output_tokens", "usage.output_tokens"),
     ("total_tokens", "usage.total_tokens"),
@@ -324,21 +319,21 @@ pub static COST_ALIASES: [(&str, &str); 11] = [
     ("route_name", "xds.route_name"),
 ];
 
-/// The root under which filter state is.
+/// The root of filter state.
 pub(super) const FILTER_STATE: &str = "filter_state";
 
-/// The root that is `auth`.
+/// The root of `auth`.
 pub(super) const AUTH: &str = "auth";
 
-/// The one field of a [`Kind::Metadata`].
+/// The field of a [`Kind::Metadata`].
 pub(super) const FILTER_METADATA: &str = "filter_metadata";
 
-/// The property of this name.
+/// Returns the property of this name.
 pub(super) fn find(name: &str) -> Option<&'static Property> {
     PROPERTIES.iter().find(|property| property.name == name)
 }
 
-/// The field of `llm` of this name.
+/// Returns the field of `llm` of this name.
 pub(super) fn find_llm(name: &str) -> Option<LlmField> {
     LLM_FIELDS
         .iter()
@@ -346,7 +341,7 @@ pub(super) fn find_llm(name: &str) -> Option<LlmField> {
         .map(|(_, field, _)| *field)
 }
 
-/// The field of `usage` of this name.
+/// Returns the field of `usage` of this name.
 pub(super) fn find_usage(name: &str) -> Option<UsageField> {
     USAGE_FIELDS
         .iter()
@@ -354,7 +349,7 @@ pub(super) fn find_usage(name: &str) -> Option<UsageField> {
         .map(|(_, field, _)| *field)
 }
 
-/// The field of `response` of this name.
+/// Returns the field of `response` of this name.
 pub(super) fn find_response(name: &str) -> Option<ResponseField> {
     RESPONSE_FIELDS
         .iter()
@@ -362,7 +357,7 @@ pub(super) fn find_response(name: &str) -> Option<ResponseField> {
         .map(|(_, field, _)| *field)
 }
 
-/// The variable that a cost reads by a name that another gateway has for it.
+/// Returns the variable that a cost reads by this name of another gateway.
 #[must_use]
 pub fn aliased(name: &str) -> Option<&'static str> {
     COST_ALIASES
@@ -371,7 +366,7 @@ pub fn aliased(name: &str) -> Option<&'static str> {
         .map(|(_, variable)| *variable)
 }
 
-/// The names that can follow `prefix`, which is a root or a beginning of names; none if it is neither.
+/// Returns the names that can follow `prefix`, which is a root or a prefix of names; none if it is neither.
 pub(super) fn fields_of(prefix: &str) -> impl Iterator<Item = &'static str> {
     names().filter_map(move |name| {
         let rest = name.strip_prefix(prefix)?.strip_prefix('.')?;
@@ -379,7 +374,7 @@ pub(super) fn fields_of(prefix: &str) -> impl Iterator<Item = &'static str> {
     })
 }
 
-/// The variables that stand alone or begin a name, repeated ones included.
+/// Returns the roots of all variables, including repeated ones.
 pub(super) fn roots() -> impl Iterator<Item = &'static str> {
     names()
         .filter_map(|name| name.split('.').next())
@@ -397,7 +392,7 @@ fn names() -> impl Iterator<Item = &'static str> {
 // === impl Attribute ===
 
 impl Attribute {
-    /// Whether it is known only when the request's body is there.
+    /// Returns whether the attribute is only known once the request's body is.
     pub(super) fn needs_body(&self) -> bool {
         match self {
             Attribute::RequestBody => true,

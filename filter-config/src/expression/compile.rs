@@ -1,4 +1,4 @@
-//! Compiling an expression, and the check of every name in it.
+//! Compiles an expression and checks every name in it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,23 +10,24 @@ use cel::{Env, ParseErrors};
 
 use super::attribute::{self, Attribute, Kind};
 use super::environment::{REQUEST_BODY, environment};
-use super::fault::ExpressionFault;
+use super::error::ExpressionError;
 use super::functions::{self, Style};
-use super::{Role, literal, nesting};
-use crate::suggestion;
+use super::role::Role;
+use super::{literal, nesting};
+use crate::suggestion::{self, did_you_mean};
 
-/// Faults told of in one expression.
-const FAULTS: usize = 8;
+/// Errors that are kept of one expression.
+const MAX_ERRORS: usize = 8;
 
-/// Characters of what the parser says that are shown.
-const MESSAGE: usize = 160;
+/// Characters of the parser's message that are kept.
+const MAX_MESSAGE_CHARS: usize = 160;
 
-/// Compiles an expression: what is to be evaluated, and what it reads of the host.
+/// Compiles an expression. Returns the tree to evaluate and the attributes that it reads.
 pub(super) fn compile(
     source: &str,
     role: Role,
-) -> Result<(IdedExpr, Vec<Attribute>), Vec<ExpressionFault>> {
-    nesting::check(source).map_err(|fault| vec![fault])?;
+) -> Result<(IdedExpr, Vec<Attribute>), Vec<ExpressionError>> {
+    nesting::check(source).map_err(|error| vec![error])?;
     let env = environment();
     let program = env
         .compile(source)
@@ -39,88 +40,89 @@ fn check(
     env: Arc<Env>,
     root: &IdedExpr,
     role: Role,
-) -> Result<Vec<Attribute>, Vec<ExpressionFault>> {
+) -> Result<Vec<Attribute>, Vec<ExpressionError>> {
     let mut check = Check {
         env,
         role,
         scope: Vec::new(),
         innermost: None,
-        meets_innermost: false,
+        uses_innermost: false,
         uses: BTreeSet::new(),
-        faults: Vec::new(),
+        errors: Vec::new(),
     };
     check.visit(root);
-    if check.faults.is_empty() {
+    if check.errors.is_empty() {
         Ok(check.uses.into_iter().collect())
     } else {
-        Err(check.faults)
+        Err(check.errors)
     }
 }
 
-/// The first of the parser's errors: those after it are mostly its consequences.
-fn syntax(errors: &ParseErrors) -> ExpressionFault {
+/// Returns the first of the parser's errors. Those after it are mostly its consequences.
+fn syntax(errors: &ParseErrors) -> ExpressionError {
     let first = errors.errors.first();
     let position = |at: isize| usize::try_from(at).unwrap_or_default().max(1);
-    ExpressionFault::Syntax {
+    ExpressionError::Syntax {
         line: first.map_or(1, |error| position(error.pos.0)),
         column: first.map_or(1, |error| position(error.pos.1)),
         message: first.map_or_else(
-            || "cannot be parsed".to_owned(),
+            || "not an expression".to_owned(),
             |error| message(&error.msg),
         ),
     }
 }
 
-/// What the parser says, as far as it can be shown in one line.
+/// Returns the parser's message without its prefix and within its bound.
 fn message(text: &str) -> String {
     let text = text.strip_prefix("Syntax error: ").unwrap_or(text);
-    text.chars().take(MESSAGE).collect()
+    text.chars().take(MAX_MESSAGE_CHARS).collect()
 }
 
-/// The walk over an expression. It recurses as deep as the text is nested, which is bounded.
+/// A walk over an expression. It recurses as deep as the text is nested, which is bounded.
 struct Check<'e> {
     env: Arc<Env>,
     role: Role,
-    /// The variables of the macros around.
+    /// The variables of the enclosing macros.
     scope: Vec<&'e str>,
-    /// Where in `scope` the variables of the innermost macro begin, if there is one around.
+    /// The position in `scope` of the first variable of the innermost macro, if there is one.
     innermost: Option<usize>,
-    /// Whether a variable of the innermost macro has been met.
-    meets_innermost: bool,
+    /// Whether a variable of the innermost macro has been used.
+    uses_innermost: bool,
     uses: BTreeSet<Attribute>,
-    faults: Vec<ExpressionFault>,
+    errors: Vec<ExpressionError>,
 }
 
-/// What a part of an expression refers to.
+/// The thing that a part of an expression refers to.
 enum Place {
-    /// A value, of which anything may be read.
+    /// A value, whose fields are not known.
     Value,
-    /// The beginning of names, such as `request`: no value of its own.
+    /// A prefix of names, such as `request`, which has no value of its own.
     Prefix(String),
     /// A value with the one field `filter_metadata`.
     Metadata(String),
-    /// Something below `auth`, at this path.
+    /// `auth`, or what is at this path below it.
     Auth(String),
 }
 
 // === impl Check ===
 
 impl<'e> Check<'e> {
-    fn fault(&mut self, fault: ExpressionFault) {
-        if self.faults.len() < FAULTS && !self.faults.contains(&fault) {
-            self.faults.push(fault);
+    fn error(&mut self, error: ExpressionError) {
+        if self.errors.len() < MAX_ERRORS && !self.errors.contains(&error) {
+            self.errors.push(error);
         }
     }
 
-    /// Checks an expression that stands for a value.
+    /// Checks an expression that is used as a value.
     fn visit(&mut self, expr: &'e IdedExpr) {
         if let Place::Prefix(name) = self.place(expr) {
             let example = attribute::fields_of(&name).next().unwrap_or("key");
-            self.fault(ExpressionFault::Whole(name, example.to_owned()));
+            let example = example.to_owned();
+            self.error(ExpressionError::Whole { name, example });
         }
     }
 
-    /// Checks an expression, and tells what it refers to.
+    /// Checks an expression, and returns what it refers to.
     fn place(&mut self, expr: &'e IdedExpr) -> Place {
         match &expr.expr {
             Expr::Ident(name) => return self.variable(name),
@@ -138,14 +140,14 @@ impl<'e> Check<'e> {
             Expr::List(list) => list.elements.iter().for_each(|item| self.visit(item)),
             Expr::Map(map) => map.entries.iter().for_each(|entry| self.entry(&entry.expr)),
             Expr::Struct(message) => {
-                self.fault(ExpressionFault::UnknownType(message.type_name.clone()));
+                self.error(ExpressionError::Message(message.type_name.clone()));
                 message
                     .entries
                     .iter()
                     .for_each(|entry| self.entry(&entry.expr));
             }
             Expr::Literal(_) => {}
-            Expr::Unspecified => self.fault(ExpressionFault::Syntax {
+            Expr::Unspecified => self.error(ExpressionError::Syntax {
                 line: 1,
                 column: 1,
                 message: "incomplete".to_owned(),
@@ -179,28 +181,27 @@ impl<'e> Check<'e> {
         self.scope.truncate(outside);
     }
 
-    /// Checks what a macro goes over. Within another macro that has to be a part of what the other
-    /// goes over, or as long as it is written: a caller could else make a request cost the square of
-    /// its size.
+    /// Checks the range of a macro. Within another macro it has to be a part of the other's range or a literal.
+    /// Otherwise a client could make an evaluation take the square of the size of its request.
     fn range(&mut self, range: &'e IdedExpr) {
-        let before = std::mem::take(&mut self.meets_innermost);
+        let before = std::mem::take(&mut self.uses_innermost);
         self.visit(range);
-        let is_bounded = self.meets_innermost || matches!(range.expr, Expr::List(_) | Expr::Map(_));
+        let is_bounded = self.uses_innermost || matches!(range.expr, Expr::List(_) | Expr::Map(_));
         if self.innermost.is_some() && !is_bounded {
-            self.fault(ExpressionFault::LoopInLoop);
+            self.error(ExpressionError::NestedMacro);
         }
-        self.meets_innermost |= before;
+        self.uses_innermost |= before;
     }
 
     fn variable(&mut self, name: &str) -> Place {
-        // A leading dot names a variable of the host whatever the macros around call theirs.
+        // A leading dot names an attribute even if an enclosing macro has a variable of that name.
         let (name, absolute) = match name.strip_prefix('.') {
             Some(name) => (name, true),
             None => (name, false),
         };
         let local = self.scope.iter().rposition(|variable| *variable == name);
         if let (false, Some(local)) = (absolute, local) {
-            self.meets_innermost |= self.innermost.is_some_and(|innermost| local >= innermost);
+            self.uses_innermost |= self.innermost.is_some_and(|innermost| local >= innermost);
             return Place::Value;
         }
         if name == REQUEST_BODY {
@@ -226,12 +227,16 @@ impl<'e> Check<'e> {
         if self.env.types().find_type(name).is_some() {
             return Place::Value;
         }
-        let mut known: Vec<&str> = attribute::roots().collect();
+        let is_cost = self.role == Role::Cost;
+        let mut known: Vec<&str> = attribute::roots()
+            .filter(|root| is_cost || !matches!(*root, "usage" | "response"))
+            .collect();
         known.extend(&self.scope);
-        let suggestion = suggestion::closest(name, known);
-        self.fault(ExpressionFault::UnknownVariable {
+        known.sort_unstable();
+        known.dedup();
+        self.error(ExpressionError::UnknownVariable {
             name: name.to_owned(),
-            suggestion,
+            instead: suggestion::instead(name, &known),
         });
         Place::Value
     }
@@ -241,7 +246,7 @@ impl<'e> Check<'e> {
         Place::Auth(path)
     }
 
-    /// The place of a full name such as `request.path`.
+    /// Returns the place of a full name such as `request.path`, if there is one.
     fn named(&mut self, name: &str) -> Option<Place> {
         if let Some(property) = attribute::find(name) {
             return Some(self.property(property));
@@ -261,7 +266,7 @@ impl<'e> Check<'e> {
         }
     }
 
-    /// The field of a place; nothing as the field is one that is known only at a request.
+    /// Returns the place of a field of a place. The field is `None` if only a request determines it.
     fn descend(&mut self, place: &Place, field: Option<&str>) -> Place {
         let variable = match place {
             Place::Prefix(variable) | Place::Metadata(variable) => variable,
@@ -275,7 +280,7 @@ impl<'e> Check<'e> {
             Place::Value => return Place::Value,
         };
         let Some(field) = field else {
-            self.fault(ExpressionFault::DynamicField(variable.clone()));
+            self.error(ExpressionError::DynamicField(variable.clone()));
             return Place::Value;
         };
         if matches!(place, Place::Metadata(_)) {
@@ -305,15 +310,18 @@ impl<'e> Check<'e> {
         field: &str,
         known: impl IntoIterator<Item = &'static str>,
     ) {
-        self.fault(ExpressionFault::UnknownField {
+        let mut known: Vec<&str> = known.into_iter().collect();
+        known.sort_unstable();
+        known.dedup();
+        self.error(ExpressionError::UnknownField {
             variable: variable.to_owned(),
             field: field.to_owned(),
-            suggestion: suggestion::closest(field, known),
+            instead: suggestion::instead(field, &known),
         });
     }
 
     fn after_response(&mut self, name: &str) {
-        self.fault(ExpressionFault::AfterResponse {
+        self.error(ExpressionError::AfterResponse {
             name: name.to_owned(),
             role: self.role.name(),
         });
@@ -329,8 +337,8 @@ impl<'e> Check<'e> {
             return self.descend(&place, text(&key.expr));
         }
         let text = call.args.last().and_then(|argument| text(&argument.expr));
-        if let Some(fault) = text.and_then(|text| literal::check(name, text)) {
-            self.fault(fault);
+        if let Some(error) = text.and_then(|text| literal::check(name, text)) {
+            self.error(error);
         }
         if !functions::is_operator(name) {
             // `strings.quote(x)` parses as a call of `quote` on the variable `strings`.
@@ -360,38 +368,38 @@ impl<'e> Check<'e> {
     fn function(&mut self, name: &str, style: Style, found: usize) {
         if let Some(function) = functions::find(name, style) {
             if !function.arguments.contains(&found) {
-                self.fault(ExpressionFault::Arguments {
+                self.error(ExpressionError::Arguments {
                     name: name.to_owned(),
+                    found: counted(&[found]),
                     expected: counted(function.arguments),
-                    found,
                 });
             }
             return;
         }
-        let (other, usage) = match style {
-            Style::Global => (Style::Member, "a method, as in `x.f()`"),
-            Style::Member => (Style::Global, "a function, as in `f(x)`"),
+        let (other, other_style) = match style {
+            Style::Global => (Style::Member, "method, as in `x.f()`"),
+            Style::Member => (Style::Global, "function, as in `f(x)`"),
         };
         if functions::find(name, other).is_some() {
-            self.fault(ExpressionFault::CallStyle {
+            self.error(ExpressionError::CallStyle {
                 name: name.to_owned(),
-                usage,
+                style: other_style,
             });
         } else if name == "responseBodyJSON" && self.role == Role::Cost {
-            self.fault(ExpressionFault::ResponseBody);
+            self.error(ExpressionError::ResponseBody);
         } else if name == "responseBodyJSON" {
             self.after_response(name);
         } else {
             let known = functions::FUNCTIONS.iter().map(|function| function.name);
-            self.fault(ExpressionFault::UnknownFunction {
+            self.error(ExpressionError::UnknownFunction {
                 name: name.to_owned(),
-                suggestion: suggestion::closest(name, known),
+                suggestion: did_you_mean(name, known),
             });
         }
     }
 }
 
-/// The text of a string literal.
+/// Returns the text of a string literal.
 fn text(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
@@ -399,7 +407,7 @@ fn text(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// The dotted name that an expression spells.
+/// Returns the dotted name that an expression consists of, if it does.
 fn qualified(expr: &Expr) -> Option<String> {
     let mut segments = Vec::new();
     let mut expr = expr;
@@ -419,7 +427,7 @@ fn qualified(expr: &Expr) -> Option<String> {
     }
 }
 
-/// Numbers of arguments in words: `1 or 2 arguments`.
+/// Returns numbers of arguments in words: `1 or 2 arguments`.
 fn counted(numbers: &[usize]) -> String {
     let words: Vec<String> = numbers.iter().map(usize::to_string).collect();
     let unit = if numbers == [1] {

@@ -1,4 +1,4 @@
-//! The CEL environment: what expressions are compiled and evaluated in.
+//! The CEL environment that expressions are compiled and evaluated in.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,23 +9,23 @@ use cel::{DeclarationError, Env, extensions};
 
 use super::{arithmetic, pattern, pointer};
 
-/// The variable that stands for the request's body as JSON. No expression can spell it: it comes
-/// from `requestBodyJSON` alone.
+/// The variable of the request's body as JSON. No expression can contain this name; the macro `requestBodyJSON`
+/// expands to it.
 pub const REQUEST_BODY: &str = "@request_body";
 
-/// The macro that reads the request's body.
+/// The name of the macro that reads the request's body.
 pub(super) const REQUEST_BODY_JSON: &str = "requestBodyJSON";
 
-/// The function behind the macro, which no expression can spell either.
+/// The name of the function that the macro expands to, which no expression can contain either.
 pub(super) const JSON_POINTER: &str = "@json_pointer";
 
-/// The environment of every expression: the standard library, the strings extension and
-/// `requestBodyJSON`, which reads the variable [`REQUEST_BODY`].
+/// Returns the environment of every expression: CEL's standard library and strings extension, and `requestBodyJSON`,
+/// which reads the variable [`REQUEST_BODY`].
 #[must_use]
 pub fn environment() -> Arc<Env> {
     static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
-        // What is declared here is constant, and a test sees to it that it can be. Without it,
-        // expressions that need it would fail to evaluate: no fault could pass for an answer.
+        // The declarations are constant, and a test shows that they succeed. If one failed all the same, the
+        // expressions that need it would fail to evaluate, rather than yield a wrong value.
         Arc::new(declare().unwrap_or_else(|_| Env::stdlib()))
     });
     Arc::clone(&ENVIRONMENT)

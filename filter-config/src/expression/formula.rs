@@ -1,19 +1,18 @@
-//! Costs that are arithmetic over what an exchange used, and so need no evaluator: most of those that
-//! policies have.
+//! Formulas: costs that are arithmetic over usage, and need no evaluator. Most costs of policies are.
 //!
-//! Each limit of an exchange computes its cost twice, when it is admitted and when it is settled, and
-//! the evaluator looks up every name and every operator anew. A formula is compiled from the tree that
-//! the evaluator would walk, computes as [`arithmetic`](super::arithmetic) does, and so has its value.
+//! Each limit of an exchange computes its cost twice, when it is admitted and when it is settled, and the evaluator
+//! would look up every name and operator each time. A formula is compiled from the tree that the evaluator would walk
+//! and computes as [`arithmetic`](super::arithmetic) does, so it has the same value.
 
 #[cfg(test)]
 mod tests;
 
-use super::UsageField;
-use super::arithmetic::{Number, Operator};
-use super::attribute::{aliased, find_usage};
 use cel::common::ast::{Expr, IdedExpr, LiteralValue};
 
-/// Arithmetic over what an exchange used.
+use super::arithmetic::{Number, Operator};
+use super::attribute::{UsageField, aliased, find_usage};
+
+/// Arithmetic over usage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Formula(Term);
 
@@ -21,23 +20,22 @@ pub struct Formula(Term);
 enum Term {
     /// A literal.
     Number(Number),
-    /// `usage.output_tokens`, or the name that another gateway has for it.
+    /// A field such as `usage.output_tokens`, also by the name of another gateway.
     Usage(UsageField),
-    /// Two terms, and what is done with them.
+    /// An operator and its operands.
     Applied(Operator, Box<[Term; 2]>),
 }
 
 // === impl Formula ===
 
 impl Formula {
-    /// An expression as a formula, if it is one. Its operators have been replaced by those of
-    /// [`arithmetic`](super::arithmetic).
+    /// Returns an expression as a formula, if it is one. Its operators are those of [`arithmetic`](super::arithmetic).
     pub(super) fn of(root: &IdedExpr) -> Option<Self> {
         Term::of(root).map(Self)
     }
 
-    /// The value, with those of `usage` as `used` has them; `None` where a whole number is divided by
-    /// none, or `used` has none.
+    /// Returns the value, with the fields of `usage` from `used`, or `None` if an integer is divided by zero or `used`
+    /// has no value.
     pub fn value(&self, used: impl Fn(UsageField) -> Option<Number>) -> Option<Number> {
         self.0.value(&used)
     }
@@ -46,7 +44,7 @@ impl Formula {
 // === impl Term ===
 
 impl Term {
-    /// It recurses as deep as the text is nested, which is bounded.
+    /// Returns an expression as a term, if it is one. It recurses as deep as the text is nested, which is bounded.
     fn of(expr: &IdedExpr) -> Option<Self> {
         match &expr.expr {
             Expr::Literal(LiteralValue::Int(int)) => {

@@ -1,6 +1,6 @@
 //! The functions and macros that expressions can call.
 
-/// How a function is called.
+/// The style of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// `size(x)`
@@ -14,9 +14,9 @@ pub(super) enum Style {
 pub(super) struct Function {
     /// The name, with its namespace.
     pub(super) name: &'static str,
-    /// How it is called.
+    /// The style of its calls.
     pub(super) style: Style,
-    /// How many arguments it takes, what it is called on not counted.
+    /// The numbers of arguments that it takes, without the value that a method is called on.
     pub(super) arguments: &'static [usize],
 }
 
@@ -36,7 +36,7 @@ const fn member(name: &'static str, arguments: &'static [usize]) -> Function {
     }
 }
 
-/// Macros first, then the standard library, then the strings extension.
+/// All functions: macros, then the standard library, then the strings extension.
 pub(super) static FUNCTIONS: [Function; 55] = [
     global("has", &[1]),
     member("all", &[2]),
@@ -95,14 +95,14 @@ pub(super) static FUNCTIONS: [Function; 55] = [
     member("upperAscii", &[0]),
 ];
 
-/// The function of this name in this style.
+/// Returns the function of this name and style.
 pub(super) fn find(name: &str, style: Style) -> Option<&'static Function> {
     FUNCTIONS
         .iter()
         .find(|function| function.name == name && function.style == style)
 }
 
-/// Whether a name is that of an operator, which the parser makes and no expression spells.
+/// Returns whether a name is that of an operator, which the parser produces and no expression contains.
 pub(super) fn is_operator(name: &str) -> bool {
     name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.')
 }

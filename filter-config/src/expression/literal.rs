@@ -1,19 +1,18 @@
-//! Literals that are given to functions which take only some texts: what is wrong with them is known
-//! before any request.
+//! Checks literal arguments of functions that only take certain texts, so that errors are found before any request.
 
 use super::environment::JSON_POINTER;
-use super::fault::ExpressionFault;
+use super::error::ExpressionError;
 use super::{pattern, pointer};
 
-/// What is wrong with a literal as the last argument of a function.
-pub(super) fn check(function: &str, text: &str) -> Option<ExpressionFault> {
+/// Returns the error of a literal as the last argument of a function, if there is one.
+pub(super) fn check(function: &str, text: &str) -> Option<ExpressionError> {
     match function {
         JSON_POINTER if !pointer::is_pointer(text) => {
-            Some(ExpressionFault::Pointer(text.to_owned()))
+            Some(ExpressionError::Pointer(text.to_owned()))
         }
         "matches" => pattern::check(text)
             .err()
-            .map(|message| ExpressionFault::Pattern {
+            .map(|message| ExpressionError::Pattern {
                 pattern: text.to_owned(),
                 message,
             }),
@@ -21,19 +20,19 @@ pub(super) fn check(function: &str, text: &str) -> Option<ExpressionFault> {
         | "getHours" | "getMilliseconds" | "getMinutes" | "getMonth" | "getSeconds"
             if !is_zone(text) =>
         {
-            Some(ExpressionFault::Zone(text.to_owned()))
+            Some(ExpressionError::Zone(text.to_owned()))
         }
         _ => None,
     }
 }
 
-/// Whether a text is a time zone that there is: UTC, or an offset from it such as `+02:00`. The module
-/// goes without the names of the others, which would be a third of it.
+/// Returns whether a text is a supported time zone: UTC, or an offset from it such as `+02:00`. The names of others
+/// would be a third of the module.
 fn is_zone(text: &str) -> bool {
-    let number = |digits: &str, most: u8| {
+    let number = |digits: &str, max: u8| {
         digits.len() == 2
             && digits.bytes().all(|digit| digit.is_ascii_digit())
-            && digits.parse::<u8>().is_ok_and(|number| number <= most)
+            && digits.parse::<u8>().is_ok_and(|number| number <= max)
     };
     matches!(text, "" | "UTC")
         || text.split_once(':').is_some_and(|(hours, minutes)| {

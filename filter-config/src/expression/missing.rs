@@ -1,4 +1,4 @@
-//! Telling a value that is not there from any other fault of an evaluation.
+//! Distinguishes missing values from other errors of an evaluation.
 
 use cel::ExecutionError;
 
@@ -8,15 +8,15 @@ use super::environment::REQUEST_BODY;
 /// The type of null.
 const NULL: &str = "null_type";
 
-/// Whether an evaluation failed because a value was absent or null, such as a claim that the caller
-/// does not have, as opposed to any other fault.
+/// Returns whether an evaluation failed because a value is missing, absent or null, such as a claim that the caller
+/// does not have.
 ///
-/// A `when` that meets a missing value does not hold; any other fault follows the failure mode.
+/// A predicate with a missing value is false. For any other error, the failure mode decides.
 #[must_use]
 pub fn missing(error: &ExecutionError) -> bool {
     match error {
         ExecutionError::NoSuchKey(_) => true,
-        // Every name is known once an expression compiles: the host has no value for this one.
+        // All names of a compiled expression are known, so the host has no value for this one.
         ExecutionError::UndeclaredReference(name) => {
             name.as_str() == REQUEST_BODY
                 || attribute::aliased(name).is_some()

@@ -1,26 +1,26 @@
-//! How deep an expression is nested, told from its text.
+//! Bounds the nesting of an expression, by its text.
 //!
-//! The parser and the evaluator recurse, and the stack of a Wasm module is small: what would
-//! exhaust it has to be refused before the parser sees it.
+//! The parser and the evaluator recurse, and the stack of a Wasm module is small: an expression that would exhaust it
+//! has to be rejected before it is parsed.
 
-use super::fault::ExpressionFault;
+use super::error::ExpressionError;
 
-/// Brackets within one another. In a release build the parser takes 8 KiB of stack for each.
-const BRACKETS: usize = 24;
+/// Nested brackets. In a release build the parser takes 8 KiB of stack for each.
+const MAX_BRACKETS: usize = 24;
 
-/// Names and literals in a row that operators and selections join, such as the three of `a.b + 1`,
-/// over all open brackets. The parser takes half a KiB for each.
-const OPERANDS: usize = 256;
+/// Names and literals that operators and selections join, such as the three of `a.b + 1`, over all open brackets. The
+/// parser takes half a KiB of stack for each.
+const MAX_OPERANDS: usize = 256;
 
-/// Checks the depth of an expression's text.
+/// Checks the nesting of an expression.
 ///
 /// # Errors
 ///
-/// A fault where it is nested too deeply, or has a string literal that ends nowhere or has an
-/// unknown escape, after which text could not be told from brackets.
-pub(super) fn check(source: &str) -> Result<(), ExpressionFault> {
+/// An expression that is nested too deeply, or has a string literal without an end or with an unknown escape, after
+/// which text could not be distinguished from brackets.
+pub(super) fn check(source: &str) -> Result<(), ExpressionError> {
     let mut text = Text { rest: source };
-    // The operands in a row within each open bracket, and first those in none.
+    // The operands in a row outside of brackets, and in each open bracket.
     let mut levels: Vec<usize> = vec![0];
     while let Some(token) = text.token(source)? {
         match token {
@@ -32,7 +32,7 @@ pub(super) fn check(source: &str) -> Result<(), ExpressionFault> {
             Token::Other(')' | ']' | '}') if levels.len() > 1 => {
                 levels.pop();
             }
-            // The parser balances trees of && and ||, and bounds the depth of ?: by itself.
+            // The parser balances trees of && and ||, and itself bounds the depth of ?:.
             Token::Other(',' | '&' | '|' | '?' | ':') => {
                 if let Some(level) = levels.last_mut() {
                     *level = 0;
@@ -43,10 +43,10 @@ pub(super) fn check(source: &str) -> Result<(), ExpressionFault> {
         let operands = levels
             .iter()
             .fold(0_usize, |sum, level| sum.saturating_add(*level));
-        if levels.len() > BRACKETS || operands > OPERANDS {
-            return Err(ExpressionFault::TooDeep {
-                brackets: BRACKETS,
-                operands: OPERANDS,
+        if levels.len() > MAX_BRACKETS || operands > MAX_OPERANDS {
+            return Err(ExpressionError::TooDeep {
+                brackets: MAX_BRACKETS,
+                operands: MAX_OPERANDS,
             });
         }
     }
@@ -59,15 +59,15 @@ fn count(levels: &mut [usize]) {
     }
 }
 
-/// A part of an expression's text.
+/// A token of an expression.
 enum Token {
-    /// A name, a number, a string literal.
+    /// A name, a number or a string literal.
     Operand,
     /// Any other character.
     Other(char),
 }
 
-/// What of an expression is still to be read.
+/// The rest of an expression.
 struct Text<'a> {
     rest: &'a str,
 }
@@ -88,8 +88,8 @@ impl Text<'_> {
         rest.is_some()
     }
 
-    /// The next token, comments being none.
-    fn token(&mut self, source: &str) -> Result<Option<Token>, ExpressionFault> {
+    /// Returns the next token. Comments are skipped.
+    fn token(&mut self, source: &str) -> Result<Option<Token>, ExpressionError> {
         while self.skip("//") {
             while self.next().is_some_and(|character| character != '\n') {}
         }
@@ -101,14 +101,14 @@ impl Text<'_> {
         if word.is_empty() || after.starts_with(['"', '\'']) {
             match self.next() {
                 Some(quote @ ('"' | '\'')) => {
-                    // To the parser a literal with a prefix may begin within a number: nobody writes that.
+                    // The parser accepts a prefixed literal that begins within a number; this check does not.
                     let is_number = word.starts_with(|character: char| character.is_ascii_digit());
                     let is_raw = ["r", "br"].contains(&word.to_ascii_lowercase().as_str());
                     if is_number || !self.string(quote, is_raw) {
                         return Err(ill_formed(source, start));
                     }
                 }
-                // Quoted names, which are not in use, would have to be told from brackets too.
+                // Quoted names, which no attribute needs, could contain brackets.
                 Some('`') => return Err(ill_formed(source, start)),
                 other => return Ok(other.map(Token::Other)),
             }
@@ -116,7 +116,7 @@ impl Text<'_> {
         Ok(Some(Token::Operand))
     }
 
-    /// Reads on to the end of a string literal whose first quote has been read.
+    /// Reads to the end of a string literal whose first quote has been read. Returns whether it is well-formed.
     fn string(&mut self, quote: char, is_raw: bool) -> bool {
         let two_more = if quote == '"' { "\"\"" } else { "''" };
         let is_triple = self.skip(two_more);
@@ -154,15 +154,15 @@ impl Text<'_> {
     }
 }
 
-/// The fault of a literal that cannot be read, `rest` being the text from it on.
-fn ill_formed(source: &str, rest: &str) -> ExpressionFault {
+/// Returns the error of a literal that is not well-formed. `rest` is the text from it on.
+fn ill_formed(source: &str, rest: &str) -> ExpressionError {
     let before = source.get(..source.len().saturating_sub(rest.len()));
     let before = before.unwrap_or(source);
     let line = before.rsplit('\n').next().unwrap_or(before);
-    ExpressionFault::Syntax {
+    ExpressionError::Syntax {
         line: before.matches('\n').count().saturating_add(1),
         column: line.chars().count().saturating_add(1),
-        message: "a literal that does not end, or has an unknown escape".to_owned(),
+        message: "found a literal without an end or with an unknown escape".to_owned(),
     }
 }
 

@@ -1,25 +1,31 @@
-//! Who decides on the value of an expression: the policy, or the caller by what he sends.
+//! Finds whether the client or the policy determines the value of an expression.
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, operators};
 
 use super::environment::REQUEST_BODY;
 
-/// Whether a caller can make the value of an expression anything he likes, rather than only choose
-/// among those that the policy names: `int(request.headers["n"])`, but neither
-/// `{"a": 1, "b": 2}[request.headers["tier"]]` nor `request.path == "/" ? 1 : 2`.
+/// Returns whether a client can give an expression any value, rather than only choose among those that the policy
+/// names: true for `int(request.headers["n"])`, false for `{"a": 1, "b": 2}[request.headers["tier"]]` and for
+/// `request.path == "/" ? 1 : 2`.
 ///
 /// It recurses as deep as the text is nested, which is bounded.
-pub(super) fn is_callers(expr: &IdedExpr) -> bool {
+pub(super) fn is_client_controlled(expr: &IdedExpr) -> bool {
     match &expr.expr {
         Expr::Ident(name) => {
             let name = name.strip_prefix('.').unwrap_or(name);
             matches!(name, "request" | "llm" | REQUEST_BODY)
         }
         Expr::Literal(_) | Expr::Unspecified => false,
-        Expr::Select(select) => is_callers(&select.operand),
-        Expr::List(list) => list.elements.iter().any(is_callers),
-        Expr::Map(map) => map.entries.iter().any(|entry| has_callers(&entry.expr)),
-        Expr::Struct(message) => message.entries.iter().any(|entry| has_callers(&entry.expr)),
+        Expr::Select(select) => is_client_controlled(&select.operand),
+        Expr::List(list) => list.elements.iter().any(is_client_controlled),
+        Expr::Map(map) => map
+            .entries
+            .iter()
+            .any(|entry| has_client_controlled(&entry.expr)),
+        Expr::Struct(message) => message
+            .entries
+            .iter()
+            .any(|entry| has_client_controlled(&entry.expr)),
         Expr::Comprehension(comprehension) => [
             &comprehension.iter_range,
             &comprehension.accu_init,
@@ -27,26 +33,29 @@ pub(super) fn is_callers(expr: &IdedExpr) -> bool {
             &comprehension.result,
         ]
         .into_iter()
-        .any(is_callers),
+        .any(is_client_controlled),
         Expr::Call(call) => {
-            let among = match (call.func_name.as_str(), call.args.as_slice()) {
+            let values = match (call.func_name.as_str(), call.args.as_slice()) {
                 (operators::CONDITIONAL, [_, choices @ ..]) => choices,
-                // Of what is looked up, only what is in the map matters.
+                // A lookup yields one of the values of the literal.
                 (operators::INDEX | operators::OPT_INDEX, [map, _]) if is_literal(map) => {
                     std::slice::from_ref(map)
                 }
                 (_, args) => args,
             };
-            call.target.iter().any(|target| is_callers(target)) || among.iter().any(is_callers)
+            call.target
+                .iter()
+                .any(|target| is_client_controlled(target))
+                || values.iter().any(is_client_controlled)
         }
     }
 }
 
-/// Whether an entry of a map has a value that a caller decides on. Its key does not matter.
-fn has_callers(entry: &EntryExpr) -> bool {
+/// Returns whether a client controls the value of an entry. A lookup does not yield its key.
+fn has_client_controlled(entry: &EntryExpr) -> bool {
     match entry {
-        EntryExpr::StructField(field) => is_callers(&field.value),
-        EntryExpr::MapEntry(entry) => is_callers(&entry.value),
+        EntryExpr::StructField(field) => is_client_controlled(&field.value),
+        EntryExpr::MapEntry(entry) => is_client_controlled(&entry.value),
     }
 }
 

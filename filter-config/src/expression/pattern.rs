@@ -1,8 +1,8 @@
-//! `matches`: regular expressions, compiled once.
+//! The function `matches`: regular expressions, compiled once.
 //!
-//! The library's own function compiles a pattern at every evaluation, with an engine that would be
-//! a fifth of the module. This engine is small and linear as well; what it lacks are the classes of
-//! Unicode (`\p{Greek}`), while `\d`, `\w` and `\s` are ASCII, as CEL has them (RE2).
+//! The function of the `cel` crate compiles a pattern at every evaluation, with an engine that would be a fifth of the
+//! module. This engine is small, and takes linear time as well. It lacks Unicode classes (`\p{Greek}`); `\d`, `\w` and
+//! `\s` are ASCII, as in CEL (RE2).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,20 +13,23 @@ use cel::common::types::{CelBool, CelString};
 use cel::common::value::CowVal;
 use regex_lite::Regex;
 
-/// How many compiled patterns are kept. A policy has fewer; only patterns that come with requests
-/// could be more, and then all are dropped.
-const KEPT: usize = 256;
+/// Compiled patterns that are kept. A policy has fewer. Patterns from requests could exceed it, and then all are
+/// dropped.
+const MAX_COMPILED: usize = 256;
 
 thread_local! {
     static COMPILED: RefCell<HashMap<String, Rc<Regex>>> = RefCell::default();
 }
 
-/// The function `matches(text, pattern)`: whether the pattern is found anywhere in the text.
+/// The function `matches(text, pattern)`: returns whether the pattern matches anywhere in the text.
 ///
 /// # Errors
 ///
-/// An error of the function where the pattern is no regular expression.
-#[allow(clippy::needless_pass_by_value)] // The signature of a CEL function.
+/// An error of the function if the pattern is not a regular expression.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature of a CEL function"
+)]
 pub(super) fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let mut texts = args.iter().map(|arg| arg.downcast_ref::<CelString>());
     let (Some(Some(text)), Some(Some(pattern))) = (texts.next(), texts.next()) else {
@@ -37,11 +40,11 @@ pub(super) fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v
     Ok(CowVal::owned(CelBool::from(regex.is_match(text.inner()))))
 }
 
-/// Whether a text is a regular expression.
+/// Checks that a text is a regular expression.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The message of the engine.
 pub(super) fn check(pattern: &str) -> Result<(), String> {
     compiled(pattern).map(|_| ())
 }
@@ -52,7 +55,7 @@ fn compiled(pattern: &str) -> Result<Rc<Regex>, String> {
             return Ok(Rc::clone(regex));
         }
         let regex = Rc::new(Regex::new(pattern).map_err(|error| error.to_string())?);
-        if compiled.len() >= KEPT {
+        if compiled.len() >= MAX_COMPILED {
             compiled.clear();
         }
         compiled.insert(pattern.to_owned(), Rc::clone(&regex));

@@ -1,16 +1,16 @@
-//! Expressions that are so plain that they need no evaluator: most of those that policies have.
+//! Plain expressions, which need no evaluator: most predicates and counters of policies.
 //!
-//! An evaluation costs more than all else that is decided at a request, and a policy asks the same
-//! few things of every one: is this the path, is that among the caller's groups, who is it. These
-//! forms are known by their text. Each has the value that the evaluator would find, as long as what
-//! it reads is a string; where it is none, or absent, the evaluator has the word.
+//! An evaluation costs more than the rest of a decision, and policies mostly have a few forms of expressions: a
+//! comparison of the path, a search in the caller's groups, the caller's name. These forms are recognized by their
+//! text. They have the value that the evaluator would find, provided that what they read is a string. Otherwise the
+//! expression has to be evaluated.
 
-/// An expression that compares or yields one string of the request.
+/// An expression that compares or returns one string of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plain {
-    /// What is read.
+    /// The string that is read.
     pub subject: Subject,
-    /// What is asked of it.
+    /// What the expression returns of it.
     pub question: Question,
 }
 
@@ -23,23 +23,23 @@ pub enum Subject {
     Header(String),
 }
 
-/// What a plain expression asks of its subject.
+/// What a plain expression returns of its subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// The string itself: `auth.identity.userid`.
     Value,
-    /// Whether it is this text: `request.path == "/v1/chat/completions"`.
+    /// Whether it equals this text: `request.path == "/v1/chat/completions"`.
     Equals(String),
-    /// Whether it is not this text.
+    /// Whether it differs from this text.
     Differs(String),
-    /// Whether it begins with this text.
+    /// Whether it starts with this text.
     StartsWith(String),
-    /// Whether one of its parts is this text: `auth.identity.groups.split(",").exists(g, g == "free")`,
-    /// also as `"free" in auth.identity.groups.split(",")`.
+    /// Whether one of its parts equals this text: `auth.identity.groups.split(",").exists(g, g == "free")` or
+    /// `"free" in auth.identity.groups.split(",")`.
     Splits {
-        /// What is between the parts; not empty.
+        /// The separator of the parts, not empty.
         separator: String,
-        /// The part that is looked for.
+        /// The part to find.
         part: String,
     },
 }
@@ -47,7 +47,7 @@ pub enum Question {
 // === impl Plain ===
 
 impl Plain {
-    /// The plain form of an expression that compiles; `None` for all others, which are not plain.
+    /// Returns the plain form of a valid expression, or `None` if it is not plain.
     pub(super) fn of(source: &str) -> Option<Self> {
         use Token::{Call, Close, CloseIndex, Comma, Differs, Equals, In, Index, Name, Text};
         let tokens = tokens(source)?;
@@ -103,7 +103,7 @@ impl Plain {
 
 fn splits(method: &str, separator: &str, part: &str) -> Option<(Subject, Question)> {
     if separator.is_empty() {
-        // Then the parts are the characters.
+        // The parts would be the characters.
         return None;
     }
     let question = Question::Splits {
@@ -120,7 +120,7 @@ fn variable(name: &str) -> Option<Subject> {
 // === impl Question ===
 
 impl Question {
-    /// The answer for a string; `None` where the question is for the string itself.
+    /// Returns the result for a string, or `None` if the result is the string itself.
     #[must_use]
     pub fn answer(&self, subject: &str) -> Option<bool> {
         Some(match self {
@@ -135,12 +135,12 @@ impl Question {
     }
 }
 
-/// What plain expressions are made of.
+/// A token of a plain expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'s> {
-    /// Names joined with dots; one that follows a value begins with a dot.
+    /// Names joined with dots, with a leading dot after a value.
     Name(&'s str),
-    /// What is between quotes, without escapes.
+    /// The content of a string literal without escapes.
     Text(&'s str),
     Equals,
     Differs,
@@ -152,15 +152,15 @@ enum Token<'s> {
     Comma,
 }
 
-/// The most tokens that a plain expression has.
-const MOST: usize = 12;
+/// Tokens of the longest plain expression.
+const MAX_TOKENS: usize = 12;
 
-/// The tokens of an expression, if it has no others.
+/// Returns the tokens of an expression, if it has no other tokens than these.
 fn tokens(source: &str) -> Option<Vec<Token<'_>>> {
-    let mut tokens = Vec::with_capacity(MOST);
+    let mut tokens = Vec::with_capacity(MAX_TOKENS);
     let mut rest = source.trim();
     while !rest.is_empty() {
-        if tokens.len() == MOST {
+        if tokens.len() == MAX_TOKENS {
             return None;
         }
         let (token, after) = token(rest)?;
@@ -198,7 +198,7 @@ fn token(source: &str) -> Option<(Token<'_>, &str)> {
     let (name, after) = source.split_at_checked(end.unwrap_or(source.len()))?;
     match name {
         "in" => Some((Token::In, after)),
-        // A number, a quote with a prefix, and what a plain expression does not have.
+        // A number, a string literal with a prefix, and anything that is not a token of a plain expression.
         _ if name.is_empty()
             || name.starts_with(|c: char| c.is_ascii_digit())
             || after.starts_with(['"', '\'']) =>

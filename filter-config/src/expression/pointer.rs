@@ -4,8 +4,8 @@ use cel::ExecutionError;
 use cel::common::types::{CelList, CelMap, CelMapKey, CelString};
 use cel::common::value::{CowVal, Val};
 
-/// Whether a text is a JSON pointer: empty, or segments that each start with `/`, in which `~`
-/// stands only before `0` or `1`.
+/// Returns whether a text is a JSON pointer: empty, or segments that each start with `/`, in which `~` is followed by
+/// `0` or `1`.
 pub(crate) fn is_pointer(text: &str) -> bool {
     (text.is_empty() || text.starts_with('/'))
         && text
@@ -14,12 +14,11 @@ pub(crate) fn is_pointer(text: &str) -> bool {
             .all(|rest| rest.starts_with(['0', '1']))
 }
 
-/// The function `@json_pointer(document, pointer)`: the value at the pointer.
+/// The function `@json_pointer(document, pointer)`: returns the value at the pointer.
 ///
 /// # Errors
 ///
-/// `NoSuchKey` where the pointer leads nowhere, an error of the function where it is no pointer.
-#[allow(clippy::needless_pass_by_value)] // The signature of a CEL function.
+/// `NoSuchKey` if there is no value at the pointer, an error of the function if the text is not a pointer.
 pub(super) fn walk<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let mut args = args.into_iter();
     let (Some(document), Some(pointer)) = (args.next(), args.next()) else {
@@ -28,7 +27,7 @@ pub(super) fn walk<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, 
     let pointer = match pointer.downcast_ref::<CelString>() {
         Some(pointer) if is_pointer(pointer.inner()) => pointer.inner().to_owned(),
         _ => {
-            let message = "not a JSON pointer, expected one such as \"/model\"";
+            let message = "invalid JSON pointer, expected e.g. \"/model\"";
             return Err(ExecutionError::function_error("requestBodyJSON", message));
         }
     };
@@ -63,7 +62,7 @@ fn find<'b, 'v>(
     Ok(value)
 }
 
-/// An index into a list: digits without a leading zero.
+/// Parses an index into a list: digits without a leading zero.
 fn index(segment: &str) -> Option<usize> {
     let canonical = segment == "0" || !segment.starts_with(['0', '+']);
     canonical.then(|| segment.parse().ok()).flatten()

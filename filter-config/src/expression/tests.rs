@@ -1,4 +1,4 @@
-//! Tests of expressions: what they use, what is refused, and how they evaluate.
+//! Tests of expressions: their attributes, their errors and their values.
 
 mod documentation;
 
@@ -8,16 +8,16 @@ use cel::{Context, ExecutionError, Value};
 
 use super::functions::FUNCTIONS;
 use super::{
-    Attribute, Expression, ExpressionFault, LLM_FIELDS, PROPERTIES, REQUEST_BODY, Role,
+    Attribute, Expression, ExpressionError, LLM_FIELDS, PROPERTIES, REQUEST_BODY, Role,
     environment, missing,
 };
 
 fn predicate(source: &str) -> Expression {
     Expression::compile(source, Role::Predicate)
-        .unwrap_or_else(|faults| panic!("{source}: {faults:?}"))
+        .unwrap_or_else(|errors| panic!("{source}: {errors:?}"))
 }
 
-/// The names of what an expression uses.
+/// The names of the attributes that an expression uses.
 fn uses(source: &str) -> Vec<String> {
     predicate(source)
         .uses()
@@ -38,12 +38,12 @@ fn uses(source: &str) -> Vec<String> {
         .collect()
 }
 
-fn faults(source: &str) -> Vec<String> {
+fn errors(source: &str) -> Vec<String> {
     Expression::compile(source, Role::Predicate)
         .err()
         .into_iter()
         .flatten()
-        .map(|fault: ExpressionFault| fault.to_string())
+        .map(|error: ExpressionError| error.to_string())
         .collect()
 }
 
@@ -72,7 +72,7 @@ impl VariableResolver for Caller {
 
 fn evaluate(source: &str) -> Result<Value, ExecutionError> {
     let (root, _) = super::compile::compile(source, Role::Counter)
-        .unwrap_or_else(|faults| panic!("{source}: {faults:?}"));
+        .unwrap_or_else(|errors| panic!("{source}: {errors:?}"));
     let caller = Caller;
     let mut context = Context::with_env(environment());
     context.set_variable_resolver(&caller);
@@ -80,12 +80,12 @@ fn evaluate(source: &str) -> Result<Value, ExecutionError> {
 }
 
 #[test]
-fn the_environment_can_be_declared() {
+fn environment_can_be_declared() {
     assert!(super::environment::declare().is_ok());
 }
 
 #[test]
-fn every_property_can_be_read_by_its_name() {
+fn every_property_is_a_variable() {
     for property in &PROPERTIES {
         assert_eq!(uses(&format!("{} != null", property.name)), [property.name]);
     }
@@ -95,7 +95,7 @@ fn every_property_can_be_read_by_its_name() {
 }
 
 #[test]
-fn an_expression_uses_what_it_reads_once_each() {
+fn uses_lists_each_attribute_once() {
     for (source, expected) in [
         ("true", vec![]),
         ("request.path == '/v1'", vec!["request.path"]),
@@ -156,7 +156,7 @@ fn an_expression_uses_what_it_reads_once_each() {
 }
 
 #[test]
-fn a_variable_of_a_macro_hides_the_hosts_within_the_macro_only() {
+fn macro_variables_hide_attributes_inside_only() {
     assert_eq!(
         uses("[{'path': 1}].exists(request, request.path == 1)"),
         [""; 0]
@@ -169,17 +169,19 @@ fn a_variable_of_a_macro_hides_the_hosts_within_the_macro_only() {
         ["request.headers"]
     );
     assert_eq!(
-        faults("[1].exists(group, true) && group == 1"),
-        ["unknown variable \"group\""]
+        errors("[1].exists(group, true) && group == 1"),
+        [
+            "unknown variable \"group\", expected \"auth\", \"connection\", \"destination\", \"filter_state\", \"llm\", \"metadata\", \"request\", \"route\", \"source\" or \"xds\""
+        ]
     );
     assert_eq!(
-        faults("[1].exists(group, gruop == 1)"),
+        errors("[1].exists(group, gruop == 1)"),
         ["unknown variable \"gruop\", did you mean \"group\"?"]
     );
 }
 
 #[test]
-fn a_macro_within_another_goes_over_a_part_of_what_the_other_goes_over() {
+fn nested_macros_over_parts_are_accepted() {
     for source in [
         "auth.a.exists(x, ['b', 'c'].exists(y, x == y))",
         "auth.a.exists(x, x.b.exists(y, y.c.exists(z, z == 1)))",
@@ -188,12 +190,12 @@ fn a_macro_within_another_goes_over_a_part_of_what_the_other_goes_over() {
         "auth.a.filter(x, x != '').exists(x, x == 'a')",
         "auth.a.exists(x, x == 1) && auth.b.exists(x, x == 1)",
     ] {
-        assert_eq!(faults(source), [""; 0], "{source}");
+        assert_eq!(errors(source), [""; 0], "{source}");
     }
 }
 
 #[test]
-fn only_an_expression_that_reads_the_body_needs_it() {
+fn only_body_attributes_need_the_body() {
     assert!(predicate("requestBodyJSON('/stream') == true").needs_body());
     assert!(!predicate("request.path == '/stream'").needs_body());
     for (name, ..) in LLM_FIELDS {
@@ -204,21 +206,21 @@ fn only_an_expression_that_reads_the_body_needs_it() {
 }
 
 #[test]
-fn all_faults_of_an_expression_are_told() {
+fn all_errors_of_an_expression_are_reported() {
     assert_eq!(
-        faults("reqest.path == atuh.a && request.pth.splt('/')[0] == requestBodyJSON('model')"),
+        errors("reqest.path == atuh.a && request.pth.splt('/')[0] == requestBodyJSON('model')"),
         [
             "unknown variable \"reqest\", did you mean \"request\"?",
             "unknown variable \"atuh\", did you mean \"auth\"?",
             "unknown function \"splt\", did you mean \"split\"?",
             "unknown field \"pth\" of \"request\", did you mean \"path\"?",
-            "\"model\" is not a JSON pointer, expected one such as \"/model\"",
+            "invalid JSON pointer \"model\", expected e.g. \"/model\"",
         ]
     );
 }
 
 #[test]
-fn the_body_is_read_by_pointer() {
+fn request_body_json_reads_by_pointer() {
     for (source, expected) in [
         ("requestBodyJSON('/model')", Value::from("m")),
         ("requestBodyJSON('/messages/0/role')", Value::from("user")),
@@ -233,7 +235,7 @@ fn the_body_is_read_by_pointer() {
 }
 
 #[test]
-fn a_time_is_read_in_utc_or_at_an_offset_from_it() {
+fn timestamps_take_utc_and_offsets() {
     for (zone, expected) in [
         ("", 22),
         ("'UTC'", 22),
@@ -251,12 +253,12 @@ fn a_time_is_read_in_utc_or_at_an_offset_from_it() {
         .filter(|function| function.name.starts_with("get"))
     {
         let source = format!("request.time.{}('Mars/Base') == 1", function.name);
-        assert_eq!(faults(&source).len(), 1, "{source}");
+        assert_eq!(errors(&source).len(), 1, "{source}");
     }
 }
 
 #[test]
-fn a_value_that_is_absent_or_null_is_missing() {
+fn absent_and_null_values_are_missing() {
     for source in [
         "auth.identity.age",
         "auth.identity['age'] == 1",
@@ -296,7 +298,7 @@ fn a_value_that_is_absent_or_null_is_missing() {
 }
 
 #[test]
-fn any_other_fault_is_not_missing() {
+fn other_errors_are_not_missing() {
     for source in [
         "1 / 0 == 1",
         "int('x') == 1",
@@ -319,7 +321,7 @@ fn any_other_fault_is_not_missing() {
 }
 
 #[test]
-fn has_tells_whether_a_value_is_there() {
+fn has_finds_present_values() {
     for (source, expected) in [
         ("has(auth.identity.userid)", true),
         ("has(auth.identity.age)", false),

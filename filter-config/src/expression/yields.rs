@@ -1,8 +1,8 @@
-//! What an expression yields, as far as its form tells, and whether that is of any use to its role: what can never be
-//! is refused with the configuration instead of at every request.
+//! Infers the type that an expression yields, and checks that its role can use it, so that an unusable expression is
+//! rejected with the configuration instead of at every request.
 //!
-//! Only the root matters, and only what is certain: what `auth`, metadata, filter state and the request's body hold is
-//! known at a request, and so is what comes of them.
+//! Only the root is checked, and only types that are certain. The types in `auth`, metadata, filter state and the
+//! request's body are only known at a request.
 
 #[cfg(test)]
 mod tests;
@@ -11,9 +11,9 @@ use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators,
 };
 
-use super::Role;
 use super::attribute;
-use super::fault::ExpressionFault;
+use super::error::ExpressionError;
+use super::role::Role;
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ enum Type {
     Duration,
     List,
     Map,
-    /// A number that is less than 0, as it is written.
+    /// A negative number literal.
     Negative,
     Null,
     /// An `int`, a `uint` or a `double`.
@@ -31,32 +31,33 @@ enum Type {
     Optional,
     String,
     Timestamp,
-    /// What `type()` yields.
+    /// The result of `type()`.
     Kind,
 }
 
-/// The fault of an expression that yields, whenever it yields anything, what its role cannot use.
-pub(super) fn check(root: &IdedExpr, role: Role) -> Option<ExpressionFault> {
+/// Returns the error of an expression whose values, if it has any, its role can never use.
+pub(super) fn check(root: &IdedExpr, role: Role) -> Option<ExpressionError> {
     let found = of(root, role)?;
-    let name = found.name();
     let is_literal = matches!(root.expr, Expr::Literal(_));
-    match (role, found) {
+    let expected = match (role, found) {
         (Role::Predicate, Type::Boolean)
         | (Role::Counter, Type::Boolean | Type::Negative | Type::Number | Type::String)
         | (Role::Amount | Role::Limit | Role::Cost | Role::Window, Type::Number)
-        | (Role::Window, Type::Duration) => None,
-        // A duration as text, of which nothing is known unless it is written there.
-        (Role::Window, Type::String) if !is_literal => None,
-        (Role::Predicate, _) => Some(ExpressionFault::NotBoolean(name)),
-        (Role::Counter, _) => Some(ExpressionFault::NotCounter(name)),
-        (Role::Amount, _) => Some(ExpressionFault::NotAmount(name)),
-        (Role::Limit | Role::Cost, _) => Some(ExpressionFault::NotNumber(role.name(), name)),
-        (Role::Window, _) => Some(ExpressionFault::NotWindow(name)),
-    }
+        | (Role::Window, Type::Duration) => return None,
+        // A duration as text, which is only known if it is a literal.
+        (Role::Window, Type::String) if !is_literal => return None,
+        (Role::Predicate, _) => "a boolean",
+        (Role::Counter, _) => "a string, a number or a boolean",
+        (Role::Amount, _) => "a number of tokens",
+        (Role::Limit | Role::Cost, _) => "a number",
+        (Role::Window, _) => "a duration or a number of seconds",
+    };
+    let found = found.name();
+    Some(ExpressionError::Type { found, expected })
 }
 
-/// What an expression yields whenever it yields anything; `None` where that cannot be told. It recurses as deep as the
-/// text is nested, which is bounded.
+/// Returns the type of the values of an expression, or `None` if it is not certain. It recurses as deep as the text is
+/// nested, which is bounded.
 fn of(expr: &IdedExpr, role: Role) -> Option<Type> {
     match &expr.expr {
         Expr::Literal(literal) => Some(of_literal(literal)),
@@ -82,7 +83,7 @@ fn of_literal(literal: &LiteralValue) -> Type {
     }
 }
 
-/// A variable, or a header by its name.
+/// Returns the type of a variable or of a header.
 fn of_variable(expr: &IdedExpr, role: Role) -> Option<Type> {
     let name = name_of(expr)?;
     if let Some(found) = of_name(&name, role) {
@@ -92,7 +93,7 @@ fn of_variable(expr: &IdedExpr, role: Role) -> Option<Type> {
     matches!(headers, "request.headers" | "response.headers").then_some(Type::String)
 }
 
-/// The type of the variable of this name, in the tables of variables.
+/// Returns the type of the variable of this name, from the tables of variables.
 fn of_name(name: &str, role: Role) -> Option<Type> {
     let name = match attribute::aliased(name) {
         Some(variable) if role == Role::Cost => variable,
@@ -149,7 +150,7 @@ fn of_call(expr: &IdedExpr, call: &CallExpr, role: Role) -> Option<Type> {
         },
         (operators::ADD, [one, other]) => {
             let types = [of(one, role), of(other, role)].into_iter().flatten();
-            // Times and durations yield one or the other.
+            // Additions of timestamps and durations yield either.
             let same = [Type::Number, Type::String, Type::List, Type::Bytes];
             types.map(Type::unsigned).find(|found| same.contains(found))
         }
@@ -168,7 +169,7 @@ fn of_call(expr: &IdedExpr, call: &CallExpr, role: Role) -> Option<Type> {
     }
 }
 
-/// What is in the optional value that an expression yields.
+/// Returns the type in the optional value that an expression yields.
 fn of_optional(expr: &IdedExpr, role: Role) -> Option<Type> {
     let Expr::Call(call) = &expr.expr else {
         return None;
@@ -187,7 +188,7 @@ fn is_headers(expr: &IdedExpr) -> bool {
         .is_some_and(|name| matches!(name.as_str(), "request.headers" | "response.headers"))
 }
 
-/// What an operator or a function always yields.
+/// Returns the type that an operator or a function always yields.
 fn of_function(name: &str) -> Option<Type> {
     Some(match name {
         operators::LOGICAL_AND
@@ -240,7 +241,7 @@ fn of_function(name: &str) -> Option<Type> {
     })
 }
 
-/// What a macro yields, such as `all` or `map`: what it gathers, or what it makes of that in the end.
+/// Returns the type of a macro such as `all` or `map`: that of its accumulator, or of the result that it computes from it.
 fn of_macro(comprehension: &ComprehensionExpr, role: Role) -> Option<Type> {
     match &comprehension.result.expr {
         Expr::Ident(name) if *name == comprehension.accu_var => of(&comprehension.accu_init, role),
@@ -248,7 +249,7 @@ fn of_macro(comprehension: &ComprehensionExpr, role: Role) -> Option<Type> {
     }
 }
 
-/// The type of what is the one or the other.
+/// Returns the type of a value that is one of two.
 fn both(one: Option<Type>, other: Option<Type>) -> Option<Type> {
     let (one, other) = (one?, other?);
     if one == other {
@@ -258,7 +259,7 @@ fn both(one: Option<Type>, other: Option<Type>) -> Option<Type> {
     is_number.then_some(Type::Number)
 }
 
-/// The dotted name that an expression spells, with a literal in brackets for a name.
+/// Returns the dotted name that an expression consists of, with literals in brackets as names.
 fn name_of(expr: &IdedExpr) -> Option<String> {
     match &expr.expr {
         Expr::Ident(name) => Some(name.strip_prefix('.').unwrap_or(name).to_owned()),
@@ -281,7 +282,7 @@ fn name_of(expr: &IdedExpr) -> Option<String> {
 // === impl Type ===
 
 impl Type {
-    /// What it is in words.
+    /// Returns the name of the type in messages.
     const fn name(self) -> &'static str {
         match self {
             Self::Boolean => "a boolean",
@@ -299,7 +300,7 @@ impl Type {
         }
     }
 
-    /// The type of which it is nothing more.
+    /// Returns the type regardless of a sign.
     const fn unsigned(self) -> Self {
         match self {
             Self::Negative => Self::Number,

@@ -1,45 +1,42 @@
+//! Tests of limits in limitador's format.
+
 use std::collections::HashMap;
 
 use cel::{Context, Program, Value};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::{limits, value_of};
-use crate::{Configuration, parse_yaml};
+use crate::configuration::Configuration;
+use crate::fixtures::{policy, read, set};
 
-const POLICY: &str = r#"
-apiVersion: kuadrant.io/v1alpha1
-kind: TokenRateLimitPolicy
-metadata: { name: token-limits, namespace: gateway-system }
-spec:
-  targetRef: { group: gateway.networking.k8s.io, kind: Gateway, name: llm }
-  limits:
-    free:
-      rates: [ { limit: 50, window: 1m }, { limit: 1000, window: 1h30m } ]
-      when:
-      - predicate: request.path == "/v1/chat/completions"
-      counters:
-      - expression: auth.identity.userid
-      - expression: |
-          request.headers["x-team"]
-    few-at-once: { concurrency: 4 }
-"#;
-
-fn configuration(yaml: &str) -> Configuration {
-    parse_yaml(yaml.as_bytes()).unwrap()
+/// A policy with two rates, two counters, and a limit without rates.
+fn two_limits() -> Json {
+    let limits = json!({
+        "free": {
+            "rates": [{ "limit": 50, "window": "1m" }, { "limit": 1000, "window": "1h30m" }],
+            "when": [{ "predicate": "request.path == \"/v1/chat/completions\"" }],
+            "counters": [
+                { "expression": "auth.identity.userid" },
+                { "expression": "request.headers[\"x-team\"]\n" }
+            ]
+        },
+        "few-at-once": { "concurrency": 4 }
+    });
+    let mut policy = policy("token-limits", &json!({ "limits": limits }));
+    policy["metadata"]["namespace"] = json!("gateway-system");
+    policy
 }
 
-/// A policy in the long form, with prices.
-fn priced(policy: &str) -> Configuration {
-    let policy = policy.trim().replace('\n', "\n  ");
-    configuration(&format!(
-        "pricing: {{ m: {{ input: 1, output: 2 }} }}\npolicies:\n- {policy}"
-    ))
+/// A configuration with this policy and with prices.
+fn priced(policy: &Json) -> Configuration {
+    let pricing = json!({ "m": { "input": 1, "output": 2 } });
+    read(&json!({ "policies": [policy], "pricing": pricing }))
 }
 
 #[test]
-fn a_rate_is_a_limit_as_kuadrants_operator_writes_it() {
-    let limits = limits(&configuration(POLICY), None).unwrap();
+fn rates_match_kuadrants_operator() {
+    let limits = limits(&read(&two_limits()), None).unwrap();
     let entry = |max_value: u64, seconds: u64| {
         json!({
             "name": "free",
@@ -60,14 +57,15 @@ fn a_rate_is_a_limit_as_kuadrants_operator_writes_it() {
 }
 
 #[test]
-fn requests_and_budgets_are_limits_of_their_own() {
-    let policy = POLICY.replace(
-        "{ concurrency: 4 }",
-        "{ requests: [ { limit: 4, window: 1m } ], budgets: [ { usd: 12.5, window: 1d } ] }",
-    );
+fn requests_and_budgets_are_separate_limits() {
+    let mut policy = two_limits();
+    let limit = json!({
+        "requests": [{ "limit": 4, "window": "1m" }], "budgets": [{ "usd": 12.5, "window": "1d" }]
+    });
+    set(&mut policy, "/spec/limits/few-at-once", Some(limit));
     let limits = limits(&priced(&policy), None).unwrap();
     let hash = "6f85b957";
-    let entries: Vec<_> = limits[2..]
+    let entries: Vec<_> = limits[..2]
         .iter()
         .map(|limit| (limit.max_value, limit.seconds, &*limit.conditions[0]))
         .collect();
@@ -89,16 +87,15 @@ fn requests_and_budgets_are_limits_of_their_own() {
 }
 
 #[test]
-fn the_namespace_is_the_domain_that_is_asked_with() {
-    let policy = POLICY.trim().replace('\n', "\n  ");
+fn namespace_is_the_storage_domain() {
     let long_form =
-        |storage: &str| configuration(&format!("storage: {storage}\npolicies:\n- {policy}"));
+        |storage: Json| read(&json!({ "storage": storage, "policies": [two_limits()] }));
     let namespace = |configuration: &Configuration, domain: Option<&str>| {
         limits(configuration, domain).unwrap()[0].namespace.clone()
     };
-    let local = long_form("{ type: local }");
-    let own = long_form("{ type: limitador, cluster: limitador }");
-    let given = long_form("{ type: limitador, cluster: limitador, domain: llm }");
+    let local = long_form(json!({ "type": "local" }));
+    let own = long_form(json!({ "type": "limitador", "cluster": "limitador" }));
+    let given = long_form(json!({ "type": "limitador", "cluster": "limitador", "domain": "llm" }));
     assert_eq!(namespace(&local, None), "gateway-system/llm");
     assert_eq!(namespace(&own, None), "gateway-system/llm");
     assert_eq!(namespace(&given, None), "llm");
@@ -108,30 +105,37 @@ fn the_namespace_is_the_domain_that_is_asked_with() {
 }
 
 #[test]
-fn everything_that_limitador_cannot_enforce_is_named() {
-    let policy = POLICY
-        .replace(
-            "{ concurrency: 4 }",
-            "{ requests: [ { limit: 4, window: 2m, algorithm: bucket } ], budgets: [ { usd: 1, window: 1d, algorithm: calendar } ] }",
-        )
-        .replace("window: 1m", "window: 1m, algorithm: sliding")
-        .replace("window: 1h30m", "window: 1500ms");
-    let unfit = limits(&priced(&policy), None).unwrap_err();
-    let unfit: Vec<String> = unfit.iter().map(ToString::to_string).collect();
+fn every_unsupported_part_is_reported() {
+    let mut policy = two_limits();
+    for (pointer, value) in [
+        ("/free/rates/0/algorithm", json!("sliding")),
+        ("/free/rates/1/window", json!("1500ms")),
+        (
+            "/few-at-once",
+            json!({
+                "requests": [{ "limit": 4, "window": "2m", "algorithm": "bucket" }],
+                "budgets": [{ "usd": 1, "window": "1d", "algorithm": "calendar" }]
+            }),
+        ),
+    ] {
+        set(&mut policy, &format!("/spec/limits{pointer}"), Some(value));
+    }
+    let unsupported = limits(&priced(&policy), None).unwrap_err();
+    let unsupported: Vec<String> = unsupported.iter().map(ToString::to_string).collect();
     assert_eq!(
-        unfit,
+        unsupported,
         [
-            "gateway-system/token-limits: limits.free.rates[0]: limitador cannot enforce it: its windows are fixed",
-            "gateway-system/token-limits: limits.free.rates[1]: limitador cannot enforce it: its windows are of whole seconds",
-            "gateway-system/token-limits: limits.few-at-once.requests[0]: limitador cannot enforce it: its windows are fixed",
-            "gateway-system/token-limits: limits.few-at-once.budgets[0]: limitador cannot enforce it: its windows are fixed",
+            "gateway-system/token-limits: limits.few-at-once.requests[0]: not supported by limitador, expected the algorithm \"fixed\"",
+            "gateway-system/token-limits: limits.few-at-once.budgets[0]: not supported by limitador, expected the algorithm \"fixed\"",
+            "gateway-system/token-limits: limits.free.rates[0]: not supported by limitador, expected the algorithm \"fixed\"",
+            "gateway-system/token-limits: limits.free.rates[1]: not supported by limitador, expected a window of whole seconds",
         ]
     );
 }
 
 proptest! {
     #[test]
-    fn whatever_a_key_is_its_expression_finds_its_value(key in ".*", other in ".*") {
+    fn value_expressions_find_any_key(key in ".*", other in ".*") {
         let program = Program::compile(&value_of(&key)).unwrap();
         let mut context = Context::default();
         let descriptor = HashMap::from([(other, "other"), (key, "own")]);

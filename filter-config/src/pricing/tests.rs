@@ -1,21 +1,21 @@
-//! Which price a model has.
+//! Tests of the price of a model.
 
 use proptest::prelude::*;
 
-use super::{Pricing, Unpriced, fits, read};
-use crate::fault::Faults;
+use super::{Pricing, Unpriced, matches, read};
+use crate::error::ValidationErrors;
 use crate::json;
 use crate::path::Path;
 use crate::usd::Usd;
 
 fn pricing(document: &str) -> Pricing {
-    let mut faults = Faults::default();
-    let document = json::parse(document.as_bytes(), &mut faults).unwrap();
-    read(&document, None, &Path::Root, &mut faults).unwrap_or_else(|| panic!("{faults}"))
+    let mut errors = ValidationErrors::default();
+    let document = json::parse(document.as_bytes(), &mut errors).unwrap();
+    read(&document, None, &Path::Root, &mut errors).unwrap_or_else(|_| panic!("{errors}"))
 }
 
 #[test]
-fn a_name_goes_before_patterns_and_the_longest_of_them_first() {
+fn names_precede_patterns_and_longer_patterns_precede_shorter() {
     let pricing = pricing(
         r#"{
           "gpt-4*": { "input": 1, "output": 1 },
@@ -24,7 +24,7 @@ fn a_name_goes_before_patterns_and_the_longest_of_them_first() {
           "*haiku*": { "input": 4, "output": 4 }
         }"#,
     );
-    assert_eq!(pricing.unpriced, Unpriced::Refuse);
+    assert_eq!(pricing.unpriced, Unpriced::Reject);
     for (model, dollars) in [
         ("gpt-4o", Some(2)),
         ("gpt-4o-mini", Some(3)),
@@ -41,7 +41,7 @@ fn a_name_goes_before_patterns_and_the_longest_of_them_first() {
 }
 
 #[test]
-fn kinds_that_have_no_price_have_that_of_what_they_are_a_part_of() {
+fn special_tokens_default_to_input_and_output_prices() {
     let pricing = pricing(r#"{ "m": { "input": 2.5, "cachedInput": "1.25", "output": 10 } }"#);
     let price = pricing.of("m").unwrap();
     assert_eq!(price.cached_input, Usd(1_250_000_000));
@@ -51,17 +51,17 @@ fn kinds_that_have_no_price_have_that_of_what_they_are_a_part_of() {
 
 proptest! {
     #[test]
-    fn a_pattern_fits_what_a_plain_search_finds(pattern in "[ab*]{0,8}", text in "[ab]{0,12}") {
-        prop_assert_eq!(fits(pattern.as_bytes(), text.as_bytes()), plain(&pattern, &text));
+    fn patterns_match_like_a_naive_search(pattern in "[ab*]{0,8}", text in "[ab]{0,12}") {
+        prop_assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), naive(&pattern, &text));
     }
 }
 
-/// The definition: what is between the stars follows each other in the text.
-fn plain(pattern: &str, text: &str) -> bool {
+/// The definition of a match: the text has the parts between the stars, in order.
+fn naive(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((start, rest)) => text
             .strip_prefix(start)
-            .is_some_and(|text| (0..=text.len()).any(|at| plain(rest, &text[at..]))),
+            .is_some_and(|text| (0..=text.len()).any(|at| naive(rest, &text[at..]))),
     }
 }

@@ -1,13 +1,14 @@
-//! Texts with placeholders: the body of a refusal, and the names of quota headers.
+//! Templates: the body of a rejection and the names of quota headers, with placeholders.
 
 use crate::bounds;
-use crate::fault::{FaultKind, Faults};
-use crate::fields;
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::json::Json;
 use crate::path::Path;
+use crate::reader::{self, unexpected};
 use crate::suggestion;
+use crate::values::{INVALID_HEADER_NAME, is_header_name_byte};
 
-/// A text in which placeholders such as `{limit}` stand for what is known only later.
+/// A text with placeholders such as `{limit}` for values that are known when it is rendered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
@@ -20,38 +21,38 @@ enum Part {
     Value(Placeholder),
 }
 
-/// What a placeholder stands for.
+/// The value that a placeholder is replaced with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placeholder {
     /// The name of the limit.
     Limit,
-    /// The name of the policy: `namespace/name` in a body, in a header's name without the namespace.
+    /// The name of the policy: `namespace/name` in a body, without the namespace in the name of a header.
     Policy,
     /// The namespace of the policy.
     Namespace,
-    /// What is counted, such as `tokens`.
+    /// The unit of the limit, such as `tokens`.
     Unit,
-    /// The window as the policy writes it, such as `1m`.
+    /// The window as written in the policy, such as `1m`.
     Window,
     /// The length of the window in seconds.
     Seconds,
-    /// `second`, `minute`, `hour`, `day`, `week`, `month` (30 days) or `year` (365 days) for a window
-    /// of that length, else its length in seconds.
+    /// `second`, `minute`, `hour`, `day`, `week`, `month` (30 days) or `year` (365 days) for a window of that length,
+    /// otherwise the length in seconds.
     Period,
-    /// The most that may be used.
+    /// The limit itself: the most that may be used in a window.
     Max,
-    /// What is left.
+    /// The remaining quota.
     Remaining,
-    /// Seconds until the limit is unused again or, where nothing fits, until something does.
+    /// Seconds until the limit is unused again or, in a rejection, until a request fits.
     Reset,
-    /// Seconds until the request can be tried again, at least 1.
+    /// Seconds until a retry can succeed, at least 1.
     RetryAfter,
-    /// The sentence that a refusal says without a template.
+    /// The message of a rejection without a template.
     Message,
 }
 
-/// The placeholders that the body of a refusal can have.
-pub const BODY_PLACEHOLDERS: &[(&str, Placeholder)] = &[
+/// The placeholders of a rejection's body.
+pub(super) const BODY_PLACEHOLDERS: [(&str, Placeholder); 8] = [
     ("limit", Placeholder::Limit),
     ("policy", Placeholder::Policy),
     ("max", Placeholder::Max),
@@ -62,8 +63,8 @@ pub const BODY_PLACEHOLDERS: &[(&str, Placeholder)] = &[
     ("message", Placeholder::Message),
 ];
 
-/// The placeholders that the name of a header can have: what does not change between requests.
-pub const NAME_PLACEHOLDERS: &[(&str, Placeholder)] = &[
+/// The placeholders of a header's name: values that are the same for all requests.
+pub(super) const NAME_PLACEHOLDERS: [(&str, Placeholder); 7] = [
     ("limit", Placeholder::Limit),
     ("policy", Placeholder::Policy),
     ("namespace", Placeholder::Namespace),
@@ -73,7 +74,7 @@ pub const NAME_PLACEHOLDERS: &[(&str, Placeholder)] = &[
     ("period", Placeholder::Period),
 ];
 
-/// Headers that mean something to those who carry a response on, or that Envoy writes itself.
+/// Headers that have a meaning to Envoy or to other proxies.
 const RESERVED: &[&str] = &[
     "connection",
     "content-encoding",
@@ -95,7 +96,7 @@ const RESERVED: &[&str] = &[
 // === impl Template ===
 
 impl Template {
-    /// The text, with what `value` writes in the place of each placeholder.
+    /// Returns the text, with each placeholder replaced by what `value` writes for it.
     pub fn render(&self, mut value: impl FnMut(Placeholder, &mut String)) -> String {
         let mut text = String::new();
         for part in &self.parts {
@@ -107,18 +108,18 @@ impl Template {
         text
     }
 
-    /// The text as the name of a header, in lower case: what a name cannot have becomes `-`.
+    /// Returns the text as the name of a header, in lower case. Bytes that a name cannot have become `-`.
     pub fn render_name(&self, value: impl FnMut(Placeholder, &mut String)) -> String {
         let letters = self.render(value).into_bytes().into_iter();
         letters
             .map(|byte| match byte {
-                _ if is_token(byte) => char::from(byte.to_ascii_lowercase()),
+                _ if is_header_name_byte(byte) => char::from(byte.to_ascii_lowercase()),
                 _ => '-',
             })
             .collect()
     }
 
-    /// Reads a text whose `{word}`s are placeholders where they are known, and text elsewhere.
+    /// Parses a text in which a `{word}` is a placeholder if it is known, and text otherwise.
     fn lenient(text: &str, known: &[(&str, Placeholder)]) -> Self {
         let mut parts = Vec::new();
         let mut start = 0;
@@ -137,7 +138,7 @@ impl Template {
 }
 
 impl From<&str> for Template {
-    /// A text that is the same for every request.
+    /// Returns a template without placeholders.
     fn from(text: &str) -> Self {
         Self {
             parts: Part::text(text).into_iter().collect(),
@@ -151,22 +152,29 @@ impl Part {
     }
 }
 
-/// Reads the body of a refusal.
-pub(super) fn body(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Template> {
+/// Reads the body of a rejection.
+pub(super) fn body(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Template, Invalid> {
     let Json::String(body) = json else {
-        fields::expected(json, "a string", path, faults);
-        return None;
+        return Err(unexpected(json, "a string", path, errors));
     };
-    let most = bounds::REPLY_BODY_BYTES;
-    fields::at_most(body.len(), "bytes", most, path, faults)
-        .then(|| Template::lenient(body, BODY_PLACEHOLDERS))
+    let max = bounds::REPLY_BODY_BYTES;
+    reader::at_most(body.len(), "bytes", max, path, errors)?;
+    Ok(Template::lenient(body, &BODY_PLACEHOLDERS))
 }
 
-/// Reads the name of a header. What is in braces has to be a placeholder, and no name that comes of
-/// it can be one that means something else.
-pub(super) fn name(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Template> {
-    let text = fields::text(json, bounds::HEADER_NAME_BYTES, path, faults)?;
-    let template = Template::lenient(text, NAME_PLACEHOLDERS);
+/// Reads the name of a header. A word in braces has to be a placeholder, and no rendered name can be that of a header
+/// with another meaning.
+pub(super) fn name(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Template, Invalid> {
+    let text = reader::text(json, bounds::HEADER_NAME_BYTES, path, errors)?;
+    let template = Template::lenient(text, &NAME_PLACEHOLDERS);
     let text_of = |part: &Part| match part {
         Part::Text(text) => Some(text.to_ascii_lowercase()),
         Part::Value(_) => None,
@@ -175,17 +183,15 @@ pub(super) fn name(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
         if let Some((_, rest)) = text.split_once('{')
             && let Some((word, _)) = rest.split_once('}')
         {
-            let known = NAME_PLACEHOLDERS.iter().map(|(name, _)| *name);
-            let kind = FaultKind::UnknownPlaceholder {
+            let known = NAME_PLACEHOLDERS.map(|(name, _)| name);
+            let kind = ErrorKind::UnknownPlaceholder {
                 name: word.to_owned(),
-                suggestion: suggestion::closest(word, known),
+                instead: suggestion::instead(word, &known),
             };
-            faults.push(path, kind);
-            return None;
+            return Err(errors.push(path, kind));
         }
-        if !text.bytes().all(is_token) {
-            faults.push(path, FaultKind::Malformed("not the name of a header"));
-            return None;
+        if !text.bytes().all(is_header_name_byte) {
+            return Err(errors.push(path, ErrorKind::Malformed(INVALID_HEADER_NAME)));
         }
     }
     let start = template.parts.first().and_then(text_of).unwrap_or_default();
@@ -198,14 +204,8 @@ pub(super) fn name(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
         }
     });
     if is_reserved {
-        let reason = "expected a name that begins like no header with another meaning, such as \"x-ratelimit-\"";
-        faults.push(path, FaultKind::Malformed(reason));
-        return None;
+        let message = "reserved header name, expected another beginning such as \"x-ratelimit-\"";
+        return Err(errors.push(path, ErrorKind::Malformed(message)));
     }
-    Some(template)
-}
-
-/// Whether a byte can stand in the name of a header (RFC 9110, section 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    Ok(template)
 }

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{HeaderNames, NAME_PLACEHOLDERS, Placeholder, QuotaHeaders, Template};
-use crate::tests::long_form;
+use super::template::{BODY_PLACEHOLDERS, NAME_PLACEHOLDERS};
+use super::{HeaderNames, Placeholder, QuotaHeaders, Template};
+use crate::fixtures::long_form;
 
 fn body(text: &str) -> Template {
     let mut document = long_form();
@@ -21,7 +22,7 @@ fn names(headers: &Value) -> Result<HeaderNames, String> {
             Some(QuotaHeaders::Named(names)) => Ok(names),
             other => Err(format!("{other:?}")),
         },
-        Err(faults) => Err(faults.to_string()),
+        Err(errors) => Err(errors.to_string()),
     }
 }
 
@@ -35,7 +36,7 @@ fn write(placeholder: Placeholder, text: &mut String) {
 }
 
 #[test]
-fn a_body_is_literal_but_for_placeholders() {
+fn bodies_keep_text_and_replace_placeholders() {
     for (text, rendered) in [
         ("", ""),
         ("slow down", "slow down"),
@@ -54,7 +55,7 @@ fn a_body_is_literal_but_for_placeholders() {
 }
 
 #[test]
-fn names_are_those_of_headers() {
+fn header_names_are_checked() {
     let names = names(&json!({
         "limit": "X-AI-RateLimit-Limit-{period}-{policy}",
         "reset": "x-{limit}-reset",
@@ -73,7 +74,7 @@ fn names_are_those_of_headers() {
 
 proptest! {
     #[test]
-    fn whatever_is_accepted_is_a_safe_name(
+    fn accepted_names_render_as_safe_headers(
         text in r"([-a-zA-Z: \r\n{}]|\{limit\}|\{window\}|content-|length|é){1,12}",
         value in any::<String>(),
     ) {
@@ -88,9 +89,9 @@ proptest! {
     }
 
     #[test]
-    fn a_template_keeps_all_of_its_text(text in r"([a-z {}]|\{limit\}|\{max\}){0,20}") {
+    fn templates_keep_all_text(text in r"([a-z {}]|\{limit\}|\{max\}){0,20}") {
         let back = body(&text).render(|placeholder, text| {
-            let (name, _) = super::BODY_PLACEHOLDERS
+            let (name, _) = BODY_PLACEHOLDERS
                 .iter()
                 .find(|(_, known)| *known == placeholder)
                 .unwrap();
@@ -101,7 +102,7 @@ proptest! {
 }
 
 #[test]
-fn placeholders_have_names_of_their_own() {
+fn placeholder_names_are_unique() {
     for (position, (name, _)) in NAME_PLACEHOLDERS.iter().enumerate() {
         let known = &NAME_PLACEHOLDERS[..position];
         assert!(known.iter().all(|(other, _)| other != name), "{name}");

@@ -1,17 +1,17 @@
-//! The hostnames of a route: a host, or a wildcard for all hosts below a domain.
+//! The hostnames of a route: hosts, and wildcards for all hosts below a domain.
 
 use crate::bounds;
-use crate::fault::{FaultKind, Faults};
-use crate::fields;
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::json::Json;
 use crate::path::Path;
+use crate::reader;
 
 /// A hostname of the Gateway API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Hostname {
     /// One host, in lower case.
     Exact(String),
-    /// Every host that ends with this, which begins with a dot: `*.example.com` is `.example.com`.
+    /// Every host with this suffix, which begins with a dot: `*.example.com` is `.example.com`.
     Below(String),
     /// Every host.
     Any,
@@ -20,34 +20,34 @@ pub(crate) enum Hostname {
 // === impl Hostname ===
 
 impl Hostname {
-    /// Whether a host is meant, given as [`host`] makes it.
+    /// Returns whether a host, normalized by [`host`], matches.
     pub(crate) fn matches(&self, host: &str) -> bool {
         match self {
             Self::Exact(name) => name == host,
-            // One label at least stands for the star.
-            Self::Below(end) => host.len() > end.len() && host.ends_with(end.as_str()),
+            // The star stands for at least one label.
+            Self::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
             Self::Any => true,
         }
     }
 
-    /// What sorts the more specific in front: hosts before wildcards, the longer before the shorter.
+    /// Returns the sort key that puts the more specific first: hosts before wildcards, longer before shorter.
     pub(crate) fn generality(&self) -> (u8, std::cmp::Reverse<usize>) {
         let (kind, length) = match self {
             Self::Exact(name) => (0, name.len()),
-            Self::Below(end) => (1, end.len()),
+            Self::Below(suffix) => (1, suffix.len()),
             Self::Any => (2, 0),
         };
         (kind, std::cmp::Reverse(length))
     }
 }
 
-/// The host of an authority, as hostnames are compared with it: in lower case and without its port.
+/// Returns the host of an authority for the comparison with hostnames: in lower case and without its port.
 ///
-/// A dot at its end stays: to Envoy `example.com.` is another host, unless it is told to take the
-/// dot off, and then does so before any filter sees it.
+/// A trailing dot is kept, as Envoy takes `example.com.` for another host. If it is configured to strip the dot, it
+/// does so before any filter.
 pub(crate) fn host(authority: &str) -> String {
     let end = match authority.rfind(':') {
-        // The colons within brackets are those of an IPv6 address.
+        // Colons within brackets belong to an IPv6 address.
         Some(colon)
             if !authority
                 .get(colon..)
@@ -64,8 +64,12 @@ pub(crate) fn host(authority: &str) -> String {
 }
 
 /// Reads a hostname.
-pub(super) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Hostname> {
-    let text = fields::text(json, bounds::NAME_BYTES, path, faults)?;
+pub(super) fn read(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Hostname, Invalid> {
+    let text = reader::text(json, bounds::NAME_BYTES, path, errors)?;
     let (name, is_wildcard) = match text.strip_prefix("*.") {
         Some(name) => (name, true),
         None => (text, false),
@@ -79,12 +83,11 @@ pub(super) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     if !name.split('.').all(is_label) {
-        let reason = "expected a hostname such as \"llm.example.com\" or \"*.example.com\"";
-        faults.push(path, FaultKind::Malformed(reason));
-        return None;
+        let message = "invalid hostname, expected e.g. \"llm.example.com\" or \"*.example.com\"";
+        return Err(errors.push(path, ErrorKind::Malformed(message)));
     }
     let name = name.to_ascii_lowercase();
-    Some(if is_wildcard {
+    Ok(if is_wildcard {
         Hostname::Below(format!(".{name}"))
     } else {
         Hostname::Exact(name)

@@ -1,4 +1,4 @@
-//! The matches of a route's rules: which requests they are for.
+//! The matches of a route's rules: conditions on requests.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -6,33 +6,34 @@ use std::cmp::Reverse;
 use regex_lite::Regex;
 
 use crate::bounds;
-use crate::fault::{FaultKind, Faults};
-use crate::fields::{self, Fields, Schema};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
+use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
+use crate::reader;
 
-/// A request matches if all of this does.
+/// A condition on requests, which holds if all of its parts do.
 #[derive(Debug)]
 pub(crate) struct RouteMatch {
     path: PathMatch,
     method: Option<String>,
-    /// By their names in lower case.
+    /// Conditions on headers, with their names in lower case.
     headers: Vec<(String, Text)>,
     query: Vec<(String, Text)>,
 }
 
-/// Which paths match.
+/// A condition on the path.
 #[derive(Debug)]
 enum PathMatch {
-    /// This one.
+    /// This path.
     Exact(String),
-    /// This one and all below it. Without the slash at its end.
+    /// This path, which has no slash at its end, and all paths below it.
     Prefix(String),
-    /// Those that the expression matches as a whole.
+    /// Paths that the regular expression matches as a whole.
     Pattern(Regex),
 }
 
-/// Which values match.
+/// A condition on the value of a header or a query parameter.
 #[derive(Debug)]
 enum Text {
     Exact(String),
@@ -57,7 +58,7 @@ pub(crate) const NAMED: Schema = Schema {
 // === impl RouteMatch ===
 
 impl RouteMatch {
-    /// Whether a request matches, by its headers and the two halves of its path.
+    /// Returns whether a request matches, by its headers and by the path and the query of its target.
     pub(crate) fn matches<'h>(
         &self,
         path: &str,
@@ -86,9 +87,9 @@ impl RouteMatch {
                 .all(|(name, text)| is(text, parameter(query, name)))
     }
 
-    /// What sorts the more specific in front, as the Gateway API has it: exact paths, then the longer
-    /// prefixes; of the same paths those with a method, then with more headers, then with more
-    /// parameters. Where expressions come, it leaves open: as in Envoy Gateway, before prefixes.
+    /// Returns the sort key that puts the more specific first, as in the Gateway API: exact paths, then longer
+    /// prefixes; of equal paths those with a method, then with more headers, then with more parameters. It leaves the
+    /// place of regular expressions open; as in Envoy Gateway, they precede prefixes.
     pub(crate) fn generality(&self) -> impl Ord + use<> {
         let (kind, length) = match &self.path {
             PathMatch::Exact(path) => (0, path.len()),
@@ -106,7 +107,7 @@ impl RouteMatch {
 }
 
 impl Default for RouteMatch {
-    /// All requests.
+    /// Returns the match of all requests.
     fn default() -> Self {
         Self {
             path: PathMatch::Prefix(String::new()),
@@ -126,7 +127,7 @@ impl Text {
     }
 }
 
-/// The first value of a parameter in a query.
+/// Returns the first value of a parameter in a query.
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|parameter| {
         let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -135,18 +136,22 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Reads a match.
-pub(super) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<RouteMatch> {
-    let fields = Fields::read(json, path, &MATCH, faults)?;
+pub(super) fn read(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<RouteMatch, Invalid> {
+    let fields = Fields::read(json, path, &MATCH, errors)?;
     let all = || PathMatch::Prefix(String::new());
-    let of_path = fields.read_or("path", path, faults, all, path_match);
-    let method = fields.read_optional("method", path, faults, method);
-    let headers = fields.read_or("headers", path, faults, Vec::new, named);
-    let query = fields.read_or("queryParams", path, faults, Vec::new, named);
+    let of_path = fields.read_or("path", path, errors, all, path_match);
+    let method = fields.read_optional("method", path, errors, method);
+    let headers = fields.read_or("headers", path, errors, Vec::new, named);
+    let query = fields.read_or("queryParams", path, errors, Vec::new, named);
     let mut headers = headers?;
     for (name, _) in &mut headers {
         name.make_ascii_lowercase();
     }
-    Some(RouteMatch {
+    Ok(RouteMatch {
         path: of_path?,
         method: method?,
         headers,
@@ -154,88 +159,93 @@ pub(super) fn read(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<
     })
 }
 
-fn path_match(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<PathMatch> {
+fn path_match(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<PathMatch, Invalid> {
     #[derive(Clone, Copy)]
     enum Kind {
         Exact,
         Prefix,
         Pattern,
     }
-    let fields = Fields::read(json, path, &PATH, faults)?;
+    let fields = Fields::read(json, path, &PATH, errors)?;
     let kinds = [
         ("Exact", Kind::Exact),
         ("PathPrefix", Kind::Prefix),
         ("RegularExpression", Kind::Pattern),
     ];
     let prefix = || Kind::Prefix;
-    let kind = fields.read_or("type", path, faults, prefix, |json, path, faults| {
-        fields::choice(json, &kinds, path, faults)
+    let kind = fields.read_or("type", path, errors, prefix, |json, path, errors| {
+        reader::choice(json, &kinds, path, errors)
     });
     let value = match fields.get("value") {
         None => "/",
-        Some(json) => fields::text(
+        Some(json) => reader::text(
             json,
             bounds::ROUTE_VALUE_BYTES,
             &path.field("value"),
-            faults,
+            errors,
         )?,
     };
     let path = path.field("value");
     match kind? {
-        Kind::Pattern => pattern(value, &path, faults).map(PathMatch::Pattern),
+        Kind::Pattern => pattern(value, &path, errors).map(PathMatch::Pattern),
         _ if !value.starts_with('/') => {
-            faults.push(&path, FaultKind::Malformed("a path begins with \"/\""));
-            None
+            let message = "invalid path, expected one that begins with \"/\"";
+            Err(errors.push(&path, ErrorKind::Malformed(message)))
         }
-        Kind::Exact => Some(PathMatch::Exact(value.to_owned())),
+        Kind::Exact => Ok(PathMatch::Exact(value.to_owned())),
         Kind::Prefix => {
             let value = value.strip_suffix('/').unwrap_or(value);
-            Some(PathMatch::Prefix(value.to_owned()))
+            Ok(PathMatch::Prefix(value.to_owned()))
         }
     }
 }
 
-fn method(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<String> {
-    fields::name(json, bounds::HEADER_NAME_BYTES, path, faults)
+fn method(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<String, Invalid> {
+    reader::name(json, bounds::HEADER_NAME_BYTES, path, errors)
 }
 
-/// Reads matches of headers or parameters.
-fn named(json: &Json, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<(String, Text)>> {
-    let items = fields::list(json, "matches", bounds::ROUTE_NAMED, path, faults)?;
+/// Reads the matches of headers or of parameters.
+fn named(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<(String, Text)>, Invalid> {
+    let items = reader::list(json, "matches", bounds::ROUTE_NAMED, path, errors)?;
     let mut named = Vec::with_capacity(items.len());
     for (position, json) in items.iter().enumerate() {
         let path = path.item(position);
-        let fields = Fields::read(json, &path, &NAMED, faults)?;
+        let fields = Fields::read(json, &path, &NAMED, errors)?;
         let exact = || true;
-        let is_exact = fields.read_or("type", &path, faults, exact, |json, path, faults| {
+        let is_exact = fields.read_or("type", &path, errors, exact, |json, path, errors| {
             let kinds = [("Exact", true), ("RegularExpression", false)];
-            fields::choice(json, &kinds, path, faults)
+            reader::choice(json, &kinds, path, errors)
         });
-        let name = fields
-            .require("name", &path, faults)
-            .and_then(|json| fields::name(json, bounds::NAME_BYTES, &path.field("name"), faults));
-        let at = path.field("value");
-        let value = fields
-            .require("value", &path, faults)
-            .and_then(|json| fields::text(json, bounds::ROUTE_VALUE_BYTES, &at, faults));
-        let value = value.and_then(|value| {
+        let name = fields.require("name", &path, errors, |json, path, errors| {
+            reader::name(json, bounds::NAME_BYTES, path, errors)
+        });
+        let value = fields.require("value", &path, errors, |json, path, errors| {
+            let value = reader::text(json, bounds::ROUTE_VALUE_BYTES, path, errors)?;
             if is_exact? {
-                Some(Text::Exact(value.to_owned()))
+                Ok(Text::Exact(value.to_owned()))
             } else {
-                pattern(value, &at, faults).map(Text::Pattern)
+                pattern(value, path, errors).map(Text::Pattern)
             }
         });
-        named.extend(name.zip(value));
+        if let (Ok(name), Ok(value)) = (name, value) {
+            named.push((name, value));
+        }
     }
-    Some(named)
+    Ok(named)
 }
 
-/// Compiles an expression that has to match as a whole, as Envoy has it.
-fn pattern(source: &str, path: &Path<'_>, faults: &mut Faults) -> Option<Regex> {
-    let pattern = Regex::new(&format!("^(?:{source})$"));
-    if pattern.is_err() || Regex::new(source).is_err() {
-        faults.push(path, FaultKind::Malformed("not a regular expression"));
-        return None;
-    }
-    pattern.ok()
+/// Compiles a regular expression that has to match as a whole, as in Envoy.
+fn pattern(source: &str, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Regex, Invalid> {
+    // By itself first, as `a)|(b` would be valid within the group.
+    Regex::new(source)
+        .and_then(|_| Regex::new(&format!("^(?:{source})$")))
+        .map_err(|error| errors.push(path, error))
 }

@@ -1,11 +1,12 @@
-//! Which rule a request belongs to.
+//! Tests of the rule that a request belongs to.
 
 use std::borrow::Cow;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::fault::Faults;
+use crate::error::ValidationErrors;
+use crate::fixtures;
 use crate::json as tree;
 use crate::path::Path;
 use crate::route::{self, host};
@@ -16,17 +17,14 @@ fn route(name: &str, hostnames: &[&str], matches: &[Value]) -> Value {
         .iter()
         .map(|of| json!({ "matches": [of] }))
         .collect();
-    json!({
-        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
-        "metadata": { "name": name }, "spec": { "hostnames": hostnames, "rules": rules }
-    })
+    fixtures::route(name, &json!({ "hostnames": hostnames, "rules": rules }))
 }
 
 fn routing(routes: &[Value]) -> Routing {
-    let mut faults = Faults::default();
-    let document = tree::parse(json!(routes).to_string().as_bytes(), &mut faults).unwrap();
-    let routes = route::read(&document, &Path::Root, &mut faults);
-    assert!(faults.is_empty(), "{faults}");
+    let mut errors = ValidationErrors::default();
+    let document = tree::parse(json!(routes).to_string().as_bytes(), &mut errors).unwrap();
+    let routes = route::read(&document, &Path::Root, &mut errors);
+    assert!(errors.is_empty(), "{errors}");
     Routing::new(routes.unwrap())
 }
 
@@ -42,7 +40,7 @@ fn rule(routing: &Routing, headers: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn hosts_are_compared_as_envoy_compares_them() {
+fn hosts_match_as_in_envoy() {
     let all = [json!({})];
     let routing = routing(&[
         route("host", &["LLM.example.com"], &all),
@@ -61,7 +59,7 @@ fn hosts_are_compared_as_envoy_compares_them() {
         ("example.com", "-"),
         (".example.com", "-"),
         ("xexample.com", "-"),
-        // Another host to Envoy, save where it takes the dot off before filters see it.
+        // Another host to Envoy, unless it is configured to strip the dot before any filter.
         ("llm.example.com.", "-"),
         ("llm.example.com.:443", "-"),
         ("llm.example.com:443:443", "-"),
@@ -79,7 +77,7 @@ fn hosts_are_compared_as_envoy_compares_them() {
 }
 
 #[test]
-fn the_more_specific_match_wins() {
+fn more_specific_matches_win() {
     let routing = routing(&[route(
         "llm",
         &[],
@@ -172,7 +170,7 @@ fn hosts_decide_before_paths() {
 proptest! {
     /// A host is found whatever its case and port, and nothing else is that host.
     #[test]
-    fn a_host_is_a_host(name in "[a-z]{1,8}(\\.[a-z]{1,8}){0,2}", port in 0_u16.., other in ".{0,20}") {
+    fn hosts_ignore_case_and_port(name in "[a-z]{1,8}(\\.[a-z]{1,8}){0,2}", port in 0_u16.., other in ".{0,20}") {
         prop_assert_eq!(host(&format!("{}:{port}", name.to_uppercase())), &*name);
         prop_assert_eq!(host(&name), &*name);
         let found = host(&other);
@@ -181,7 +179,7 @@ proptest! {
 
     /// The order in which routes are given does not matter.
     #[test]
-    fn the_order_of_routes_decides_nothing(path in "(/(v1|chat|x)){0,3}", swap in any::<bool>()) {
+    fn order_of_routes_has_no_effect(path in "(/(v1|chat|x)){0,3}", swap in any::<bool>()) {
         let mut routes = [
             route("b", &["h"], &[json!({ "path": { "value": "/v1" } })]),
             route("a", &["h"], &[json!({ "path": { "value": "/v1" } })]),

@@ -4,12 +4,12 @@ use proptest::prelude::*;
 
 use super::closest;
 
-fn suggest(name: &str) -> Option<String> {
+fn suggest(name: &str) -> Option<&'static str> {
     closest(name, ["auth", "request", "source", "metadata"])
 }
 
 #[test]
-fn a_slip_of_the_hand_is_recognised() {
+fn typing_errors_get_the_intended_name() {
     for (written, meant) in [
         ("atuh", "auth"),
         ("aut", "auth"),
@@ -18,12 +18,12 @@ fn a_slip_of_the_hand_is_recognised() {
         ("requests", "request"),
         ("metdata", "metadata"),
     ] {
-        assert_eq!(suggest(written).as_deref(), Some(meant), "{written}");
+        assert_eq!(suggest(written), Some(meant), "{written}");
     }
 }
 
 #[test]
-fn what_is_like_nothing_gets_no_suggestion() {
+fn dissimilar_names_get_no_suggestion() {
     for written in ["", "x", "tokens", "identity", &"a".repeat(1000)] {
         assert_eq!(suggest(written), None, "{written}");
     }
@@ -31,9 +31,22 @@ fn what_is_like_nothing_gets_no_suggestion() {
 
 proptest! {
     #[test]
-    fn one_changed_character_of_a_long_name_is_recognised(at in 0_usize..8, with in "[x-z]") {
+    fn one_changed_character_gets_the_intended_name(at in 0_usize..8, with in "[x-z]") {
         let mut name: Vec<char> = "metadata".chars().collect();
         name[at] = with.chars().next().unwrap();
-        prop_assert_eq!(suggest(&name.into_iter().collect::<String>()), Some("metadata".to_owned()));
+        let name: String = name.into_iter().collect();
+        prop_assert_eq!(suggest(&name), Some("metadata"));
     }
+}
+
+#[test]
+fn messages_suggest_a_name_or_list_all() {
+    let known = ["local", "limitador", "envoy-rls"];
+    assert_eq!(super::instead("locla", &known), "did you mean \"local\"?");
+    assert_eq!(
+        super::instead("redis", &known),
+        "expected \"local\", \"limitador\" or \"envoy-rls\""
+    );
+    assert_eq!(super::instead("redis", &["local"]), "expected \"local\"");
+    assert_eq!(super::did_you_mean("redis", known), "");
 }

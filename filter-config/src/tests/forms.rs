@@ -1,31 +1,26 @@
-//! What is read from configurations that are right.
+//! Tests of valid configurations, in both forms.
 
 use serde_json::{Value, json};
 
-use super::{long_form, set, tutorial};
+use crate::fixtures::{long_form, read, set, tutorial};
 use crate::{
-    Algorithm, AuthSource, Configuration, ErrorShape, Exceeded, Expression, FailureMode,
-    IncludeUsage, Limit, OnMissing, Queue, QuotaHeaders, Rate, RateLimit, RateWindow, Replies,
-    Storage, Unpriced, UsageSettings, Usd, WhenMissing, parse,
+    AuthSource, Configuration, ErrorShape, Expression, FailureMode, IncludeUsage, OnMissing,
+    QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage, UsageSettings, parse,
 };
 
-fn read(document: &Value) -> Configuration {
-    parse(document.to_string().as_bytes()).unwrap_or_else(|faults| panic!("{faults}"))
-}
-
-/// The limits of a policy in words: name, counters, predicates, rates.
+/// The policies with their predicates, and their limits with rates, counters and the number of predicates.
 fn limits(configuration: &Configuration) -> Vec<String> {
-    let mut words = Vec::new();
+    let mut lines = Vec::new();
     for policy in &configuration.policies {
         let predicates: Vec<&str> = policy.when.iter().map(Expression::source).collect();
-        words.push(format!("{} when {predicates:?}", policy.name));
+        lines.push(format!("{} when {predicates:?}", policy.name));
         for limit in &policy.limits {
             let rates: Vec<String> = limit
                 .rates
                 .iter()
                 .map(|rate| format!("{} in {}", fixed(rate), rate.window.as_str()))
                 .collect();
-            words.push(format!(
+            lines.push(format!(
                 "{}: {} for {} when {}",
                 limit.name,
                 rates.join(", "),
@@ -38,10 +33,10 @@ fn limits(configuration: &Configuration) -> Vec<String> {
             ));
         }
     }
-    words
+    lines
 }
 
-/// The limit of a rate that is the same for all requests.
+/// The limit of a rate that is not computed.
 fn fixed(rate: &Rate) -> u64 {
     match &rate.limit {
         RateLimit::Fixed(limit) => *limit,
@@ -50,7 +45,7 @@ fn fixed(rate: &Rate) -> u64 {
 }
 
 #[test]
-fn the_tutorials_policy_is_a_configuration() {
+fn tutorial_policy_is_a_configuration() {
     let configuration = read(&tutorial());
     assert_eq!(
         limits(&configuration),
@@ -74,7 +69,7 @@ fn the_tutorials_policy_is_a_configuration() {
 }
 
 #[test]
-fn every_field_of_the_long_form_has_a_default() {
+fn settings_have_defaults() {
     for configuration in [read(&tutorial()), read(&long_form())] {
         assert_eq!(
             configuration.storage,
@@ -106,7 +101,7 @@ fn every_field_of_the_long_form_has_a_default() {
 }
 
 #[test]
-fn every_field_of_the_long_form_is_read() {
+fn every_setting_is_read() {
     let configuration = read(&json!({
         "policies": [tutorial()],
         "storage": { "type": "local", "maxCounters": 1024 },
@@ -118,7 +113,7 @@ fn every_field_of_the_long_form_is_read() {
         ],
         "holdHeaders": true,
         "requestBody": { "maxBytes": 1000 },
-        "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0"] },
+        "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0/n"] },
         "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "error": "anthropic", "headers": "draft-03" }
     }));
     assert_eq!(configuration.storage, Storage::Local { max_counters: 1024 });
@@ -130,7 +125,7 @@ fn every_field_of_the_long_form_is_read() {
         UsageSettings {
             on_missing: OnMissing::Ignore,
             include_usage: IncludeUsage::Never,
-            paths: vec!["/meter/tokens".to_owned(), "/a~1b/0".to_owned()],
+            paths: vec!["/meter/tokens".to_owned(), "/a~1b/0/n".to_owned()],
         }
     );
     assert_eq!(
@@ -159,7 +154,7 @@ fn every_field_of_the_long_form_is_read() {
 }
 
 #[test]
-fn a_policy_alone_has_the_same_limits_bare_as_defaults_or_as_overrides() {
+fn sections_do_not_change_a_single_policy() {
     let mut bare = tutorial();
     let when = json!([{ "predicate": "request.method == \"POST\"" }]);
     set(&mut bare, "/spec/when", Some(when.clone()));
@@ -178,102 +173,7 @@ fn a_policy_alone_has_the_same_limits_bare_as_defaults_or_as_overrides() {
 }
 
 #[test]
-fn a_rate_has_the_algorithm_that_it_names_and_else_the_fixed_one() {
-    let rates = json!([
-        { "limit": 1, "window": "7m" },
-        { "limit": 1, "window": "8m", "algorithm": "fixed" },
-        { "limit": 1, "window": "30d", "algorithm": "calendar" },
-        { "limit": 1, "window": "9m", "algorithm": "sliding" },
-        { "limit": 1, "window": "10m", "algorithm": "bucket" }
-    ]);
-    let mut document = tutorial();
-    set(&mut document, "/spec/limits/free/rates", Some(rates));
-    let rates = &read(&document).policies[0].limits[0].rates;
-    let algorithms: Vec<Algorithm> = rates.iter().map(|rate| rate.algorithm).collect();
-    assert_eq!(
-        algorithms,
-        [
-            Algorithm::Fixed,
-            Algorithm::Fixed,
-            Algorithm::Calendar,
-            Algorithm::Sliding,
-            Algorithm::Bucket,
-        ]
-    );
-}
-
-/// The first limit of the tutorial, with some fields changed or taken away.
-fn limit_with(fields: &Value) -> Limit {
-    let mut document = tutorial();
-    for (name, value) in fields.as_object().unwrap() {
-        let value = Some(value.clone()).filter(|value| !value.is_null());
-        set(&mut document, &format!("/spec/limits/free/{name}"), value);
-    }
-    let mut limits = read(&document).policies.remove(0).limits;
-    limits.remove(0)
-}
-
-#[test]
-fn a_limit_has_only_its_rates_where_it_does_not_say_more() {
-    let limit = limit_with(&json!({}));
-    assert_eq!(limit.concurrency, None);
-    assert_eq!(limit.alert_at, None);
-    assert!(!limit.shadow);
-    assert!(limit.reservation.is_none());
-}
-
-#[test]
-fn a_limit_can_bound_the_requests_in_flight_beside_rates_or_alone() {
-    let limit = limit_with(&json!({ "concurrency": 20 }));
-    assert_eq!((limit.concurrency, limit.rates.len()), (Some(20), 1));
-    let limit = limit_with(&json!({ "concurrency": 1_000_000, "rates": null }));
-    assert_eq!((limit.concurrency, limit.rates.len()), (Some(1_000_000), 0));
-}
-
-#[test]
-fn a_limit_can_be_a_shadow_and_can_tell_before_it_is_reached() {
-    let limit = limit_with(&json!({ "shadow": true, "alertAt": 0.8 }));
-    assert!(limit.shadow);
-    assert_eq!(limit.alert_at, Some(800_000));
-    for (value, expected) in [(0.000_001, 1), (0.29, 290_000), (0.999_999, 999_999)] {
-        let limit = limit_with(&json!({ "alertAt": value }));
-        assert_eq!(limit.alert_at, Some(expected), "{value}");
-    }
-}
-
-#[test]
-fn what_a_request_holds_and_for_how_long_can_be_said() {
-    let reservation = |fields: Value| {
-        let limit = limit_with(&json!({ "reservation": fields }));
-        let reservation = limit.reservation.unwrap();
-        let amount = reservation.amount.map(|amount| amount.source().to_owned());
-        (amount, reservation.ttl)
-    };
-    assert_eq!(reservation(json!({})), (None, None));
-    for amount in [
-        "0",
-        "uint(2000)",
-        "llm.estimated_input_tokens + llm.?max_output_tokens.orValue(1000)",
-        "requestBodyJSON('/max_tokens')",
-        "request.headers['x-tier'] == 'gold' ? 10000 : 500",
-    ] {
-        let held = reservation(json!({ "amount": amount }));
-        assert_eq!(held, (Some(amount.to_owned()), None));
-    }
-    for (ttl, seconds) in [
-        ("1s", 1),
-        ("1m30s", 90),
-        ("1d", 86_400),
-        ("duration('30s')", 30),
-        ("duration( \"5m\" )", 300),
-    ] {
-        let nanos = Some(seconds * 1_000_000_000);
-        assert_eq!(reservation(json!({ "ttl": ttl })), (None, nanos), "{ttl}");
-    }
-}
-
-#[test]
-fn where_the_total_of_tokens_is_stands_beside_the_limits() {
+fn total_token_pointers_are_read() {
     let paths = ["/usage/total_tokens", "/usageMetadata/totalTokenCount"];
     let extraction = json!({ "response": { "totalTokens": paths } });
     let mut document = tutorial();
@@ -295,7 +195,7 @@ fn where_the_total_of_tokens_is_stands_beside_the_limits() {
 }
 
 #[test]
-fn what_kubernetes_adds_to_a_policy_is_passed_over() {
+fn kubernetes_metadata_is_ignored() {
     let mut document = tutorial();
     for (pointer, value) in [
         ("/metadata/uid", json!("a-b")),
@@ -316,7 +216,7 @@ fn what_kubernetes_adds_to_a_policy_is_passed_over() {
 }
 
 #[test]
-fn a_whole_number_is_read_however_it_is_written() {
+fn integers_are_read_in_any_notation() {
     let text = tutorial().to_string();
     for number in ["50", "50.0", "5e1", "0.5e2", "500E-1"] {
         let text = text.replace("\"limit\":50", &format!("\"limit\":{number}"));
@@ -330,14 +230,14 @@ fn a_whole_number_is_read_however_it_is_written() {
 }
 
 #[test]
-fn the_namespace_is_default_where_none_is_given() {
+fn namespace_defaults_to_default() {
     let mut document = tutorial();
     set(&mut document, "/metadata/namespace", None);
     assert_eq!(read(&document).policies[0].name, "default/token-limits");
 }
 
 #[test]
-fn a_limit_can_do_without_counters_and_predicates_and_may_admit_nobody() {
+fn counters_and_predicates_are_optional() {
     let mut document = tutorial();
     let limit = json!({ "rates": [{ "limit": 0, "window": "1w", "algorithm": "fixed" }] });
     set(
@@ -349,88 +249,7 @@ fn a_limit_can_do_without_counters_and_predicates_and_may_admit_nobody() {
 }
 
 #[test]
-fn a_limit_has_costs_requests_and_budgets_beside_rates_or_alone() {
-    let limit = limit_with(&json!({
-        "cost": "usage.output_tokens * 1.5",
-        "requests": [{ "limit": 10, "window": "1s" }, { "limit": 500, "window": "1m" }],
-        "whenMissing": "skip"
-    }));
-    assert_eq!(limit.cost.unwrap().source(), "usage.output_tokens * 1.5");
-    assert_eq!(limit.requests.len(), 2);
-    assert_eq!(limit.when_missing, Some(WhenMissing::Skip));
-    let limit = limit_with(&json!({
-        "rates": null, "requests": [{ "limit": 1, "window": "1s" }]
-    }));
-    assert!(limit.rates.is_empty() && limit.cost.is_none() && limit.when_missing.is_none());
-    let mut document = long_form();
-    let budgets = json!([{ "usd": "100.00", "window": "24h", "algorithm": "sliding" }]);
-    set(
-        &mut document,
-        "/policies/0/spec/limits/free",
-        Some(json!({ "budgets": budgets })),
-    );
-    let prices = json!({ "gpt-4o": { "input": 2.5, "output": 10 } });
-    set(&mut document, "/pricing", Some(prices));
-    let configuration = read(&document);
-    let budget = &configuration.policies[0].limits[0].budgets[0];
-    assert_eq!(budget.usd, Usd(100_000_000_000));
-    assert_eq!(budget.algorithm, Algorithm::Sliding);
-    let pricing = configuration.pricing.unwrap();
-    assert_eq!(pricing.unpriced, Unpriced::Refuse);
-    assert_eq!(pricing.of("gpt-4o").unwrap().input, Usd(2_500_000_000));
-}
-
-#[test]
-fn limits_and_windows_can_be_computed_within_bounds() {
-    let rate = |fields: Value| {
-        let mut limit = limit_with(&json!({ "rates": [fields] }));
-        limit.rates.remove(0)
-    };
-    for (fields, bounds) in [
-        (
-            json!({ "limit": "int(request.headers['x-count'])", "max": 500, "min": 1, "window": "1m" }),
-            (1, 500),
-        ),
-        (
-            json!({ "limit": "int(request.headers['x-count'])", "max": "none", "window": "1m" }),
-            (0, 9_007_199_254_740_991),
-        ),
-        (
-            json!({ "limit": "{'free': 50, 'gold': 200}[auth.tier]", "window": "1m" }),
-            (0, 9_007_199_254_740_991),
-        ),
-        (
-            json!({ "limit": "request.path == '/a' ? 1 : 2", "window": "1m" }),
-            (0, 9_007_199_254_740_991),
-        ),
-    ] {
-        match rate(fields).limit {
-            RateLimit::Computed { min, max, .. } => assert_eq!((min, max), bounds),
-            RateLimit::Fixed(limit) => panic!("{limit}"),
-        }
-    }
-    for (window, min_window, nanos) in [
-        ("auth.window", None, 1_000_000_000),
-        ("auth.gold ? '1h' : '1m'", Some("1m"), 60_000_000_000),
-        (
-            "duration(request.headers['x-window'])",
-            Some("10s"),
-            10_000_000_000,
-        ),
-    ] {
-        let mut fields = json!({ "limit": 1, "window": window });
-        if let Some(min_window) = min_window {
-            set(&mut fields, "/minWindow", Some(json!(min_window)));
-        }
-        match rate(fields).window {
-            RateWindow::Computed { min, .. } => assert_eq!(min, nanos, "{window}"),
-            RateWindow::Fixed(fixed) => panic!("{fixed}"),
-        }
-    }
-}
-
-#[test]
-fn costs_can_be_told_of_and_one_of_them_to_the_rate_limit_filter() {
+fn exports_and_hits_addend_are_read() {
     let mut document = long_form();
     let costs =
         json!({ "input": "usage.input_tokens", "custom": "has(usage.raw.a) ? usage.raw.a : 0" });
@@ -444,49 +263,4 @@ fn costs_can_be_told_of_and_one_of_them_to_the_rate_limit_filter() {
         .collect();
     assert_eq!(names.len(), 2);
     assert_eq!(names[configuration.hits_addend.unwrap()], "custom");
-}
-
-#[test]
-fn a_limit_says_what_becomes_of_a_request_that_does_not_fit() {
-    let action = |action: Value| {
-        let mut document = long_form();
-        set(&mut document, "/holdHeaders", Some(json!(true)));
-        let place = "/policies/0/spec/limits/free/onExceeded";
-        set(&mut document, place, Some(action));
-        let mut configuration = read(&document);
-        configuration.policies.remove(0).limits.remove(0)
-    };
-    assert_eq!(limit(&tutorial()).on_exceeded, Exceeded::Deny);
-    assert_eq!(action(json!("deny")).on_exceeded, Exceeded::Deny);
-    let allow = action(json!("allow"));
-    assert_eq!(allow.on_exceeded, Exceeded::Allow);
-    assert!(!allow.refuses());
-    let queue = action(json!({ "queue": { "depth": 3, "timeout": "1.5s" } }));
-    assert_eq!(
-        queue.queue(),
-        Some(Queue {
-            depth: 3,
-            timeout: 1_500_000_000
-        })
-    );
-    assert!(queue.refuses());
-    let alternatives = action(json!({ "alternatives": [
-        { "model": "small" },
-        { "model": "other/small", "headers": { "X-To": "b c" } },
-        { "headers": { "x-to": "d" } }
-    ] }));
-    let alternatives: Vec<(Option<&str>, usize)> = alternatives
-        .alternatives()
-        .iter()
-        .map(|alternative| (alternative.model.as_deref(), alternative.headers.len()))
-        .collect();
-    assert_eq!(
-        alternatives,
-        [(Some("small"), 0), (Some("other/small"), 1), (None, 1)]
-    );
-}
-
-/// The first limit of a policy.
-fn limit(document: &Value) -> Limit {
-    read(document).policies.remove(0).limits.remove(0)
 }

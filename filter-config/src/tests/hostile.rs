@@ -1,12 +1,12 @@
-//! Whatever the bytes, there is a configuration or there are faults.
+//! Property tests: any bytes are a configuration or have errors.
 
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{long_form, tutorial};
+use crate::fixtures::{long_form, set, tutorial};
 use crate::{bounds, parse};
 
-/// Pieces of configurations, right and wrong.
+/// Values of configurations, valid and invalid.
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
@@ -80,7 +80,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Every place in a document.
+/// All pointers into a document.
 fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
     all.push(at.to_owned());
     match value {
@@ -98,29 +98,29 @@ fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
     }
 }
 
-/// Parses, and sees to it that a refusal says why, where, and not without end.
-fn outcome(bytes: &[u8]) {
-    if let Err(faults) = parse(bytes) {
-        assert!(!faults.is_empty());
-        assert!(faults.iter().count() <= bounds::FAULTS);
-        assert!(faults.iter().all(|fault| !fault.path.is_empty()));
-        assert!(!faults.to_string().is_empty());
+/// Parses, and checks that errors have a path and a message, and are bounded.
+fn check(bytes: &[u8]) {
+    if let Err(errors) = parse(bytes) {
+        assert!(!errors.is_empty());
+        assert!(errors.iter().count() <= bounds::VALIDATION_ERRORS);
+        assert!(errors.iter().all(|error| !error.path().is_empty()));
+        assert!(!errors.to_string().is_empty());
     }
 }
 
 proptest! {
     #[test]
-    fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        outcome(&bytes);
+    fn any_bytes_are_handled(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        check(&bytes);
     }
 
     #[test]
-    fn any_json(value in json()) {
-        outcome(value.to_string().as_bytes());
+    fn any_json_is_handled(value in json()) {
+        check(value.to_string().as_bytes());
     }
 
     #[test]
-    fn a_right_configuration_with_anything_in_one_place(
+    fn any_value_in_one_place_is_handled(
         at in any::<prop::sample::Index>(), value in json(), long in any::<bool>(),
     ) {
         let mut document = if long { long_form() } else { tutorial() };
@@ -128,11 +128,11 @@ proptest! {
         pointers(&document, "", &mut places);
         let place: &String = at.get(&places);
         *document.pointer_mut(place).unwrap() = value;
-        outcome(document.to_string().as_bytes());
+        check(document.to_string().as_bytes());
     }
 
     #[test]
-    fn a_right_configuration_with_some_bytes_changed(
+    fn changed_bytes_are_handled(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
     ) {
@@ -141,9 +141,9 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        outcome(&bytes);
+        check(&bytes);
         bytes.truncate(cut.index(bytes.len()));
-        outcome(&bytes);
+        check(&bytes);
     }
 
 }
@@ -152,18 +152,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_right_policy_with_any_predicate(predicate in "\\PC{0,60}") {
+    fn any_predicate_is_handled(predicate in "\\PC{0,60}") {
         let mut document = tutorial();
-        super::set(&mut document, "/spec/limits/free/when/0/predicate", Some(predicate.into()));
-        outcome(document.to_string().as_bytes());
+        set(&mut document, "/spec/limits/free/when/0/predicate", Some(predicate.into()));
+        check(document.to_string().as_bytes());
     }
 
     #[test]
-    fn a_right_policy_with_a_predicate_like_one(
+    fn any_predicate_like_text_is_handled(
         predicate in "((request|auth|llm|model|g|size|has|usage|filter_state|'a'|1|\\[|\\]|\\(|\\)|\\.|\\.\\?|path|all|==|&&|,|\\?|:|!|-|\\{|\\}) ?){0,30}",
     ) {
         let mut document = tutorial();
-        super::set(&mut document, "/spec/limits/free/when/0/predicate", Some(predicate.into()));
-        outcome(document.to_string().as_bytes());
+        set(&mut document, "/spec/limits/free/when/0/predicate", Some(predicate.into()));
+        check(document.to_string().as_bytes());
     }
 }

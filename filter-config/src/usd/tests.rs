@@ -1,12 +1,12 @@
-//! Money is read and written exactly.
+//! Tests of amounts of money.
 
 use proptest::prelude::*;
 
 use super::{Usd, UsdError};
 
 #[test]
-fn amounts_are_decimal_numbers() {
-    for (text, billionths, written) in [
+fn decimal_numbers_parse_exactly() {
+    for (text, billionths, displayed) in [
         ("0", 0, "0.00"),
         ("100", 100_000_000_000, "100.00"),
         ("100.0", 100_000_000_000, "100.00"),
@@ -16,12 +16,12 @@ fn amounts_are_decimal_numbers() {
         ("18446744073.709551615", u64::MAX, "18446744073.709551615"),
     ] {
         assert_eq!(text.parse(), Ok(Usd(billionths)), "{text}");
-        assert_eq!(Usd(billionths).to_string(), written);
+        assert_eq!(Usd(billionths).to_string(), displayed);
     }
 }
 
 #[test]
-fn anything_else_is_none() {
+fn other_texts_are_rejected() {
     for text in [
         "",
         ".",
@@ -43,12 +43,12 @@ fn anything_else_is_none() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_as_the_same(billionths in any::<u64>()) {
+    fn displayed_amounts_parse_to_the_same(billionths in any::<u64>()) {
         prop_assert_eq!(Usd(billionths).to_string().parse(), Ok(Usd(billionths)));
     }
 
     #[test]
-    fn any_text_is_read_or_refused(text in "[0-9.]{0,24}") {
+    fn any_text_parses_without_panic(text in "[0-9.]{0,24}") {
         let _ = text.parse::<Usd>();
     }
 }

@@ -14,7 +14,7 @@ fn nanos(text: &str) -> Result<u64, WindowError> {
 }
 
 #[test]
-fn durations_are_those_of_go_and_days_and_weeks() {
+fn go_durations_with_days_and_weeks_parse() {
     for (text, expected) in [
         ("1ns", 1),
         ("1us", 1_000),
@@ -42,7 +42,7 @@ fn durations_are_those_of_go_and_days_and_weeks() {
 }
 
 #[test]
-fn what_is_no_window_is_refused_with_its_reason() {
+fn invalid_durations_are_rejected_with_a_reason() {
     for (text, expected) in [
         ("", WindowError::Unparsable),
         ("-", WindowError::Unparsable),
@@ -74,7 +74,7 @@ fn what_is_no_window_is_refused_with_its_reason() {
 }
 
 #[test]
-fn the_calendar_has_what_divides_a_day_and_weeks_and_months() {
+fn calendar_periods_are_day_fractions_weeks_and_months() {
     for (text, expected) in [
         ("1s", true),
         ("1m", true),
@@ -104,7 +104,7 @@ fn the_calendar_has_what_divides_a_day_and_weeks_and_months() {
 
 proptest! {
     #[test]
-    fn a_window_is_the_sum_of_its_parts_and_displays_as_written(
+    fn windows_sum_their_parts_and_display_as_written(
         d in 0_u64..300, h in 0_u64..24, m in 0_u64..1000, s in 0_u64..100_000, ms in 1_u64..100_000,
     ) {
         let text = format!("{d}d{h}h{m}m{s}s{ms}ms");
@@ -115,14 +115,14 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_window_within_the_bounds_or_refused(text in "\\PC*") {
+    fn any_text_parses_within_bounds(text in "\\PC*") {
         if let Ok(nanos) = nanos(&text) {
             prop_assert!((1..=bounds::WINDOW_NANOS).contains(&nanos));
         }
     }
 
     #[test]
-    fn anything_like_a_duration_is_a_window_within_the_bounds_or_refused(text in "[-+]?([0-9.]{0,30}(ns|us|ms|s|m|h|d|w)?){0,5}") {
+    fn any_duration_like_text_parses_within_bounds(text in "[-+]?([0-9.]{0,30}(ns|us|ms|s|m|h|d|w)?){0,5}") {
         if let Ok(nanos) = nanos(&text) {
             prop_assert!((1..=bounds::WINDOW_NANOS).contains(&nanos));
         }

@@ -322,7 +322,7 @@ fn a_limit_whose_counter_is_missing_is_skipped_or_refuses_or_fails() {
     assert!(skip.ask(&[("x-subscription-id", "s")], &usage(10, 0, 0, 0)));
     assert!(!skip.ask(&[("x-subscription-id", "s")], ""));
     let open = json!({ "failureMode": "allow" });
-    assert!(!envoy_with(&limit(Some("refuse")), &open).ask(&[], ""));
+    assert!(!envoy_with(&limit(Some("reject")), &open).ask(&[], ""));
     assert!(envoy_with(&limit(None), &open).ask(&[], &usage(1, 0, 0, 0)));
     assert!(!envoy(&limit(None)).ask(&[], ""));
 }

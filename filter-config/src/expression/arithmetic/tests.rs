@@ -1,4 +1,4 @@
-//! Numbers of all types go together, and what has no place saturates.
+//! Tests of arithmetic.
 
 use cel::{Context, ExecutionError, Value};
 
@@ -6,13 +6,13 @@ use crate::expression::{Expression, Role, environment};
 
 fn evaluate(source: &str) -> Result<Value, ExecutionError> {
     let expression = Expression::compile(source, Role::Cost)
-        .unwrap_or_else(|faults| panic!("{source}: {faults:?}"));
+        .unwrap_or_else(|errors| panic!("{source}: {errors:?}"));
     let context = Context::with_env(environment());
     Value::resolve(expression.root(), &context)
 }
 
 #[test]
-fn numbers_of_all_types_go_together() {
+fn arithmetic_mixes_number_types() {
     for (source, expected) in [
         ("2 * 1.5", Value::Float(3.0)),
         ("1.5 * 2u", Value::Float(3.0)),
@@ -32,7 +32,7 @@ fn numbers_of_all_types_go_together() {
 }
 
 #[test]
-fn what_has_no_place_saturates() {
+fn overflow_saturates() {
     let most = "9223372036854775807";
     for (source, expected) in [
         (format!("{most} + 1"), i64::MAX),
@@ -46,7 +46,7 @@ fn what_has_no_place_saturates() {
 }
 
 #[test]
-fn what_cannot_be_computed_is_an_error() {
+fn invalid_operations_are_errors() {
     for source in ["1 / 0", "1u % 0", "1 * 'a'", "'a' - 'b'", "true + 1"] {
         assert!(evaluate(source).is_err(), "{source}");
     }

@@ -1,4 +1,4 @@
-//! Tests of formulas: which they are, and that the evaluator agrees.
+//! Tests of formulas, against the evaluator.
 
 use cel::common::types::{CelDouble, CelInt};
 use cel::common::value::CowVal;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::{Expression, Role, environment};
 use super::{Formula, Number, UsageField};
 
-/// What an exchange used.
+/// The usage of an exchange.
 #[derive(Clone, Copy)]
 struct Used {
     input: u64,
@@ -41,14 +41,14 @@ impl VariableResolver for Used {
 }
 
 fn compile(source: &str) -> Expression {
-    Expression::compile(source, Role::Cost).unwrap_or_else(|faults| panic!("{source}: {faults:?}"))
+    Expression::compile(source, Role::Cost).unwrap_or_else(|errors| panic!("{source}: {errors:?}"))
 }
 
 fn formula(source: &str) -> Option<Formula> {
     compile(source).formula().cloned()
 }
 
-/// The value by the evaluator.
+/// The value that the evaluator finds.
 fn evaluated(expression: &Expression, used: Used) -> Option<Number> {
     let mut context = Context::with_env(environment());
     context.set_variable_resolver(&used);
@@ -76,7 +76,7 @@ fn arithmetic_over_usage_is_a_formula() {
 }
 
 #[test]
-fn all_else_is_left_to_the_evaluator() {
+fn other_expressions_are_no_formula() {
     for source in [
         "usage.estimated ? 1 : 2",
         "size(llm.model)",
@@ -94,7 +94,7 @@ fn all_else_is_left_to_the_evaluator() {
 }
 
 #[test]
-fn division_by_none_is_left_to_the_evaluator() {
+fn division_by_zero_has_no_value() {
     let used = Used {
         input: 1,
         output: 0,
@@ -109,7 +109,7 @@ fn division_by_none_is_left_to_the_evaluator() {
     }
 }
 
-/// The text of some arithmetic.
+/// Texts of arithmetic expressions.
 fn arithmetic() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("usage.input_tokens".to_owned()),
@@ -127,7 +127,7 @@ fn arithmetic() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn formulas_have_the_values_of_the_evaluator(
+    fn formulas_have_the_evaluators_value(
         source in arithmetic(),
         input in 0_u64..=i64::MAX as u64,
         output in 0_u64..10,

@@ -5,7 +5,7 @@ use cel::{Context, ExecutionError};
 use super::{FUNCTIONS, Style};
 use crate::expression::environment;
 
-/// The macros: the parser knows them, the environment does not.
+/// The macros, which the parser knows and the environment does not.
 const MACROS: [&str; 8] = [
     "has",
     "all",
@@ -18,7 +18,7 @@ const MACROS: [&str; 8] = [
 ];
 
 #[test]
-fn every_function_of_the_table_is_in_the_environment_in_its_style() {
+fn every_function_exists_in_its_style() {
     let env = environment();
     for function in FUNCTIONS
         .iter()

@@ -2,19 +2,19 @@
 
 use proptest::prelude::*;
 
-use super::{BRACKETS, OPERANDS, check};
-use crate::expression::ExpressionFault;
+use super::{MAX_BRACKETS, MAX_OPERANDS, check};
+use crate::expression::ExpressionError;
 
 fn is_too_deep(source: &str) -> bool {
-    matches!(check(source), Err(ExpressionFault::TooDeep { .. }))
+    matches!(check(source), Err(ExpressionError::TooDeep { .. }))
 }
 
 fn is_ill_formed(source: &str) -> bool {
-    matches!(check(source), Err(ExpressionFault::Syntax { .. }))
+    matches!(check(source), Err(ExpressionError::Syntax { .. }))
 }
 
 #[test]
-fn what_would_exhaust_the_stack_is_refused() {
+fn deep_nesting_is_rejected() {
     let many = 2000;
     for (start, each, end) in [
         ("", "(", "1"),
@@ -39,22 +39,26 @@ fn what_would_exhaust_the_stack_is_refused() {
 }
 
 #[test]
-fn what_people_write_is_not() {
+fn usual_nesting_is_accepted() {
     let words: Vec<String> = (0..200).map(|n| format!("\"model-{n}\"")).collect();
     for source in [
         format!("request.path in [{}]", words.join(", ")),
         vec!["request.path == \"/v1\""; 100].join(" || "),
         "auth.groups.split(\",\").exists(g, g == \"(((((((((((((((((((((((((((\")".to_owned(),
         "'''it's (((((((((((((((((((((((((((''' == r\"\\(\"".to_owned(),
-        format!("{}1{}", "(".repeat(BRACKETS - 1), ")".repeat(BRACKETS - 1)),
-        vec!["1"; OPERANDS].join("+"),
+        format!(
+            "{}1{}",
+            "(".repeat(MAX_BRACKETS - 1),
+            ")".repeat(MAX_BRACKETS - 1)
+        ),
+        vec!["1"; MAX_OPERANDS].join("+"),
     ] {
         assert_eq!(check(&source), Ok(()), "{source}");
     }
 }
 
 #[test]
-fn a_literal_that_the_parser_would_not_read_as_one_is_refused() {
+fn malformed_literals_are_rejected() {
     for source in [
         "'", "'a\n'", "\"a", "'''a''", "'\\q'", "'\\x0'", "'\\u12'", "'\\9'", "`a`", "1r'a'",
     ] {
@@ -63,20 +67,20 @@ fn a_literal_that_the_parser_would_not_read_as_one_is_refused() {
 }
 
 #[test]
-fn the_fault_of_a_literal_tells_where_it_begins() {
-    let fault = check("request.path ==\n  'a").unwrap_err();
+fn literal_errors_have_their_position() {
+    let error = check("request.path ==\n  'a").unwrap_err();
     assert_eq!(
-        fault.to_string(),
-        "not CEL, line 2, column 3: a literal that does not end, or has an unknown escape"
+        error.to_string(),
+        "invalid CEL at line 2, column 3: found a literal without an end or with an unknown escape"
     );
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    // The parser overflows the stack, and so ends the test, where the check lets too much pass.
+    // If the check accepts too much, the parser overflows the stack, which aborts the test.
     #[test]
-    fn whatever_passes_can_be_parsed(source in "(\\(|\\)|\\[|\\]|\\{|\\}|'|\"|r|b|\\\\|\\?|:|,|\\.|!|-|a|1|\\+|//|\n| in |has\\(a\\.b|\\.all\\(x){0,200}") {
+    fn accepted_nesting_parses_without_overflow(source in "(\\(|\\)|\\[|\\]|\\{|\\}|'|\"|r|b|\\\\|\\?|:|,|\\.|!|-|a|1|\\+|//|\n| in |has\\(a\\.b|\\.all\\(x){0,200}") {
         if check(&source).is_ok() {
             let _ = crate::environment().compile(&source);
         }

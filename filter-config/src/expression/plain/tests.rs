@@ -1,4 +1,4 @@
-//! Tests of plain expressions: which they are, and that the evaluator agrees.
+//! Tests of plain expressions, against the evaluator.
 
 use cel::common::types::CelString;
 use cel::common::value::CowVal;
@@ -13,7 +13,7 @@ fn plain(source: &str) -> Option<Plain> {
     Plain::of(source)
 }
 
-/// A request of which one variable is known.
+/// A request with one attribute.
 struct One(CelString<'static>);
 
 impl VariableResolver for One {
@@ -31,7 +31,7 @@ fn evaluated(source: &str, path: &str) -> Value {
 }
 
 #[test]
-fn the_forms_that_policies_mostly_have_are_plain() {
+fn usual_forms_are_plain() {
     for source in [
         "request.path == \"/v1\"",
         "  '/v1'==request.path",
@@ -55,7 +55,7 @@ fn the_forms_that_policies_mostly_have_are_plain() {
 }
 
 #[test]
-fn all_else_is_left_to_the_evaluator() {
+fn other_expressions_are_not_plain() {
     for source in [
         "request.path == r\"/v1\"",
         "request.path == \"\\\"\"",
@@ -78,7 +78,7 @@ fn all_else_is_left_to_the_evaluator() {
 
 proptest! {
     #[test]
-    fn plain_answers_are_the_evaluators(
+    fn plain_expressions_have_the_evaluators_value(
         path in "[ab,/é ]{0,6}",
         text in "[ab/é ]{0,2}",
         separator in "[,/ab]{1,2}",

@@ -3,7 +3,7 @@
 use super::{index, is_pointer};
 
 #[test]
-fn a_pointer_is_empty_or_starts_with_a_slash_and_escapes_what_it_must() {
+fn pointers_follow_rfc_6901() {
     for text in ["", "/", "/model", "/a/b", "/a~1b", "/m~0n", "/0/1", "//"] {
         assert!(is_pointer(text), "{text}");
     }
@@ -13,7 +13,7 @@ fn a_pointer_is_empty_or_starts_with_a_slash_and_escapes_what_it_must() {
 }
 
 #[test]
-fn an_index_is_digits_without_a_leading_zero() {
+fn indexes_have_no_leading_zero() {
     assert_eq!(index("0"), Some(0));
     assert_eq!(index("10"), Some(10));
     for segment in ["", "-", "-1", "+1", "01", "1x", "99999999999999999999999"] {

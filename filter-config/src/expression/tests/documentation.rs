@@ -1,4 +1,4 @@
-//! The reference has a row for every variable and every function, made from the tables.
+//! Tests of the documentation, which lists every variable and every function.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::expression::{COST_ALIASES, LLM_FIELDS, PROPERTIES, RESPONSE_FIELDS, U
 
 const REFERENCE: &str = include_str!("../../../../docs/configuration.md");
 
-/// What stands between the two marks of a part of the reference that is made from a table.
+/// The text between the two marks of a part of the reference.
 fn part(name: &str) -> &'static str {
     let start = format!("<!-- {name} -->\n");
     let end = format!("<!-- end of {name} -->");
@@ -19,7 +19,7 @@ fn part(name: &str) -> &'static str {
 }
 
 #[test]
-fn the_reference_has_every_variable() {
+fn reference_lists_every_variable() {
     let mut table = "| variable | type | property of Envoy |\n|---|---|---|\n".to_owned();
     for property in &PROPERTIES {
         let path = property.path.join(".");
@@ -38,7 +38,7 @@ fn rows(part: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_reference_has_every_field_of_usage_and_response() {
+fn reference_lists_usage_and_response_fields() {
     let usage = USAGE_FIELDS.iter().map(|(name, _, kind)| (name, kind));
     let response = RESPONSE_FIELDS.iter().map(|(name, _, kind)| (name, kind));
     let expected: Vec<String> = usage
@@ -49,7 +49,7 @@ fn the_reference_has_every_field_of_usage_and_response() {
 }
 
 #[test]
-fn the_guide_to_costs_has_every_name_of_another_gateway() {
+fn cost_guide_lists_every_alias() {
     let guide = include_str!("../../../../docs/costs.md");
     for (alias, variable) in COST_ALIASES {
         let row = format!("| `{variable}` |");
@@ -60,7 +60,7 @@ fn the_guide_to_costs_has_every_name_of_another_gateway() {
 }
 
 #[test]
-fn the_reference_has_every_field_of_llm() {
+fn reference_lists_every_llm_field() {
     let rows = rows(part("llm"));
     let expected: Vec<String> = LLM_FIELDS
         .iter()
@@ -81,7 +81,7 @@ fn words(kind: Kind) -> &'static str {
 }
 
 #[test]
-fn the_reference_has_every_function() {
+fn reference_lists_every_function() {
     let mut list = String::new();
     for function in &FUNCTIONS {
         for arguments in function.arguments {

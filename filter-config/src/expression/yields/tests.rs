@@ -1,4 +1,4 @@
-//! Tests of what expressions yield, against what the evaluator makes of them.
+//! Tests of inferred types, against the evaluator.
 
 use cel::{Context, Value};
 use proptest::prelude::*;
@@ -7,12 +7,12 @@ use super::{Type, of};
 use crate::expression::compile::compile;
 use crate::expression::{Role, environment};
 
-fn told(source: &str, role: Role) -> Option<Type> {
-    let (root, _) = compile(source, role).unwrap_or_else(|faults| panic!("{source}: {faults:?}"));
+fn inferred(source: &str, role: Role) -> Option<Type> {
+    let (root, _) = compile(source, role).unwrap_or_else(|errors| panic!("{source}: {errors:?}"));
     of(&root, role).map(Type::unsigned)
 }
 
-/// The type of what the evaluator makes of an expression without variables; nothing where that is an error.
+/// The type of the value of an expression without variables; none if it is an error.
 fn evaluated(source: &str) -> Option<Type> {
     let env = environment();
     let program = env.compile(source).unwrap();
@@ -31,7 +31,7 @@ fn evaluated(source: &str) -> Option<Type> {
 }
 
 #[test]
-fn what_the_request_has_is_of_its_type() {
+fn attributes_have_their_type() {
     for (source, expected) in [
         ("request.path", Some(Type::String)),
         ("request['path']", Some(Type::String)),
@@ -75,7 +75,7 @@ fn what_the_request_has_is_of_its_type() {
         ("{'a': 1, 'b': auth.limit}[auth.tier]", None),
         ("[1, 2][auth.index]", None),
     ] {
-        assert_eq!(told(source, Role::Predicate), expected, "{source}");
+        assert_eq!(inferred(source, Role::Predicate), expected, "{source}");
     }
     for (source, expected) in [
         ("usage.total_tokens", Some(Type::Number)),
@@ -88,11 +88,11 @@ fn what_the_request_has_is_of_its_type() {
         ("response.headers['x-units']", Some(Type::String)),
         ("response.code", Some(Type::Number)),
     ] {
-        assert_eq!(told(source, Role::Cost), expected, "{source}");
+        assert_eq!(inferred(source, Role::Cost), expected, "{source}");
     }
 }
 
-/// Expressions without variables, of all types and many that fail.
+/// Expressions without variables, of all types. Many of them fail.
 fn source() -> impl Strategy<Value = String> {
     let literals = [
         "true",
@@ -167,9 +167,9 @@ fn source() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn what_is_told_is_what_comes_of_it(source in source()) {
-        if let (Some(told), Some(evaluated)) = (told(&source, Role::Predicate), evaluated(&source)) {
-            prop_assert_eq!(told, evaluated, "{}", source);
+    fn inferred_types_match_evaluated_values(source in source()) {
+        if let (Some(found), Some(evaluated)) = (inferred(&source, Role::Predicate), evaluated(&source)) {
+            prop_assert_eq!(found, evaluated, "{}", source);
         }
     }
 }

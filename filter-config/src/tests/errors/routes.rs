@@ -1,9 +1,8 @@
-//! Routes that are wrong, and policies that do not go with them.
+//! Tests of invalid routes, and of policies that do not match them.
 
 use serde_json::{Value, json};
 
-use super::refused;
-use crate::tests::{long_form, tutorial};
+use crate::fixtures::{assert_errors, long_form, tutorial};
 
 fn routed() -> Value {
     let mut document = long_form();
@@ -23,7 +22,7 @@ fn routed() -> Value {
     document
 }
 
-/// The tutorial's policy, under another name and with another target.
+/// The tutorial's policy with another name and another target.
 fn policy(name: &str, kind: &str, target: &str, section: Option<&str>) -> Value {
     let mut policy = tutorial();
     policy["metadata"]["name"] = json!(name);
@@ -36,22 +35,22 @@ fn policy(name: &str, kind: &str, target: &str, section: Option<&str>) -> Value 
 }
 
 #[test]
-fn routes_that_are_wrong() {
-    let hostname = "expected a hostname such as \"llm.example.com\" or \"*.example.com\"";
-    let at = |fault: &str| format!("routes[0].spec.{fault}");
-    refused(
+fn invalid_routes_are_rejected() {
+    let hostname = "invalid hostname, expected e.g. \"llm.example.com\" or \"*.example.com\"";
+    let at = |error: &str| format!("routes[0].spec.{error}");
+    assert_errors(
         &routed(),
         [
             ("/routes", Some(json!([])), "routes: must not be empty"),
             (
                 "/routes/1",
                 Some(routed()["routes"][0].clone()),
-                "routes[1]: the route \"gateway-system/llm\" is given already at routes[0]",
+                "routes[1]: duplicate route \"gateway-system/llm\", already given at routes[0]",
             ),
             (
                 "/routes/0/kind",
                 Some(json!("GRPCRoute")),
-                "routes[0].kind: expected \"HTTPRoute\", found \"GRPCRoute\"",
+                "routes[0].kind: found \"GRPCRoute\", expected \"HTTPRoute\"",
             ),
             (
                 "/routes/0/spec/hostnames",
@@ -64,27 +63,31 @@ fn routes_that_are_wrong() {
                 "/routes/0/spec/rules/0/matches/0/path",
                 Some(json!({ "type": "Prefix", "value": "/v1" })),
                 &at(
-                    "rules[0].matches[0].path.type: expected \"Exact\", \"PathPrefix\" or \"RegularExpression\", found \"Prefix\"",
+                    "rules[0].matches[0].path.type: found \"Prefix\", expected \"Exact\", \"PathPrefix\" or \"RegularExpression\"",
                 ),
             ),
             (
                 "/routes/0/spec/rules/0/matches/0/path",
                 Some(json!({ "value": "v1" })),
-                &at("rules[0].matches[0].path.value: a path begins with \"/\""),
+                &at(
+                    "rules[0].matches[0].path.value: invalid path, expected one that begins with \"/\"",
+                ),
             ),
             (
                 "/routes/0/spec/rules/0/matches/0/path",
                 Some(json!({ "type": "RegularExpression", "value": "/v1)|(" })),
-                &at("rules[0].matches[0].path.value: not a regular expression"),
+                &at(
+                    "rules[0].matches[0].path.value: invalid regular expression: found closing ')' without matching '('",
+                ),
             ),
             (
                 "/routes/0/spec/rules/0/matches/0/headers",
                 Some(json!([{ "name": "x tier", "value": "" }, {}])),
                 &at(
-                    "rules[0].matches[0].headers[0].name: a name must not contain white space or control characters\n\
+                    "rules[0].matches[0].headers[0].name: invalid name, expected no white space and no control characters\n\
                      routes[0].spec.rules[0].matches[0].headers[0].value: must not be empty\n\
-                     routes[0].spec.rules[0].matches[0].headers[1].name: required, but missing\n\
-                     routes[0].spec.rules[0].matches[0].headers[1].value: required, but missing",
+                     routes[0].spec.rules[0].matches[0].headers[1].name: missing required field\n\
+                     routes[0].spec.rules[0].matches[0].headers[1].value: missing required field",
                 ),
             ),
             (
@@ -97,29 +100,29 @@ fn routes_that_are_wrong() {
 }
 
 #[test]
-fn policies_that_do_not_go_with_the_routes() {
-    refused(
+fn policies_must_match_the_routes() {
+    assert_errors(
         &routed(),
         [
             (
                 "/policies/1",
                 Some(policy("p", "HTTPRoute", "lm", None)),
-                "policies[1].spec.targetRef.name: no route \"gateway-system/lm\" in routes, did you mean \"gateway-system/llm\"?",
+                "policies[1].spec.targetRef.name: unknown route \"gateway-system/lm\", expected the namespace/name of one in \"routes\", did you mean \"gateway-system/llm\"?",
             ),
             (
                 "/policies/1",
                 Some(policy("p", "HTTPRoute", "llm", Some("models"))),
-                "policies[1].spec.targetRef.sectionName: no rule \"models\" in the route \"gateway-system/llm\"",
+                "policies[1].spec.targetRef.sectionName: unknown rule \"models\", expected the name of a rule of the route \"gateway-system/llm\"",
             ),
             (
                 "/policies/1",
                 Some(policy("p", "Gateway", "llm", None)),
-                "policies[1].spec.targetRef: a policy for this target is given already at policies[0]",
+                "policies[1].spec.targetRef: duplicate policy for this target, already given at policies[0]",
             ),
             (
                 "/policies/1",
                 Some(policy("p", "Gateway", "other", None)),
-                "policies[1].spec.targetRef.name: expected \"gateway-system/llm\" as in policies[0], found \"gateway-system/other\"",
+                "policies[1].spec.targetRef.name: found \"gateway-system/other\", expected \"gateway-system/llm\" as in policies[0]",
             ),
         ],
     );

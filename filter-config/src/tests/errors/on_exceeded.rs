@@ -1,14 +1,13 @@
-//! Actions that are wrong.
+//! Tests of invalid `onExceeded`.
 
-#![allow(clippy::too_many_lines)] // Tables.
+#![expect(clippy::too_many_lines, reason = "the tests are tables")]
 
 use serde_json::{Value, json};
 
-use super::refused;
-use crate::tests::{long_form, set, tutorial};
+use crate::fixtures::{assert_errors, long_form, set, tutorial};
 
 #[test]
-fn actions_that_are_wrong() {
+fn invalid_actions_are_rejected() {
     let mut document = long_form();
     set(&mut document, "/holdHeaders", Some(json!(true)));
     let queue =
@@ -19,47 +18,47 @@ fn actions_that_are_wrong() {
     for (value, expected) in [
         (
             json!(1),
-            "onExceeded: expected \"deny\", \"allow\", or an object with exactly one of \"queue\" and \"alternatives\", found 1",
+            "onExceeded: found 1, expected \"deny\", \"allow\", or an object with exactly one of \"queue\" and \"alternatives\"",
         ),
         (
             json!("queue"),
-            "onExceeded: expected \"deny\", \"allow\", or an object with exactly one of \"queue\" and \"alternatives\", found \"queue\"",
+            "onExceeded: found \"queue\", expected \"deny\", \"allow\", or an object with exactly one of \"queue\" and \"alternatives\"",
         ),
         (
             json!({}),
-            "onExceeded: expected \"deny\", \"allow\", or an object with exactly one of \"queue\" and \"alternatives\", found an object",
+            "onExceeded: found an object, expected \"deny\", \"allow\", or an object with exactly one of \"queue\" and \"alternatives\"",
         ),
         (
             json!({ "queue": {}, "alternatives": [] }),
-            "onExceeded: expected \"deny\", \"allow\", or an object with exactly one of \"queue\" and \"alternatives\", found an object",
+            "onExceeded: found an object, expected \"deny\", \"allow\", or an object with exactly one of \"queue\" and \"alternatives\"",
         ),
         (
             json!({ "queues": {} }),
-            "onExceeded.queues: unknown field, did you mean \"queue\"?\npolicies[0].spec.limits.free.onExceeded: expected \"deny\", \"allow\", or an object with exactly one of \"queue\" and \"alternatives\", found an object",
+            "onExceeded.queues: unknown field, did you mean \"queue\"?\npolicies[0].spec.limits.free.onExceeded: found an object, expected \"deny\", \"allow\", or an object with exactly one of \"queue\" and \"alternatives\"",
         ),
         (
             json!({ "queue": {} }),
-            "onExceeded.queue.depth: required, but missing\npolicies[0].spec.limits.free.onExceeded.queue.timeout: required, but missing",
+            "onExceeded.queue.depth: missing required field\npolicies[0].spec.limits.free.onExceeded.queue.timeout: missing required field",
         ),
         (
             queue(json!(0), json!("1s")),
-            "onExceeded.queue.depth: expected a whole number from 1 to 1024, found 0",
+            "onExceeded.queue.depth: found 0, expected a whole number from 1 to 1024",
         ),
         (
             queue(json!(1025), json!("1s")),
-            "onExceeded.queue.depth: expected a whole number from 1 to 1024, found 1025",
+            "onExceeded.queue.depth: found 1025, expected a whole number from 1 to 1024",
         ),
         (
             queue(json!(1), json!("9ms")),
-            "onExceeded.queue.timeout: expected a duration from \"10ms\" to \"10m\", found \"9ms\"",
+            "onExceeded.queue.timeout: found \"9ms\", expected a duration from \"10ms\" to \"10m\"",
         ),
         (
             queue(json!(1), json!("1h")),
-            "onExceeded.queue.timeout: expected a duration from \"10ms\" to \"10m\", found \"1h\"",
+            "onExceeded.queue.timeout: found \"1h\", expected a duration from \"10ms\" to \"10m\"",
         ),
         (
             queue(json!(1), json!(5)),
-            "onExceeded.queue.timeout: expected a duration from \"10ms\" to \"10m\", found 5",
+            "onExceeded.queue.timeout: found 5, expected a duration from \"10ms\" to \"10m\"",
         ),
         (
             json!({ "alternatives": [] }),
@@ -67,11 +66,11 @@ fn actions_that_are_wrong() {
         ),
         (
             json!({ "alternatives": vec![json!({ "model": "m" }); 17] }),
-            "onExceeded.alternatives: too many alternatives: 17, at most 16",
+            "onExceeded.alternatives: found 17 alternatives, expected at most 16",
         ),
         (
             json!({ "alternatives": [{ "model": "m" }, { "model": "m" }] }),
-            "onExceeded.alternatives[1]: the same alternative is given already at policies[0].spec.limits.free.onExceeded.alternatives[0]",
+            "onExceeded.alternatives[1]: duplicate alternative, already given at policies[0].spec.limits.free.onExceeded.alternatives[0]",
         ),
         (
             alternative(json!({})),
@@ -83,7 +82,7 @@ fn actions_that_are_wrong() {
         ),
         (
             alternative(json!({ "model": "a b" })),
-            "onExceeded.alternatives[0].model: the name of a model must be visible ASCII",
+            "onExceeded.alternatives[0].model: invalid model name, expected visible ASCII",
         ),
         (
             alternative(json!({ "model": "a", "header": {} })),
@@ -95,51 +94,51 @@ fn actions_that_are_wrong() {
         ),
         (
             header(":path", json!("/")),
-            "onExceeded.alternatives[0].headers[\":path\"]: not the name of a header",
+            "onExceeded.alternatives[0].headers[\":path\"]: invalid header name, expected a token of RFC 9110 such as \"x-user-id\"",
         ),
         (
             header("Content-Length", json!("1")),
-            "onExceeded.alternatives[0].headers.Content-Length: a header that an alternative cannot set",
+            "onExceeded.alternatives[0].headers.Content-Length: reserved header name, expected one that does not describe the message or its connection",
         ),
         (
             header("x-to", json!("a\r\nb: c")),
-            "onExceeded.alternatives[0].headers.x-to: a header value must be printable ASCII",
+            "onExceeded.alternatives[0].headers.x-to: invalid header value, expected printable ASCII",
         ),
         (
             header("x-to", json!(1)),
-            "onExceeded.alternatives[0].headers.x-to: expected a string, found 1",
+            "onExceeded.alternatives[0].headers.x-to: found 1, expected a string",
         ),
         (
             json!({ "alternatives": [{ "headers": { "x-to": "a", "X-To": "b" } }] }),
-            "onExceeded.alternatives[0].headers.x-to: given more than once",
+            "onExceeded.alternatives[0].headers.x-to: duplicate field, expected it once",
         ),
     ] {
         let expected = format!("policies[0].spec.limits.free.{expected}");
         let place = "/policies/0/spec/limits/free/onExceeded";
-        refused(&document, [(place, Some(value), expected.as_str())]);
+        assert_errors(&document, [(place, Some(value), expected.as_str())]);
     }
 }
 
 #[test]
-fn actions_that_do_not_go_with_the_rest() {
+fn actions_conflicting_with_other_fields_are_rejected() {
     let limit = "/policies/0/spec/limits/free";
     let mut document = long_form();
     set(&mut document, &format!("{limit}/shadow"), Some(json!(true)));
     let allow = format!("{limit}/onExceeded");
     let excluded =
-        "policies[0].spec.limits.free.onExceeded: cannot be given together with \"shadow\"";
-    refused(
+        "policies[0].spec.limits.free.onExceeded: conflicts with \"shadow\", remove one of them";
+    assert_errors(
         &document,
         [(allow.as_str(), Some(json!("allow")), excluded)],
     );
-    refused(
+    assert_errors(
         &document,
         [(allow.as_str(), Some(json!("deny")), "accepted")],
     );
 
     let alternatives = json!({ "alternatives": [{ "model": "small" }] });
-    let held = "holdHeaders: has to be true: the limit \"free\" of \"gateway-system/token-limits\" has alternatives, which change a request before its headers leave";
-    refused(
+    let held = "holdHeaders: must be true: the limit \"free\" of \"gateway-system/token-limits\" has \"alternatives\", which change a request before its headers are sent";
+    assert_errors(
         &tutorial(),
         [(
             "/spec/limits/free/onExceeded",
@@ -149,7 +148,7 @@ fn actions_that_do_not_go_with_the_rest() {
     );
     let mut document = long_form();
     set(&mut document, &allow, Some(alternatives));
-    refused(
+    assert_errors(
         &document,
         [
             ("/holdHeaders", None, held),

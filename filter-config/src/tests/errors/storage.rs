@@ -1,11 +1,10 @@
-//! Storages that are wrong, and policies that a storage cannot enforce.
+//! Tests of invalid storages, and of policies that a storage does not support.
 
-#![allow(clippy::too_many_lines)] // Tables.
+#![expect(clippy::too_many_lines, reason = "the tests are tables")]
 
 use serde_json::{Value, json};
 
-use super::refused;
-use crate::tests::{long_form, set, tutorial};
+use crate::fixtures::{assert_errors, long_form, set, tutorial};
 
 /// A long form with a limitador.
 fn limitador() -> Value {
@@ -24,44 +23,44 @@ fn envoy_rls() -> Value {
 }
 
 #[test]
-fn storages_that_are_wrong() {
-    refused(
+fn invalid_storages_are_rejected() {
+    assert_errors(
         &limitador(),
         [
             (
                 "/storage",
                 Some(json!("limitador")),
-                "storage: expected an object, found \"limitador\"",
+                "storage: found \"limitador\", expected an object",
             ),
             (
                 "/storage/type",
                 Some(json!("redis")),
-                "storage.type: expected \"local\", \"limitador\" or \"envoy-rls\", found \"redis\"",
+                "storage.type: found \"redis\", expected \"local\", \"limitador\" or \"envoy-rls\"",
             ),
             (
                 "/storage/type",
                 Some(json!("local")),
-                "storage.cluster: unknown field",
+                "storage.cluster: unknown field, expected \"type\" or \"maxCounters\"",
             ),
             (
                 "/storage/cluster",
                 None,
-                "storage.cluster: required, but missing",
+                "storage.cluster: missing required field",
             ),
             (
                 "/storage/cluster",
                 Some(json!("c".repeat(1025))),
-                "storage.cluster: too many bytes: 1025, at most 1024",
+                "storage.cluster: found 1025 bytes, expected at most 1024",
             ),
             (
                 "/storage/cluster",
                 Some(json!("a cluster")),
-                "storage.cluster: a name must not contain white space or control characters",
+                "storage.cluster: invalid name, expected no white space and no control characters",
             ),
             (
                 "/storage/protocol",
                 Some(json!("report")),
-                "storage.protocol: expected \"reserve\" or \"check-report\", found \"report\"",
+                "storage.protocol: found \"report\", expected \"reserve\" or \"check-report\"",
             ),
             (
                 "/storage/domain",
@@ -71,42 +70,42 @@ fn storages_that_are_wrong() {
             (
                 "/storage/domain",
                 Some(json!("d".repeat(254))),
-                "storage.domain: too many bytes: 254, at most 253",
+                "storage.domain: found 254 bytes, expected at most 253",
             ),
             (
                 "/storage/timeout",
                 Some(json!("0s")),
-                "storage.timeout: expected a duration of whole milliseconds from \"1ms\" to \"60000ms\", found \"0s\"",
+                "storage.timeout: found \"0s\", expected a duration of whole milliseconds from \"1ms\" to \"60000ms\"",
             ),
             (
                 "/storage/timeout",
                 Some(json!("2m")),
-                "storage.timeout: expected a duration of whole milliseconds from \"1ms\" to \"60000ms\", found \"2m\"",
+                "storage.timeout: found \"2m\", expected a duration of whole milliseconds from \"1ms\" to \"60000ms\"",
             ),
             (
                 "/storage/timeout",
                 Some(json!(100)),
-                "storage.timeout: expected a duration of whole milliseconds from \"1ms\" to \"60000ms\", found 100",
+                "storage.timeout: found 100, expected a duration of whole milliseconds from \"1ms\" to \"60000ms\"",
             ),
             (
                 "/storage/flush",
                 Some(json!("1500us")),
-                "storage.flush: expected a duration of whole milliseconds from \"0ms\" to \"1000ms\", found \"1500us\"",
+                "storage.flush: found \"1500us\", expected a duration of whole milliseconds from \"0ms\" to \"1000ms\"",
             ),
             (
                 "/storage/flush",
                 Some(json!("2s")),
-                "storage.flush: expected a duration of whole milliseconds from \"0ms\" to \"1000ms\", found \"2s\"",
+                "storage.flush: found \"2s\", expected a duration of whole milliseconds from \"0ms\" to \"1000ms\"",
             ),
             (
                 "/storage/failureMode",
                 Some(json!("open")),
-                "storage.failureMode: expected \"local\", \"allow\" or \"deny\", found \"open\"",
+                "storage.failureMode: found \"open\", expected \"local\", \"allow\" or \"deny\"",
             ),
             (
                 "/storage/maxCounters",
                 Some(json!(1)),
-                "storage.maxCounters: expected a whole number from 64 to 16777216, found 1",
+                "storage.maxCounters: found 1, expected a whole number from 64 to 16777216",
             ),
             (
                 "/storage/failuremode",
@@ -115,42 +114,42 @@ fn storages_that_are_wrong() {
             ),
         ],
     );
-    refused(
+    assert_errors(
         &envoy_rls(),
         [
             (
                 "/storage/domain",
                 None,
-                "storage.domain: required, but missing",
+                "storage.domain: missing required field",
             ),
             (
                 "/storage/protocol",
                 Some(json!("reserve")),
-                "storage.protocol: unknown field",
+                "storage.protocol: unknown field, expected \"type\", \"cluster\", \"domain\", \"timeout\", \"failureMode\", \"flush\" or \"maxCounters\"",
             ),
         ],
     );
 }
 
 #[test]
-fn policies_that_a_service_cannot_enforce() {
+fn policies_unsupported_by_a_service_are_rejected() {
     const RATE: &str = "/policies/0/spec/limits/free/rates/0";
-    refused(
+    assert_errors(
         &limitador(),
         [
             (
                 RATE,
                 Some(json!({ "limit": 1, "window": "1m", "algorithm": "sliding" })),
-                "policies[0].spec.limits.free.rates[0].algorithm: not possible with this type of storage: its windows are fixed",
+                "policies[0].spec.limits.free.rates[0].algorithm: not supported by this type of storage, expected \"fixed\"",
             ),
             (
                 RATE,
                 Some(json!({ "limit": 1, "window": "1500ms" })),
-                "policies[0].spec.limits.free.rates[0].window: not possible with this type of storage: its windows are of whole seconds",
+                "policies[0].spec.limits.free.rates[0].window: not supported by this type of storage, expected whole seconds",
             ),
         ],
     );
-    refused(
+    assert_errors(
         &limitador(),
         [
             (
@@ -163,12 +162,12 @@ fn policies_that_a_service_cannot_enforce() {
                 Some(
                     json!([{ "limit": 1, "window": "1m" }, { "limit": 9, "window": "1h", "algorithm": "bucket" }]),
                 ),
-                "policies[0].spec.limits.free.requests[1].algorithm: not possible with this type of storage: its windows are fixed",
+                "policies[0].spec.limits.free.requests[1].algorithm: not supported by this type of storage, expected \"fixed\"",
             ),
             (
                 "/policies/0/spec/limits/free/requests",
                 Some(json!([{ "limit": "auth.limit", "max": 9, "window": "1m" }])),
-                "policies[0].spec.limits.free.requests[0].limit: not possible with this type of storage: its limits are numbers that it is given",
+                "policies[0].spec.limits.free.requests[0].limit: not supported by this type of storage, expected a number",
             ),
             (
                 "/policies/0/spec/limits/free/onExceeded",
@@ -183,16 +182,16 @@ fn policies_that_a_service_cannot_enforce() {
             (
                 RATE,
                 Some(json!({ "limit": "auth.limit", "max": 9, "window": "1m" })),
-                "policies[0].spec.limits.free.rates[0].limit: not possible with this type of storage: its limits are numbers that it is given",
+                "policies[0].spec.limits.free.rates[0].limit: not supported by this type of storage, expected a number",
             ),
         ],
     );
-    refused(
+    assert_errors(
         &envoy_rls(),
         [(
             RATE,
             Some(json!({ "limit": 1, "window": "1h", "algorithm": "calendar" })),
-            "policies[0].spec.limits.free.rates[0].algorithm: not possible with this type of storage: its windows are fixed",
+            "policies[0].spec.limits.free.rates[0].algorithm: not supported by this type of storage, expected \"fixed\"",
         )],
     );
     let budgets = "/policies/0/spec/limits/free/budgets";
@@ -204,29 +203,29 @@ fn policies_that_a_service_cannot_enforce() {
     let budget = |window: &str, algorithm: &str| {
         Some(json!([{ "usd": 1, "window": window, "algorithm": algorithm }]))
     };
-    refused(
+    assert_errors(
         &priced(limitador()),
         [
             (budgets, budget("1d", "fixed"), "accepted"),
             (
                 budgets,
                 budget("1d", "sliding"),
-                "policies[0].spec.limits.free.budgets[0].algorithm: not possible with this type of storage: its windows are fixed",
+                "policies[0].spec.limits.free.budgets[0].algorithm: not supported by this type of storage, expected \"fixed\"",
             ),
             (
                 budgets,
                 budget("1500ms", "fixed"),
-                "policies[0].spec.limits.free.budgets[0].window: not possible with this type of storage: its windows are of whole seconds",
+                "policies[0].spec.limits.free.budgets[0].window: not supported by this type of storage, expected whole seconds",
             ),
         ],
     );
-    refused(
+    assert_errors(
         &priced(envoy_rls()),
         [
             (
                 budgets,
                 budget("1d", "fixed"),
-                "policies[0].spec.limits.free.budgets: not possible with this type of storage: its numbers have no room for billionths of a dollar",
+                "policies[0].spec.limits.free.budgets: not supported by this type of storage, expected none: its counters are too small for billionths of a dollar",
             ),
             (
                 "/policies/0/spec/limits/free/requests",
@@ -240,12 +239,12 @@ fn policies_that_a_service_cannot_enforce() {
     limits["gold"]["rates"][0]["algorithm"] = json!("bucket");
     overridden["spec"].as_object_mut().unwrap().remove("limits");
     overridden["spec"]["overrides"] = json!({ "limits": limits });
-    refused(
+    assert_errors(
         &limitador(),
         [(
             "/policies/0",
             Some(overridden),
-            "policies[0].spec.overrides.limits.gold.rates[0].algorithm: not possible with this type of storage: its windows are fixed",
+            "policies[0].spec.overrides.limits.gold.rates[0].algorithm: not supported by this type of storage, expected \"fixed\"",
         )],
     );
 }

@@ -1,0 +1,231 @@
+//! Tests of invalid settings of the long form.
+
+#![expect(clippy::too_many_lines, reason = "the tests are tables")]
+
+use serde_json::json;
+
+use crate::fixtures::{assert_errors, errors_of, long_form, tutorial};
+
+#[test]
+fn invalid_settings_are_rejected() {
+    assert_errors(
+        &long_form(),
+        [
+            ("/policies", Some(json!([])), "policies: must not be empty"),
+            (
+                "/policies",
+                Some(tutorial()),
+                "policies: found an object, expected a list",
+            ),
+            (
+                "/policies/1",
+                Some(tutorial()),
+                "policies[1]: duplicate policy \"gateway-system/token-limits\", already given at policies[0]",
+            ),
+            (
+                "/policies/0/spec/limits/free/rates/0/window",
+                Some(json!("0s")),
+                "policies[0].spec.limits.free.rates[0].window: invalid duration \"0s\", expected more than zero",
+            ),
+            (
+                "/policies/0/replies",
+                Some(json!({})),
+                "policies[0].replies: unknown field, expected \"apiVersion\", \"kind\", \"metadata\" or \"spec\"",
+            ),
+            (
+                "/stroage",
+                Some(json!({})),
+                "stroage: unknown field, did you mean \"storage\"?",
+            ),
+            (
+                "/storage",
+                Some(json!({ "maxCounters": 63 })),
+                "storage.maxCounters: found 63, expected a whole number from 64 to 16777216",
+            ),
+            (
+                "/storage",
+                Some(json!({ "maxCounters": 16_777_217 })),
+                "storage.maxCounters: found 16777217, expected a whole number from 64 to 16777216",
+            ),
+            (
+                "/failureMode",
+                Some(json!("open")),
+                "failureMode: found \"open\", expected \"deny\" or \"allow\"",
+            ),
+            ("/auth", Some(json!([])), "auth: must not be empty"),
+            (
+                "/auth",
+                Some(json!([{ "metadata": "a", "filterState": "b" }])),
+                "auth[0]: found an object, expected exactly one of \"metadata\", \"filterState\" and \"header\"",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "metadata": "" }])),
+                "auth[0].metadata: must not be empty",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "metadata": "a" }, { "metadata": "a" }])),
+                "auth[1]: duplicate source, already given at auth[0]",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "jwt": "a" }])),
+                "auth[0].jwt: unknown field, expected \"metadata\", \"filterState\" or \"header\"\n\
+             auth[0]: found an object, expected exactly one of \"metadata\", \"filterState\" and \"header\"",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "header": {} }])),
+                "auth[0].header: must not be empty",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "header": { "identity.userid": "x user" } }])),
+                "auth[0].header[\"identity.userid\"]: invalid header name, expected a token of RFC 9110 such as \"x-user-id\"",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "header": { "identity.userid": ":path" } }])),
+                "auth[0].header[\"identity.userid\"]: invalid header name, expected a token of RFC 9110 such as \"x-user-id\"",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "header": { "identity..userid": "x-user" } }])),
+                "auth[0].header[\"identity..userid\"]: invalid path, expected one below \"auth\" such as \"identity.userid\"",
+            ),
+            (
+                "/auth",
+                Some(
+                    json!([{ "header": { "identity": "x-user", "identity.groups": "x-groups" } }]),
+                ),
+                "auth[0].header[\"identity.groups\"]: found \"identity.groups\", expected a path that does not overlap with \"identity\"",
+            ),
+            (
+                "/holdHeaders",
+                Some(json!("yes")),
+                "holdHeaders: found \"yes\", expected true or false",
+            ),
+            (
+                "/requestBody",
+                Some(json!({ "maxBytes": 1_048_576 })),
+                "requestBody.maxBytes: found 1048576, expected a whole number from 1 to 786432",
+            ),
+            (
+                "/usage",
+                Some(json!({ "onMissing": "guess" })),
+                "usage.onMissing: found \"guess\", expected \"estimate\" or \"ignore\"",
+            ),
+            (
+                "/usage",
+                Some(json!({ "includeUsage": "always" })),
+                "usage.includeUsage: found \"always\", expected \"auto\" or \"never\"",
+            ),
+            (
+                "/usage",
+                Some(json!({ "includeusage": "auto" })),
+                "usage.includeusage: unknown field, did you mean \"includeUsage\"?",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": "/usage/total_tokens" })),
+                "usage.paths: found \"/usage/total_tokens\", expected a list",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": ["usage.total_tokens", 7, "", "/a~b", "/a~1b~0"] })),
+                "usage.paths[0]: found \"usage.total_tokens\", expected a JSON pointer such as \"/usage/total_tokens\"\n\
+                 usage.paths[1]: found 7, expected a string\n\
+                 usage.paths[2]: must not be empty\n\
+                 usage.paths[3]: found \"/a~b\", expected a JSON pointer such as \"/usage/total_tokens\"",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": ["/a/b/c/d/e/f", "/a/0/b/1/c/d/e", "/a/0", "/a/0/0"] })),
+                "usage.paths[0]: found 6 keys, expected at most 5\n\
+                 usage.paths[2]: found \"/a/0\", expected a JSON pointer to a field of an object, not to a list element",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": vec!["/n"; 9] })),
+                "usage.paths: found 9 JSON pointers, expected at most 8",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": [format!("/{}", "n".repeat(256))] })),
+                "usage.paths[0]: found 257 bytes, expected at most 256",
+            ),
+            (
+                "/replies",
+                Some(json!({ "status": 200 })),
+                "replies.status: found 200, expected a whole number from 400 to 599",
+            ),
+            (
+                "/replies",
+                Some(json!({ "contentType": "text/plain\r\nx-evil: 1" })),
+                "replies.contentType: invalid header value, expected printable ASCII",
+            ),
+            (
+                "/replies",
+                Some(json!({ "body": "x".repeat(65_537) })),
+                "replies.body: found 65537 bytes, expected at most 65536",
+            ),
+            (
+                "/replies",
+                Some(json!({ "error": "ollama" })),
+                "replies.error: found \"ollama\", expected \"auto\", \"openai\", \"anthropic\" or \"gemini\"",
+            ),
+            (
+                "/replies",
+                Some(json!({ "headers": "all" })),
+                "replies.headers: found \"all\", expected \"none\", \"draft-03\", \"ietf\" or \"openai\"",
+            ),
+            (
+                "/replies",
+                Some(json!({ "headers": {} })),
+                "replies.headers: must not be empty",
+            ),
+            (
+                "/replies",
+                Some(json!({ "headers": {
+                    "limit": "x-limit-{limits}",
+                    "remaining": "x remaining",
+                    "reset": "Content-Length",
+                    "retryAfter": "{limit}-retry-after",
+                    "retry": "x-retry"
+                } })),
+                "replies.headers.retry: unknown field, expected \"limit\", \"remaining\", \"reset\" or \"retryAfter\"\n\
+                 replies.headers.limit: unknown placeholder \"limits\", did you mean \"limit\"?\n\
+                 replies.headers.remaining: invalid header name, expected a token of RFC 9110 such as \"x-user-id\"\n\
+                 replies.headers.reset: reserved header name, expected another beginning such as \"x-ratelimit-\"\n\
+                 replies.headers.retryAfter: reserved header name, expected another beginning such as \"x-ratelimit-\"",
+            ),
+            (
+                "/replies",
+                Some(json!({ "headers": { "limit": "x-{limit}\r\nx-evil" } })),
+                "replies.headers.limit: invalid header name, expected a token of RFC 9110 such as \"x-user-id\"",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn too_many_pointers_in_all_are_rejected() {
+    let mut document = long_form();
+    let policies = (0..4).map(|policy| {
+        let pointers: Vec<String> = (0..8).map(|n| format!("/p{policy}/n{n}")).collect();
+        let mut document = tutorial();
+        document["metadata"]["name"] = json!(format!("p{policy}"));
+        document["spec"]["dataExtraction"] = json!({ "response": { "totalTokens": pointers } });
+        document
+    });
+    document["policies"] = policies.collect();
+    document["usage"] = json!({ "paths": ["/p0/n0"] });
+    let errors = |document: &serde_json::Value| errors_of(document.to_string().as_bytes());
+    assert_eq!(errors(&document), "accepted");
+    document["usage"] = json!({ "paths": ["/other"] });
+    assert_eq!(
+        errors(&document),
+        "usage.paths: found 33 distinct JSON pointers in \"policies\" and \"usage.paths\", expected at most 32"
+    );
+}

@@ -1,0 +1,232 @@
+//! The schema of the settings beside the policies.
+
+use serde_json::{Value, json};
+
+use super::shapes::{cel, described, list, name, object, pointers, text, usd, whole};
+use crate::{auth, bounds, configuration, pricing, replies, storage, usage};
+
+pub(super) fn long_form() -> Value {
+    let request_body = object(
+        &configuration::REQUEST_BODY,
+        &[],
+        &json!({
+            "maxBytes": described("Bytes of a request body that are buffered for a decision.", whole(&bounds::REQUEST_BODY_BYTES))
+        }),
+    );
+    let usage = object(
+        &usage::SCHEMA,
+        &[],
+        &json!({
+            "onMissing": {
+                "description": "What a completion without a usage report is charged.",
+                "enum": ["estimate", "ignore"],
+                "default": "estimate"
+            },
+            "includeUsage": {
+                "description": "Whether the filter requests a usage report for streams whose client did not.",
+                "enum": ["auto", "never"],
+                "default": "auto"
+            },
+            "paths": described("JSON pointers to the total of tokens, tried in order.", pointers(&bounds::USAGE_PATHS))
+        }),
+    );
+    let policy = json!({ "$ref": "#/$defs/policy" });
+    object(
+        &configuration::LONG_FORM,
+        &["policies"],
+        &json!({
+            "policies": described("The policies.", list(1, bounds::POLICIES, &policy)),
+            "routes": described(
+                "The routes of the gateway. If given, each policy applies to the route or the rule that it is attached to.",
+                list(1, bounds::ROUTES, &json!({ "$ref": "#/$defs/route" }))
+            ),
+            "storage": described("The storage of the counters.", storage()),
+            "failureMode": {
+                "description": "The decision on requests whose policy cannot be evaluated.",
+                "enum": ["deny", "allow"],
+                "default": "deny"
+            },
+            "auth": described(
+                "The sources of the variable auth. The first that has a value is used.",
+                list(1, bounds::AUTH_SOURCES, &auth_source())
+            ),
+            "holdHeaders": {
+                "description": "Whether request headers are held until the body is read, if a policy needs it.",
+                "type": "boolean",
+                "default": false
+            },
+            "requestBody": request_body,
+            "usage": described("How usage is found and charged.", usage),
+            "replies": described("The form of rejections, and quota headers.", replies()),
+            "pricing": prices(),
+            "unpriced": {
+                "description": "The handling of a model without a price, under a limit that has a budget.",
+                "enum": ["reject", "free", "default"]
+            },
+            "export": {
+                "description": "Costs that access logs and other filters can read, by their names.",
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": bounds::EXPORTS,
+                "propertyNames": { "pattern": "^[A-Za-z0-9_-]+$", "maxLength": bounds::NAME_BYTES },
+                "additionalProperties": cel("the cost of an exchange.")
+            },
+            "hitsAddend": described(
+                "The name of the cost that Envoy's rate limit filter adds for an exchange.",
+                text(bounds::NAME_BYTES)
+            )
+        }),
+    )
+}
+
+fn storage() -> Value {
+    let duration = |text: &str, default: &str| json!({ "description": text, "type": "string", "maxLength": 64, "default": default });
+    let counters = whole(&bounds::MAX_COUNTERS);
+    let cluster = json!({
+        "description": "The Envoy cluster of the service.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": bounds::CLUSTER_BYTES,
+        "pattern": r"^\S+$"
+    });
+    let timeout = duration("The time after which a call fails.", "100ms");
+    let flush = duration(
+        "The time for which settlements are collected to be sent together.",
+        "0s",
+    );
+    let failure_mode = json!({
+        "description": "The decision on requests while the service is unavailable.",
+        "enum": ["local", "allow", "deny"],
+        "default": "local"
+    });
+    let local = object(
+        &storage::LOCAL,
+        &[],
+        &json!({
+            "type": { "const": "local", "default": "local" },
+            "maxCounters": described("The number of counters that are kept.", counters.clone())
+        }),
+    );
+    let limitador = object(
+        &storage::LIMITADOR,
+        &["type", "cluster"],
+        &json!({
+            "type": { "const": "limitador" },
+            "cluster": cluster,
+            "protocol": { "enum": ["reserve", "check-report"], "default": "reserve" },
+            "domain": described("The namespace of the limits, for all policies.", name()),
+            "timeout": timeout,
+            "failureMode": failure_mode,
+            "flush": flush,
+            "maxCounters": described("The number of counters that this Envoy itself keeps.", counters.clone())
+        }),
+    );
+    let envoy_rls = object(
+        &storage::ENVOY_RLS,
+        &["type", "cluster", "domain"],
+        &json!({
+            "type": { "const": "envoy-rls" },
+            "cluster": cluster,
+            "domain": described("The domain of the limits, for all policies.", name()),
+            "timeout": timeout,
+            "failureMode": failure_mode,
+            "flush": flush,
+            "maxCounters": described("The number of counters that this Envoy itself keeps.", counters)
+        }),
+    );
+    json!({ "oneOf": [local, limitador, envoy_rls] })
+}
+
+fn replies() -> Value {
+    object(
+        &replies::SCHEMA,
+        &[],
+        &json!({
+            "status": described("The status of a rejection.", whole(&bounds::REPLY_STATUS)),
+            "contentType": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": bounds::REPLY_CONTENT_TYPE_BYTES,
+                "pattern": "^[ -~]+$"
+            },
+            "body": { "type": "string", "maxLength": bounds::REPLY_BODY_BYTES },
+            "error": {
+                "description": "The provider whose error format the default body has.",
+                "enum": ["auto", "openai", "anthropic", "gemini"],
+                "default": "auto"
+            },
+            "headers": {
+                "description": "Quota headers.",
+                "oneOf": [{ "enum": ["none", "draft-03", "ietf", "openai"] }, header_names()]
+            }
+        }),
+    )
+}
+
+fn header_names() -> Value {
+    let name = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": bounds::HEADER_NAME_BYTES,
+        "pattern": r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]|\{[a-z]+\})+$"
+    });
+    let mut names = object(
+        &replies::HEADER_NAMES,
+        &[],
+        &json!({ "limit": name, "remaining": name, "reset": name, "retryAfter": name }),
+    );
+    names["minProperties"] = json!(1);
+    names
+}
+
+fn prices() -> Value {
+    let price = object(
+        &pricing::PRICE,
+        &["input", "output"],
+        &json!({
+            "input": usd("Input."),
+            "cachedInput": usd("Input that is read from a cache; by default the price of input."),
+            "cacheWrite": usd("Input that is written to a cache; by default the price of input."),
+            "output": usd("Output."),
+            "reasoning": usd("Reasoning; by default the price of output.")
+        }),
+    );
+    json!({
+        "description": "The prices of a million tokens in US dollars, by patterns of model names in which * stands for any text; default is the price of all other models.",
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": bounds::PRICES,
+        "propertyNames": name(),
+        "additionalProperties": price
+    })
+}
+
+fn auth_source() -> Value {
+    let header = json!({
+        "description": "Paths below auth, each with the header that has its value.",
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": bounds::AUTH_HEADERS,
+        "propertyNames": {
+            "pattern": r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$",
+            "maxLength": bounds::NAME_BYTES
+        },
+        "additionalProperties": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+            "maxLength": bounds::HEADER_NAME_BYTES
+        }
+    });
+    let mut source = object(
+        &auth::SCHEMA,
+        &[],
+        &json!({
+            "metadata": described("A namespace of the dynamic metadata.", name()),
+            "filterState": described("A key of the filter state that holds a JSON object.", name()),
+            "header": header
+        }),
+    );
+    source["minProperties"] = json!(1);
+    source["maxProperties"] = json!(1);
+    source
+}

@@ -1,0 +1,230 @@
+//! Readers of values that several parts of a configuration have: durations, money, expressions, JSON pointers and
+//! headers.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr as _;
+
+use crate::bounds;
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
+use crate::expression::{Expression, Role, is_pointer};
+use crate::json::Json;
+use crate::path::Path;
+use crate::reader::{self, unexpected};
+use crate::usd::Usd;
+use crate::window::{Window, WindowError};
+
+/// The message on a text that is not the name of a header.
+pub(crate) const INVALID_HEADER_NAME: &str =
+    "invalid header name, expected a token of RFC 9110 such as \"x-user-id\"";
+
+/// Reads a CEL expression.
+pub(crate) fn expression(
+    json: &Json,
+    role: Role,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Expression, Invalid> {
+    let source = reader::text(json, bounds::EXPRESSION_BYTES, path, errors)?;
+    Expression::compile(source, role).map_err(|found| {
+        for error in found {
+            errors.push(path, error);
+        }
+        Invalid
+    })
+}
+
+/// Reads the window of a rate or of a budget.
+pub(crate) fn window(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Window, Invalid> {
+    let Json::String(text) = json else {
+        let expected = "a duration, e.g. \"60s\", \"1m\" or \"24h\"";
+        return Err(unexpected(json, expected, path, errors));
+    };
+    Window::from_str(text).map_err(|error| {
+        let found = json.found();
+        errors.push(path, ErrorKind::Window { found, error })
+    })
+}
+
+/// Reads a duration in nanoseconds that is not a window. `expected` describes the range `within`; `inner` takes the
+/// duration out of what may surround it.
+pub(crate) fn nanos(
+    json: &Json,
+    within: &RangeInclusive<u64>,
+    expected: &str,
+    inner: impl Fn(&str) -> &str,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<u64, Invalid> {
+    let Json::String(text) = json else {
+        return Err(unexpected(json, expected, path, errors));
+    };
+    match Window::from_str(inner(text)).map(|duration| duration.as_nanos()) {
+        Ok(nanos) if within.contains(&nanos) => Ok(nanos),
+        Err(error @ (WindowError::NoUnit | WindowError::UnknownUnit)) => {
+            let found = json.found();
+            Err(errors.push(path, ErrorKind::Window { found, error }))
+        }
+        _ => Err(unexpected(json, expected, path, errors)),
+    }
+}
+
+/// Reads a duration of whole milliseconds within a range. Zero is allowed where the range has it.
+pub(crate) fn milliseconds(
+    json: &Json,
+    range: &RangeInclusive<u32>,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<u32, Invalid> {
+    const MILLISECOND: u64 = 1_000_000;
+    let nanos = match json {
+        Json::String(text) => match Window::from_str(text) {
+            Ok(duration) => Some(duration.as_nanos()),
+            Err(WindowError::Zero) => Some(0),
+            Err(_) => None,
+        },
+        _ => None,
+    };
+    let whole = nanos.filter(|nanos| nanos.is_multiple_of(MILLISECOND));
+    let milliseconds = whole.and_then(|nanos| u32::try_from(nanos / MILLISECOND).ok());
+    if let Some(milliseconds) = milliseconds.filter(|milliseconds| range.contains(milliseconds)) {
+        return Ok(milliseconds);
+    }
+    let expected = format!(
+        "a duration of whole milliseconds from \"{}ms\" to \"{}ms\"",
+        range.start(),
+        range.end()
+    );
+    Err(unexpected(json, expected, path, errors))
+}
+
+/// Reads an amount of US dollars, a number or a text, whose billionths are within a range.
+pub(crate) fn usd(
+    json: &Json,
+    range: &RangeInclusive<u64>,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Usd, Invalid> {
+    let text = match json {
+        Json::String(text) => text.clone(),
+        // The shortest text of this number, which is what was written unless that has more digits than a double.
+        Json::Number(number) => number.to_string(),
+        _ => json.found(),
+    };
+    match text.parse::<Usd>() {
+        Ok(usd) if range.contains(&usd.0) => Ok(usd),
+        Err(_) if matches!(json, Json::String(_)) => {
+            let found = json.found();
+            Err(errors.push(path, ErrorKind::Usd { found }))
+        }
+        _ => {
+            let [min, max] = [range.start(), range.end()].map(|billionths| Usd(*billionths));
+            let expected = format!("an amount of US dollars from {min} to {max}");
+            Err(unexpected(json, expected, path, errors))
+        }
+    }
+}
+
+/// Reads a list of JSON pointers to numbers in objects, in the order in which they are tried.
+pub(crate) fn pointers(
+    json: &Json,
+    count: &RangeInclusive<usize>,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<String>, Invalid> {
+    let items = reader::list(json, "JSON pointers", *count.end(), path, errors)?;
+    if items.len() < *count.start() {
+        errors.push(path, ErrorKind::Empty);
+    }
+    let mut pointers = Vec::with_capacity(items.len());
+    for (position, item) in items.iter().enumerate() {
+        let path = path.item(position);
+        let Ok(text) = reader::text(item, bounds::POINTER_BYTES, &path, errors) else {
+            continue;
+        };
+        let keys = keys(text);
+        if !is_pointer(text) {
+            let expected = "a JSON pointer such as \"/usage/total_tokens\"";
+            unexpected(item, expected, &path, errors);
+        } else if let Some(keys) = keys
+            && reader::at_most(keys, "keys", bounds::POINTER_KEYS, &path, errors).is_ok()
+        {
+            pointers.push(text.to_owned());
+        } else if keys.is_none() {
+            let expected = "a JSON pointer to a field of an object, not to a list element";
+            unexpected(item, expected, &path, errors);
+        }
+    }
+    Ok(pointers)
+}
+
+/// Counts the keys of a JSON pointer, without the index of a list element after each; `None` if it ends with such an
+/// index.
+fn keys(pointer: &str) -> Option<usize> {
+    let mut keys = 0_usize;
+    // Whether the last key has no index yet; there is none before the first key.
+    let mut takes_index = false;
+    for segment in pointer.split('/').skip(1) {
+        let is_number = !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
+        if takes_index && is_number {
+            takes_index = false;
+        } else {
+            keys = keys.saturating_add(1);
+            takes_index = true;
+        }
+    }
+    takes_index.then_some(keys)
+}
+
+/// Checks that a text is the name of a header, and returns it in lower case, as Envoy has it.
+pub(crate) fn header_name(
+    name: &str,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<String, Invalid> {
+    if name.is_empty() || !name.bytes().all(is_header_name_byte) {
+        return Err(errors.push(path, ErrorKind::Malformed(INVALID_HEADER_NAME)));
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
+/// Returns whether a byte may be part of the name of a header (RFC 9110, section 5.6.2).
+pub(crate) const fn is_header_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
+
+/// Reads the value of a header, at most `max` bytes.
+pub(crate) fn header_value(
+    json: &Json,
+    max: usize,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<String, Invalid> {
+    let value = reader::text(json, max, path, errors)?;
+    let is_printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    if !value.bytes().all(is_printable) {
+        let message = "invalid header value, expected printable ASCII";
+        return Err(errors.push(path, ErrorKind::Malformed(message)));
+    }
+    Ok(value.to_owned())
+}
