@@ -20,6 +20,7 @@ mod include_usage;
 mod istio_image;
 mod limitador;
 mod limitador_contract;
+mod long_cluster_names;
 mod malformed_input;
 mod memory;
 mod metering;

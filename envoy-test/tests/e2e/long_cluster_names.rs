@@ -1,13 +1,13 @@
-//! Names of clusters as long as Istio makes them.
-
-use std::error::Error;
+//! Clusters of Istio: their names are long, and are no valid `:authority`.
 
 use envoy_test::{
-    client::{self, Chat, client},
+    client::Chat,
     filters,
-    metered::{CALLER, Metered, each_caller},
+    metered::{Metered, each_caller},
     remote::{self, Protocol, wait_for_counted},
 };
+
+use crate::support::{TestResult, send};
 
 /// A name of 150 bytes.
 fn istio_cluster() -> String {
@@ -16,24 +16,21 @@ fn istio_cluster() -> String {
 }
 
 #[tokio::test]
-async fn long_cluster_name_reaches_service() -> Result<(), Box<dyn Error>> {
+async fn service_behind_long_cluster_name_is_reached() -> TestResult {
     let cluster = istio_cluster();
     assert_eq!(cluster.len(), 150);
     let mut configuration = each_caller(100);
     configuration["storage"] = Protocol::Reserve.storage();
-    let limitador = remote::limitador(&configuration)?.start().await?;
     configuration["storage"]["cluster"] = cluster.as_str().into();
+    let limitador = remote::limitador(&configuration)?.start().await?;
     let address = limitador.address();
     let metered = Metered::build(configuration, |builder| {
         builder.cluster(filters::cluster(&cluster, address, true))
     })
     .await?;
-    let client = client(client::Protocol::Http1);
     for expected in [200, 429] {
-        let chat = Chat::default().header(CALLER, "alice");
-        let response = chat.send(&client, metered.envoy.address()).await?;
-        assert_eq!(response.status().as_u16(), expected);
-        response.bytes().await?;
+        let chat = Chat::default();
+        assert_eq!(send(&metered, &chat).await?, expected);
         wait_for_counted(&limitador, 100).await?;
     }
     metered.check().await?;
