@@ -1,7 +1,7 @@
 //! Prose is written in the terms of `docs/glossary.md`: one term for each concept, the field's own.
 //!
-//! Read are comments, messages (string literals of more than one word, outside of tests), and the text
-//! of documents; not what stands between backticks or in code blocks, which are names.
+//! Checked are comments, names in code, messages (string literals of more than one word, outside of
+//! tests), and the text of documents without code.
 
 #[cfg(test)]
 mod tests;
@@ -112,6 +112,11 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "the verb of a table or a cache",
     },
     Exception {
+        path: "",
+        phrase: "connection refused",
+        reason: "the name of the error of sockets",
+    },
+    Exception {
         path: "docs/glossary.md",
         phrase: "*",
         reason: "it lists what the terms replace",
@@ -127,7 +132,7 @@ const EXCEPTIONS: &[Exception] = &[
 struct Exception {
     /// How the paths of the files begin.
     path: &'static str,
-    /// What is allowed there: words of which one begins a rule's form; all with `*`.
+    /// The phrase that is allowed there, which has the rule's form in it; `*` for all.
     phrase: &'static str,
     /// Why, for the reader of this list.
     #[expect(dead_code, reason = "an exception without a reason is none")]
@@ -192,12 +197,14 @@ fn check(path: &str, text: &str) -> Vec<String> {
     for words in passages.iter().map(words) {
         for (position, word) in words.iter().enumerate() {
             for (form, instead) in forms.get(&*word.text).into_iter().flatten() {
-                let rest = &words[position..];
-                let is_exception = EXCEPTIONS.iter().any(|exception| {
-                    path.starts_with(exception.path)
-                        && (exception.phrase == "*" || begins_with(rest, exception.phrase))
-                });
-                if begins_with(rest, form) && !is_exception {
+                let is_exception = || {
+                    EXCEPTIONS.iter().any(|exception| {
+                        path.starts_with(exception.path)
+                            && (exception.phrase == "*"
+                                || is_within(&words, position, exception.phrase))
+                    })
+                };
+                if begins_with(&words[position..], form) && !is_exception() {
                     violations.push((word.line, *form, *instead));
                 }
             }
@@ -219,7 +226,7 @@ fn is_test(path: &str) -> bool {
 /// Text that belongs together, line by line.
 type Passage = Vec<(String, usize)>;
 
-/// The comments and messages of a Rust file.
+/// The comments, names and messages of a Rust file.
 fn of_rust(text: &str, is_test: bool) -> Vec<Passage> {
     let mut passages: Vec<Passage> = Vec::new();
     let mut comment_ends_at = None;
@@ -239,10 +246,23 @@ fn of_rust(text: &str, is_test: bool) -> Vec<Passage> {
                 passages.push(lines.collect());
                 comment_ends_at = None;
             }
+            Kind::Identifier => passages.push(vec![(split_name(token.text), token.line)]),
             _ => {}
         }
     }
     passages
+}
+
+/// The words of a name in snake case or camel case.
+fn split_name(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 8);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && words.ends_with(|c: char| c.is_ascii_lowercase()) {
+            words.push(' ');
+        }
+        words.push(if c == '_' { ' ' } else { c });
+    }
+    words
 }
 
 /// The paragraphs of a document, without its code blocks.
@@ -320,6 +340,13 @@ fn words(passage: &Passage) -> Vec<Word<'_>> {
         }
     }
     words
+}
+
+/// Whether a word is part of a phrase.
+fn is_within(words: &[Word<'_>], position: usize, phrase: &str) -> bool {
+    (0..phrase.split(' ').count())
+        .filter_map(|back| position.checked_sub(back))
+        .any(|start| begins_with(&words[start..], phrase))
 }
 
 /// Whether a phrase is at the start.

@@ -7,14 +7,15 @@ fn lines(path: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn comments_and_messages_are_read() {
+fn comments_names_and_messages_are_checked() {
     let source = "/// Lets\n/// go of what is `told`, and look up, who\n///\n/// waits.\nfn told() {}\n\
-                  let a = \"refuse\"; let b = \"it \\\n  refuses\";\n// went on\n// a refusal";
+                  let a = \"refuse\"; let b = \"it \\\n  refuses\";\n// went on\n// a refusal, connection refused";
     assert_eq!(
         lines("src/a.rs", source),
         [
             "src/a.rs:1: \"lets go\"",
             "src/a.rs:2: \"who\"",
+            "src/a.rs:5: \"told\"",
             "src/a.rs:7: \"refuses\"",
             "src/a.rs:8: \"went on\"",
             "src/a.rs:9: \"refusal\"",
@@ -25,7 +26,7 @@ fn comments_and_messages_are_read() {
 }
 
 #[test]
-fn documents_are_read_without_code() {
+fn documents_are_checked_without_code() {
     let text =
         "# What it tells\n\nAdministrators who `tell` it,\nand go\non.\n```\ntold\n```\ntold";
     assert_eq!(
@@ -39,7 +40,7 @@ fn documents_are_read_without_code() {
 }
 
 #[test]
-fn comments_of_yaml_are_read() {
+fn comments_of_yaml_are_checked() {
     let text = "a: refuse # as he was told\n# crowd\nurl: http://x/#told";
     assert_eq!(
         lines("examples/a.yaml", text),
@@ -47,6 +48,22 @@ fn comments_of_yaml_are_read() {
             "examples/a.yaml:1: \"he\"",
             "examples/a.yaml:1: \"told\"",
             "examples/a.yaml:2: \"crowd\"",
+        ]
+    );
+}
+
+#[test]
+fn names_are_split_into_words() {
+    assert_eq!(
+        lines(
+            "src/a.rs",
+            "fn let_goods() { letGo; LetGo; let_go }\nstruct WhoeverHTTP;"
+        ),
+        [
+            "src/a.rs:1: \"let go\"",
+            "src/a.rs:1: \"let go\"",
+            "src/a.rs:1: \"let go\"",
+            "src/a.rs:2: \"whoever\"",
         ]
     );
 }
