@@ -1,33 +1,36 @@
 //! The budgets of an hour and of a month, as the example of Jupiter has them, on a clock that can run for months.
 
-use super::{Envoy, request};
 use crate::host::{Buffer, HeaderMap};
+use crate::stream::tests::harness::{Envoy, request};
 use serde_json::{Value, json};
 
 const SECOND: u64 = 1_000_000_000;
+
 const MINUTE: u64 = 60 * SECOND;
+
 const HOUR: u64 = 60 * MINUTE;
+
 const DAY: u64 = 24 * HOUR;
 
 /// When windows of an hour, of a day and of 30 days all begin.
 const BEGINNING: u64 = 600 * 30 * DAY;
 
-/// What of the budgets a response tells.
+/// The budget headers of a response.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
     limit: String,
     used: String,
-    /// Seconds after which it can be tried again, of a refusal.
+    /// The `retry-after` of a rejection.
     retry_after: Option<u64>,
 }
 
-/// The example, behind an authentication that goes by a header.
+/// The example, with authentication by a header.
 fn jupiter() -> Envoy {
     let example = include_str!("../../../examples/jupiter/tollgate.yaml");
     let mut configuration: Value = serde_norway::from_str(example).unwrap();
     configuration["auth"] = json!([{ "header": { "key": "x-key" } }]);
     let limits = &mut configuration["policies"][0]["spec"]["limits"];
-    // Who waits would have to be refused by a tick.
+    // A queued request would have to be rejected by a tick.
     limits["production-key"]["onExceeded"] = json!("deny");
     let envoy = Envoy::with(&configuration.to_string());
     envoy.host.clock.set(BEGINNING);
@@ -40,7 +43,7 @@ impl Envoy {
         self
     }
 
-    /// A whole exchange of `gpt-4` with so many tokens of output, 60 dollars a million; what it is told.
+    /// A whole exchange of `gpt-4` with so many output tokens at 60 dollars a million; the headers of its response.
     fn spend(&self, key: &str, tokens: u64) -> Told {
         let mut stream = self.stream();
         let headers: Vec<(&str, &str)> = request("alice")
@@ -97,14 +100,14 @@ fn admitted(limit: &str, used: &str) -> Told {
 }
 
 #[test]
-fn ten_dollars_an_hour_roll_on() {
+fn hourly_budget_slides() {
     let jupiter = jupiter();
     let spend = |time: u64, tokens: u64| jupiter.is_at(time).spend("production-key", tokens);
     // 5.40 dollars each, in minutes of their own: there is a limit of tokens a minute beside it.
     assert_eq!(spend(0, 90_000), admitted("10.00", "0.00"));
     assert_eq!(spend(2 * MINUTE, 90_000), admitted("10.00", "5.40"));
 
-    // It is a rolling window: a new hour alone frees nobody.
+    // The window slides: a new hour alone frees nothing.
     let refused = spend(59 * MINUTE, 0);
     assert_eq!(
         (refused.limit.as_str(), refused.used.as_str()),
@@ -122,7 +125,7 @@ fn ten_dollars_an_hour_roll_on() {
 }
 
 #[test]
-fn a_month_is_thirty_days_that_roll_on() {
+fn thirty_day_budget_slides() {
     let jupiter = jupiter();
     let spend = |time: u64, tokens: u64| jupiter.is_at(time).spend("my-api-key", tokens);
     // 90 dollars a day, of 100; the month has 2500.
@@ -136,7 +139,7 @@ fn a_month_is_thirty_days_that_roll_on() {
         (refused.limit.as_str(), refused.used.as_str()),
         ("2500.00", "2520.00")
     );
-    // It is no month of the calendar: what was spent in it expires day by day after its end.
+    // It is not a calendar month: its use expires day by day.
     let refused = spend(30 * DAY + HOUR, 0);
     assert_eq!(refused.limit, "2500.00");
     assert_eq!(refused.used, "2516.50");
@@ -149,7 +152,7 @@ fn a_month_is_thirty_days_that_roll_on() {
     assert_eq!(spend(30 * DAY + HOUR + wait, 0).retry_after, None);
     let told = spend(45 * DAY, 0);
     assert_eq!(told, admitted("100.00", "0.00"));
-    // All of it may be spent once more when it has expired.
+    // The whole budget is available again once it has expired.
     for day in 60..87 {
         let told = spend(day * DAY + HOUR, 1_500_000);
         assert_eq!(told.retry_after, None, "day {day}: {told:?}");

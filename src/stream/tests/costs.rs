@@ -1,13 +1,13 @@
-//! Costs, computed limits, money, requests and exported costs, through whole exchanges.
+//! Costs, requests and budgets.
 
-use super::{Envoy, MINUTE, request};
 use crate::host::{Buffer, HeaderMap};
+use crate::stream::tests::harness::{Envoy, MINUTE, request};
 use crate::stream::{Next, Stream};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// A configuration with one limit, and whatever else is given.
-fn configuration(limit: &Value, rest: &Value) -> String {
+pub(in crate::stream::tests) fn configuration(limit: &Value, rest: &Value) -> String {
     let mut configuration = json!({
         "policies": [{
             "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
@@ -25,21 +25,26 @@ fn configuration(limit: &Value, rest: &Value) -> String {
     configuration.to_string()
 }
 
-fn envoy(limit: &Value) -> Envoy {
+pub(in crate::stream::tests) fn envoy(limit: &Value) -> Envoy {
     envoy_with(limit, &json!({}))
 }
 
-fn envoy_with(limit: &Value, rest: &Value) -> Envoy {
+pub(in crate::stream::tests) fn envoy_with(limit: &Value, rest: &Value) -> Envoy {
     Envoy::with(&configuration(limit, rest))
 }
 
 /// Prices at which a token of input costs 2500 billionths of a dollar, and one of output 10000.
-fn prices() -> Value {
+pub(in crate::stream::tests) fn prices() -> Value {
     json!({ "gpt-4o*": { "input": 2.5, "cachedInput": 1.25, "output": 10 } })
 }
 
 /// A usage report of a chat completion.
-fn usage(input: u64, output: u64, cached: u64, reasoning: u64) -> String {
+pub(in crate::stream::tests) fn usage(
+    input: u64,
+    output: u64,
+    cached: u64,
+    reasoning: u64,
+) -> String {
     json!({
         "id": "1", "object": "chat.completion", "model": "gpt-4o-2024",
         "choices": [{ "message": { "content": "hi" } }],
@@ -54,43 +59,47 @@ fn usage(input: u64, output: u64, cached: u64, reasoning: u64) -> String {
 }
 
 impl Envoy {
-    /// Begins an exchange with these headers beside the usual ones and this body; whether it was let go.
-    fn begin(&self, headers: &[(&str, &str)], body: &str) -> (Stream, bool) {
+    /// Begins an exchange with these additional headers and this body; whether it was admitted.
+    pub(in crate::stream::tests) fn begin(
+        &self,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (Stream, bool) {
         let mut stream = self.stream();
         let all: Vec<(&str, &str)> = request("alice")
             .into_iter()
             .chain(headers.iter().copied())
             .collect();
         self.host.set_headers(HeaderMap::Request, &all);
-        let mut let_go = stream.on_request_headers(false) == Next::Continue;
-        if let_go {
+        let mut admitted = stream.on_request_headers(false) == Next::Continue;
+        if admitted {
             self.host.set_buffer(Buffer::RequestBody, body.as_bytes());
-            let_go = stream.on_request_body(body.len(), true) == Next::Continue;
+            admitted = stream.on_request_body(body.len(), true) == Next::Continue;
         }
-        (stream, let_go)
+        (stream, admitted)
     }
 
-    fn end(&self, mut stream: Stream, answer: &str) {
+    pub(in crate::stream::tests) fn end(&self, mut stream: Stream, answer: &str) {
         stream.on_response_headers(false);
-        // Once the request has gone on, its headers are gone.
+        // The headers of a request that was passed on are gone.
         self.host.headers.borrow_mut().remove(&HeaderMap::Request);
         self.body(&mut stream, answer, true);
         stream.on_log();
     }
 
-    /// A whole exchange; whether it was let go.
-    fn ask(&self, headers: &[(&str, &str)], answer: &str) -> bool {
-        let (mut stream, let_go) = self.begin(headers, r#"{"model":"gpt-4o","max_tokens":1}"#);
-        if let_go {
+    /// A whole exchange; whether it was admitted.
+    pub(in crate::stream::tests) fn ask(&self, headers: &[(&str, &str)], answer: &str) -> bool {
+        let (mut stream, admitted) = self.begin(headers, r#"{"model":"gpt-4o","max_tokens":1}"#);
+        if admitted {
             self.end(stream, answer);
         } else {
             stream.on_log();
         }
-        let_go
+        admitted
     }
 
     /// The use of the counter of the last rejection.
-    fn used(&self) -> u64 {
+    pub(in crate::stream::tests) fn used(&self) -> u64 {
         let log = self.log.lines();
         let mut lines = log.iter().rev();
         let line = lines.find(|(_, line)| line.starts_with("limit_rejected "));
@@ -100,13 +109,13 @@ impl Envoy {
         number.parse().unwrap()
     }
 
-    fn last_reply(&self) -> crate::host::double::SentReply {
+    pub(in crate::stream::tests) fn last_reply(&self) -> crate::host::double::SentReply {
         self.host.replies.borrow().last().expect("a reply").clone()
     }
 }
 
 /// What an exchange of so much costs under an expression.
-fn cost(expression: &str, answer: &str) -> u64 {
+pub(in crate::stream::tests) fn cost(expression: &str, answer: &str) -> u64 {
     let envoy = envoy_with(
         &json!({ "cost": expression, "rates": [{ "limit": 1, "window": "1m" }] }),
         &json!({ "pricing": prices() }),
@@ -119,7 +128,7 @@ fn cost(expression: &str, answer: &str) -> u64 {
 }
 
 #[test]
-fn a_cost_is_what_its_expression_yields() {
+fn cost_is_value_of_its_expression() {
     let answer = usage(100, 20, 40, 5);
     for (expression, expected) in [
         ("usage.total_tokens", 120),
@@ -165,7 +174,7 @@ fn a_cost_is_what_its_expression_yields() {
 }
 
 #[test]
-fn a_cost_that_has_no_result_for_a_request_is_a_failure() {
+fn cost_without_result_at_admission_fails() {
     let envoy = envoy(&json!({
         "cost": "usage.total_tokens / int(request.headers['x-part'])",
         "rates": [{ "limit": 100, "window": "1m" }]
@@ -179,7 +188,7 @@ fn a_cost_that_has_no_result_for_a_request_is_a_failure() {
 }
 
 #[test]
-fn limits_on_every_kind_count_the_same_exchange() {
+fn limits_on_all_kinds_count_one_exchange() {
     let costs = [
         "usage.input_tokens",
         "usage.output_tokens",
@@ -204,12 +213,12 @@ fn limits_on_every_kind_count_the_same_exchange() {
 }
 
 #[test]
-fn what_used_nothing_costs_nothing_unless_the_cost_does_not_ask() {
+fn unused_exchange_costs_only_constants() {
     for (expression, is_free) in [("usage.total_tokens + 5", true), ("5", false)] {
         let envoy =
             envoy(&json!({ "cost": expression, "rates": [{ "limit": 1, "window": "1m" }] }));
-        let (mut stream, let_go) = envoy.begin(&[], "{}");
-        assert!(let_go);
+        let (mut stream, admitted) = envoy.begin(&[], "{}");
+        assert!(admitted);
         envoy
             .host
             .set_headers(HeaderMap::Response, &[(":status", "404")]);
@@ -220,123 +229,27 @@ fn what_used_nothing_costs_nothing_unless_the_cost_does_not_ask() {
 }
 
 #[test]
-fn a_request_holds_what_its_cost_is_expected_to_be() {
+fn expected_cost_is_reserved() {
     let envoy = envoy(&json!({
         "cost": "usage.output_tokens * 2",
         "rates": [{ "limit": 100, "window": "1m" }]
     }));
     let body = r#"{"model":"m","max_tokens":30}"#;
-    let (_first, let_go) = envoy.begin(&[], body);
-    assert!(let_go, "60 of 100 are held");
-    let (_second, let_go) = envoy.begin(&[], body);
-    assert!(!let_go, "another 60 do not fit");
-    let (_third, let_go) = envoy.begin(&[], r#"{"model":"m","max_tokens":20}"#);
-    assert!(let_go, "40 do");
+    let (_first, admitted) = envoy.begin(&[], body);
+    assert!(admitted, "60 of 100 are held");
+    let (_second, admitted) = envoy.begin(&[], body);
+    assert!(!admitted, "another 60 do not fit");
+    let (_third, admitted) = envoy.begin(&[], r#"{"model":"m","max_tokens":20}"#);
+    assert!(admitted, "40 do");
 }
 
 #[test]
-fn a_limit_is_what_the_request_says_within_bounds() {
-    let limit = |max: Value| {
-        json!({ "rates": [{
-            "limit": r#"int(request.headers[?"x-count"].orValue("500"))"#,
-            "window": "1m", "min": 5, "max": max
-        }], "counters": [{ "expression": "request.headers['x-key']" }] })
-    };
-    for (max, header, expected) in [
-        (json!(1000), None, "500"),
-        (json!(1000), Some("10"), "10"),
-        (json!(1000), Some("1000000"), "1000"),
-        (json!("none"), Some("1000000"), "1000000"),
-        (json!(1000), Some("-7"), "5"),
-    ] {
-        let envoy = envoy(&limit(max));
-        let mut headers = vec![("x-key", "a")];
-        headers.extend(header.map(|count| ("x-count", count)));
-        assert!(envoy.ask(&headers, &usage(2_000_000, 0, 0, 0)));
-        assert!(!envoy.ask(&headers, ""), "{header:?}");
-        let told = envoy.last_reply();
-        let told = told.header("x-ratelimit-limit").unwrap();
-        assert!(told.starts_with(&format!("{expected}, ")), "{told}");
-    }
-    let envoy = envoy(&limit(json!(1000)));
-    assert!(!envoy.ask(&[("x-key", "a"), ("x-count", "many")], ""));
-    assert_eq!(
-        envoy.last_reply().status,
-        500,
-        "no fault makes a caller free"
-    );
-}
-
-#[test]
-fn tiers_are_maps_and_windows_can_be_computed() {
-    let envoy = envoy(&json!({ "rates": [{
-        "limit": r#"{"alice": 50, "bob": 200}[auth.user]"#,
-        "window": r#"{"alice": "1m", "bob": "1h"}[auth.user]"#
-    }] }));
-    assert!(envoy.ask(&[], &usage(60, 0, 0, 0)));
-    assert!(!envoy.ask(&[], ""));
-    assert_eq!(
-        envoy.last_reply().header("x-ratelimit-limit"),
-        Some("50, 50;w=60;name=\"free\"")
-    );
-    envoy.host.clock.set(1_001 * MINUTE);
-    assert!(envoy.ask(&[], &usage(1, 0, 0, 0)), "a new window");
-}
-
-#[test]
-fn a_caller_gets_no_new_counter_by_another_window() {
-    let envoy = envoy(&json!({ "rates": [{
-        "limit": 10, "window": r#"int(request.headers["x-window"])"#, "minWindow": "30s"
-    }] }));
-    assert!(envoy.ask(&[("x-window", "3600")], &usage(20, 0, 0, 0)));
-    for window in ["3600", "60", "1", "0", "-5", "86400"] {
-        assert!(!envoy.ask(&[("x-window", window)], ""), "{window}");
-    }
-    envoy.host.clock.set(1_000 * MINUTE + MINUTE / 2 - 1);
-    assert!(
-        !envoy.ask(&[("x-window", "1")], ""),
-        "not before the shortest"
-    );
-}
-
-#[test]
-fn a_limit_whose_counter_is_missing_is_skipped_or_refuses_or_fails() {
-    let limit = |when_missing: Option<&str>| {
-        let mut limit = json!({
-            "rates": [{ "limit": 1, "window": "1m" }],
-            "counters": [{ "expression": r#"request.headers["x-subscription-id"]"# }]
-        });
-        if let Some(when_missing) = when_missing {
-            limit["whenMissing"] = json!(when_missing);
-        }
-        limit
-    };
-    let skip = envoy(&limit(Some("skip")));
-    for _ in 0..3 {
-        assert!(skip.ask(&[], &usage(10, 0, 0, 0)));
-    }
-    assert_eq!(
-        skip.state("tollgate.decision").as_deref(),
-        Some("unmatched")
-    );
-    assert!(skip.ask(&[("x-subscription-id", "s")], &usage(10, 0, 0, 0)));
-    assert!(!skip.ask(&[("x-subscription-id", "s")], ""));
-    let open = json!({ "failureMode": "allow" });
-    assert!(!envoy_with(&limit(Some("reject")), &open).ask(&[], ""));
-    assert!(envoy_with(&limit(None), &open).ask(&[], &usage(1, 0, 0, 0)));
-    assert!(!envoy(&limit(None)).ask(&[], ""));
-}
-
-#[test]
-fn requests_are_counted_when_they_are_let_go() {
+fn requests_are_counted_at_admission() {
     let envoy = envoy(&json!({ "requests": [{ "limit": 2, "window": "1m" }] }));
-    let (first, let_go) = envoy.begin(&[], "{}");
-    assert!(let_go);
-    let (second, let_go) = envoy.begin(&[], "{}");
-    assert!(
-        let_go,
-        "though the first has not ended, it is counted and not held"
-    );
+    let (first, admitted) = envoy.begin(&[], "{}");
+    assert!(admitted);
+    let (second, admitted) = envoy.begin(&[], "{}");
+    assert!(admitted, "counted at admission, not at its end");
     assert!(!envoy.ask(&[], ""));
     let reply = envoy.last_reply();
     assert_eq!(
@@ -357,7 +270,7 @@ fn requests_are_counted_when_they_are_let_go() {
 }
 
 #[test]
-fn a_budget_admits_until_it_is_spent() {
+fn budget_admits_until_exhausted() {
     let envoy = envoy_with(
         &json!({ "budgets": [{ "usd": "0.001", "window": "24h", "algorithm": "sliding" }] }),
         &json!({ "pricing": prices(), "replies": { "headers": "draft-03" } }),
@@ -371,8 +284,8 @@ fn a_budget_admits_until_it_is_spent() {
             .metric("tollgate.usd_billionths.model=gpt-4o-2024"),
         700_000
     );
-    let (stream, let_go) = envoy.begin(&[], r#"{"model":"gpt-4o","max_tokens":1}"#);
-    assert!(let_go);
+    let (stream, admitted) = envoy.begin(&[], r#"{"model":"gpt-4o","max_tokens":1}"#);
+    assert!(admitted);
     envoy.end(stream, &usage(200, 20, 0, 0));
     let headers = envoy.host.headers.borrow()[&HeaderMap::Response].clone();
     let header = |name: &str| {
@@ -391,17 +304,17 @@ fn a_budget_admits_until_it_is_spent() {
 }
 
 #[test]
-fn a_model_without_a_price_is_refused_or_free_or_as_dear_as_the_default() {
+fn unpriced_model_is_rejected_free_or_default() {
     let limit = json!({ "budgets": [{ "usd": "0.001", "window": "24h" }] });
     let ask = |envoy: &Envoy, model: &str| {
-        let (mut stream, let_go) = envoy.begin(&[], &format!(r#"{{"model":"{model}"}}"#));
-        if let_go {
+        let (mut stream, admitted) = envoy.begin(&[], &format!(r#"{{"model":"{model}"}}"#));
+        if admitted {
             let answer = usage(1000, 0, 0, 0).replace("gpt-4o-2024", model);
             envoy.end(stream, &answer);
         } else {
             stream.on_log();
         }
-        let_go
+        admitted
     };
     let refuse = envoy_with(&limit, &json!({ "pricing": prices() }));
     let name = format!("llama\\n{}", "x".repeat(100));
@@ -424,7 +337,7 @@ fn a_model_without_a_price_is_refused_or_free_or_as_dear_as_the_default() {
 }
 
 #[test]
-fn costs_are_exported_whether_or_not_a_limit_applies() {
+fn costs_are_exported_without_limits_too() {
     let rest = json!({
         "pricing": prices(),
         "export": { "input": "usage.input_tokens", "cents": "usage.usd * 100000" },
@@ -458,17 +371,17 @@ fn costs_are_exported_whether_or_not_a_limit_applies() {
 }
 
 #[test]
-fn a_policy_without_costs_keeps_nothing_of_its_requests() {
+fn policy_without_costs_retains_nothing() {
     let envoy = envoy(&json!({ "rates": [{ "limit": 50, "window": "1m" }] }));
-    let (stream, let_go) = envoy.begin(&[], "{}");
-    assert!(let_go && !stream.retains_attributes());
+    let (stream, admitted) = envoy.begin(&[], "{}");
+    assert!(admitted && !stream.retains_attributes());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn money_is_the_sum_of_what_exchanges_cost(
+    fn budget_use_is_sum_of_costs(
         exchanges in prop::collection::vec((0..5000_u64, 0..5000_u64, 0..5000_u64), 1..12),
     ) {
         let envoy = envoy_with(
@@ -491,12 +404,12 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_header_says_the_limit_is_within_its_bounds(header in "[0-9.eE+-]{0,20}") {
+    fn hostile_header_keeps_limit_within_bounds(header in "[0-9.eE+-]{0,20}") {
         let envoy = envoy(&json!({ "rates": [{
             "limit": r#"double(request.headers["x-count"])"#, "window": "1m", "min": 10, "max": 100
         }] }));
-        let let_go = envoy.ask(&[("x-count", &header)], &usage(100, 0, 0, 0));
-        if let_go {
+        let admitted = envoy.ask(&[("x-count", &header)], &usage(100, 0, 0, 0));
+        if admitted {
             prop_assert!(!envoy.ask(&[("x-count", &header)], ""), "100 are never less than it is");
             let told = envoy.last_reply();
             let told = told.header("x-ratelimit-limit").unwrap();

@@ -1,9 +1,9 @@
 //! What a rate limit service counts of a limit besides tokens: requests, and money.
 
-use super::super::{Envoy, configuration};
-use super::{CHECK, Gateway, RESERVE, RLS};
 use crate::host::Buffer;
 use crate::stream::Next;
+use crate::stream::tests::harness::{Envoy, configuration};
+use crate::stream::tests::service::harness::{CHECK, Gateway, RESERVE, RLS};
 use limits::service::mock::{Limitador, entries};
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ impl Gateway {
 }
 
 #[test]
-fn each_unit_is_counted_apart_and_exactly() {
+fn units_are_counted_separately() {
     for (storage, calls) in [(RESERVE, 6), (CHECK, 6), (RLS, 3)] {
         let mut gateway = gateway(storage);
         for tokens in [10, 20, 30, 40] {
@@ -78,7 +78,7 @@ fn each_unit_is_counted_apart_and_exactly() {
 }
 
 #[test]
-fn a_request_is_counted_when_it_is_let_go() {
+fn request_is_counted_at_admission() {
     for storage in [RESERVE, CHECK] {
         let mut gateway = gateway(storage);
         let mut stream = gateway.envoy.stream();
@@ -95,7 +95,7 @@ fn a_request_is_counted_when_it_is_let_go() {
 }
 
 #[test]
-fn a_request_that_is_not_let_go_is_not_counted() {
+fn rejected_request_is_not_counted() {
     for storage in [RESERVE, CHECK] {
         let mut gateway = gateway(storage);
         let mut stream = gateway.envoy.stream();
@@ -104,7 +104,7 @@ fn a_request_that_is_not_let_go_is_not_counted() {
         drop(stream);
         gateway.answer(&mut None);
         gateway.limitador.limits[1].1 = 0;
-        assert_eq!(gateway.exchange(1), "denied", "nothing may be spent");
+        assert_eq!(gateway.exchange(1), "denied", "a budget of zero");
         assert_eq!(gateway.counted(), [0; 3], "{storage}");
         assert!(gateway.limitador.reserved.is_empty(), "{storage}");
         gateway.limitador.limits[1].1 = 10_000_000_000;
@@ -115,7 +115,7 @@ fn a_request_that_is_not_let_go_is_not_counted() {
 }
 
 #[test]
-fn an_outage_loses_no_unit() {
+fn outage_loses_no_usage() {
     for storage in [RESERVE, CHECK] {
         let mut gateway = gateway(storage);
         for _ in 0..3 {
@@ -130,7 +130,7 @@ fn an_outage_loses_no_unit() {
 }
 
 #[test]
-fn a_caller_without_a_cent_is_asked_about_with_the_model_in_his_body() {
+fn exhausted_budget_is_checked_with_body_model() {
     let mut gateway = gateway(RESERVE);
     gateway.limitador.limits = vec![];
     gateway.exchange(6_000_000);
@@ -146,7 +146,7 @@ fn a_caller_without_a_cent_is_asked_about_with_the_model_in_his_body() {
 }
 
 #[test]
-fn requests_in_shadow_are_counted_and_refuse_nobody() {
+fn dry_run_requests_are_counted() {
     let spec = r#", "requests": [{ "limit": 1, "window": "1m" }], "shadow": true"#;
     for storage in [RESERVE, CHECK] {
         let mut gateway = Gateway::with(spec, storage, "");

@@ -1,12 +1,12 @@
 //! What can happen to an exchange.
 
-use super::super::super::{completion, request};
-use super::{Exchange, MS, Progress, Storm};
+use super::{Exchange, MS, Progress, RandomEvents};
 use crate::host::HeaderMap;
 use crate::stream::Next;
+use crate::stream::tests::harness::{completion, request};
 use limits::service::CallId;
 
-impl Storm {
+impl RandomEvents {
     pub(super) fn begin(&mut self) {
         let user = self.random.one_of(&["alice", "bob"]);
         let model = self.random.one_of(&["large", "middle", "m"]);
@@ -177,7 +177,7 @@ impl Storm {
             "shadow_denied",
             "failed_open",
         ];
-        self.let_go += u64::from(went.contains(&decision.as_str()));
+        self.admitted += u64::from(went.contains(&decision.as_str()));
         if decision == "denied" || decision == "failed" {
             assert!(exchange.replied, "{} {:?}", self.what, exchange.trail);
         }

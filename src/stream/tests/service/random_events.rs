@@ -1,17 +1,18 @@
 //! Many exchanges at once, with all that can happen to them in any order: whatever it is, each is resumed or answered
-//! once, nobody waits for ever, what was used is counted once, and nothing stays held.
+//! once, nothing waits for ever, usage is counted once, and nothing stays reserved.
 
 mod events;
 
-use super::super::{Envoy, configuration, request};
-use super::{CHECK, RESERVE, RLS};
 use crate::host::double::{Call, Pairs};
 use crate::host::{Buffer, Direction, HeaderMap, HostError};
+use crate::stream::tests::harness::{Envoy, configuration, request};
+use crate::stream::tests::service::harness::{CHECK, RESERVE, RLS};
 use crate::stream::{Next, Stream};
 use limits::service::mock::{Limitador, entries};
 use serde_json::{Value, json};
 
 const LOCAL: &str = r#"{ "type": "local" }"#;
+
 const MS: u64 = 1_000_000;
 
 /// Numbers that follow from a seed (xorshift).
@@ -62,7 +63,7 @@ enum Progress {
     Whole,
 }
 
-struct Storm {
+struct RandomEvents {
     envoy: Envoy,
     limitador: Limitador,
     answered: Vec<bool>,
@@ -72,14 +73,14 @@ struct Storm {
     holds: bool,
     /// One in so many answers is a failure; none, where it is 0.
     errors: usize,
-    /// What the exchanges were charged, and how many were let go.
+    /// The tokens that were charged, and the number of admitted exchanges.
     tokens: u64,
-    let_go: u64,
+    admitted: u64,
     is_exact: bool,
     what: String,
 }
 
-impl Storm {
+impl RandomEvents {
     fn new(seed: u64, storage: &str, errors: usize, holds: bool) -> Self {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         for _ in 0..5 {
@@ -153,7 +154,7 @@ impl Storm {
             holds,
             errors,
             tokens: 0,
-            let_go: 0,
+            admitted: 0,
             is_exact: matches!(storage, RESERVE | CHECK),
             what: format!("seed {seed} {storage} {mode} errors {errors} holds {holds} {actions:?}"),
         }
@@ -226,7 +227,7 @@ impl Storm {
         }
     }
 
-    fn rages(mut self) {
+    fn run(mut self) {
         let fails = self.errors > 0;
         for _ in 0..250 {
             match self.random.below(12) {
@@ -269,7 +270,7 @@ impl Storm {
                 }
             }
         }
-        // All is sent and answered, and nobody is left waiting.
+        // Everything is sent and answered, until no stream waits.
         for round in 0..400 {
             for index in 0..self.exchanges.len() {
                 self.send(index);
@@ -311,10 +312,10 @@ impl Storm {
                 assert_eq!(*value, 0, "{name} {}", self.what);
             }
         }
-        // What a question adds at one that knows no other cannot be told from what was used.
+        // At a service without checks, what a check adds cannot be told from usage.
         if self.is_exact {
             let counted = (self.counted("tokenlimit.free"), self.counted("limit.free"));
-            assert_eq!(counted, (self.tokens, self.let_go), "{}", self.what);
+            assert_eq!(counted, (self.tokens, self.admitted), "{}", self.what);
         }
         // Reservations are not released at a service that is taken to be away.
         let log = self.envoy.log.lines();
@@ -326,7 +327,7 @@ impl Storm {
             "{}",
             self.what
         );
-        self.holds_nothing();
+        self.releases_everything();
     }
 
     fn counted(&self, start: &str) -> u64 {
@@ -340,8 +341,8 @@ impl Storm {
         .sum()
     }
 
-    /// Nothing is held any more in this Envoy's own count.
-    fn holds_nothing(&mut self) {
+    /// Checks that nothing is reserved any more in this Envoy's own count.
+    fn releases_everything(&mut self) {
         self.tick(120_000);
         self.limitador.used.clear();
         for user in ["alice", "bob"] {
@@ -385,11 +386,11 @@ impl Storm {
 }
 
 #[test]
-fn whatever_happens_each_exchange_is_counted_once_and_ends() {
+fn random_events_count_each_exchange_once() {
     for seed in 1..=3 {
         for storage in [RESERVE, CHECK, RLS, LOCAL] {
             for (errors, holds) in [(0, false), (0, true), (4, false), (4, true)] {
-                Storm::new(seed, storage, errors, holds).rages();
+                RandomEvents::new(seed, storage, errors, holds).run();
             }
         }
     }

@@ -1,0 +1,89 @@
+//! Usage reports that the filter requests and withholds.
+
+use crate::host::double::Call;
+use crate::host::{Buffer, HeaderMap};
+use crate::stream::Next;
+use crate::stream::tests::harness::{Envoy, configuration, header, send};
+
+#[test]
+fn usage_report_is_requested_and_withheld() {
+    let chunk = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
+    let report = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":59,\"total_tokens\":60}}\n\n";
+    for (holds, was_checked) in [(false, false), (true, false), (false, true), (true, true)] {
+        let rest = format!(r#", "holdHeaders": {holds}"#);
+        let envoy = Envoy::with(&configuration("", &rest));
+        let mut stream = envoy.stream();
+        let options = if was_checked {
+            r#","stream_options":{"include_usage":true}"#
+        } else {
+            ""
+        };
+        let body = format!("{{\"stream\":true{options}}}");
+        assert_eq!(send(&envoy, &mut stream, &body), Next::Continue);
+        let sent = envoy.host.buffers.borrow()[&Buffer::RequestBody].clone();
+        let sent = String::from_utf8(sent).unwrap();
+        let length = header(&envoy, HeaderMap::Request, "content-length");
+        if was_checked {
+            assert_eq!(sent, body);
+        } else {
+            assert_eq!(
+                sent,
+                r#"{"stream_options":{"include_usage":true},"stream":true}"#
+            );
+        }
+        match (holds, was_checked) {
+            (false, _) => assert_eq!(length, None, "it left before the body was known"),
+            (true, false) => assert_eq!(length, Some(sent.len().to_string())),
+            (true, true) => assert_eq!(length, Some(body.len().to_string())),
+        }
+        envoy.host.set_headers(
+            HeaderMap::Response,
+            &[
+                (":status", "200"),
+                ("content-type", "text/event-stream"),
+                ("content-length", "1000"),
+            ],
+        );
+        stream.on_response_headers(false);
+        let kept = header(&envoy, HeaderMap::Response, "content-length").is_some();
+        assert_eq!(kept, was_checked);
+        let mut seen = String::new();
+        for (piece, end) in [
+            (chunk, false),
+            (&report[..20], false),
+            (&report[20..], false),
+            ("data: [DONE]\n\n", false),
+            ("", true),
+        ] {
+            envoy.body(&mut stream, piece, end);
+            seen += str::from_utf8(&envoy.host.buffers.borrow()[&Buffer::ResponseBody]).unwrap();
+        }
+        stream.on_log();
+        let all = format!("{chunk}{report}data: [DONE]\n\n");
+        let without = format!("{chunk}data: [DONE]\n\n");
+        assert_eq!(
+            seen,
+            if was_checked { all } else { without },
+            "{holds} {was_checked}"
+        );
+        assert_eq!(envoy.state("tollgate.total_tokens").as_deref(), Some("60"));
+        assert_eq!(envoy.state("tollgate.estimated").as_deref(), Some("false"));
+    }
+}
+
+#[test]
+fn unlimited_stream_is_not_changed() {
+    let none = r#", "when": [{ "predicate": "llm.model == 'other'" }]"#;
+    let envoy = Envoy::with(&configuration(none, ""));
+    let mut stream = envoy.stream();
+    send(&envoy, &mut stream, r#"{"model":"m","stream":true}"#);
+    assert_eq!(
+        envoy.host.count(Call::ReplaceBuffer(Buffer::RequestBody)),
+        0
+    );
+    stream.on_log();
+    assert_eq!(
+        envoy.state("tollgate.decision").as_deref(),
+        Some("unmatched")
+    );
+}

@@ -1,0 +1,106 @@
+//! Quota headers, alerts and log lines.
+
+use crate::host::HeaderMap;
+use crate::stream::tests::harness::{Envoy, MINUTE, completion, configuration, header, request};
+
+#[test]
+fn admitted_responses_carry_configured_quota_headers() {
+    let headers = r#", "replies": { "headers": "draft-03" }"#;
+    let envoy = Envoy::with(&configuration("", headers));
+    envoy.exchange(20);
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    stream.on_response_headers(false);
+    let maps = envoy.host.headers.borrow();
+    let response = &maps[&HeaderMap::Response];
+    let value = |name| {
+        let (_, value) = response.iter().find(|(key, _)| key == name).unwrap();
+        String::from_utf8(value.clone()).unwrap()
+    };
+    assert_eq!(value("x-ratelimit-remaining"), "30");
+    assert_eq!(value("x-ratelimit-reset"), "60");
+}
+
+#[test]
+fn rejection_is_logged_once_per_window() {
+    let envoy = Envoy::new();
+    envoy.exchange(60);
+    for _ in 0..5 {
+        envoy.exchange(1);
+    }
+    let log = envoy.log.lines();
+    let [(_, line)] = log.as_slice() else {
+        panic!("one line, not {log:?}");
+    };
+    let expected = "limit_rejected policy=test/llm limit=free counter=\"auth.user = alice\" used=60 \
+                    reserved=0 limit_value=50 unit=tokens";
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn credentials_are_not_logged() {
+    let json = configuration("", "").replace("auth.user", "request.headers['x-api-key']");
+    let envoy = Envoy::with(&json);
+    let mut headers = request("alice").to_vec();
+    headers.push(("x-api-key", "sk-1"));
+    for _ in 0..2 {
+        let mut stream = envoy.stream();
+        envoy.host.set_headers(HeaderMap::Request, &headers);
+        stream.on_request_headers(true);
+        stream.on_response_headers(false);
+        envoy.body(&mut stream, &completion(60), true);
+        stream.on_log();
+    }
+    let log = envoy.log.lines();
+    assert!(
+        log[0].1.contains("[withheld]") && !log[0].1.contains("sk-1"),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn alert_reaches_callers_and_operators() {
+    let envoy = Envoy::with(&configuration(r#", "alertAt": 0.8"#, ""));
+    let told = || {
+        envoy
+            .host
+            .metric("tollgate.alerts.policy=test/llm.limit=free")
+    };
+    envoy.exchange(39);
+    assert_eq!(told(), 0);
+    envoy.exchange(1);
+    assert_eq!(told(), 1, "40 of 50");
+    envoy.exchange(1);
+    assert_eq!(told(), 1, "once");
+    let alert = header(&envoy, HeaderMap::Response, "x-ratelimit-alert");
+    assert_eq!(alert.as_deref(), Some("\"free\""));
+}
+
+#[test]
+fn evictions_are_logged_once_an_hour() {
+    let envoy = Envoy::with(&configuration(
+        "",
+        r#", "storage": { "type": "local", "maxCounters": 64 }"#,
+    ));
+    let crowd = |from: u32| {
+        for user in from..from + 1_000 {
+            let mut stream = envoy.stream();
+            envoy
+                .host
+                .set_headers(HeaderMap::Request, &request(&user.to_string()));
+            stream.on_request_headers(true);
+            stream.on_response_headers(false);
+            envoy.body(&mut stream, &completion(10), true);
+            stream.on_log();
+        }
+        let log = envoy.log.lines();
+        log.iter()
+            .filter(|(_, line)| line.contains("maxCounters"))
+            .count()
+    };
+    assert_eq!(crowd(0), 1);
+    assert_eq!(crowd(10_000), 1);
+    assert!(envoy.host.metric("tollgate.counter_evictions") > 0);
+    envoy.host.clock.set(1_061 * MINUTE);
+    assert_eq!(crowd(20_000), 2);
+}
