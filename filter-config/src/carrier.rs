@@ -32,7 +32,7 @@ const PLUGIN_CANNOT_HOLD_HEADERS: &str = "needs Envoy's `allow_on_headers_stop_i
 const FILTER_CANNOT_HOLD_HEADERS: &str = "needs `allow_on_headers_stop_iteration: true` beside `configuration` in the Wasm filter's `config`: requests with a \
      body would hang without it";
 
-/// A document, taken apart.
+/// A document, without its carrier if it has one.
 pub(crate) enum Unwrapped {
     /// A document that is not known to carry a configuration.
     Bare(Json),

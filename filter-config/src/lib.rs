@@ -41,11 +41,11 @@
 //! 1. `bounds`, `suggestion`, `path`, `window`, `usd`: values, and parts of messages
 //! 2. `expression`: CEL expressions, compiled and checked
 //! 3. `error`: validation errors
-//! 4. `json`, `reader`, `fields`, `values`, `resource`: strict reading, from JSON values to those that several parts of
-//!    a configuration have
+//! 4. `json`, `reader`, `fields`, `values`, `resource`: strict readers, from JSON values to values that several
+//!    parts of a configuration have
 //! 5. `auth`, `usage`, `replies`, `pricing`, `on_exceeded`, `rate`, `budget`, `export`, `route`: parts of a
 //!    configuration
-//! 6. `limit`, `policy`, `storage`, `routing`, `effective`: what they make up
+//! 6. `limit`, `policy`, `storage`, `routing`, `effective`: compositions of these parts
 //! 7. `configuration`: the whole
 //! 8. `carrier`, `descriptor`, `limitador`: configurations in other systems
 

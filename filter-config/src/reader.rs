@@ -8,7 +8,7 @@ use crate::json::Json;
 use crate::path::Path;
 use crate::suggestion::one_of;
 
-/// Adds the error of a value that is not what its place takes.
+/// Adds the error of a value that its place does not accept.
 pub(crate) fn unexpected(
     json: &Json,
     expected: impl Into<String>,

@@ -49,8 +49,8 @@ pub(crate) fn window(
     })
 }
 
-/// Reads a duration in nanoseconds that is not a window. `expected` describes the range `within`; `inner` takes the
-/// duration out of what may surround it.
+/// Reads a duration in nanoseconds that is not a window. `expected` describes the range `within`; `inner` extracts
+/// the duration from a notation that surrounds it.
 pub(crate) fn nanos(
     json: &Json,
     within: &RangeInclusive<u64>,
