@@ -6,7 +6,7 @@
 use super::error::ExpressionError;
 
 /// Nested brackets. In a release build the parser takes 8 KiB of stack for each.
-const MAX_BRACKETS: usize = 24;
+const MAX_BRACKETS: usize = 23;
 
 /// Names and literals that operators and selections join, such as the three of `a.b + 1`, over all open brackets. The
 /// parser takes half a KiB of stack for each.
@@ -43,7 +43,9 @@ pub(super) fn check(source: &str) -> Result<(), ExpressionError> {
         let operands = levels
             .iter()
             .fold(0_usize, |sum, level| sum.saturating_add(*level));
-        if levels.len() > MAX_BRACKETS || operands > MAX_OPERANDS {
+        // The first level is outside of brackets.
+        let brackets = levels.len().saturating_sub(1);
+        if brackets > MAX_BRACKETS || operands > MAX_OPERANDS {
             return Err(ExpressionError::TooDeep {
                 brackets: MAX_BRACKETS,
                 operands: MAX_OPERANDS,

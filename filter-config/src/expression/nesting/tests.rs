@@ -13,6 +13,16 @@ fn is_ill_formed(source: &str) -> bool {
     matches!(check(source), Err(ExpressionError::Syntax { .. }))
 }
 
+/// A number in brackets.
+fn nested(brackets: usize) -> String {
+    format!("{}1{}", "(".repeat(brackets), ")".repeat(brackets))
+}
+
+#[test]
+fn one_bracket_beyond_the_bound_is_rejected() {
+    assert!(is_too_deep(&nested(MAX_BRACKETS + 1)));
+}
+
 #[test]
 fn deep_nesting_is_rejected() {
     let many = 2000;
@@ -46,11 +56,7 @@ fn usual_nesting_is_accepted() {
         vec!["request.path == \"/v1\""; 100].join(" || "),
         "auth.groups.split(\",\").exists(g, g == \"(((((((((((((((((((((((((((\")".to_owned(),
         "'''it's (((((((((((((((((((((((((((''' == r\"\\(\"".to_owned(),
-        format!(
-            "{}1{}",
-            "(".repeat(MAX_BRACKETS - 1),
-            ")".repeat(MAX_BRACKETS - 1)
-        ),
+        nested(MAX_BRACKETS),
         vec!["1"; MAX_OPERANDS].join("+"),
     ] {
         assert_eq!(check(&source), Ok(()), "{source}");
