@@ -21,6 +21,8 @@ mod pending;
 mod remote;
 mod service;
 mod store;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub(crate) use admission::{Admission, Claims, CounterValues, ResponseHeaders, Verdict};

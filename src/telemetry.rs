@@ -10,6 +10,8 @@ mod log_value;
 mod metrics;
 mod record;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use crate::host::{Host, HostError};
 use filter_config::{Configuration, LimitIndex, Usd};

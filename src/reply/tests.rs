@@ -10,6 +10,7 @@ use limits::{Nanos, Reservation, Standing, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::rc::Rc;
+use usage_meter::request::Endpoint;
 
 const SECOND: u64 = 1_000_000_000;
 const NOW: Timestamp = Timestamp::new(1_000_000 * SECOND);
@@ -89,7 +90,7 @@ impl Envoy {
             charge: self.charge(rate, max, Nanos::new(reset)),
             now: NOW,
         };
-        let endpoint = usage_meter::request::Endpoint::of_path(path);
+        let endpoint = Endpoint::of_path(path);
         assert!(self.responder.reject(&rejection, endpoint.as_ref(), &[]));
         self.host.replies.borrow().last().unwrap().clone()
     }
@@ -316,7 +317,7 @@ fn errors_have_the_shape_of_the_callers_api() {
     let envoy = Envoy::with(&limits(), &auto);
     envoy
         .responder
-        .fail(usage_meter::request::Endpoint::of_path("/v1/messages").as_ref());
+        .fail(Endpoint::of_path("/v1/messages").as_ref());
     let reply = envoy.host.replies.borrow().last().unwrap().clone();
     assert_eq!(reply.status, 500);
     let failed: Value = serde_json::from_str(&reply.body).unwrap();
@@ -395,4 +396,51 @@ proptest! {
             prop_assert!(is_header_value(&value) && value.is_ascii(), "{value:?}");
         }
     }
+}
+
+/// A reply as text: status, headers and body.
+fn shown(reply: &SentReply) -> String {
+    let headers = reply.headers.iter();
+    let headers: String = headers
+        .map(|(name, value)| format!("{name}: {value}\n"))
+        .collect();
+    format!("{}\n{headers}\n{}", reply.status, reply.body)
+}
+
+#[test]
+fn rejections_in_each_error_shape() {
+    let envoy = Envoy::with(&limits(), &json!({}));
+    let shapes = [
+        ("OpenAI", "/v1/chat/completions"),
+        ("Anthropic", "/v1/messages"),
+        ("Gemini", "/v1beta/models/m:generateContent"),
+    ];
+    let replies = shapes.map(|(shape, path)| {
+        format!(
+            "# {shape}\n{}",
+            shown(&envoy.rejected(path, 2, 30 * SECOND))
+        )
+    });
+    insta::assert_snapshot!(replies.join("\n\n"));
+}
+
+#[test]
+fn rejections_in_each_header_style() {
+    let styles = ["none", "draft-03", "ietf", "openai"];
+    let replies = styles.map(|style| {
+        let envoy = Envoy::with(&limits(), &json!({ "headers": style }));
+        format!("# {style}\n{}", shown(&envoy.rejected("/", 2, 30 * SECOND)))
+    });
+    insta::assert_snapshot!(replies.join("\n\n"));
+}
+
+#[test]
+fn failures_have_no_retry_after() {
+    let envoy = Envoy::with(&limits(), &json!({}));
+    let endpoint = Endpoint::of_path("/v1/chat/completions");
+    envoy.responder.fail(endpoint.as_ref());
+    envoy.responder.reject_unpriced(endpoint.as_ref());
+    let replies = envoy.host.replies.borrow();
+    let replies: Vec<String> = replies.iter().map(shown).collect();
+    insta::assert_snapshot!(replies.join("\n\n"));
 }

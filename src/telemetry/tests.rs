@@ -1,0 +1,154 @@
+//! Log lines, their deduplication, and metrics.
+
+use super::log_dedup::{LogDedup, LogKey};
+use super::{Decision, ExchangeRecord, Quoted, Telemetry};
+use crate::host::HostError;
+use crate::testing::{Filter, START, output, per_user};
+use filter_config::{LimitIndex, Usd};
+use insta::assert_snapshot;
+use limits::{Nanos, Occupancy, Standing};
+use proptest::prelude::*;
+use serde_json::json;
+
+const FREE: LimitIndex = LimitIndex {
+    policy: 0,
+    limit: 0,
+};
+
+#[test]
+fn log_values_are_quoted_unless_plain() {
+    for (value, expected) in [
+        ("alice", "alice"),
+        ("", "\"\""),
+        ("auth.user = alice", "\"auth.user = alice\""),
+        ("say \"no\"\\", "\"say \\\"no\\\"\\\\\""),
+        (
+            "line\nlimit_rejected policy=x",
+            "\"line limit_rejected policy=x\"",
+        ),
+    ] {
+        assert_eq!(Quoted(value).to_string(), expected);
+    }
+}
+
+proptest! {
+    #[test]
+    fn log_value_never_forges_a_line(value in any::<String>()) {
+        let quoted = Quoted(&value).to_string();
+        prop_assert!(!quoted.contains(char::is_control));
+        let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        match inner {
+            // Every quote inside is escaped.
+            Some(inner) => prop_assert!(!inner.replace("\\\\", "").replace("\\\"", "").contains('"')),
+            None => prop_assert!(!quoted.contains([' ', '=', '"'])),
+        }
+    }
+}
+
+#[test]
+fn repeated_line_is_suppressed_until_its_time() {
+    let mut logged = LogDedup::default();
+    let until = START.saturating_add(Nanos::MINUTE);
+    assert!(logged.insert(LogKey::Evictions, START, until));
+    assert!(!logged.insert(LogKey::Evictions, START, until));
+    assert!(logged.insert(LogKey::Evictions, until, until));
+}
+
+#[test]
+fn full_dedup_suppresses_new_lines() {
+    let mut logged = LogDedup::default();
+    let until = START.saturating_add(Nanos::MINUTE);
+    let key = |number: usize| LogKey::Path(String::new(), number.to_string());
+    let inserted = (0..2_000).filter(|number| logged.insert(key(*number), START, until));
+    assert_eq!(inserted.count(), 1_024);
+    assert!(
+        logged.insert(key(5_000), until, until),
+        "the others expired"
+    );
+}
+
+/// Logs one line of each event.
+fn log_everything(filter: &Filter) {
+    let Filter {
+        policies,
+        telemetry,
+        ..
+    } = filter;
+    let mut attributes = filter.attributes("alice", &[]);
+    let charge = filter.applicable(&mut attributes).unwrap().charges[0];
+    let id = (charge.rate, 0xfeed << 64);
+    let standing = Standing {
+        limit: 50,
+        used: 60,
+        reserved: 5,
+        resets_at: START.saturating_add(Nanos::MINUTE),
+    };
+    telemetry.limit_rejected(policies, &mut attributes, id, &standing, START);
+    telemetry.alert(policies, id, &standing, 60);
+    telemetry.evaluation_failed("test/llm", "limits.free.cost", &"no value");
+    telemetry.model_unpriced("test/llm", "free", "a \"new\" model");
+    telemetry.admission_failed("request", &HostError::BadArgument);
+    telemetry.occupancy(Occupancy {
+        evictions: 3,
+        ..Occupancy::default()
+    });
+    Telemetry::usage_not_recorded(120, &HostError::InternalFailure);
+    Telemetry::host_call_failed("request headers", HostError::BadArgument);
+}
+
+fn alerting() -> Filter {
+    let mut limit = per_user(50);
+    limit["alertAt"] = json!(0.8);
+    Filter::new(&json!({ "free": limit }), &json!({}))
+}
+
+#[test]
+fn log_events_have_stable_names() {
+    let filter = alerting();
+    log_everything(&filter);
+    assert_snapshot!(filter.lines().join("\n"));
+}
+
+#[test]
+fn callers_can_cause_each_line_once() {
+    let filter = alerting();
+    log_everything(&filter);
+    let first = filter.lines().len();
+    log_everything(&filter);
+    // Usage that is lost, host calls that fail and alerts are logged each time.
+    assert_eq!(filter.lines().len(), first + 3);
+}
+
+#[test]
+fn metrics_of_configuration_are_defined_once() {
+    let storage = json!({ "storage": { "type": "limitador", "cluster": "limitador" } });
+    let filter = Filter::new(&json!({ "free": per_user(50) }), &storage);
+    filter
+        .telemetry
+        .tokens(Some("gpt-4.1"), &output(7), Some(Usd(1)));
+    let metrics = filter.host.metrics.borrow();
+    let mut names: Vec<&str> = metrics.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    assert_snapshot!(names.join("\n"));
+}
+
+#[test]
+fn exchange_record_is_written_to_filter_state() {
+    let filter = alerting();
+    let record = ExchangeRecord {
+        decision: Decision::Admitted,
+        limit: Some(FREE),
+        usage: Some(output(7)),
+        is_estimated: true,
+        usd: Some(Usd(1_500_000_000)),
+        model: Some("gpt-4.1"),
+        provider: Some("openai"),
+    };
+    filter.telemetry.exchange(&filter.policies, &record);
+    let state = filter.host.filter_state.borrow();
+    let state: Vec<String> = state
+        .iter()
+        .map(|(key, value)| format!("{key}: {value}"))
+        .collect();
+    assert_snapshot!(state.join("\n"));
+}
