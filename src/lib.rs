@@ -1,7 +1,7 @@
 //! tollgate: a Proxy-Wasm filter that enforces token, cost, request and concurrency limits for LLM APIs.
 //!
-//! The modules follow the path of a request. [`admit`] decides on it, [`usage_meter`] reads its
-//! response, [`settle`] charges it, against the counters of the [`ledger`], which keeps them in shared
+//! The modules follow the path of a request. `admit` decides on it, [`usage_meter`] reads its
+//! response, `settle` charges it, against the counters of the `ledger`, which keeps them in shared
 //! data or at a rate limit service by means of [`limits`]. [`stream`] is the state machine of one exchange, [`plugin`]
 //! composes the parts that outlive it, and [`host`] is everything that Envoy offers.
 #![cfg_attr(

@@ -1,7 +1,7 @@
 //! One HTTP exchange: the state machine admit → meter → settle.
 //!
 //! Envoy ends when a stream is resumed that was not paused, or answered after its end, so every such
-//! call is made in this module and follows from the state ([`state::State`]). Nothing outside it resumes, replies
+//! call is made in this module and follows from the state (`state::State`). Nothing outside it resumes, replies
 //! or charges. However an exchange ends, [`Stream::on_log`] is its end.
 
 mod charge;

@@ -401,10 +401,10 @@ proptest! {
 /// A reply as text: status, headers and body.
 fn shown(reply: &SentReply) -> String {
     let headers = reply.headers.iter();
-    let headers: String = headers
-        .map(|(name, value)| format!("{name}: {value}\n"))
+    let headers: Vec<String> = headers
+        .map(|(name, value)| format!("{name}: {value}"))
         .collect();
-    format!("{}\n{headers}\n{}", reply.status, reply.body)
+    format!("{}\n{}\n\n{}", reply.status, headers.join("\n"), reply.body)
 }
 
 #[test]
