@@ -1,5 +1,5 @@
-//! The CPU time of an exchange, natively and part by part, against the double of Envoy: where to look
-//! when `make bench` shows a regression. It prints, and asserts nothing.
+//! The CPU time of an exchange, natively and part by part, against the double of Envoy: it shows which
+//! part a regression in `make bench` comes from. It prints, and asserts nothing.
 
 use std::hint::black_box;
 use std::rc::Rc;

@@ -18,7 +18,7 @@ pub enum Body {
 /// Why a body that may well be JSON cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// It is larger than what is held for inspection.
+    /// It is larger than what is buffered for inspection.
     #[error("larger than requestBody.maxBytes ({0})")]
     TooLarge(usize),
     /// It is compressed.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// A CEL value that owns its data.
-pub type Value = Box<dyn Val>;
+pub(super) type Value = Box<dyn Val>;
 
 /// Returns bytes as text, with what is not UTF-8 replaced.
 pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {

@@ -7,14 +7,14 @@ use crate::lexer::{Kind, Token, tokens};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The path of a module below its crate's root, which is the empty path.
-pub type ModulePath = Vec<String>;
+pub(crate) type ModulePath = Vec<String>;
 
 /// The modules of a crate that have files of their own.
-pub type Modules = BTreeSet<ModulePath>;
+pub(crate) type Modules = BTreeSet<ModulePath>;
 
 /// What a file has to do with the modules of its crate.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Names {
+pub(crate) struct Names {
     /// The modules that it names, in their order, with the line; never itself.
     pub references: Vec<(ModulePath, usize)>,
     /// The modules that it declares for tests alone.
@@ -26,7 +26,7 @@ pub struct Names {
 /// A path counts for the innermost module on it that has a file: `crate::host::Headers` for `host`,
 /// whether `Headers` is made there or re-exported. Items below `#[cfg(test)]` do not count, nor do
 /// `mod` declarations.
-pub fn names(source: &str, own: &ModulePath, modules: &Modules) -> Names {
+pub(crate) fn names(source: &str, own: &ModulePath, modules: &Modules) -> Names {
     let tokens: Vec<_> = tokens(source)
         .into_iter()
         .filter(|token| token.kind != Kind::Comment)

@@ -5,7 +5,7 @@ mod tests;
 
 /// A token, and the line that it starts on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token<'a> {
+pub(crate) struct Token<'a> {
     pub kind: Kind,
     /// The text of an identifier or a comment (without its marks), what a string literal contains
     /// as it is written, or the one character of a punctuation mark.
@@ -16,7 +16,7 @@ pub struct Token<'a> {
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Identifier,
     Punctuation,
     String,
@@ -26,7 +26,7 @@ pub enum Kind {
 }
 
 /// Splits a source file into its tokens. What does not end, ends with the file.
-pub fn tokens(source: &str) -> Vec<Token<'_>> {
+pub(crate) fn tokens(source: &str) -> Vec<Token<'_>> {
     let mut lexer = Lexer {
         source,
         position: 0,

@@ -2,7 +2,7 @@
 
 /// A package of the workspace.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     pub name: String,
     /// What it depends on in any way, for tests and builds too, with the line; packages of registries
     /// among them.
@@ -10,7 +10,7 @@ pub struct Manifest {
 }
 
 /// Reads a manifest.
-pub fn read(source: &str) -> Manifest {
+pub(crate) fn read(source: &str) -> Manifest {
     let mut name = "";
     let mut dependencies = Vec::new();
     let mut section = "";

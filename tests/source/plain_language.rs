@@ -140,7 +140,7 @@ struct Exception {
 }
 
 /// What is being rewritten: violations are printed and do not fail the test.
-const PENDING: &[&str] = &[""];
+const PENDING: &[&str] = &["envoy-test/", "fuzz/", "integration/", "src/"];
 
 const FOLDERS: &[&str] = &[
     "CHANGELOG.md",

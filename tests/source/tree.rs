@@ -5,25 +5,25 @@ use std::path::{Path, PathBuf};
 
 /// A text file of the tree.
 #[derive(Debug)]
-pub struct File {
+pub(crate) struct File {
     /// Its path from the root of the tree, with `/`.
     pub path: String,
     pub text: String,
 }
 
 /// Returns the root of the tree.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Reads a file by its path from the root.
-pub fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// Reads every file with one of these extensions below a folder, or the file itself, in the order
 /// of their paths. A folder that does not exist has none.
-pub fn files(folder: &str, extensions: &[&str]) -> Vec<File> {
+pub(crate) fn files(folder: &str, extensions: &[&str]) -> Vec<File> {
     let mut paths = Vec::new();
     collect(&root().join(folder), extensions, &mut paths);
     paths.sort();

@@ -27,7 +27,7 @@ pub(super) struct ListenerState {
 
 impl ListenerState {
     /// Returns whether the first listener was accepted, or `None` while that is pending.
-    pub fn settled(&self) -> Option<bool> {
+    pub(super) fn settled(&self) -> Option<bool> {
         let start = Self {
             accepted: 0,
             rejected: 0,
@@ -37,7 +37,7 @@ impl ListenerState {
     }
 
     /// Returns whether a listener written after `before` was accepted, or `None` while that is pending.
-    pub fn settled_since(&self, before: &Self) -> Option<bool> {
+    pub(super) fn settled_since(&self, before: &Self) -> Option<bool> {
         if self.rejected > before.rejected {
             Some(false)
         } else {
@@ -54,14 +54,14 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    pub fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(address: SocketAddr) -> Self {
         Self {
             address,
             client: Client::new(),
         }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -76,7 +76,7 @@ impl Admin {
             .await
     }
 
-    pub async fn json(&self, path: &str) -> reqwest::Result<Value> {
+    pub(super) async fn json(&self, path: &str) -> reqwest::Result<Value> {
         let url = format!("http://{}{path}", self.address);
         self.client
             .get(url)
@@ -87,7 +87,7 @@ impl Admin {
             .await
     }
 
-    pub async fn stats(&self, prefix: &str) -> reqwest::Result<BTreeMap<String, u64>> {
+    pub(super) async fn stats(&self, prefix: &str) -> reqwest::Result<BTreeMap<String, u64>> {
         // Histograms and texts are skipped: their values are no integers.
         let stats = self.text("/stats").await?;
         Ok(stats
@@ -100,28 +100,28 @@ impl Admin {
             .collect())
     }
 
-    pub async fn stat(&self, name: &str) -> reqwest::Result<u64> {
+    pub(super) async fn stat(&self, name: &str) -> reqwest::Result<u64> {
         Ok(self.stats(name).await?.get(name).copied().unwrap_or(0))
     }
 
     /// Sets all counters to 0.
-    pub async fn reset_counters(&self) -> reqwest::Result<()> {
+    pub(super) async fn reset_counters(&self) -> reqwest::Result<()> {
         let url = format!("http://{}/reset_counters", self.address);
         self.client.post(url).send().await?.error_for_status()?;
         Ok(())
     }
 
     /// Returns how many VMs exist in the process.
-    pub async fn vms(&self) -> reqwest::Result<u64> {
+    pub(super) async fn vms(&self) -> reqwest::Result<u64> {
         self.stat("wasm.envoy.wasm.runtime.v8.active").await
     }
 
     /// Returns how often Envoy has accepted clusters of the cluster discovery service.
-    pub async fn cluster_updates(&self) -> reqwest::Result<u64> {
+    pub(super) async fn cluster_updates(&self) -> reqwest::Result<u64> {
         self.stat("cluster_manager.cds.update_success").await
     }
 
-    pub async fn listener_state(&self) -> reqwest::Result<ListenerState> {
+    pub(super) async fn listener_state(&self) -> reqwest::Result<ListenerState> {
         let stats = self.stats("listener_manager.").await?;
         let stat = |name: &str| {
             let name = format!("listener_manager.{name}");
@@ -136,7 +136,7 @@ impl Admin {
     }
 
     /// Returns the address of the listener of this name once it is bound.
-    pub async fn listener_address(&self, name: &str) -> reqwest::Result<Option<SocketAddr>> {
+    pub(super) async fn listener_address(&self, name: &str) -> reqwest::Result<Option<SocketAddr>> {
         let listeners = self.json("/listeners?format=json").await?;
         let listeners = listeners["listener_statuses"].as_array();
         let mut listeners = listeners.into_iter().flatten();
@@ -155,7 +155,7 @@ impl Admin {
     }
 
     /// Returns why the last listener was rejected. If Envoy could not parse it, only its log says why.
-    pub async fn rejection(&self) -> reqwest::Result<String> {
+    pub(super) async fn rejection(&self) -> reqwest::Result<String> {
         let dump = self.json("/config_dump?resource=dynamic_listeners").await?;
         let listeners = dump["configs"].as_array().into_iter().flatten();
         let mut details = listeners.map(|listener| &listener["error_state"]["details"]);
@@ -163,7 +163,7 @@ impl Admin {
         Ok(details.unwrap_or("see the log").to_owned())
     }
 
-    pub async fn memory(&self, resident: u64) -> reqwest::Result<Memory> {
+    pub(super) async fn memory(&self, resident: u64) -> reqwest::Result<Memory> {
         let memory = self.json("/memory").await?;
         let allocated = memory["allocated"]
             .as_str()

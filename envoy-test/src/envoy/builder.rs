@@ -13,7 +13,7 @@ use crate::filters::{self, Tollgate, socket_address};
 /// The cluster of the provider.
 pub const UPSTREAM: &str = "llm";
 /// The cluster of the authorization service.
-pub const AUTHORINO: &str = "authorino";
+pub(super) const AUTHORINO: &str = "authorino";
 /// The cluster of the rate limit service.
 pub const RATE_LIMIT: &str = "ratelimit";
 
@@ -349,7 +349,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub fn with_tollgate(&self, tollgate: Tollgate) -> Self {
+    pub(super) fn with_tollgate(&self, tollgate: Tollgate) -> Self {
         Self {
             builder: self.builder.clone().tollgate(tollgate),
             logger: self.logger.clone(),
@@ -357,7 +357,7 @@ impl Listener {
     }
 
     /// Returns the listener as a resource of the listener discovery service.
-    pub fn resource(&self) -> Value {
+    pub(super) fn resource(&self) -> Value {
         let mut listener = json!({
             "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
             "name": LISTENER,

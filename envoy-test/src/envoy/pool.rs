@@ -182,12 +182,12 @@ impl Lease {
     }
 
     /// Returns a client of the admin interface.
-    pub fn admin(&self) -> Admin {
+    pub(super) fn admin(&self) -> Admin {
         Admin::new(self.member().admin)
     }
 
     /// Returns the number of gateways that have used the process, with this one.
-    pub fn uses(&self) -> u64 {
+    pub(super) fn uses(&self) -> u64 {
         self.member().uses
     }
 }

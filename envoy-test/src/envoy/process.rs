@@ -59,7 +59,7 @@ pub(super) struct Files {
 
 impl Options {
     /// Returns options with this number of workers.
-    pub fn new(workers: u32) -> Self {
+    pub(super) fn new(workers: u32) -> Self {
         Self {
             concurrency: workers,
             core: None,
@@ -71,7 +71,7 @@ impl Options {
 
 impl Files {
     /// Creates a directory whose name begins with `prefix`.
-    pub fn new(prefix: &str) -> io::Result<Self> {
+    pub(super) fn new(prefix: &str) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix(prefix).tempdir()?;
         // Envoy watches these directories for renames.
         for name in [LISTENERS, CLUSTERS] {
@@ -80,22 +80,22 @@ impl Files {
         Ok(Self { directory })
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Returns the path of the access log of a gateway, of which the process may have several in turn.
-    pub fn access_log(&self, gateway: u64) -> PathBuf {
+    pub(super) fn access_log(&self, gateway: u64) -> PathBuf {
         self.path(&format!("access-{gateway}.log"))
     }
 
     /// Returns the `path_config_source` of listeners.
-    pub fn listeners(&self) -> Value {
+    pub(super) fn listeners(&self) -> Value {
         self.watched(LISTENERS)
     }
 
     /// Returns the `path_config_source` of clusters.
-    pub fn clusters(&self) -> Value {
+    pub(super) fn clusters(&self) -> Value {
         self.watched(CLUSTERS)
     }
 
@@ -104,12 +104,12 @@ impl Files {
     }
 
     /// Replaces the listeners.
-    pub fn write_listeners(&self, listeners: &[Value]) -> io::Result<()> {
+    pub(super) fn write_listeners(&self, listeners: &[Value]) -> io::Result<()> {
         self.write(LISTENERS, listeners)
     }
 
     /// Replaces the clusters.
-    pub fn write_clusters(&self, clusters: &[Value]) -> io::Result<()> {
+    pub(super) fn write_clusters(&self, clusters: &[Value]) -> io::Result<()> {
         self.write(CLUSTERS, clusters)
     }
 
@@ -131,7 +131,7 @@ impl Files {
 
 impl Process {
     /// Starts Envoy.
-    pub fn spawn(
+    pub(super) fn spawn(
         binary: &Binary,
         files: Files,
         bootstrap: &Value,
@@ -163,37 +163,37 @@ impl Process {
         })
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn files(&self) -> &Files {
+    pub(super) fn files(&self) -> &Files {
         &self.files
     }
 
-    pub fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         self.child.is_alive()
     }
 
     /// Returns the address of the admin interface, once Envoy has written it.
-    pub fn admin_address(&self) -> Option<SocketAddr> {
+    pub(super) fn admin_address(&self) -> Option<SocketAddr> {
         let address = fs::read_to_string(self.files.path("admin")).ok()?;
         address.trim().parse().ok()
     }
 
-    pub fn log(&self) -> io::Result<String> {
+    pub(super) fn log(&self) -> io::Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(self.files.log())?).into_owned())
     }
 
     /// Returns the error that the process has ended.
-    pub fn ended(&self) -> Error {
+    pub(super) fn ended(&self) -> Error {
         Error::Ended {
             log: self.end_of_log(),
         }
     }
 
     /// Adds the end of the log to a timeout.
-    pub fn with_log<T>(&self, awaited: Result<T, TimedOut>) -> Result<T, Error> {
+    pub(super) fn with_log<T>(&self, awaited: Result<T, TimedOut>) -> Result<T, Error> {
         awaited.map_err(|source| Error::TimedOut {
             source,
             log: self.end_of_log(),
@@ -209,12 +209,12 @@ impl Process {
         lines[lines.len().saturating_sub(MAX_LOG_LINES)..].join("\n")
     }
 
-    pub fn cpu_time(&self) -> io::Result<Duration> {
+    pub(super) fn cpu_time(&self) -> io::Result<Duration> {
         Ok(clock_gettime(clock_getcpuclockid(self.nix_pid())?)?.into())
     }
 
     /// Returns the resident memory, in bytes.
-    pub fn resident(&self) -> io::Result<u64> {
+    pub(super) fn resident(&self) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let kibibytes = status
             .lines()

@@ -49,7 +49,7 @@ pub(super) struct Completion {
 
 impl Completion {
     /// Returns the completion of a request with this body.
-    pub fn of(api: Api, request: &Value, instructions: &Instructions) -> Self {
+    pub(super) fn of(api: Api, request: &Value, instructions: &Instructions) -> Self {
         let input_tokens = instructions
             .prompt_tokens
             .unwrap_or_else(|| prompt_tokens(request));
@@ -71,15 +71,15 @@ impl Completion {
         }
     }
 
-    pub fn input_tokens(&self) -> u64 {
+    pub(super) fn input_tokens(&self) -> u64 {
         self.input_tokens
     }
 
-    pub fn output_tokens(&self) -> u64 {
+    pub(super) fn output_tokens(&self) -> u64 {
         self.output_tokens
     }
 
-    pub fn content_type(&self) -> &str {
+    pub(super) fn content_type(&self) -> &str {
         match &self.instructions.content_type {
             Some(content_type) => content_type,
             None if self.stream => "text/event-stream",
@@ -88,7 +88,7 @@ impl Completion {
     }
 
     /// Returns the parts of the body: the whole, or each event of a stream.
-    pub fn into_parts(self) -> Box<dyn Iterator<Item = Bytes> + Send> {
+    pub(super) fn into_parts(self) -> Box<dyn Iterator<Item = Bytes> + Send> {
         if let Some(body) = self.instructions.body {
             Box::new(iter::once(body.into()))
         } else if self.stream {

@@ -39,7 +39,7 @@ pub(super) struct Delivery {
 impl Delivery {
     /// Returns the delivery of `parts` as instructed, which are counted in `all_sent`. The request is in flight until
     /// its usage report is sent, or until the end.
-    pub fn new(
+    pub(super) fn new(
         instructions: &Instructions,
         parts: Box<dyn Iterator<Item = Bytes> + Send>,
         all_sent: Arc<AtomicU64>,
@@ -58,7 +58,7 @@ impl Delivery {
         }
     }
 
-    pub fn into_body(self) -> Body {
+    pub(super) fn into_body(self) -> Body {
         Body::from_stream(stream::unfold(self, |mut delivery| async {
             let part = delivery.send().await?;
             Some((part, delivery))

@@ -18,14 +18,14 @@ pub(super) struct InFlight(Arc<Gauge>);
 
 impl Gauge {
     /// Adds a request.
-    pub fn enter(gauge: &Arc<Self>) -> InFlight {
+    pub(super) fn enter(gauge: &Arc<Self>) -> InFlight {
         let now = gauge.now.fetch_add(1, Ordering::SeqCst) + 1;
         gauge.max.fetch_max(now, Ordering::SeqCst);
         InFlight(Arc::clone(gauge))
     }
 
     /// Returns the highest number so far.
-    pub fn max(&self) -> u64 {
+    pub(super) fn max(&self) -> u64 {
         self.max.load(Ordering::SeqCst)
     }
 }

@@ -68,7 +68,7 @@ pub(super) enum Split {
 
 impl Split {
     /// Returns the length of the next part.
-    pub fn length(&mut self) -> usize {
+    pub(super) fn length(&mut self) -> usize {
         match self {
             Self::Every(length) => *length,
             Self::Random(rng) => random::length(rng),
@@ -90,7 +90,7 @@ pub(super) enum Reporting {
 
 impl Instructions {
     /// Reads the instructions. Headers that are not understood are ignored.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let text = |name: &str| {
             headers
                 .get(format!("x-mock-{name}"))

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 /// The result of a test.
-pub type TestResult = Result<(), Box<dyn Error>>;
+pub(crate) type TestResult = Result<(), Box<dyn Error>>;
 
 /// A gateway whose filter has this value of `holdHeaders`, with what `build` adds.
-pub async fn start_holding_headers(
+pub(crate) async fn start_holding_headers(
     mut configuration: Value,
     hold_headers: bool,
     build: impl FnOnce(Builder) -> Builder,
@@ -29,19 +29,23 @@ pub async fn start_holding_headers(
 }
 
 /// Distributes connections evenly: every worker gets as many as the next.
-pub fn balance_connections(builder: Builder) -> Builder {
+pub(crate) fn balance_connections(builder: Builder) -> Builder {
     builder.edit_listener(|listener| {
         listener["connection_balance_config"] = json!({ "exact_balance": {} });
     })
 }
 
 /// Sends a chat of the caller `alice`, reads the response to its end and returns its status.
-pub async fn send(metered: &Metered, chat: &Chat) -> Result<u16, Box<dyn Error>> {
+pub(crate) async fn send(metered: &Metered, chat: &Chat) -> Result<u16, Box<dyn Error>> {
     send_as(metered, "alice", chat).await
 }
 
 /// Sends a chat of a caller on a connection of its own, reads the response to its end and returns its status.
-pub async fn send_as(metered: &Metered, caller: &str, chat: &Chat) -> Result<u16, Box<dyn Error>> {
+pub(crate) async fn send_as(
+    metered: &Metered,
+    caller: &str,
+    chat: &Chat,
+) -> Result<u16, Box<dyn Error>> {
     let client = client(Protocol::Http1);
     let chat = chat.clone().header(CALLER, caller);
     let response = chat.send(&client, metered.envoy.address()).await?;
@@ -51,7 +55,7 @@ pub async fn send_as(metered: &Metered, caller: &str, chat: &Chat) -> Result<u16
 }
 
 /// Sends a chat of the caller `alice` in a task. Aborting the task disconnects the client.
-pub fn spawn_chat(
+pub(crate) fn spawn_chat(
     metered: &Metered,
     client: &Client,
     id: &str,
@@ -61,7 +65,7 @@ pub fn spawn_chat(
 }
 
 /// Sends a chat of a caller in a task. Aborting the task disconnects the client.
-pub fn spawn_chat_as(
+pub(crate) fn spawn_chat_as(
     metered: &Metered,
     client: &Client,
     caller: &str,
@@ -74,12 +78,12 @@ pub fn spawn_chat_as(
 }
 
 /// A chat that the provider receives and never answers.
-pub fn unanswered() -> Chat {
+pub(crate) fn unanswered() -> Chat {
     Chat::default().header("x-mock-silent", 1)
 }
 
 /// A scripted response with this content type and status 200.
-pub fn script(llm: &Llm, name: &str, content_type: &str, body: impl Into<bytes::Bytes>) {
+pub(crate) fn script(llm: &Llm, name: &str, content_type: &str, body: impl Into<bytes::Bytes>) {
     let script = Script {
         status: 200,
         headers: vec![("content-type".to_owned(), content_type.to_owned())],
@@ -89,12 +93,12 @@ pub fn script(llm: &Llm, name: &str, content_type: &str, body: impl Into<bytes::
 }
 
 /// The tokens of all completions that the provider has generated.
-pub fn generated_tokens(metered: &Metered) -> u64 {
+pub(crate) fn generated_tokens(metered: &Metered) -> u64 {
     metered.llm.input_tokens() + metered.llm.output_tokens()
 }
 
 /// The input, output, total and cached tokens in an access log entry.
-pub fn logged_tokens(entry: &AccessLogEntry) -> [Option<u64>; 4] {
+pub(crate) fn logged_tokens(entry: &AccessLogEntry) -> [Option<u64>; 4] {
     let keys = [
         "input_tokens",
         "output_tokens",
@@ -105,12 +109,12 @@ pub fn logged_tokens(entry: &AccessLogEntry) -> [Option<u64>; 4] {
 }
 
 /// A metric of the filter, by its name after `tollgate.`; 0 where Envoy has none of that name.
-pub async fn metric(envoy: &Envoy, name: &str) -> Result<u64, Box<dyn Error>> {
+pub(crate) async fn metric(envoy: &Envoy, name: &str) -> Result<u64, Box<dyn Error>> {
     Ok(envoy.stat(&metric_name(name)).await?)
 }
 
 /// Waits until a metric of the filter has this value.
-pub async fn wait_for_metric(envoy: &Envoy, name: &str, expected: u64) -> TestResult {
+pub(crate) async fn wait_for_metric(envoy: &Envoy, name: &str, expected: u64) -> TestResult {
     let name = metric_name(name);
     envoy
         .wait_for_stat(&name, |value| value == expected)

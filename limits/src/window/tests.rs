@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn prediction_holds_for_any_numbers(
+    fn prediction_is_correct_for_any_numbers(
         now in 0..60 * YEAR,
         length in prop_oneof![Just(SECOND), Just(DAY), Just(7 * DAY), Just(30 * DAY), Just(YEAR), 1..YEAR],
         limit in prop_oneof![1..1000_u64, 1..u64::MAX, Just(u64::MAX)],

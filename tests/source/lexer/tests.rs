@@ -26,7 +26,7 @@ fn comments_and_strings_are_not_code() {
 }
 
 #[test]
-fn characters_are_told_from_lifetimes() {
+fn characters_and_lifetimes_are_distinguished() {
     let source = r"fn f<'a>(x: &'a str) { ('\'', '\\', '\u{1f}', 'é', b'\x00', b'a', '_'); r#in }";
     assert_eq!(
         of_kind(source, Kind::Other),

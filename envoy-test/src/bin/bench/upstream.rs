@@ -26,7 +26,7 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    pub async fn start(workloads: &[Workload]) -> Result<Self, Error> {
+    pub(crate) async fn start(workloads: &[Workload]) -> Result<Self, Error> {
         let program = debian::program("nginx", "nginx-light")?;
         let mut attempts = 0;
         loop {
@@ -70,7 +70,7 @@ impl Upstream {
         Ok(upstream)
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }

@@ -146,7 +146,7 @@ pub(in crate::stream::tests) fn locally_exhausted() -> Gateway {
 }
 
 /// A reply of Envoy's protocol: a code, statuses (limit, remaining, seconds), and headers.
-#[allow(clippy::unnecessary_wraps)] // It is what is said of a call.
+#[expect(clippy::unnecessary_wraps, reason = "the type of a scripted reply")]
 pub(in crate::stream::tests) fn rls(
     code: u8,
     statuses: &[(u8, u8, u8, u8)],

@@ -36,7 +36,7 @@ impl Random {
 }
 
 /// An exchange, and what Envoy would know of it.
-#[allow(clippy::struct_excessive_bools)] // It is what Envoy has.
+#[expect(clippy::struct_excessive_bools, reason = "as Envoy has them")]
 struct Exchange {
     stream: Stream,
     body: Vec<u8>,

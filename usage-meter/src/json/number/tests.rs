@@ -59,7 +59,11 @@ proptest! {
     #[test]
     fn floats_are_rounded_up(value in 0.0_f64..1e15) {
         let text = format!("{value:?}");
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole, positive and small"
+        )]
         let expected = value.ceil() as u64;
         prop_assert_eq!(tokens(text.as_bytes()), Some(expected));
     }
