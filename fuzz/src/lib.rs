@@ -1,27 +1,32 @@
-//! What the fuzz targets share: how one input stands for bytes and the pieces that they come in.
+//! The input of the fuzz targets: bytes, and how they are split into pieces.
 
-/// Bytes, and a number that says where they are split.
+/// The seed for which every piece is a single byte.
+const SINGLE_BYTES: u8 = b' ';
+
+/// The bytes of an input, with a seed for their split.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    /// What says where they are split.
+    /// The seed of the split.
     pub seed: u8,
     /// The bytes.
     pub bytes: &'a [u8],
 }
 
+// === impl Input ===
+
 impl<'a> Input<'a> {
-    /// The first byte says how the others are split, so that a corpus can be read. `None` of nothing.
+    /// Returns the input in `data`, whose first byte is the seed; `None` if there is no byte.
     #[must_use]
     pub fn new(data: &'a [u8]) -> Option<Self> {
         let (&seed, bytes) = data.split_first()?;
         Some(Self { seed, bytes })
     }
 
-    /// The bytes in pieces: single bytes for a space, else of lengths that differ with the seed.
+    /// Returns the bytes in pieces: single bytes for the seed `b' '`, else pieces of random length.
     pub fn pieces(self) -> impl Iterator<Item = &'a [u8]> {
-        let mut state = u32::from(self.seed).wrapping_mul(0x9e37_79b9) | 1;
-        let most = match self.seed {
-            b' ' => 1,
+        let mut random = fastrand::Rng::with_seed(self.seed.into());
+        let max_length = match self.seed {
+            SINGLE_BYTES => 1,
             seed => 1 + (usize::from(seed) * 7) % 97,
         };
         let mut rest = self.bytes;
@@ -29,11 +34,7 @@ impl<'a> Input<'a> {
             if rest.is_empty() {
                 return None;
             }
-            // xorshift32, which is as random as it has to be.
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            let length = 1 + state as usize % most;
+            let length = random.usize(1..=max_length);
             let (piece, others) = rest.split_at(length.min(rest.len()));
             rest = others;
             Some(piece)

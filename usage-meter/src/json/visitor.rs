@@ -44,7 +44,7 @@ pub enum Scalar<'a> {
 /// The kind of key under which generated text was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GeneratedKey {
-    /// `delta`: an event whose text is a string there repeats the whole text in a later event.
+    /// `delta`: the next piece of text, in an event of a stream.
     Delta,
     /// Arguments of a tool call, which may be an object.
     Arguments,
