@@ -10,7 +10,12 @@ use envoy_types::pb::envoy::{
         rate_limit_service_server::RateLimitService as EnvoyRateLimitService,
     },
 };
-use limitador::{CheckResult, errors::LimitadorError, limit::Context, reservation::ReservationId};
+use limitador::{
+    CheckResult,
+    errors::LimitadorError,
+    limit::{Context, Namespace},
+    reservation::ReservationId,
+};
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -40,14 +45,13 @@ impl EnvoyRateLimitService for Service {
         request: Request<RateLimitRequest>,
     ) -> Answer<RateLimitResponse> {
         let request = request.into_inner();
-        if request.domain.is_empty() {
-            return Ok(answer(Code::Unknown));
-        }
         let hits = hits(&request);
-        let context = context(request.descriptors);
+        let Some((namespace, context)) = scope(request.domain, request.descriptors) else {
+            return Ok(answer(Code::Unknown));
+        };
         let mut checked = self
             .counters
-            .check_and_add(&request.domain.into(), &context, hits)
+            .check_and_add(&namespace, &context, hits)
             .await
             .map_err(unavailable)?;
         let mut answer = answer(code(checked.limited));
@@ -65,13 +69,12 @@ impl KuadrantRateLimitService for Service {
         request: Request<RateLimitRequest>,
     ) -> Answer<RateLimitResponse> {
         let request = request.into_inner();
-        if request.domain.is_empty() {
+        let Some((namespace, context)) = scope(request.domain, request.descriptors) else {
             return Ok(answer(Code::Unknown));
-        }
-        let context = context(request.descriptors);
+        };
         let checked = self
             .counters
-            .check(&request.domain.into(), &context, 1)
+            .check(&namespace, &context, 1)
             .await
             .map_err(unavailable)?;
         Ok(answer(code(checked.limited)))
@@ -79,13 +82,12 @@ impl KuadrantRateLimitService for Service {
 
     async fn report(&self, request: Request<RateLimitRequest>) -> Answer<RateLimitResponse> {
         let request = request.into_inner();
-        if request.domain.is_empty() {
-            return Ok(answer(Code::Unknown));
-        }
         let hits = hits(&request);
-        let context = context(request.descriptors);
+        let Some((namespace, context)) = scope(request.domain, request.descriptors) else {
+            return Ok(answer(Code::Unknown));
+        };
         self.counters
-            .add(&request.domain.into(), &context, hits)
+            .add(&namespace, &context, hits)
             .await
             .map_err(unavailable)?;
         Ok(answer(Code::Ok))
@@ -96,15 +98,14 @@ impl KuadrantRateLimitService for Service {
             return Err(Status::unimplemented(""));
         }
         let request = request.into_inner();
-        if request.domain.is_empty() {
+        let Some((namespace, context)) = scope(request.domain, request.descriptors) else {
             return Ok(Response::new(ReserveResponse::default()));
-        }
-        let context = context(request.descriptors);
+        };
         // A negative duration is ignored.
         let ttl = request.ttl.and_then(|ttl| Duration::try_from(ttl).ok());
         let reserved = self
             .counters
-            .reserve(&request.domain.into(), &context, request.amount, ttl)
+            .reserve(&namespace, &context, request.amount, ttl)
             .await
             .map_err(unavailable)?;
         Ok(Response::new(ReserveResponse {
@@ -120,16 +121,15 @@ impl KuadrantRateLimitService for Service {
             return Err(Status::unimplemented(""));
         }
         let request = request.into_inner();
-        if request.domain.is_empty() {
+        let Some((namespace, context)) = scope(request.domain, request.descriptors) else {
             return Ok(Response::new(CommitResponse::default()));
-        }
-        let context = context(request.descriptors);
+        };
         let reservation = Some(request.reservation_id)
             .filter(|id| !id.is_empty())
             .map(ReservationId::from);
         self.counters
             .commit(
-                &request.domain.into(),
+                &namespace,
                 &context,
                 reservation.as_ref(),
                 request.actual_amount,
@@ -145,15 +145,22 @@ fn hits(request: &RateLimitRequest) -> u64 {
     u64::from(request.hits_addend.max(1))
 }
 
-/// The variables of the expressions in limits: `descriptors`, a list of maps.
-fn context(descriptors: Vec<RateLimitDescriptor>) -> Context<'static> {
+/// The namespace of a request, and the variables of the expressions in its limits: `descriptors`, a list of maps. `None`
+/// without a domain.
+fn scope(
+    domain: String,
+    descriptors: Vec<RateLimitDescriptor>,
+) -> Option<(Namespace, Context<'static>)> {
+    if domain.is_empty() {
+        return None;
+    }
     let descriptors = descriptors.into_iter().map(|descriptor| {
         let entries = descriptor.entries.into_iter();
         entries.map(|entry| (entry.key, entry.value)).collect()
     });
     let mut context = Context::default();
     context.list_binding("descriptors".to_owned(), descriptors.collect());
-    context
+    Some((domain.into(), context))
 }
 
 fn code(limited: bool) -> Code {
