@@ -33,7 +33,7 @@ use axum::{
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Barrier, task::JoinHandle};
 
 pub use self::completion::MODEL;
 use self::{
@@ -85,6 +85,7 @@ struct Provider {
     in_flight: Arc<Gauge>,
     last_request: Mutex<Option<ReceivedRequest>>,
     scripts: Mutex<HashMap<String, Script>>,
+    barriers: Mutex<HashMap<usize, Arc<Barrier>>>,
 }
 
 impl Llm {
@@ -245,6 +246,15 @@ impl Provider {
             .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// Returns the barrier of this number of requests.
+    fn barrier(&self, requests: usize) -> Arc<Barrier> {
+        let mut barriers = lock(&self.barriers);
+        let barrier = barriers
+            .entry(requests)
+            .or_insert_with(|| Arc::new(Barrier::new(requests)));
+        Arc::clone(barrier)
+    }
+
     async fn complete(&self, api: Api, request: Request<Body>) -> Reply {
         let received = self.receive(request).await?;
         let in_flight = Gauge::enter(&self.in_flight);
@@ -253,6 +263,9 @@ impl Provider {
             pending::<()>().await;
         }
         tokio::time::sleep(instructions.delay).await;
+        if let Some(requests) = instructions.barrier {
+            self.barrier(requests).wait().await;
+        }
         if let Some(reply) = self.scripted(&received) {
             return reply;
         }

@@ -8,6 +8,7 @@
 //! | `x-mock-body-bytes` | minimum length of the completion's text |
 //! | `x-mock-status` | the status; the body is an error unless it is 2xx |
 //! | `x-mock-delay-ms` | delay before the response |
+//! | `x-mock-barrier` | wait until this number of requests with this header is in flight |
 //! | `x-mock-chunk-delay-ms` | delay before every part of the body except the first |
 //! | `x-mock-silent` | no response |
 //! | `x-mock-split` | the body is sent in parts of so many bytes |
@@ -44,6 +45,7 @@ pub(super) struct Instructions {
     pub body_bytes: usize,
     pub status: Option<StatusCode>,
     pub delay: Duration,
+    pub barrier: Option<usize>,
     pub part_delay: Duration,
     pub silent: bool,
     pub split: Option<Split>,
@@ -106,6 +108,7 @@ impl Instructions {
             body_bytes: text("body-bytes").and_then(parse).unwrap_or(0),
             status: text("status").and_then(parse),
             delay: milliseconds("delay-ms"),
+            barrier: text("barrier").and_then(parse),
             part_delay: milliseconds("chunk-delay-ms"),
             silent: has("silent"),
             split: text("split")

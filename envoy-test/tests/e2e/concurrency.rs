@@ -198,7 +198,8 @@ async fn concurrency_limit_is_exact() -> TestResult {
             let chat = chat().stream(round % 2 == 0);
             let admitted = setup.send("alice", &chat, REQUESTS).await?;
             assert!(admitted >= 20, "{admitted}");
-            // All slots are free again: twenty concurrent requests are admitted.
+            // All slots are free again: twenty requests in flight are admitted.
+            let chat = chat.header("x-mock-barrier", 20);
             assert_eq!(setup.send("alice", &chat, 20).await?, 20);
         }
         assert_eq!(metered.llm.max_in_flight(), 20);

@@ -28,8 +28,8 @@ pub(crate) async fn run(once: bool) -> Result<usize, Error> {
     )
     .await?;
     mismatches += show(
-        "With a window of two seconds",
-        &Gateway::start(policy_with_window("2s"), WORKERS, Protocol::Http1).await?,
+        "With a window of five seconds",
+        &Gateway::start(policy_with_window("5s"), WORKERS, Protocol::Http1).await?,
         steps_through_a_window(),
     )
     .await?;
