@@ -304,6 +304,14 @@ impl Envoy {
         self.process.pid()
     }
 
+    /// Returns the metrics whose names contain `filter` in Prometheus' format.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn prometheus(&self, filter: &str) -> Result<String, Error> {
+        Ok(self.admin.prometheus(filter).await?)
+    }
+
     /// Fetches a page of the admin interface that is JSON, such as `/config_dump`.
     ///
     /// # Errors

@@ -34,6 +34,12 @@ impl AccessLogEntry {
         self.0["tollgate"][key].as_str()
     }
 
+    /// Returns tollgate's filter state: the keys that are set, in alphabetical order, with their values.
+    pub fn tollgate_keys(&self) -> impl Iterator<Item = (&str, &str)> {
+        let keys = self.0["tollgate"].as_object().into_iter().flatten();
+        keys.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+    }
+
     /// Returns tollgate's filter state for a key as a number.
     #[must_use]
     pub fn tollgate_number(&self, key: &str) -> Option<u64> {

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use reqwest::Client;
+use reqwest::{Client, Response};
 use serde_json::Value;
 
 /// The memory of an Envoy, in bytes.
@@ -65,31 +65,18 @@ impl Admin {
         self.address
     }
 
-    async fn text(&self, path: &str) -> reqwest::Result<String> {
+    async fn get(&self, path: &str) -> reqwest::Result<Response> {
         let url = format!("http://{}{path}", self.address);
-        self.client
-            .get(url)
-            .send()
-            .await?
-            .error_for_status()?
-            .text()
-            .await
+        self.client.get(url).send().await?.error_for_status()
     }
 
     pub(super) async fn json(&self, path: &str) -> reqwest::Result<Value> {
-        let url = format!("http://{}{path}", self.address);
-        self.client
-            .get(url)
-            .send()
-            .await?
-            .error_for_status()?
-            .json()
-            .await
+        self.get(path).await?.json().await
     }
 
     pub(super) async fn stats(&self, prefix: &str) -> reqwest::Result<BTreeMap<String, u64>> {
         // Histograms and texts are skipped: their values are no integers.
-        let stats = self.text("/stats").await?;
+        let stats = self.get("/stats").await?.text().await?;
         Ok(stats
             .lines()
             .filter(|line| line.starts_with(prefix))
@@ -98,6 +85,11 @@ impl Admin {
                 Some((name.to_owned(), value.parse().ok()?))
             })
             .collect())
+    }
+
+    pub(super) async fn prometheus(&self, filter: &str) -> reqwest::Result<String> {
+        let path = format!("/stats/prometheus?filter={filter}");
+        self.get(&path).await?.text().await
     }
 
     pub(super) async fn stat(&self, name: &str) -> reqwest::Result<u64> {

@@ -107,7 +107,7 @@ async fn alert_sets_header_metric_and_log_line() -> TestResult {
         let counted = metric(&metered.envoy, "alerts.policy=default/llm.limit=tokens").await?;
         assert_eq!(counted, callers, "once per caller");
         let log = metered.envoy.logs()?;
-        let lines = log.lines().filter(|line| line.contains("nearly used up"));
+        let lines = log.lines().filter(|line| line.contains("limit_alert "));
         assert_eq!(lines.count() as u64, callers, "{log}");
     }
     metered.check().await?;

@@ -34,6 +34,7 @@ mod replies;
 mod request_body;
 mod reservations;
 mod sdk;
+mod snapshots;
 mod support;
 mod vm_trap;
 mod windows;

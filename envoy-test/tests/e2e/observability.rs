@@ -122,7 +122,7 @@ async fn rejection_is_logged_once_per_caller_and_window() -> TestResult {
         assert_eq!(exchange.status, 429);
     }
     let log = metered.envoy.logs()?;
-    let lines = log.lines().filter(|line| line.contains("limit tokens"));
+    let lines = log.lines().filter(|line| line.contains("limit_rejected "));
     let lines: Vec<_> = lines.collect();
     assert_eq!(lines.len(), 2, "{log}");
     assert!(lines.iter().all(|line| line.contains("[info]")), "{log}");
