@@ -151,7 +151,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
     Ok(response)
 }
 
-/// Sends bytes as they are, and disconnects when `enough` holds for what was received or the peer closes.
+/// Sends bytes as they are, and disconnects when `enough` accepts what was received or the peer closes.
 ///
 /// Returns what was received.
 ///

@@ -140,7 +140,7 @@ async fn paused_body_above_buffer_limit_is_rejected() -> TestResult {
 
 #[test]
 fn action_has_only_continue_and_pause() -> TestResult {
-    // The type is not exhaustive, so that the compiler cannot tell: its source does.
+    // The type is non-exhaustive, so a `match` cannot prove this. Its source can.
     let metadata = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
         .current_dir(workspace::root())
