@@ -25,7 +25,7 @@ pub use self::{
 use crate::workspace;
 
 /// The file of an example's scenarios.
-const SCENARIOS: &str = "plays.yaml";
+const SCENARIOS: &str = "scenarios.yaml";
 
 /// An example.
 #[derive(Debug)]

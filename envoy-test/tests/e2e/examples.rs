@@ -1,4 +1,4 @@
-//! The examples: each is played as its folder has it, in a real Envoy.
+//! The examples: each is run as its directory has it, in a real Envoy.
 
 use envoy_test::example::Example;
 
@@ -8,8 +8,8 @@ mod envoy;
 mod jupiter;
 mod kuadrant;
 
-/// Plays the example of that name. `envoy.yaml` and `tollgate.yaml` must have the same configuration.
-async fn play(name: &str) -> TestResult {
+/// Runs the example of that name. `envoy.yaml` and `tollgate.yaml` must have the same configuration.
+async fn run(name: &str) -> TestResult {
     let example = Example::read(name)?;
     assert_eq!(
         example.configuration_in_envoy(),
@@ -29,26 +29,26 @@ async fn play(name: &str) -> TestResult {
 }
 
 #[tokio::test]
-async fn apisix_plays_pass() -> TestResult {
-    play("apisix").await
+async fn apisix_scenarios_pass() -> TestResult {
+    run("apisix").await
 }
 
 #[tokio::test]
-async fn kong_plays_pass() -> TestResult {
-    play("kong").await
+async fn kong_scenarios_pass() -> TestResult {
+    run("kong").await
 }
 
 #[tokio::test]
-async fn envoy_ai_gateway_plays_pass() -> TestResult {
-    play("envoy-ai-gateway").await
+async fn envoy_ai_gateway_scenarios_pass() -> TestResult {
+    run("envoy-ai-gateway").await
 }
 
 #[tokio::test]
-async fn envoy_ai_gateway_metering_plays_pass() -> TestResult {
-    play("envoy-ai-gateway/metering").await
+async fn envoy_ai_gateway_metering_scenarios_pass() -> TestResult {
+    run("envoy-ai-gateway/metering").await
 }
 
 #[tokio::test]
-async fn jupiter_plays_pass() -> TestResult {
-    play("jupiter").await
+async fn jupiter_scenarios_pass() -> TestResult {
+    run("jupiter").await
 }

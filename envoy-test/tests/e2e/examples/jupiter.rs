@@ -1,4 +1,4 @@
-//! Jupiter's guide to budgets and rate limits, as `examples/jupiter` has it, beyond its plays.
+//! Jupiter's guide to budgets and rate limits, as `examples/jupiter` has it, beyond its scenarios.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
