@@ -1,13 +1,13 @@
 //! The ledger: counters in this Envoy's shared data and at a rate limit service, behind one interface.
 //!
-//! [`Ledger::precheck`] looks for exhausted counters before the request's body is known.
+//! [`Ledger::precheck`] finds exhausted counters before the request's body is known.
 //! [`Ledger::check`] admits a request and reserves its expected cost, all or nothing, or returns a
 //! [`PendingCheck`] that waits for the service. [`Ledger::settle`] records the cost of an exchange and
 //! releases its reservations; [`Ledger::release`] only releases them.
 //!
 //! Beside a service, this Envoy keeps its own count of everything, as it would without one: what its
 //! requests reserve, and what they have used. The service has the last word on usage; this Envoy
-//! decides how many of its own requests are admitted at once where the service cannot reserve; and
+//! decides how many of its own requests are admitted side by side where the service cannot reserve; and
 //! while the service's circuit is open, its own count decides.
 
 mod admission;

@@ -88,7 +88,7 @@ impl Plugin {
         })
     }
 
-    /// An exchange that is about to begin, with Envoy's identifier of its context.
+    /// Returns an exchange that is about to begin, with Envoy's identifier of its context.
     #[must_use]
     pub fn stream(&self, id: u32) -> Stream {
         Stream::new(Rc::clone(&self.parts), id)
@@ -118,7 +118,7 @@ impl Plugin {
         self.parts.ledger.drain()
     }
 
-    /// Whether nothing is left to send to the rate limit service.
+    /// Returns whether nothing is left to send to the rate limit service.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.parts.ledger.is_drained()

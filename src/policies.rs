@@ -67,7 +67,7 @@ impl Policies {
         })
     }
 
-    /// The configuration that was compiled.
+    /// Returns the configuration that was compiled.
     #[must_use]
     pub(crate) const fn configuration(&self) -> &Configuration {
         &self.configuration
@@ -91,13 +91,13 @@ impl Policies {
         &self.rates
     }
 
-    /// A rate.
+    /// Returns a rate.
     #[must_use]
     pub(crate) fn rate(&self, index: RateIndex) -> Option<&Rate> {
         self.rates.get(index.position())
     }
 
-    /// A limit.
+    /// Returns a limit.
     #[must_use]
     pub(crate) fn limit(&self, index: LimitIndex) -> Option<LimitRef<'_>> {
         let policy = self.configuration.policies.get(index.policy)?;
@@ -110,7 +110,7 @@ impl Policies {
         })
     }
 
-    /// A rate with its policy and its limit.
+    /// Returns a rate with its policy and its limit.
     #[must_use]
     pub(crate) fn rate_of(&self, index: RateIndex) -> Option<(&Rate, &Policy, &Limit)> {
         let rate = self.rate(index)?;
@@ -118,7 +118,7 @@ impl Policies {
         Some((rate, policy, limit))
     }
 
-    /// Whether every exchange costs the same at both rates.
+    /// Returns whether every exchange costs the same at both rates.
     #[must_use]
     pub(crate) fn have_equal_cost(&self, one: &Rate, other: &Rate) -> bool {
         let cost = |rate: &Rate| {
@@ -139,7 +139,7 @@ impl Policies {
         limit.map_or(&Exceeded::Deny, |(_, _, limit)| &limit.on_exceeded)
     }
 
-    /// The fallbacks of the limit of a rate: how a request that exceeds it can be changed.
+    /// Returns the fallbacks of the limit of a rate: how a request that exceeds it can be changed.
     #[must_use]
     pub(crate) fn alternatives(&self, rate: RateIndex) -> &[Alternative] {
         match self.on_exceeded(rate) {
@@ -148,13 +148,13 @@ impl Policies {
         }
     }
 
-    /// Whether the limit of a rate is a dry run.
+    /// Returns whether the limit of a rate is a dry run.
     #[must_use]
     pub(crate) fn is_shadow(&self, rate: RateIndex) -> bool {
         self.rate_of(rate).is_none_or(|(_, _, limit)| limit.shadow)
     }
 
-    /// A hasher for the values of a counter. Its secret is the same in all workers and unknown
+    /// Returns a hasher for the values of a counter. Its secret is the same in all workers and unknown
     /// outside: no caller can choose values that hash to the counter of another.
     #[must_use]
     pub(crate) fn hasher(&self) -> KeyHasher {
@@ -165,7 +165,7 @@ impl Policies {
 // === impl LimitRef ===
 
 impl LimitRef<'_> {
-    /// The limit's rates.
+    /// Returns the limit's rates.
     pub(crate) fn rates(&self) -> impl Iterator<Item = RateIndex> + use<> {
         self.rates.clone().map(RateIndex::new)
     }

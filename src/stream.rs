@@ -1,8 +1,8 @@
 //! One HTTP exchange: the state machine admit → meter → settle.
 //!
 //! Envoy ends when a stream is resumed that was not paused, or answered after its end, so every such
-//! call is made in this module and follows from the state (`state::State`). Nothing outside it resumes, replies
-//! or charges. However an exchange ends, [`Stream::on_log`] is its end.
+//! call follows from the state (`state::State`). Only this module decides to resume, reply or charge: it
+//! alone calls `Host::resume`, the responder and settlement. However an exchange ends, [`Stream::on_log`] is its end.
 
 mod charge;
 mod decide;

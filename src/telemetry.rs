@@ -28,7 +28,7 @@ pub(crate) use metrics::{Count, Decision};
 pub(crate) use record::ExchangeRecord;
 pub(crate) use service::ServiceMetrics;
 
-/// Reports what the filter does.
+/// The metrics, filter state and log lines of the filter.
 pub(crate) struct Telemetry {
     host: Rc<dyn Host>,
     metrics: Metrics,
@@ -134,7 +134,7 @@ impl Telemetry {
         );
     }
 
-    /// Logs that Envoy did not do what it was asked.
+    /// Logs a host call that failed.
     pub(crate) fn host_call_failed(call: &str, error: HostError) {
         log::error!("host_call_failed call={} error=\"{error}\"", Quoted(call));
     }

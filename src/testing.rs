@@ -72,7 +72,7 @@ pub(crate) struct Filter {
 // === impl Filter ===
 
 impl Filter {
-    /// The filter with a configuration.
+    /// Returns the filter with a configuration.
     pub(crate) fn new(limits: &Value, settings: &Value) -> Self {
         let log = LogCapture::start();
         let host = Rc::new(Double::default());
@@ -93,7 +93,7 @@ impl Filter {
         }
     }
 
-    /// The attributes of a request of a caller without a body, and with these headers.
+    /// Returns the attributes of a request of a caller without a body, and with these headers.
     pub(crate) fn attributes(&self, user: &str, headers: &[(&str, &str)]) -> Attributes {
         let common = [
             (":method", "POST"),
@@ -109,7 +109,7 @@ impl Filter {
         attributes
     }
 
-    /// The limits that apply to a request.
+    /// Returns the limits that apply to a request.
     pub(crate) fn applicable(
         &self,
         attributes: &mut Attributes,
@@ -168,7 +168,7 @@ impl Filter {
         self.host.clock.set(self.host.clock.get() + length.as_u64());
     }
 
-    /// The lines that were logged.
+    /// Returns the lines that were logged.
     pub(crate) fn lines(&self) -> Vec<String> {
         let lines = self.log.lines().into_iter();
         lines

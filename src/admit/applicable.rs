@@ -32,25 +32,25 @@ enum Holds {
     #[default]
     No,
     /// The predicates that can be evaluated hold; others need the body.
-    Undecided,
+    NeedsBody,
 }
 
 // === impl Applicable ===
 
 impl Applicable {
-    /// Whether no limit applies.
+    /// Returns whether no limit applies.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.charges.is_empty()
     }
 
-    /// Whether a limit was left out because it could not be evaluated.
+    /// Returns whether a limit was left out because it could not be evaluated.
     #[must_use]
     pub(crate) const fn has_failed_open(&self) -> bool {
         self.failed_open
     }
 
-    /// Whether the cost of the request depends on its body: on the model that it names, or on what
+    /// Returns whether the cost of the request depends on its body: on the model that it names, or on what
     /// else of it a cost reads.
     #[must_use]
     pub(crate) fn cost_needs_body(&self, policies: &Policies) -> bool {
@@ -72,8 +72,8 @@ impl Applicable {
 /// in. `with_values` also returns the values that they count by.
 ///
 /// # Errors
-/// [`AdmissionError`], where the failure mode is to deny; where it is to allow, the faulty limit is
-/// left out.
+/// [`AdmissionError`], where the failure mode is to deny; where it is to allow, the limit in question
+/// is left out.
 pub(crate) fn applicable(
     policies: &Policies,
     telemetry: &Telemetry,
@@ -210,7 +210,7 @@ fn holds(
     let mut holds = Holds::Yes;
     for (index, predicate) in when.iter().enumerate() {
         if predicate.needs_body() && attributes.body.is_pending() {
-            holds = Holds::Undecided;
+            holds = Holds::NeedsBody;
             continue;
         }
         match policies.evaluator().predicate(attributes, predicate) {

@@ -26,8 +26,8 @@ pub(crate) struct CheckInput<'a> {
 /// comes to a counter at which others are queued is rejected, so that it is queued behind them.
 ///
 /// # Errors
-/// [`AdmissionError`], where the failure mode is to deny; where it is to allow, the faulty limit is
-/// left out.
+/// [`AdmissionError`], where the failure mode is to deny; where it is to allow, the limit in question
+/// is left out.
 pub(crate) fn check(
     policies: &Policies,
     ledger: &Ledger,

@@ -42,7 +42,7 @@ pub(crate) enum AdmissionError {
 // === impl AdmissionError ===
 
 impl AdmissionError {
-    /// The error of an expression of a policy.
+    /// Returns the error of an expression of a policy.
     pub(super) fn evaluation(policy: &Policy, path: String, error: EvaluationError) -> Self {
         Self::Evaluation {
             policy: policy.name.clone(),

@@ -72,7 +72,7 @@ impl<Reason> Default for Queue<Reason> {
 }
 
 impl<Reason: Copy> Queue<Reason> {
-    /// Whether no request is queued.
+    /// Returns whether no request is queued.
     #[must_use]
     pub(crate) const fn is_empty(&self) -> bool {
         self.len == 0
@@ -216,7 +216,7 @@ impl<Reason: Copy> Queue<Reason> {
         firsts
     }
 
-    /// Returns the requests that have waited long enough.
+    /// Returns the requests whose queue timeout has passed.
     #[must_use]
     pub(crate) fn overdue(&self, now: Timestamp) -> Vec<u32> {
         let requests = self.lines.values().flat_map(|line| &line.requests);

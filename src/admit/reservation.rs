@@ -23,7 +23,7 @@ pub(crate) struct Expected<'a> {
 // === impl Expected ===
 
 impl Expected<'_> {
-    /// The expected cost in dollars; 0 where there are no prices.
+    /// Returns the expected cost in dollars; 0 where there are no prices.
     fn usd(&self, policies: &Policies) -> Usd {
         let pricing = policies.configuration().pricing.as_ref();
         pricing.map_or(Usd(0), |pricing| {

@@ -13,7 +13,7 @@ fn with_limit(limit: &serde_json::Value) -> Filter {
 }
 
 #[test]
-fn only_limits_whose_predicates_hold_apply() {
+fn limit_applies_if_all_predicates_are_true() {
     let mut free = per_user(50);
     free["when"] = json!([{ "predicate": "request.headers['x-tier'] == 'free'" }]);
     let filter = Filter::new(&json!({ "free": free, "all": per_user(100) }), &json!({}));

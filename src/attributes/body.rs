@@ -57,7 +57,7 @@ impl Body {
         }
     }
 
-    /// A body that is not JSON: unreadable only if it should be JSON.
+    /// Returns a body that is not JSON: unreadable only if it should be JSON.
     fn unparsed(bytes: &[u8], is_json: bool) -> Self {
         let is_empty = bytes.trim_ascii().is_empty();
         if !is_empty && (is_json || begins_like_json(bytes)) {
@@ -67,7 +67,7 @@ impl Body {
         }
     }
 
-    /// Whether the body has not arrived yet.
+    /// Returns whether the body has not arrived yet.
     #[must_use]
     pub const fn is_pending(&self) -> bool {
         matches!(self, Self::Pending)
@@ -95,7 +95,7 @@ impl Body {
 /// UTF-8's byte order mark.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Whether bytes begin like a JSON object or array.
+/// Returns whether bytes begin like a JSON object or array.
 fn begins_like_json(bytes: &[u8]) -> bool {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))

@@ -14,7 +14,7 @@ pub(super) trait Fields: Clone + Debug + Send + Sync + 'static {
     /// Returns a field by its name, as [`Fields::name`] returns it.
     fn field(&self, name: &str) -> Option<Field<'_>>;
 
-    /// Whether there is such a field.
+    /// Returns whether there is such a field.
     fn has(&self, name: &str) -> bool {
         self.field(name).is_some()
     }
@@ -29,7 +29,7 @@ pub(super) trait Fields: Clone + Debug + Send + Sync + 'static {
     /// other.
     fn name(key: &dyn Val) -> Result<Cow<'_, str>, ExecutionError>;
 
-    /// Whether another value is an equal map.
+    /// Returns whether another value is an equal map.
     fn equals(&self, other: &dyn Val) -> bool;
 }
 

@@ -37,7 +37,7 @@ pub struct Response {
 // === impl Response ===
 
 impl Default for Response {
-    /// The response that is expected: success.
+    /// Returns the response that is expected: success.
     fn default() -> Self {
         Self {
             code: 200,

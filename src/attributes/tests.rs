@@ -31,7 +31,7 @@ fn expression(source: &str) -> Expression {
         .remove(0)
 }
 
-/// The value of an expression, as text, or why there is none.
+/// Returns the value of an expression, as text, or why there is none.
 fn evaluate(
     attributes: &mut Attributes,
     host: &Double,
@@ -68,7 +68,7 @@ fn fields(fields: &[(&str, Value)]) -> Struct {
     }
 }
 
-/// The property `metadata` with one namespace.
+/// Returns the property `metadata` with one namespace.
 fn metadata(namespace: &str, fields: &Struct) -> Vec<u8> {
     let filter_metadata = BTreeMap::from([(namespace.to_owned(), fields.encode_to_vec())]);
     super::metadata::Metadata { filter_metadata }.encode_to_vec()

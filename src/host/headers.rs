@@ -62,7 +62,7 @@ impl Headers {
         self.entries.len()
     }
 
-    /// Whether there are no headers.
+    /// Returns whether there are no headers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -155,7 +155,7 @@ pub(super) fn serialize(pairs: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) -> Vec<u
     bytes
 }
 
-/// Whether bytes are a valid header value: visible ASCII, space, tab, and bytes from 0x80 on
+/// Returns whether bytes are a valid header value: visible ASCII, space, tab, and bytes from 0x80 on
 /// (RFC 9110, section 5.5). Envoy does not check the headers of a local reply.
 #[must_use]
 pub fn is_header_value(value: &[u8]) -> bool {

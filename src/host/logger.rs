@@ -16,7 +16,7 @@ pub fn install() {
     }
 }
 
-/// The level's number in the ABI.
+/// Returns the level's number in the ABI.
 const fn number(level: Level) -> u32 {
     match level {
         Level::Trace => 0,

@@ -72,7 +72,7 @@ pub(super) struct RemoteReservation {
 // === impl Verdict ===
 
 impl Verdict {
-    /// A rejection by this Envoy's own count.
+    /// Returns a rejection by this Envoy's own count.
     pub(super) const fn rejected(rejection: Rejection) -> Self {
         Self::Rejected(rejection, ResponseHeaders::new())
     }
@@ -81,7 +81,7 @@ impl Verdict {
 // === impl Admission ===
 
 impl Admission {
-    /// The admission of a request that no limit applies to.
+    /// Returns the admission of a request that no limit applies to.
     #[must_use]
     pub(crate) fn unmatched(failed_open: bool) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Admission {
         }
     }
 
-    /// The admission of a request with these claims, of which nothing is reserved yet: charges of
+    /// Returns the admission of a request with these claims, of which nothing is reserved yet: charges of
     /// enforced limits come first.
     pub(super) fn new(claims: Claims) -> (Self, Vec<CounterValues>) {
         let Claims {
@@ -107,14 +107,14 @@ impl Admission {
         (admission, values)
     }
 
-    /// The charges of enforced limits, and the others.
+    /// Returns the charges of enforced limits, and the others.
     pub(super) fn split_mut(&mut self) -> (&mut [Charge], &mut [Charge]) {
         let enforced = self.charges.partition_point(|charge| charge.is_enforced);
         let parts = self.charges.split_at_mut_checked(enforced);
         parts.unwrap_or_default()
     }
 
-    /// The admission with these charges.
+    /// Returns the admission with these charges.
     #[cfg(test)]
     pub(crate) fn of(charges: Vec<Charge>) -> Self {
         Self {
@@ -123,7 +123,7 @@ impl Admission {
         }
     }
 
-    /// The charge to a counter.
+    /// Returns the charge to a counter.
     pub(super) fn charge(&self, counter: CounterId) -> Option<&Charge> {
         self.charges.iter().find(|charge| charge.id() == counter)
     }

@@ -32,26 +32,26 @@ pub(crate) struct Rejection {
 // === impl Charge ===
 
 impl Charge {
-    /// The counter.
+    /// Returns the counter.
     #[must_use]
     pub(crate) const fn id(&self) -> CounterId {
         (self.rate, self.counter.key)
     }
 
-    /// Whether it counts what a rate limit service counts. Requests in flight are counted by this
+    /// Returns whether it counts what a rate limit service counts. Requests in flight are counted by this
     /// Envoy alone.
     #[must_use]
     pub(super) fn is_counted_by_service(&self) -> bool {
         self.unit != Unit::InFlight
     }
 
-    /// Whether it counts requests.
+    /// Returns whether it counts requests.
     #[must_use]
     pub(super) const fn counts_requests(&self) -> bool {
         matches!(self.unit, Unit::Requests(_))
     }
 
-    /// Whether the counter has room for the request by this Envoy's own count, as it stood when the
+    /// Returns whether the counter has room for the request by this Envoy's own count, as it stood when the
     /// request came: a request without others beside it is admitted while anything is left.
     #[must_use]
     pub(super) fn fits(&self) -> bool {

@@ -14,7 +14,7 @@ pub(crate) enum Precheck {
     /// No counter is known to be exhausted.
     Open,
     /// A counter is exhausted by the count of this Envoy: the rate limit service has the last word.
-    AskService,
+    CallService,
     /// A counter is exhausted.
     Rejected(Rejection),
 }
@@ -45,7 +45,7 @@ impl Ledger {
                 // Not everything that is reserved here is reserved there: it may belong to requests
                 // with a pending check.
                 if charge.counter.standing.used >= charge.counter.limit {
-                    Precheck::AskService
+                    Precheck::CallService
                 } else {
                     Precheck::Open
                 }

@@ -21,7 +21,7 @@ const MAX_HEADER_BYTES: usize = 512;
 // === impl PendingCall ===
 
 impl PendingCall {
-    /// The descriptor that has no room according to the reply: its limit, where each limit has a
+    /// Returns the descriptor that has no room according to the reply: its limit, where each limit has a
     /// descriptor of its own, and its status. `None` where there is room.
     fn rejected(&self) -> Option<(Option<LimitIndex>, DescriptorStatus)> {
         let reply = self.reply()?;
@@ -45,7 +45,7 @@ impl PendingCall {
         }
     }
 
-    /// Whether no other request in flight had reserved anything at any of the counters.
+    /// Returns whether no other request in flight had reserved anything at any of the counters.
     fn is_alone(&self, admission: &Admission) -> bool {
         self.counters.iter().all(|&counter| {
             let charge = admission.charge(counter);
@@ -153,7 +153,7 @@ impl PendingCheck {
         Ok(Check::Decided(Verdict::Admitted(admission)))
     }
 
-    /// Gives the check up: the request is not to be admitted, and nothing stays reserved for it. What
+    /// Abandons the check: the request is not to be admitted, and nothing stays reserved for it. What
     /// the service still grants is released when the reply arrives.
     pub(crate) fn abandon(&mut self, ledger: &Ledger) {
         for pending in self.calls.drain(..) {
@@ -184,7 +184,7 @@ impl PendingCheck {
         admission
     }
 
-    /// The rejection by the service, as far as the reply says: which limit, how much of it, until
+    /// Returns the rejection by the service, as far as the reply says: which limit, how much of it, until
     /// when. This Envoy's own count fills the gaps.
     fn rejection(
         &self,
@@ -223,7 +223,7 @@ impl PendingCheck {
         Some(Rejection { charge, now })
     }
 
-    /// The rejection by this Envoy's own count, where there is no reply.
+    /// Returns the rejection by this Envoy's own count, where there is no reply.
     fn local_rejection(&self, now: Timestamp) -> Option<Rejection> {
         let enforced = self.calls.iter().filter(|pending| pending.is_enforced);
         let counters = enforced.flat_map(|pending| &pending.counters);
@@ -232,7 +232,7 @@ impl PendingCheck {
         charge.map(|&charge| Rejection { charge, now })
     }
 
-    /// The headers that the service adds to the response, as far as they are valid and about quotas.
+    /// Returns the headers that the service adds to the response, as far as they are valid and about quotas.
     fn response_headers(&self) -> ResponseHeaders {
         let mut headers = ResponseHeaders::new();
         let enforced = self.calls.iter().filter(|pending| pending.is_enforced);

@@ -12,7 +12,7 @@ pub(crate) enum LedgerError {
     /// The rate limit service does not answer, and `failureMode` is `deny`.
     #[error("the rate limit service does not answer")]
     ServiceUnavailable,
-    /// Envoy did not tell the time.
+    /// Envoy returned no time.
     #[error("clock: {0}")]
     Clock(#[from] HostError),
 }

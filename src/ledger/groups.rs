@@ -25,7 +25,7 @@ struct Group<'a> {
 // === impl Group ===
 
 impl Group<'_> {
-    /// Whether a charge to a rate can be checked by the same call.
+    /// Returns whether a charge to a rate can be checked by the same call.
     fn takes(
         &self,
         policies: &Policies,
@@ -50,7 +50,7 @@ impl Group<'_> {
             && policies.on_exceeded(first.rate) == policies.on_exceeded(charge.rate)
     }
 
-    /// The call that checks the counters; `None` where the service does not know them.
+    /// Returns the call that checks the counters; `None` where the service does not know them.
     fn call(&self, service: &Service, values: &[CounterValues], ttl: Nanos) -> Option<PendingCall> {
         let descriptors = descriptors(service, self.rate.unit, &self.limits, values)?;
         let counters = || self.charges.iter().map(|charge| &charge.counter);

@@ -28,7 +28,7 @@ pub(crate) struct PendingCheck {
 /// A call of a check.
 #[derive(Debug)]
 pub(super) struct PendingCall {
-    /// What is asked.
+    /// The check.
     pub(super) request: CheckRequest,
     /// The counters that it is about.
     pub(super) counters: Vec<CounterId>,
@@ -45,7 +45,7 @@ pub(super) struct PendingCall {
 // === impl PendingCall ===
 
 impl PendingCall {
-    /// The counters of a call that was not made, or has no reply.
+    /// Returns the counters of a call that was not made, or has no reply.
     pub(super) fn unchecked(self) -> Option<RemoteReservation> {
         Some(RemoteReservation {
             counter: self.counters.first().copied()?,
@@ -55,7 +55,7 @@ impl PendingCall {
         })
     }
 
-    /// The counters of a call, with what the reply granted. `adds` says whether a check adds a hit
+    /// Returns the counters of a call, with what the reply granted. `adds` says whether a check adds a hit
     /// itself.
     pub(super) fn checked(self, adds: bool) -> Option<RemoteReservation> {
         let reply = self.reply();
@@ -70,12 +70,12 @@ impl PendingCall {
         })
     }
 
-    /// Whether the call waits for its reply.
+    /// Returns whether the call waits for its reply.
     pub(super) fn is_open(&self) -> bool {
         self.call.is_some() && self.result.is_none()
     }
 
-    /// The reply, if there is one.
+    /// Returns the reply, if there is one.
     pub(super) fn reply(&self) -> Option<&Reply> {
         match &self.result {
             Some(CheckResult::Reply(reply)) => Some(reply),

@@ -47,7 +47,7 @@ pub(super) struct LimitKey {
 // === impl Service ===
 
 impl Service {
-    /// The service that a configuration names, if it names one.
+    /// Returns the service that a configuration names, if it names one.
     ///
     /// # Errors
     /// Whatever Envoy answers to the definition of metrics; none is expected.
@@ -82,7 +82,7 @@ impl Service {
         }))
     }
 
-    /// The names of a limit.
+    /// Returns the names of a limit.
     #[must_use]
     pub(super) fn names(&self, limit: LimitIndex) -> Option<&LimitNames> {
         self.names.get(limit.policy)?.get(limit.limit)
@@ -92,7 +92,7 @@ impl Service {
 // === impl LimitNames ===
 
 impl LimitNames {
-    /// The key under which the service counts a unit; `None` where it does not count it.
+    /// Returns the key under which the service counts a unit; `None` where it does not count it.
     #[must_use]
     pub(super) const fn key(&self, unit: Unit) -> Option<&LimitKey> {
         match unit {

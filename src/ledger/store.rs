@@ -30,7 +30,7 @@ pub(crate) struct Ledger {
 // === impl Ledger ===
 
 impl Ledger {
-    /// The ledger of the configured storage.
+    /// Returns the ledger of the configured storage.
     ///
     /// # Errors
     /// Whatever Envoy answers to the definition of metrics; none is expected.
@@ -53,7 +53,7 @@ impl Ledger {
         })
     }
 
-    /// The tick period that the ledger needs; `None` without a rate limit service.
+    /// Returns the tick period that the ledger needs; `None` without a rate limit service.
     #[must_use]
     pub(crate) fn tick_period(&self) -> Option<Nanos> {
         let service = self.service.as_ref()?;
@@ -91,7 +91,7 @@ impl Ledger {
         service.is_none_or(|service| service.client.drain(now))
     }
 
-    /// Whether no settlement is left to send.
+    /// Returns whether no settlement is left to send.
     #[must_use]
     pub(crate) fn is_drained(&self) -> bool {
         let service = self.service.as_ref();
@@ -99,7 +99,7 @@ impl Ledger {
     }
 
     /// Records the cost of an exchange at each counter, and releases what it reserved there. `cost` is
-    /// asked once for each charge, in the unit of its rate.
+    /// called once for each charge, in the unit of its rate.
     ///
     /// # Errors
     /// [`StoreError`] when a counter could not be written; the others are.
@@ -128,15 +128,15 @@ impl Ledger {
         self.settle(admission, |_| 0)
     }
 
-    /// The time.
+    /// Returns the time.
     ///
     /// # Errors
-    /// [`LedgerError::Clock`] when Envoy does not tell it; none is expected.
+    /// [`LedgerError::Clock`] when Envoy returns none; that is not expected.
     pub(crate) fn now(&self) -> Result<Timestamp, LedgerError> {
         Ok(self.host.now()?)
     }
 
-    /// Whether a rate limit service has the counters.
+    /// Returns whether a rate limit service has the counters.
     #[must_use]
     pub(crate) const fn is_remote(&self) -> bool {
         self.service.is_some()
@@ -202,7 +202,7 @@ impl Ledger {
     }
 
     /// Counts an admitted request where requests are counted: now rather than at its end, or a stream
-    /// would hold up the next request for as long as it lasts. If that fails, it is counted with the
+    /// would block the next request for as long as it lasts. If that fails, it is counted with the
     /// rest at the end.
     pub(super) fn count_request(&self, now: Timestamp, admission: &mut Admission) {
         let requests = admission.charges.iter().filter(|it| it.counts_requests());

@@ -62,7 +62,7 @@ impl Remote {
         }
     }
 
-    /// The next reply, by what the service says to the call.
+    /// Returns the next reply, by what the service says to the call.
     fn reply_by(
         &mut self,
         say: impl FnOnce(&mut Limitador, &str, &[u8]) -> Result<Vec<u8>, u32>,
@@ -79,7 +79,7 @@ impl Remote {
         self.reply_by(Limitador::call)
     }
 
-    /// The verdict on a request, by the replies of the service.
+    /// Returns the verdict on a request, by the replies of the service.
     fn decide(&mut self, expected: u64) -> Verdict {
         let mut pending = self.pending(expected);
         loop {
@@ -226,7 +226,7 @@ fn precheck_leaves_the_last_word_to_the_service() {
     let mut attributes = filter.attributes("alice", &[]);
     let applicable = filter.applicable(&mut attributes).unwrap();
     let precheck = filter.ledger.precheck(&applicable.charges).unwrap();
-    assert_eq!(precheck, Precheck::AskService);
+    assert_eq!(precheck, Precheck::CallService);
 }
 
 #[test]

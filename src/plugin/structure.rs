@@ -13,7 +13,7 @@ use std::borrow::Cow;
 /// byte would have control characters for lengths.
 const FIELD: u8 = 0x0a;
 
-/// A configuration as JSON, whichever of the two it came as.
+/// Returns a configuration as JSON, whichever of the two it came as.
 pub(super) fn json(bytes: &[u8]) -> Cow<'_, [u8]> {
     if bytes.first() != Some(&FIELD) {
         return Cow::Borrowed(bytes);
@@ -30,7 +30,7 @@ fn object(structure: Struct) -> serde_json::Value {
     fields.into()
 }
 
-/// A Struct's numbers are doubles; one that is no JSON becomes null, and is refused where it stands.
+/// Returns a Struct's numbers are doubles; one that is no JSON becomes null, and is refused where it stands.
 fn value(value: Value) -> serde_json::Value {
     match value.kind {
         None | Some(Kind::NullValue(_)) => serde_json::Value::Null,

@@ -137,7 +137,7 @@ fn failing_host_rejects_configuration() {
     }
 }
 
-/// The names in a table of the reference.
+/// Returns the names in a table of the reference.
 fn documented(table: &str) -> Vec<String> {
     let reference = include_str!("../../docs/observability.md");
     let (_, rest) = reference.split_once(&format!("<!-- {table} -->")).unwrap();
@@ -152,7 +152,7 @@ fn documented(table: &str) -> Vec<String> {
     names
 }
 
-/// The metrics that were defined, without the values of their tags.
+/// Returns the metrics that were defined, without the values of their tags.
 fn defined(host: &Double) -> Vec<String> {
     let metrics = host.metrics.borrow();
     let names = metrics.iter().map(|(name, _)| {

@@ -22,7 +22,7 @@ const MAX_CHARS: usize = 64;
 
 impl Policies {
     /// Returns the values of a limit's counter expressions, such as `auth.identity.userid = alice`:
-    /// as much of each as tells callers apart, and nothing of a value that an expression takes from
+    /// as much of each as distinguishes callers, and nothing of a value that an expression takes from
     /// where credentials are.
     #[must_use]
     pub(crate) fn describe_caller(&self, attributes: &mut Attributes, limit: &Limit) -> String {

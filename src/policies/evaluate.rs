@@ -11,7 +11,7 @@ use limits::Nanos;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-/// Evaluates expressions: resolves the attributes that they read, then runs them.
+/// An evaluator of expressions, which resolves the attributes that they read and runs them.
 pub(crate) struct Evaluator {
     host: Rc<dyn Host>,
     /// Where `auth` comes from.
@@ -43,7 +43,7 @@ pub(crate) enum EvaluationError {
 // === impl Evaluator ===
 
 impl Evaluator {
-    /// An evaluator that resolves attributes from a host.
+    /// Returns an evaluator that resolves attributes from a host.
     pub(super) fn new(host: Rc<dyn Host>, auth: Vec<AuthSource>) -> Self {
         Self { host, auth }
     }

@@ -9,20 +9,20 @@ use std::hash::{BuildHasher, Hasher};
 /// The shared data under which the workers keep the secret of the counter hash.
 const SECRET: &[u8] = b"tollgate/1/secret";
 
-/// Hashes a sequence of values. The boundaries between values are part of the hash.
+/// A hasher of a sequence of values. The boundaries between values are part of the hash.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyHasher(SipHasher13);
 
 // === impl KeyHasher ===
 
 impl KeyHasher {
-    /// A hasher with a secret key.
+    /// Returns a hasher with a secret key.
     #[must_use]
     pub(crate) fn new(secret: &[u8; 16]) -> Self {
         Self(SipHasher13::new_with_key(secret))
     }
 
-    /// A hasher without a secret, for values of the configuration.
+    /// Returns a hasher without a secret, for values of the configuration.
     #[must_use]
     pub(crate) fn unkeyed() -> Self {
         Self(SipHasher13::new())

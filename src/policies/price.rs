@@ -22,8 +22,8 @@ pub(crate) struct Priced {
 ///
 /// Of the models that have a price, the more expensive one counts, because the caller chooses the
 /// name that it requests. Where neither has one, `pricing.unpriced` decides; where that rejects such
-/// models and one was used nevertheless, the highest price of all counts: no caller pays less by
-/// hiding its model.
+/// models and one was used nevertheless, the highest price of all counts: no caller is charged less
+/// by hiding its model.
 #[must_use]
 pub(crate) fn priced<'a>(
     pricing: &Pricing,

@@ -46,13 +46,13 @@ pub(crate) enum Unit {
 // === impl RateIndex ===
 
 impl RateIndex {
-    /// The rate at a position.
+    /// Returns the rate at a position.
     #[must_use]
     pub(crate) const fn new(position: usize) -> Self {
         Self(position)
     }
 
-    /// The position.
+    /// Returns the position.
     #[must_use]
     pub(crate) const fn position(self) -> usize {
         self.0
@@ -62,7 +62,7 @@ impl RateIndex {
 // === impl Unit ===
 
 impl Unit {
-    /// The unit in words, as log lines have it.
+    /// Returns the unit in words, as log lines have it.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -89,7 +89,7 @@ impl Rate {
         }
     }
 
-    /// The rate of the configuration, if it is one of `rates` or `requests`.
+    /// Returns the rate of the configuration, if it is one of `rates` or `requests`.
     #[must_use]
     pub(crate) fn configured<'a>(&self, limit: &'a Limit) -> Option<&'a filter_config::Rate> {
         match self.unit {
@@ -99,7 +99,7 @@ impl Rate {
         }
     }
 
-    /// The path to the rate, below its limit.
+    /// Returns the path to the rate, below its limit.
     #[must_use]
     pub(crate) fn path(&self) -> String {
         match self.unit {
@@ -226,7 +226,7 @@ impl<'a> NamedWindow<'a> {
     }
 
     /// Returns the identity of the rate's counters. With another policy, limit, counter expression,
-    /// algorithm or window they start anew; with another limit value, or another `when`, they go on.
+    /// algorithm or window they start over; with another limit value, or another `when`, they continue.
     /// So they do with another value of a computed window: no caller gets a new counter by changing
     /// its window.
     fn counters(&self, policy: &Policy, limit: &Limit) -> limits::Rate {

@@ -24,7 +24,7 @@ pub(super) struct Quota<'a> {
 // === impl Quota ===
 
 impl<'a> Quota<'a> {
-    /// The quota of a charge.
+    /// Returns the quota of a charge.
     pub(super) fn new(
         policies: &'a Policies,
         labels: &'a [QuotaLabels],
@@ -44,17 +44,17 @@ impl<'a> Quota<'a> {
         })
     }
 
-    /// The time until the limit is unused or, of a rejection, until a request fits.
+    /// Returns the time until the limit is unused or, of a rejection, until a request fits.
     pub(super) fn reset(&self) -> Nanos {
         self.standing.resets_at.since(self.now)
     }
 
-    /// The seconds of the window; `None` for requests in flight, which have none.
+    /// Returns the seconds of the window; `None` for requests in flight, which have none.
     pub(super) fn window(&self) -> Option<u64> {
         units::window(self.rate.unit, self.counters)
     }
 
-    /// The unit.
+    /// Returns the unit.
     pub(super) fn unit(&self) -> &'static str {
         units::unit(self.rate.unit)
     }

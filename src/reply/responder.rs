@@ -25,7 +25,7 @@ const INTERNAL: i32 = 13;
 /// The response header that names the limits whose use is past their `alertAt`.
 const ALERT: &str = "x-ratelimit-alert";
 
-/// Answers clients.
+/// The author of local replies and quota headers.
 pub(crate) struct Responder {
     host: Rc<dyn Host>,
     policies: Rc<Policies>,
@@ -146,7 +146,7 @@ impl Responder {
     }
 
     /// Adds to the response of an admitted request: the names of limits past their `alertAt`, quota
-    /// headers where the configuration asks for them, and the headers of a rate limit service.
+    /// headers where the configuration requires them, and the headers of a rate limit service.
     pub(crate) fn annotate(&self, admission: &Admission) {
         let charges = admission.charges.iter();
         let quotas = charges

@@ -22,7 +22,7 @@ struct Envoy {
 }
 
 impl Envoy {
-    /// A policy with these limits, and these replies.
+    /// Returns a policy with these limits, and these replies.
     fn with(limits: &Value, replies: &Value) -> Self {
         let configuration = json!({
             "policies": [{
@@ -49,7 +49,7 @@ impl Envoy {
         }
     }
 
-    /// The headers of an admitted response. `used` has the use of each rate, and the seconds after
+    /// Returns the headers of an admitted response. `used` has the use of each rate, and the seconds after
     /// which it is reset.
     fn admitted(&self, used: &[(u64, u64)]) -> Vec<String> {
         let host = &self.host;
@@ -83,7 +83,7 @@ impl Envoy {
         }
     }
 
-    /// The rejection of a request to a path by a rate that is reset after a time.
+    /// Returns the rejection of a request to a path by a rate that is reset after a time.
     fn rejected(&self, path: &str, rate: usize, reset: u64) -> SentReply {
         let max = self.policies.rate(RateIndex::new(rate)).unwrap().max;
         let rejection = Rejection {
@@ -96,7 +96,7 @@ impl Envoy {
     }
 }
 
-/// A limit of 50 a minute and 1000 a day, another of 200 in 90 minutes and 3 at once.
+/// Returns a limit of 50 a minute and 1000 a day, another of 200 in 90 minutes and 3 at once.
 fn limits() -> Value {
     json!({
         "free": { "rates": [{ "limit": 50, "window": "1m" }, { "limit": 1000, "window": "1d" }] },
@@ -398,7 +398,7 @@ proptest! {
     }
 }
 
-/// A reply as text: status, headers and body.
+/// Returns a reply as text: status, headers and body.
 fn shown(reply: &SentReply) -> String {
     let headers = reply.headers.iter();
     let headers: Vec<String> = headers

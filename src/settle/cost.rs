@@ -25,7 +25,7 @@ pub(crate) struct CostContext<'a> {
 // === impl CostContext ===
 
 impl<'a> CostContext<'a> {
-    /// The context of an exchange. `raw` is the provider's usage report as it was received.
+    /// Returns the context of an exchange. `raw` is the provider's usage report as it was received.
     #[must_use]
     pub(crate) fn new(
         usage: Option<MeteredUsage>,
@@ -52,7 +52,7 @@ impl<'a> CostContext<'a> {
         }
     }
 
-    /// The tokens.
+    /// Returns the tokens.
     fn tokens(&self) -> u64 {
         self.usage.map_or(0, |metered| metered.usage.total_tokens)
     }

@@ -48,7 +48,7 @@ fn cost_expression_replaces_tokens() {
 }
 
 #[test]
-fn faulty_cost_charges_tokens() {
+fn failed_cost_expression_charges_tokens() {
     let mut limit = per_user(50);
     limit["cost"] = json!("usage.raw.detail.tier");
     assert_eq!(used_after(&limit, Some(reported(20))), 20);

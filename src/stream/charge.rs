@@ -20,7 +20,7 @@ impl Stream {
             admitted,
             mut meter,
         } = metering;
-        // Asked before the end: a response that breaks off is not final.
+        // Read before the end: a response that breaks off is not final.
         let is_complete = is_complete || meter.is_final();
         meter.finish();
         // The name goes into logs and metrics.

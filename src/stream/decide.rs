@@ -144,7 +144,7 @@ impl Stream {
         }
     }
 
-    /// How a request waits in a phase.
+    /// Returns how a request waits in a phase.
     pub(super) fn wait_in(&self, phase: Phase) -> Next {
         match phase {
             Phase::Body if !self.request.has_ended => Next::Watermark,
@@ -248,7 +248,7 @@ impl Stream {
         Next::Pause
     }
 
-    /// The limit that rejects.
+    /// Returns the limit that rejects.
     pub(super) fn limit_of(&self, rejection: &Rejection) -> Option<LimitIndex> {
         let rate = self.parts.policies.rate(rejection.charge.rate)?;
         Some(rate.limit)

@@ -21,7 +21,7 @@ const HEADER: &str = "x-tollgate-alternative";
 // === impl ChangedRequest ===
 
 impl ChangedRequest {
-    /// The request as a fallback changes it; `None` where the fallback names a model and the body, if
+    /// Returns the request as a fallback changes it; `None` where the fallback names a model and the body, if
     /// there is one, does not.
     fn new(alternative: &Alternative, original: &PendingDecision) -> Option<Self> {
         let mut headers = original.attributes.headers().clone();
@@ -45,7 +45,7 @@ impl ChangedRequest {
         Some(Self { attributes, body })
     }
 
-    /// The body of the request as it is now.
+    /// Returns the body of the request as it is now.
     fn body<'a>(&'a self, original: &'a PendingDecision) -> Option<&'a [u8]> {
         self.body.as_deref().or(original.body.as_deref())
     }
@@ -201,7 +201,7 @@ impl Stream {
         Ok(())
     }
 
-    /// The fallback that was taken.
+    /// Returns the fallback that was taken.
     pub(super) fn fallback(&self) -> Option<&Alternative> {
         let limit = self.parts.policies.limit(self.outcome.limit?)?;
         let alternatives = limit.limit.alternatives();

@@ -2,7 +2,7 @@
 
 use crate::host::Headers;
 
-/// The status of a response; 0 when it has none that can be read.
+/// Returns the status of a response; 0 when it has none that can be read.
 pub(super) fn status(headers: &Headers) -> u16 {
     headers
         .get(":status")
@@ -10,20 +10,20 @@ pub(super) fn status(headers: &Headers) -> u16 {
         .unwrap_or_default()
 }
 
-/// The length of a body, where its headers say it.
+/// Returns the length of a body, where its headers say it.
 pub(super) fn content_length(headers: &Headers) -> Option<u64> {
     let length = headers.get("content-length")?;
     str::from_utf8(length).ok()?.trim().parse().ok()
 }
 
-/// Whether a body is compressed or otherwise encoded.
+/// Returns whether a body is compressed or otherwise encoded.
 pub(super) fn is_encoded(headers: &Headers) -> bool {
     headers
         .all("content-encoding")
         .any(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Whether a body is JSON, or may be, for all that its headers say.
+/// Returns whether a body is JSON, or may be, for all that its headers say.
 pub(super) fn is_json(headers: &Headers) -> bool {
     headers.get("content-type").is_none_or(|kind| {
         let mut parts = kind.windows(4);
@@ -31,14 +31,14 @@ pub(super) fn is_json(headers: &Headers) -> bool {
     })
 }
 
-/// Whether a request says that it is a call of gRPC.
+/// Returns whether a request says that it is a call of gRPC.
 pub(super) fn is_grpc(headers: &Headers) -> bool {
     headers
         .get("content-type")
         .is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
-/// Whether a request asks for another protocol, so that its body is none: a WebSocket, by HTTP/1.1
+/// Returns whether a request asks for another protocol, so that its body is none: a WebSocket, by HTTP/1.1
 /// (RFC 6455) or HTTP/2 (RFC 8441), or a tunnel. A POST that says so is read like any other: the
 /// upstream may well ignore the wish.
 pub(super) fn is_upgrade(headers: &Headers) -> bool {

@@ -1,4 +1,4 @@
-//! The usage report of a stream whose client has not asked for one: it is requested, and withheld.
+//! The usage report of a stream whose client did not request one: it is requested, and withheld.
 
 use super::head::is_encoded;
 use super::machine::Stream;
@@ -13,7 +13,7 @@ use usage_meter::request::{StreamOptions, include_usage};
 // === impl Stream ===
 
 impl Stream {
-    /// Whether the filter may request usage in the body of this request.
+    /// Returns whether the filter may request usage in the body of this request.
     pub(super) fn may_request_usage(&self) -> bool {
         let configuration = self.parts.policies.configuration();
         let max = configuration.request_body.max_bytes as u64;
@@ -85,7 +85,7 @@ impl Stream {
         }
     }
 
-    /// Takes the usage report that the client has not asked for out of the bytes at hand.
+    /// Takes the usage report that the client did not request out of the bytes at hand.
     pub(super) fn filter_report(&mut self, bytes: &[u8], is_reported: bool, end_of_stream: bool) {
         let Some(filter) = &mut self.report_filter else {
             return;

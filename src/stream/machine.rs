@@ -53,7 +53,7 @@ pub(super) struct ExchangeOutcome {
 // === impl Stream ===
 
 impl Stream {
-    /// An exchange that is about to begin.
+    /// Returns an exchange that is about to begin.
     #[must_use]
     pub(crate) fn new(parts: Rc<Parts>, id: u32) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Stream {
         self.charge(admitted, usage, &[]);
     }
 
-    /// Whether the client has ended the exchange.
+    /// Returns whether the client has ended the exchange.
     fn client_disconnected(&self) -> bool {
         let details = self.parts.host.property(&["response", "code_details"]);
         let details = details.ok().flatten().unwrap_or_default();

@@ -29,19 +29,19 @@ pub(super) struct RequestProgress {
 // === impl RequestProgress ===
 
 impl RequestProgress {
-    /// The requested model: that of the path, where it names one, whatever the body says.
+    /// Returns the requested model: that of the path, where it names one, whatever the body says.
     pub(super) fn model(&self) -> Option<&str> {
         let endpoint = self.endpoint.as_ref();
         let of_path = endpoint.and_then(|endpoint| endpoint.model.as_deref());
         of_path.or(self.parameters.model.as_deref())
     }
 
-    /// Whether the client has sent a whole request with a body.
+    /// Returns whether the client has sent a whole request with a body.
     pub(super) fn has_whole_body(&self) -> bool {
         (self.has_ended || self.content_length == Some(self.bytes)) && self.bytes > 0
     }
 
-    /// The attribute `llm`, by the path and, when it is known, the body of so many bytes.
+    /// Returns the attribute `llm`, by the path and, when it is known, the body of so many bytes.
     pub(super) fn llm(&self, estimator: &Estimator, body_bytes: Option<u64>) -> Llm {
         let endpoint = self.endpoint.as_ref();
         let model = self.model();
@@ -50,7 +50,7 @@ impl RequestProgress {
             provider: endpoint.map(|endpoint| endpoint.provider),
             api: endpoint.map(|endpoint| endpoint.api),
             model: model.map(str::to_owned),
-            // A request that does not ask for a stream gets none.
+            // A request that does not request a stream gets none.
             stream: parameters
                 .stream
                 .or_else(|| endpoint?.stream)
@@ -61,7 +61,7 @@ impl RequestProgress {
         }
     }
 
-    /// The expected usage of the request, whose body has so many bytes.
+    /// Returns the expected usage of the request, whose body has so many bytes.
     pub(super) fn expected(&self, estimator: &Estimator, body_bytes: Option<u64>) -> Expected<'_> {
         let model = self.model();
         if body_bytes == Some(0) {
@@ -85,7 +85,7 @@ impl RequestProgress {
         Expected { model, usage }
     }
 
-    /// The size of the request, for estimates. `answered_by` is the model that the response names.
+    /// Returns the size of the request, for estimates. `answered_by` is the model that the response names.
     pub(super) fn size<'a>(
         &'a self,
         answered_by: Option<&'a str>,

@@ -18,7 +18,7 @@ const RECHECK_INTERVAL: Nanos = Nanos::SECOND;
 // === impl QueuedRequest ===
 
 impl QueuedRequest {
-    /// The counter at which it waits.
+    /// Returns the counter at which it waits.
     const fn counter(&self) -> CounterId {
         self.rejection.charge.id()
     }
@@ -128,7 +128,7 @@ impl Stream {
         self.follow(queued, checked)
     }
 
-    /// Whether a check may succeed. A rate limit service is called when this Envoy has seen something
+    /// Returns whether a check may succeed. A rate limit service is called when this Envoy has seen something
     /// used of the counter, when its window ends, once in a while, and when the time is up.
     fn may_have_room(&self, queued: &mut QueuedRequest) -> bool {
         let ledger = &self.parts.ledger;

@@ -41,7 +41,7 @@ impl Stream {
         } else if is_encoded(attributes.headers()) {
             attributes.body = Body::Unreadable(BodyError::Encoded);
         } else if self.request.content_length > Some(max as u64) {
-            // If a part of it were held, it could exceed Envoy's own bound and be rejected for that.
+            // If a part of it were buffered, it could exceed Envoy's own bound and be rejected for that.
             attributes.body = Body::Unreadable(BodyError::TooLarge(max));
         }
         if parts.policies.needs().llm {
@@ -86,8 +86,8 @@ impl Stream {
             || holds_headers
             // Queued requests are decided on with their bodies.
             || parts.policies.needs().queue;
-        if precheck == Precheck::AskService && !needs_body {
-            // The service is asked once. With the body it would be asked about the exact
+        if precheck == Precheck::CallService && !needs_body {
+            // The service is called once. With the body it would be called with the exact
             // expectation, but an exhausted caller is rejected before the upstream sees the request.
             let length = self.request.content_length;
             return self.decide(
@@ -258,7 +258,7 @@ impl Stream {
         self.decide(attributes, applicable, length, bytes, phase)
     }
 
-    /// Whether the body at hand begins with the frame of a gRPC message, as no JSON does.
+    /// Returns whether the body at hand begins with the frame of a gRPC message, as no JSON does.
     fn begins_like_grpc(&self) -> bool {
         let first = self.parts.host.buffer(Buffer::RequestBody, 0, 1);
         first.is_ok_and(|first| matches!(first.first(), Some(0 | 1)))

@@ -74,7 +74,7 @@ impl Stream {
 
     /// Takes the status of a response that begins while the request's body is kept back.
     ///
-    /// The upstream has not seen the body, so its response is hardly a completion. One that succeeds
+    /// The upstream has not seen the body, so its response is unlikely to be a completion. One that succeeds
     /// is decided on by what the policies say without the body.
     fn on_early_response(&mut self, status: u16) {
         if !(200..300).contains(&status) {

@@ -93,7 +93,7 @@ pub(super) enum CheckTarget {
 #[derive(Debug)]
 pub(super) struct QueuedRequest {
     pub(super) decision: PendingDecision,
-    /// The rejection that it meets if it waits in vain.
+    /// The rejection at queue timeout.
     pub(super) rejection: Rejection,
     /// Headers of a rate limit service for that rejection.
     pub(super) response_headers: ResponseHeaders,

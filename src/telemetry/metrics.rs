@@ -22,7 +22,7 @@ pub(crate) enum Decision {
     Admitted,
     /// A limit in dry run would have rejected it.
     ShadowDenied,
-    /// It was admitted after it had waited in a queue.
+    /// It was admitted after it was queued.
     Queued,
     /// It was admitted as a fallback.
     Alternative,
@@ -46,7 +46,7 @@ impl Decision {
         Self::FailedOpen,
     ];
 
-    /// The name in filter state and metrics.
+    /// Returns the name in filter state and metrics.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
         match self {

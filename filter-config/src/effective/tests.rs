@@ -140,7 +140,7 @@ fn gateway_policy_decides_between_it_and_the_route() {
 }
 
 #[test]
-fn when_is_merged_as_one_rule() {
+fn when_predicates_are_merged() {
     for (place, strategy, whens, expected) in [
         (
             "defaults",

@@ -241,7 +241,7 @@ fn reservation_outlives_window_and_costs_the_next() {
 }
 
 #[test]
-fn clock_step_back_neither_frees_nor_locks_out() {
+fn clock_step_back_changes_no_decision() {
     let shared = Shared::default();
     let mut worker = Worker::new(&shared, 100);
     let request = [Reservation::new(per_minute(1), 7, 50, 0)];

@@ -198,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn clock_step_back_neither_frees_nor_locks_out(
+    fn clock_step_back_changes_no_decision(
         hits in hits(),
         length in 1..60_u64,
         now in 0..300_u64,

@@ -1,4 +1,4 @@
-//! Money never drifts, and rounding favours no caller.
+//! Costs are exact, and rounded up.
 
 use super::{cost, priced};
 use filter_config::{Price, Usd};
@@ -36,7 +36,7 @@ fn each_kind_of_tokens_has_its_price() {
 }
 
 #[test]
-fn what_is_neither_input_nor_output_is_not_free() {
+fn remaining_total_costs_the_higher_price() {
     let price = price(["1", "1", "1", "4", "4"]);
     let usage = Usage {
         total_tokens: 10,
@@ -46,7 +46,7 @@ fn what_is_neither_input_nor_output_is_not_free() {
 }
 
 #[test]
-fn a_part_of_a_billionth_is_one() {
+fn cost_is_rounded_up_to_billionth() {
     let price = price(["0.0375", "0", "0", "0", "0"]);
     let usage = |input_tokens| Usage {
         input_tokens,
@@ -84,7 +84,7 @@ fn prices() -> impl Strategy<Value = Price> {
     )
 }
 
-/// The exact cost, in millionths of billionths.
+/// Returns the exact cost, in millionths of billionths.
 fn exact(price: &Price, usage: &Usage) -> u128 {
     let cached = usage.cached_tokens.min(usage.input_tokens);
     let written = usage.cache_creation_tokens.min(usage.input_tokens - cached);
@@ -107,7 +107,7 @@ fn exact(price: &Price, usage: &Usage) -> u128 {
 
 proptest! {
     #[test]
-    fn rounding_favours_no_caller_and_nobody_by_more_than_one_unit(
+    fn rounding_differs_by_at_most_one_unit(
         price in prices(), usage in usages(),
     ) {
         let charged = u128::from(cost(&price, &usage).0) * 1_000_000;
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn sums_do_not_drift(
+    fn sum_equals_sum_of_costs(
         price in prices(), usages in prop::collection::vec(usages(), 1..50),
     ) {
         let charged: u128 = usages.iter().map(|usage| u128::from(cost(&price, usage).0)).sum();
@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn any_numbers_have_a_cost(tokens in any::<[u64; 6]>(), price in prices()) {
+    fn any_usage_has_a_cost(tokens in any::<[u64; 6]>(), price in prices()) {
         let [input_tokens, output_tokens, total_tokens, cached_tokens, cache_creation_tokens, reasoning_tokens] =
             tokens;
         let _ = cost(&price, &Usage {
@@ -148,7 +148,7 @@ proptest! {
 }
 
 #[test]
-fn a_model_without_a_price_costs_what_the_configuration_says() {
+fn unpriced_model_follows_configuration() {
     let usage = Usage {
         input_tokens: 1_000_000,
         total_tokens: 1_000_000,
@@ -194,7 +194,7 @@ fn a_model_without_a_price_costs_what_the_configuration_says() {
 }
 
 #[test]
-fn the_dearer_of_asked_and_answered_is_charged() {
+fn higher_price_of_both_models_is_charged() {
     let configuration = filter_config::parse(
         br#"{ "policies": [{
             "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",

@@ -154,7 +154,7 @@ impl Sample {
             .collect()
     }
 
-    /// The end of each event, and the number of whole tokens until there.
+    /// Returns the end of each event, and the number of whole tokens until there.
     fn tokens(&self) -> Vec<(usize, u64)> {
         let (mut end, mut tokens) = (0, 0);
         let events = self.events.iter().map(|(event, brings)| {

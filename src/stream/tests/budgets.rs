@@ -17,14 +17,14 @@ const BEGINNING: u64 = 600 * 30 * DAY;
 
 /// The budget headers of a response.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct BudgetHeaders {
     limit: String,
     used: String,
     /// The `retry-after` of a rejection.
     retry_after: Option<u64>,
 }
 
-/// The example, with authentication by a header.
+/// Returns the example, with authentication by a header.
 fn jupiter() -> Envoy {
     let example = include_str!("../../../examples/jupiter/tollgate.yaml");
     let mut configuration: Value = serde_norway::from_str(example).unwrap();
@@ -43,8 +43,8 @@ impl Envoy {
         self
     }
 
-    /// A whole exchange of `gpt-4` with so many output tokens at 60 dollars a million; the headers of its response.
-    fn spend(&self, key: &str, tokens: u64) -> Told {
+    /// Returns a whole exchange of `gpt-4` with so many output tokens at 60 dollars a million; the headers of its response.
+    fn exchange_of(&self, key: &str, tokens: u64) -> BudgetHeaders {
         let mut stream = self.stream();
         let headers: Vec<(&str, &str)> = request("alice")
             .into_iter()
@@ -58,12 +58,12 @@ impl Envoy {
         if self.host.replies.borrow().len() == replies {
             stream.on_request_body(body.len(), true);
         }
-        let refused = self.host.replies.borrow().get(replies).cloned();
-        if let Some(reply) = refused {
+        let rejected = self.host.replies.borrow().get(replies).cloned();
+        if let Some(reply) = rejected {
             stream.on_log();
             assert_eq!(reply.status, 429, "{}", reply.body);
             let text = |name: &str| reply.header(name).expect(name).to_owned();
-            return Told {
+            return BudgetHeaders {
                 limit: text("x-budget-limit"),
                 used: text("x-budget-used"),
                 retry_after: text("retry-after").parse().ok(),
@@ -75,7 +75,7 @@ impl Envoy {
             let found = headers.iter().find(|(key, _)| key == name);
             String::from_utf8_lossy(&found.expect(name).1).into_owned()
         };
-        let told = Told {
+        let headers = BudgetHeaders {
             limit: text("x-budget-limit"),
             used: text("x-budget-used"),
             retry_after: None,
@@ -87,12 +87,12 @@ impl Envoy {
         });
         self.body(&mut stream, &answer.to_string(), true);
         stream.on_log();
-        told
+        headers
     }
 }
 
-fn admitted(limit: &str, used: &str) -> Told {
-    Told {
+fn admitted(limit: &str, used: &str) -> BudgetHeaders {
+    BudgetHeaders {
         limit: limit.to_owned(),
         used: used.to_owned(),
         retry_after: None,
@@ -102,59 +102,64 @@ fn admitted(limit: &str, used: &str) -> Told {
 #[test]
 fn hourly_budget_slides() {
     let jupiter = jupiter();
-    let spend = |time: u64, tokens: u64| jupiter.is_at(time).spend("production-key", tokens);
+    let exchange =
+        |time: u64, tokens: u64| jupiter.is_at(time).exchange_of("production-key", tokens);
     // 5.40 dollars each, in minutes of their own: there is a limit of tokens a minute beside it.
-    assert_eq!(spend(0, 90_000), admitted("10.00", "0.00"));
-    assert_eq!(spend(2 * MINUTE, 90_000), admitted("10.00", "5.40"));
+    assert_eq!(exchange(0, 90_000), admitted("10.00", "0.00"));
+    assert_eq!(exchange(2 * MINUTE, 90_000), admitted("10.00", "5.40"));
 
     // The window slides: a new hour alone frees nothing.
-    let refused = spend(59 * MINUTE, 0);
+    let rejected = exchange(59 * MINUTE, 0);
     assert_eq!(
-        (refused.limit.as_str(), refused.used.as_str()),
+        (rejected.limit.as_str(), rejected.used.as_str()),
         ("10.00", "10.80")
     );
-    assert!(spend(HOUR, 0).retry_after.is_some());
+    assert!(exchange(HOUR, 0).retry_after.is_some());
     // Less than 10 of 10.80 dollars are left when two twenty-sevenths of the next hour are over.
-    let wait = refused.retry_after.unwrap() * SECOND;
+    let wait = rejected.retry_after.unwrap() * SECOND;
     assert_eq!(wait, MINUTE + (2 * HOUR).div_ceil(27 * SECOND) * SECOND);
-    assert!(spend(59 * MINUTE + wait - SECOND, 0).retry_after.is_some());
-    assert_eq!(spend(59 * MINUTE + wait, 0).retry_after, None);
+    assert!(
+        exchange(59 * MINUTE + wait - SECOND, 0)
+            .retry_after
+            .is_some()
+    );
+    assert_eq!(exchange(59 * MINUTE + wait, 0).retry_after, None);
     // Spending expires, and after two hours nothing of it is left; of the day it is.
-    assert_eq!(spend(HOUR + HOUR / 2, 0), admitted("10.00", "5.40"));
-    assert_eq!(spend(2 * HOUR, 0), admitted("10.00", "0.00"));
+    assert_eq!(exchange(HOUR + HOUR / 2, 0), admitted("10.00", "5.40"));
+    assert_eq!(exchange(2 * HOUR, 0), admitted("10.00", "0.00"));
 }
 
 #[test]
 fn thirty_day_budget_slides() {
     let jupiter = jupiter();
-    let spend = |time: u64, tokens: u64| jupiter.is_at(time).spend("my-api-key", tokens);
+    let exchange = |time: u64, tokens: u64| jupiter.is_at(time).exchange_of("my-api-key", tokens);
     // 90 dollars a day, of 100; the month has 2500.
     for day in 0..28 {
-        let told = spend(day * DAY + HOUR, 1_500_000);
-        assert_eq!(told.retry_after, None, "day {day}: {told:?}");
+        let headers = exchange(day * DAY + HOUR, 1_500_000);
+        assert_eq!(headers.retry_after, None, "day {day}: {headers:?}");
     }
     // There is room in the day, and none in the month.
-    let refused = spend(28 * DAY + DAY / 2, 0);
+    let rejected = exchange(28 * DAY + DAY / 2, 0);
     assert_eq!(
-        (refused.limit.as_str(), refused.used.as_str()),
+        (rejected.limit.as_str(), rejected.used.as_str()),
         ("2500.00", "2520.00")
     );
     // It is not a calendar month: its use expires day by day.
-    let refused = spend(30 * DAY + HOUR, 0);
-    assert_eq!(refused.limit, "2500.00");
-    assert_eq!(refused.used, "2516.50");
-    let wait = refused.retry_after.unwrap() * SECOND;
+    let rejected = exchange(30 * DAY + HOUR, 0);
+    assert_eq!(rejected.limit, "2500.00");
+    assert_eq!(rejected.used, "2516.50");
+    let wait = rejected.retry_after.unwrap() * SECOND;
     assert!(
-        spend(30 * DAY + HOUR + wait - SECOND, 0)
+        exchange(30 * DAY + HOUR + wait - SECOND, 0)
             .retry_after
             .is_some()
     );
-    assert_eq!(spend(30 * DAY + HOUR + wait, 0).retry_after, None);
-    let told = spend(45 * DAY, 0);
-    assert_eq!(told, admitted("100.00", "0.00"));
+    assert_eq!(exchange(30 * DAY + HOUR + wait, 0).retry_after, None);
+    let headers = exchange(45 * DAY, 0);
+    assert_eq!(headers, admitted("100.00", "0.00"));
     // The whole budget is available again once it has expired.
     for day in 60..87 {
-        let told = spend(day * DAY + HOUR, 1_500_000);
-        assert_eq!(told.retry_after, None, "day {day}: {told:?}");
+        let headers = exchange(day * DAY + HOUR, 1_500_000);
+        assert_eq!(headers.retry_after, None, "day {day}: {headers:?}");
     }
 }

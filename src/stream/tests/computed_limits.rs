@@ -22,19 +22,15 @@ fn computed_limit_stays_within_bounds() {
         let envoy = envoy(&limit(max));
         let mut headers = vec![("x-key", "a")];
         headers.extend(header.map(|count| ("x-count", count)));
-        assert!(envoy.ask(&headers, &usage(2_000_000, 0, 0, 0)));
-        assert!(!envoy.ask(&headers, ""), "{header:?}");
-        let told = envoy.last_reply();
-        let told = told.header("x-ratelimit-limit").unwrap();
-        assert!(told.starts_with(&format!("{expected}, ")), "{told}");
+        assert!(envoy.send_chat(&headers, &usage(2_000_000, 0, 0, 0)));
+        assert!(!envoy.send_chat(&headers, ""), "{header:?}");
+        let header = envoy.last_reply();
+        let header = header.header("x-ratelimit-limit").unwrap();
+        assert!(header.starts_with(&format!("{expected}, ")), "{header}");
     }
     let envoy = envoy(&limit(json!(1000)));
-    assert!(!envoy.ask(&[("x-key", "a"), ("x-count", "many")], ""));
-    assert_eq!(
-        envoy.last_reply().status,
-        500,
-        "no fault makes a caller free"
-    );
+    assert!(!envoy.send_chat(&[("x-key", "a"), ("x-count", "many")], ""));
+    assert_eq!(envoy.last_reply().status, 500, "errors exempt no caller");
 }
 
 #[test]
@@ -43,14 +39,14 @@ fn tiers_and_windows_can_be_computed() {
         "limit": r#"{"alice": 50, "bob": 200}[auth.user]"#,
         "window": r#"{"alice": "1m", "bob": "1h"}[auth.user]"#
     }] }));
-    assert!(envoy.ask(&[], &usage(60, 0, 0, 0)));
-    assert!(!envoy.ask(&[], ""));
+    assert!(envoy.send_chat(&[], &usage(60, 0, 0, 0)));
+    assert!(!envoy.send_chat(&[], ""));
     assert_eq!(
         envoy.last_reply().header("x-ratelimit-limit"),
         Some("50, 50;w=60;name=\"free\"")
     );
     envoy.host.clock.set(1_001 * MINUTE);
-    assert!(envoy.ask(&[], &usage(1, 0, 0, 0)), "a new window");
+    assert!(envoy.send_chat(&[], &usage(1, 0, 0, 0)), "a new window");
 }
 
 #[test]
@@ -58,13 +54,13 @@ fn changed_window_keeps_the_counter() {
     let envoy = envoy(&json!({ "rates": [{
         "limit": 10, "window": r#"int(request.headers["x-window"])"#, "minWindow": "30s"
     }] }));
-    assert!(envoy.ask(&[("x-window", "3600")], &usage(20, 0, 0, 0)));
+    assert!(envoy.send_chat(&[("x-window", "3600")], &usage(20, 0, 0, 0)));
     for window in ["3600", "60", "1", "0", "-5", "86400"] {
-        assert!(!envoy.ask(&[("x-window", window)], ""), "{window}");
+        assert!(!envoy.send_chat(&[("x-window", window)], ""), "{window}");
     }
     envoy.host.clock.set(1_000 * MINUTE + MINUTE / 2 - 1);
     assert!(
-        !envoy.ask(&[("x-window", "1")], ""),
+        !envoy.send_chat(&[("x-window", "1")], ""),
         "not before the shortest"
     );
 }
@@ -83,16 +79,16 @@ fn missing_counter_is_skipped_rejected_or_fails() {
     };
     let skip = envoy(&limit(Some("skip")));
     for _ in 0..3 {
-        assert!(skip.ask(&[], &usage(10, 0, 0, 0)));
+        assert!(skip.send_chat(&[], &usage(10, 0, 0, 0)));
     }
     assert_eq!(
         skip.state("tollgate.decision").as_deref(),
         Some("unmatched")
     );
-    assert!(skip.ask(&[("x-subscription-id", "s")], &usage(10, 0, 0, 0)));
-    assert!(!skip.ask(&[("x-subscription-id", "s")], ""));
+    assert!(skip.send_chat(&[("x-subscription-id", "s")], &usage(10, 0, 0, 0)));
+    assert!(!skip.send_chat(&[("x-subscription-id", "s")], ""));
     let open = json!({ "failureMode": "allow" });
-    assert!(!envoy_with(&limit(Some("reject")), &open).ask(&[], ""));
-    assert!(envoy_with(&limit(None), &open).ask(&[], &usage(1, 0, 0, 0)));
-    assert!(!envoy(&limit(None)).ask(&[], ""));
+    assert!(!envoy_with(&limit(Some("reject")), &open).send_chat(&[], ""));
+    assert!(envoy_with(&limit(None), &open).send_chat(&[], &usage(1, 0, 0, 0)));
+    assert!(!envoy(&limit(None)).send_chat(&[], ""));
 }

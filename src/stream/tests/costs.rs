@@ -6,7 +6,7 @@ use crate::stream::{Next, Stream};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// A configuration with one limit, and whatever else is given.
+/// Returns a configuration with one limit, and whatever else is given.
 pub(in crate::stream::tests) fn configuration(limit: &Value, rest: &Value) -> String {
     let mut configuration = json!({
         "policies": [{
@@ -38,7 +38,7 @@ pub(in crate::stream::tests) fn prices() -> Value {
     json!({ "gpt-4o*": { "input": 2.5, "cachedInput": 1.25, "output": 10 } })
 }
 
-/// A usage report of a chat completion.
+/// Returns a usage report of a chat completion.
 pub(in crate::stream::tests) fn usage(
     input: u64,
     output: u64,
@@ -87,8 +87,12 @@ impl Envoy {
         stream.on_log();
     }
 
-    /// A whole exchange; whether it was admitted.
-    pub(in crate::stream::tests) fn ask(&self, headers: &[(&str, &str)], answer: &str) -> bool {
+    /// Returns a whole exchange; whether it was admitted.
+    pub(in crate::stream::tests) fn send_chat(
+        &self,
+        headers: &[(&str, &str)],
+        answer: &str,
+    ) -> bool {
         let (mut stream, admitted) = self.begin(headers, r#"{"model":"gpt-4o","max_tokens":1}"#);
         if admitted {
             self.end(stream, answer);
@@ -98,7 +102,7 @@ impl Envoy {
         admitted
     }
 
-    /// The use of the counter of the last rejection.
+    /// Returns the use of the counter of the last rejection.
     pub(in crate::stream::tests) fn used(&self) -> u64 {
         let log = self.log.lines();
         let mut lines = log.iter().rev();
@@ -120,8 +124,11 @@ pub(in crate::stream::tests) fn cost(expression: &str, answer: &str) -> u64 {
         &json!({ "cost": expression, "rates": [{ "limit": 1, "window": "1m" }] }),
         &json!({ "pricing": prices() }),
     );
-    assert!(envoy.ask(&[("x-tier", "gold")], answer), "{expression}");
-    if envoy.ask(&[], answer) {
+    assert!(
+        envoy.send_chat(&[("x-tier", "gold")], answer),
+        "{expression}"
+    );
+    if envoy.send_chat(&[], answer) {
         return 0;
     }
     envoy.used()
@@ -180,10 +187,13 @@ fn cost_without_result_at_admission_fails() {
         "rates": [{ "limit": 100, "window": "1m" }]
     }));
     for part in ["0", "half"] {
-        assert!(!envoy.ask(&[("x-part", part)], ""));
+        assert!(!envoy.send_chat(&[("x-part", part)], ""));
         assert_eq!(envoy.last_reply().status, 500);
     }
-    assert!(!envoy.ask(&[], ""), "what is missing is a failure, too");
+    assert!(
+        !envoy.send_chat(&[], ""),
+        "what is missing is a failure, too"
+    );
     assert_eq!(envoy.last_reply().status, 500);
 }
 
@@ -206,8 +216,8 @@ fn limits_on_all_kinds_count_one_exchange() {
             configuration["policies"][0]["spec"]["limits"][cost] = limit(cost, most);
         }
         let envoy = Envoy::with(&configuration.to_string());
-        assert!(envoy.ask(&[], &usage(100, 20, 40, 0)));
-        assert!(!envoy.ask(&[], ""));
+        assert!(envoy.send_chat(&[], &usage(100, 20, 40, 0)));
+        assert!(!envoy.send_chat(&[], ""));
         assert_eq!(envoy.used(), expected, "{which}");
     }
 }
@@ -224,7 +234,11 @@ fn unused_exchange_costs_only_constants() {
             .set_headers(HeaderMap::Response, &[(":status", "404")]);
         stream.on_response_headers(true);
         stream.on_log();
-        assert_eq!(envoy.ask(&[], &usage(1, 1, 0, 0)), is_free, "{expression}");
+        assert_eq!(
+            envoy.send_chat(&[], &usage(1, 1, 0, 0)),
+            is_free,
+            "{expression}"
+        );
     }
 }
 
@@ -250,7 +264,7 @@ fn requests_are_counted_at_admission() {
     assert!(admitted);
     let (second, admitted) = envoy.begin(&[], "{}");
     assert!(admitted, "counted at admission, not at its end");
-    assert!(!envoy.ask(&[], ""));
+    assert!(!envoy.send_chat(&[], ""));
     let reply = envoy.last_reply();
     assert_eq!(
         reply.header("retry-after"),
@@ -261,12 +275,12 @@ fn requests_are_counted_at_admission() {
     envoy.end(first, &usage(1, 1, 0, 0));
     envoy.end(second, &usage(1, 1, 0, 0));
     envoy.host.clock.set(1_001 * MINUTE);
-    assert!(envoy.ask(&[], &usage(1, 1, 0, 0)));
+    assert!(envoy.send_chat(&[], &usage(1, 1, 0, 0)));
     assert!(
-        envoy.ask(&[], &usage(1, 1, 0, 0)),
+        envoy.send_chat(&[], &usage(1, 1, 0, 0)),
         "the end of the others was not counted again"
     );
-    assert!(!envoy.ask(&[], ""));
+    assert!(!envoy.send_chat(&[], ""));
 }
 
 #[test]
@@ -276,7 +290,7 @@ fn budget_admits_until_exhausted() {
         &json!({ "pricing": prices(), "replies": { "headers": "draft-03" } }),
     );
     // 200 * 2500 + 20 * 10000 billionths.
-    assert!(envoy.ask(&[], &usage(200, 20, 0, 0)));
+    assert!(envoy.send_chat(&[], &usage(200, 20, 0, 0)));
     assert_eq!(envoy.state("tollgate.usd").as_deref(), Some("0.0007"));
     assert_eq!(
         envoy
@@ -296,7 +310,7 @@ fn budget_admits_until_exhausted() {
     assert_eq!(header("x-budget-used").as_deref(), Some("0.0007"));
     assert_eq!(header("x-budget-remaining").as_deref(), Some("0.0003"));
     assert!(header("x-budget-reset").is_some() && header("x-ratelimit-limit").is_none());
-    assert!(!envoy.ask(&[], ""));
+    assert!(!envoy.send_chat(&[], ""));
     let reply = envoy.last_reply();
     assert_eq!(reply.header("x-budget-used"), Some("0.0014"));
     assert_eq!(reply.header("x-budget-remaining"), Some("0.00"));
@@ -306,7 +320,7 @@ fn budget_admits_until_exhausted() {
 #[test]
 fn unpriced_model_is_rejected_free_or_default() {
     let limit = json!({ "budgets": [{ "usd": "0.001", "window": "24h" }] });
-    let ask = |envoy: &Envoy, model: &str| {
+    let send_chat = |envoy: &Envoy, model: &str| {
         let (mut stream, admitted) = envoy.begin(&[], &format!(r#"{{"model":"{model}"}}"#));
         if admitted {
             let answer = usage(1000, 0, 0, 0).replace("gpt-4o-2024", model);
@@ -316,24 +330,24 @@ fn unpriced_model_is_rejected_free_or_default() {
         }
         admitted
     };
-    let refuse = envoy_with(&limit, &json!({ "pricing": prices() }));
+    let reject = envoy_with(&limit, &json!({ "pricing": prices() }));
     let name = format!("llama\\n{}", "x".repeat(100));
-    assert!(!ask(&refuse, &name));
-    assert_eq!(refuse.last_reply().status, 403);
-    let line = refuse.log.lines().last().unwrap().1.clone();
+    assert!(!send_chat(&reject, &name));
+    assert_eq!(reject.last_reply().status, 403);
+    let line = reject.log.lines().last().unwrap().1.clone();
     let expected = format!(
         "model_unpriced policy=test/llm limit=free model=\"llama {}\"",
         "x".repeat(58)
     );
     assert_eq!(line, expected);
-    assert_eq!(refuse.state("tollgate.decision").as_deref(), Some("denied"));
+    assert_eq!(reject.state("tollgate.decision").as_deref(), Some("denied"));
     let free = envoy_with(&limit, &json!({ "pricing": prices(), "unpriced": "free" }));
-    assert!(ask(&free, "llama") && ask(&free, "llama"));
+    assert!(send_chat(&free, "llama") && send_chat(&free, "llama"));
     assert_eq!(free.host.metric("tollgate.unpriced"), 2);
     let mut with_default = prices();
     with_default["default"] = json!({ "input": 1, "output": 1 });
     let default = envoy_with(&limit, &json!({ "pricing": with_default }));
-    assert!(ask(&default, "llama") && !ask(&default, "llama"));
+    assert!(send_chat(&default, "llama") && !send_chat(&default, "llama"));
 }
 
 #[test]
@@ -348,7 +362,7 @@ fn costs_are_exported_without_limits_too() {
         "when": [{ "predicate": "auth.user == 'bob'" }]
     });
     let envoy = envoy_with(&limit, &rest);
-    assert!(envoy.ask(&[], &usage(100, 20, 0, 0)));
+    assert!(envoy.send_chat(&[], &usage(100, 20, 0, 0)));
     assert_eq!(
         envoy.state("tollgate.decision").as_deref(),
         Some("unmatched")
@@ -391,7 +405,7 @@ proptest! {
         let mut sum = 0;
         for (input, output, cached) in exchanges {
             let cached = cached.min(input);
-            prop_assert!(envoy.ask(&[], &usage(input, output, cached, 0)));
+            prop_assert!(envoy.send_chat(&[], &usage(input, output, cached, 0)));
             sum += (input - cached) * 2500 + cached * 1250 + output * 10_000;
         }
         let (stream, _) = envoy.begin(&[], "{}");
@@ -408,13 +422,13 @@ proptest! {
         let envoy = envoy(&json!({ "rates": [{
             "limit": r#"double(request.headers["x-count"])"#, "window": "1m", "min": 10, "max": 100
         }] }));
-        let admitted = envoy.ask(&[("x-count", &header)], &usage(100, 0, 0, 0));
+        let admitted = envoy.send_chat(&[("x-count", &header)], &usage(100, 0, 0, 0));
         if admitted {
-            prop_assert!(!envoy.ask(&[("x-count", &header)], ""), "100 are never less than it is");
-            let told = envoy.last_reply();
-            let told = told.header("x-ratelimit-limit").unwrap();
-            let (limit, _) = told.split_once(',').unwrap();
-            prop_assert!((10..=100).contains(&limit.parse::<u64>().unwrap()), "{}", told);
+            prop_assert!(!envoy.send_chat(&[("x-count", &header)], ""), "100 are never less than it is");
+            let headers = envoy.last_reply();
+            let headers = headers.header("x-ratelimit-limit").unwrap();
+            let (limit, _) = headers.split_once(',').unwrap();
+            prop_assert!((10..=100).contains(&limit.parse::<u64>().unwrap()), "{}", headers);
         } else {
             prop_assert_eq!(envoy.last_reply().status, 500);
         }

@@ -58,7 +58,7 @@ fn concurrency_alert_once_a_minute() {
     assert_eq!(envoy.host.metric(name), 1);
 }
 
-/// A limit on the model `large`, and what there is to take instead.
+/// Returns a limit on the model `large`, and what there is to take instead.
 fn with_fallbacks(alternatives: &Value) -> Envoy {
     let limit = |model: &str, tokens: u64, action: &Value| {
         json!({

@@ -14,7 +14,7 @@ use std::rc::Rc;
 /// A minute in nanoseconds.
 pub(in crate::stream::tests) const MINUTE: u64 = 60_000_000_000;
 
-/// A policy of 50 tokens a minute for each `x-user`, with whatever else is given.
+/// Returns a policy of 50 tokens a minute for each `x-user`, with whatever else is given.
 pub(in crate::stream::tests) fn configuration(spec: &str, rest: &str) -> String {
     format!(
         r#"{{
@@ -46,7 +46,7 @@ impl Stream {
         charges.map(|charge| charge.counter.standing).collect()
     }
 
-    /// Whether an admitted request retains attributes.
+    /// Returns whether an admitted request retains attributes.
     pub(in crate::stream::tests) fn retains_attributes(&self) -> bool {
         matches!(&self.state, State::Admitted(admitted) if admitted.retained.is_some())
     }
@@ -99,7 +99,7 @@ impl Envoy {
         stream.on_response_body(body.len(), end)
     }
 
-    /// A whole exchange of so many tokens; whether it was admitted.
+    /// Returns a whole exchange of so many tokens; whether it was admitted.
     pub(in crate::stream::tests) fn exchange(&self, tokens: u64) -> bool {
         let mut stream = self.stream();
         let admitted = stream.on_request_headers(false) == Next::Continue;
@@ -167,7 +167,7 @@ pub(in crate::stream::tests) fn header(
     Some(String::from_utf8(value.clone()).unwrap())
 }
 
-/// A limit of one request at once, for which others wait.
+/// Returns a limit of one request at once, for which others wait.
 pub(in crate::stream::tests) fn with_queue(depth: u64, rest: &str) -> Envoy {
     let spec = format!(
         r#", "concurrency": 1, "reservation": {{ "amount": "0" }},
@@ -179,7 +179,7 @@ pub(in crate::stream::tests) fn with_queue(depth: u64, rest: &str) -> Envoy {
 pub(in crate::stream::tests) const SECOND: u64 = 1_000_000_000;
 
 impl Envoy {
-    /// A tick, for the streams that there are.
+    /// Returns a tick, for the streams that there are.
     pub(in crate::stream::tests) fn tick(&self, streams: &mut [&mut Stream]) {
         self.plugin.poll_queue(|context| {
             let mut streams = streams.iter_mut();
@@ -216,7 +216,7 @@ impl Envoy {
     }
 }
 
-/// A limit on all callers beside one on each, for both of which requests wait.
+/// Returns a limit on all callers beside one on each, for both of which requests wait.
 pub(in crate::stream::tests) fn with_two_queues() -> Envoy {
     let queue = json!({ "queue": { "depth": 2, "timeout": "5s" } });
     let limit = |most: u64, counter: &str| {

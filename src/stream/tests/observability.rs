@@ -61,17 +61,17 @@ fn credentials_are_not_logged() {
 #[test]
 fn alert_reaches_callers_and_operators() {
     let envoy = Envoy::with(&configuration(r#", "alertAt": 0.8"#, ""));
-    let told = || {
+    let alerts = || {
         envoy
             .host
             .metric("tollgate.alerts.policy=test/llm.limit=free")
     };
     envoy.exchange(39);
-    assert_eq!(told(), 0);
+    assert_eq!(alerts(), 0);
     envoy.exchange(1);
-    assert_eq!(told(), 1, "40 of 50");
+    assert_eq!(alerts(), 1, "40 of 50");
     envoy.exchange(1);
-    assert_eq!(told(), 1, "once");
+    assert_eq!(alerts(), 1, "once");
     let alert = header(&envoy, HeaderMap::Response, "x-ratelimit-alert");
     assert_eq!(alert.as_deref(), Some("\"free\""));
 }
@@ -82,7 +82,7 @@ fn evictions_are_logged_once_an_hour() {
         "",
         r#", "storage": { "type": "local", "maxCounters": 64 }"#,
     ));
-    let crowd = |from: u32| {
+    let flood = |from: u32| {
         for user in from..from + 1_000 {
             let mut stream = envoy.stream();
             envoy
@@ -98,9 +98,9 @@ fn evictions_are_logged_once_an_hour() {
             .filter(|(_, line)| line.contains("maxCounters"))
             .count()
     };
-    assert_eq!(crowd(0), 1);
-    assert_eq!(crowd(10_000), 1);
+    assert_eq!(flood(0), 1);
+    assert_eq!(flood(10_000), 1);
     assert!(envoy.host.metric("tollgate.counter_evictions") > 0);
     envoy.host.clock.set(1_061 * MINUTE);
-    assert_eq!(crowd(20_000), 2);
+    assert_eq!(flood(20_000), 2);
 }

@@ -6,10 +6,10 @@ use crate::stream::tests::harness::{Envoy, MINUTE, completion, configuration, re
 
 #[test]
 fn evaluation_error_follows_failure_mode() {
-    let fault = r#", "when": [{ "predicate": "int(auth.user) > 0" }]"#;
+    let predicate = r#", "when": [{ "predicate": "int(auth.user) > 0" }]"#;
     for (mode, admitted, decision) in [("deny", false, "failed"), ("allow", true, "failed_open")] {
         let rest = format!(r#", "failureMode": "{mode}""#);
-        let envoy = Envoy::with(&configuration(fault, &rest));
+        let envoy = Envoy::with(&configuration(predicate, &rest));
         assert_eq!(envoy.exchange(10), admitted);
         assert_eq!(envoy.state("tollgate.decision").as_deref(), Some(decision));
         assert_eq!(envoy.host.metric("tollgate.evaluation_errors"), 1);
@@ -84,7 +84,7 @@ fn windows_follow_calendar_slide_or_refill() {
             .host
             .clock
             .set(start + retry.parse::<u64>().unwrap() * 1_000_000_000);
-        assert!(envoy.exchange(1), "{algorithm}: when it was told to retry");
+        assert!(envoy.exchange(1), "{algorithm}: after retry-after");
     }
 }
 
@@ -115,7 +115,7 @@ fn policy_applies_where_it_is_attached() {
         policy("HTTPRoute", "route", 100)
     );
     let envoy = Envoy::with(&configuration);
-    let ask = |host: &str| {
+    let request_of = |host: &str| {
         let mut stream = envoy.stream();
         let mut headers = request("alice");
         headers[2] = (":authority", host);
@@ -127,7 +127,7 @@ fn policy_applies_where_it_is_attached() {
         admitted
     };
     // The route's own policy takes the place of the gateway's.
-    assert!(ask("llm:8080") && ask("LLM") && !ask("llm"));
+    assert!(request_of("llm:8080") && request_of("LLM") && !request_of("llm"));
     // Elsewhere the gateway's is in force, in a counter of its own.
-    assert!(ask("other") && !ask("another"));
+    assert!(request_of("other") && !request_of("another"));
 }

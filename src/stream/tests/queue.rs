@@ -188,7 +188,7 @@ fn early_response_ends_queueing() {
 #[test]
 fn counters_have_separate_queues() {
     let envoy = with_two_queues();
-    let ask = |stream: &mut Stream, user: &str| {
+    let chat = |stream: &mut Stream, user: &str| {
         envoy.host.set_headers(HeaderMap::Request, &request(user));
         stream.on_request_headers(true)
     };
@@ -196,10 +196,10 @@ fn counters_have_separate_queues() {
     let [alice, bob, again, carol] = &mut *streams else {
         panic!("four")
     };
-    assert_eq!(ask(alice, "alice"), Next::Continue);
-    assert_eq!(ask(bob, "bob"), Next::Continue);
-    assert_eq!(ask(again, "alice"), Next::Pause);
-    assert_eq!(ask(carol, "carol"), Next::Pause);
+    assert_eq!(chat(alice, "alice"), Next::Continue);
+    assert_eq!(chat(bob, "bob"), Next::Continue);
+    assert_eq!(chat(again, "alice"), Next::Pause);
+    assert_eq!(chat(carol, "carol"), Next::Pause);
     envoy.answer(bob, 1);
     // There is room for one: the first queued request has an own exchange in the way, and moves aside.
     envoy.tick(&mut [again, carol]);

@@ -22,17 +22,21 @@ fn concurrency_raises_no_alert_on_tokens() {
 #[test]
 fn concurrent_requests_are_admitted_if_they_fit() {
     let envoy = Envoy::new();
-    let ask = |max: u64| format!("{{\"max_tokens\":{max}}}");
+    let chat = |max: u64| format!("{{\"max_tokens\":{max}}}");
     let gauge = || {
         let metric = "tollgate.reserved.policy=test/llm.limit=free";
         envoy.host.metric(metric)
     };
     let mut first = envoy.stream();
-    assert_eq!(send(&envoy, &mut first, &ask(30)), Next::Continue);
+    assert_eq!(send(&envoy, &mut first, &chat(30)), Next::Continue);
     let of_first = gauge();
     assert!((30..50).contains(&of_first), "{of_first}");
     let mut second = envoy.stream();
-    assert_eq!(send(&envoy, &mut second, &ask(30)), Next::Pause, "60 of 50");
+    assert_eq!(
+        send(&envoy, &mut second, &chat(30)),
+        Next::Pause,
+        "60 of 50"
+    );
     assert_eq!(gauge(), of_first, "a rejected request reserves nothing");
     let reply = envoy.host.replies.borrow().last().unwrap().clone();
     assert_eq!(
@@ -57,7 +61,7 @@ fn concurrent_requests_are_admitted_if_they_fit() {
     second.on_log();
     let mut third = envoy.stream();
     assert_eq!(
-        send(&envoy, &mut third, &ask(5)),
+        send(&envoy, &mut third, &chat(5)),
         Next::Continue,
         "some 40 of 50"
     );
@@ -70,7 +74,7 @@ fn concurrent_requests_are_admitted_if_they_fit() {
     first.on_log();
     let mut fourth = envoy.stream();
     assert_eq!(
-        send(&envoy, &mut fourth, &ask(1_000)),
+        send(&envoy, &mut fourth, &chat(1_000)),
         Next::Continue,
         "alone, with 40 left"
     );
@@ -104,19 +108,19 @@ fn concurrency_limits_requests_in_flight() {
 fn reservation_amount_replaces_estimate() {
     let spec = r#", "reservation": { "amount": "llm.max_output_tokens / 2", "ttl": "30s" }"#;
     let envoy = Envoy::with(&configuration(spec, ""));
-    let ask = |max: u64| format!("{{\"max_tokens\":{max}}}");
+    let chat = |max: u64| format!("{{\"max_tokens\":{max}}}");
     let mut streams: Vec<Stream> = (0..2).map(|_| envoy.stream()).collect();
     for stream in &mut streams {
         assert_eq!(
-            send(&envoy, stream, &ask(50)),
+            send(&envoy, stream, &chat(50)),
             Next::Continue,
             "25 of 50 each"
         );
     }
     let mut third = envoy.stream();
-    assert_eq!(send(&envoy, &mut third, &ask(1)), Next::Pause);
+    assert_eq!(send(&envoy, &mut third, &chat(1)), Next::Pause);
     // Both streams are lost, as when their VM traps: their reservations expire.
     envoy.host.clock.set(1_001 * MINUTE + 1);
     let mut fourth = envoy.stream();
-    assert_eq!(send(&envoy, &mut fourth, &ask(50)), Next::Continue);
+    assert_eq!(send(&envoy, &mut fourth, &chat(50)), Next::Continue);
 }

@@ -76,7 +76,7 @@ fn arithmetic_over_usage_is_a_formula() {
 }
 
 #[test]
-fn other_expressions_are_no_formula() {
+fn other_expressions_are_not_formulas() {
     for source in [
         "usage.estimated ? 1 : 2",
         "size(llm.model)",

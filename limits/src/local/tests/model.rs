@@ -361,7 +361,7 @@ proptest! {
     /// Lost requests and a clock that is set back: no request is admitted against the rule, nothing is
     /// forgotten too early, and in the end everything is.
     #[test]
-    fn losses_and_clock_steps_free_no_caller(
+    fn losses_and_clock_steps_underestimate_no_counter(
         steps in steps(6, 1),
         length in 1..200_u64,
         ttl in 1..200_u64,

@@ -205,7 +205,7 @@ fn response_between_replies_leaves_no_reservation() {
 }
 
 #[test]
-fn stream_lost_before_body_holds_no_reservation() {
+fn stream_lost_before_body_leaves_no_reservation() {
     let mut gateway = locally_exhausted();
     let mut stream = gateway.envoy.stream();
     stream.on_request_headers(false);

@@ -11,7 +11,7 @@ use limits::service::mock::MockReply;
 #[test]
 fn failure_mode_decides_and_usage_is_settled_later() {
     let garbage: MockReply = Ok(vec![0x0a, 0xff]);
-    let undecided: MockReply = Ok(vec![8, 0]);
+    let without_decision: MockReply = Ok(vec![8, 0]);
     let large: MockReply = Ok(vec![0; 100_000]);
     for storage in [RESERVE, CHECK] {
         for (mode, decision) in [
@@ -24,7 +24,7 @@ fn failure_mode_decides_and_usage_is_settled_later() {
                 Err(4),
                 Err(13),
                 garbage.clone(),
-                undecided.clone(),
+                without_decision.clone(),
                 large.clone(),
             ] {
                 let mut gateway = Gateway::with_mode(storage, mode);
@@ -82,7 +82,7 @@ fn disconnect_while_pending_releases_reservation() {
     assert_eq!(
         gateway.exchange(60),
         "admitted",
-        "nor does this Envoy hold anything"
+        "nothing is reserved locally"
     );
 }
 

@@ -79,7 +79,7 @@ impl Gateway {
         self.answer_by(stream, &mut |_| None);
     }
 
-    /// A whole exchange of so many tokens, with these replies to its calls; its decision.
+    /// Returns a whole exchange of so many tokens, with these replies to its calls; its decision.
     pub(in crate::stream::tests) fn exchange_by(
         &mut self,
         tokens: u64,
@@ -95,14 +95,14 @@ impl Gateway {
         self.answer_by(&mut stream, say);
         let mut stream = stream.unwrap();
         let resumed_now = self.envoy.host.resumed.borrow().len() - resumed;
-        let refused = self.envoy.host.replies.borrow().len() - replies;
-        if was_checked && next == Next::Pause && refused == 0 {
+        let rejected = self.envoy.host.replies.borrow().len() - replies;
+        if was_checked && next == Next::Pause && rejected == 0 {
             assert_eq!(resumed_now, 1, "resumed once");
         } else {
             assert_eq!(resumed_now, 0);
-            assert_eq!(refused, usize::from(next == Next::Pause));
+            assert_eq!(rejected, usize::from(next == Next::Pause));
         }
-        if refused == 0 {
+        if rejected == 0 {
             stream.on_response_headers(false);
             self.envoy.body(&mut stream, &completion(tokens), true);
         }
@@ -136,7 +136,7 @@ pub(in crate::stream::tests) const BODY: &str = r#"{"model":"big","stream":true}
 pub(in crate::stream::tests) const BODY_WHEN: &str =
     r#", "when": [{ "predicate": "requestBodyJSON('/model') == 'big'" }]"#;
 
-/// A gateway whose caller is exhausted by its own count, but not by that of the service.
+/// Returns a gateway whose caller is exhausted by its own count, but not by that of the service.
 pub(in crate::stream::tests) fn locally_exhausted() -> Gateway {
     let mut gateway = Gateway::new(RESERVE);
     gateway.exchange(60);
@@ -145,7 +145,7 @@ pub(in crate::stream::tests) fn locally_exhausted() -> Gateway {
     gateway
 }
 
-/// A reply of Envoy's protocol: a code, statuses (limit, remaining, seconds), and headers.
+/// Returns a reply of Envoy's protocol: a code, statuses (limit, remaining, seconds), and headers.
 #[expect(clippy::unnecessary_wraps, reason = "the type of a scripted reply")]
 pub(in crate::stream::tests) fn rls(
     code: u8,
@@ -170,7 +170,7 @@ pub(in crate::stream::tests) fn rls(
 
 pub(in crate::stream::tests) const MILLISECOND: u64 = 1_000_000;
 
-/// A limit on the model `large`, and what there is to take instead, each with a limit of its own.
+/// Returns a limit on the model `large`, and what there is to take instead, each with a limit of its own.
 pub(in crate::stream::tests) fn with_fallbacks(storage: &str) -> Gateway {
     let limit = |model: &str, tokens: u64, action: &Value| {
         json!({
@@ -204,7 +204,7 @@ pub(in crate::stream::tests) fn with_fallbacks(storage: &str) -> Gateway {
     }
 }
 
-/// A limit of 50 tokens, at which so many wait for so long.
+/// Returns a limit of 50 tokens, at which so many wait for so long.
 pub(in crate::stream::tests) fn with_queue(storage: &str, depth: u64, timeout: &str) -> Gateway {
     let spec =
         format!(r#", "onExceeded": {{ "queue": {{ "depth": {depth}, "timeout": "{timeout}" }} }}"#);
@@ -241,7 +241,7 @@ impl Gateway {
         stream.on_log();
     }
 
-    /// The body as it goes to the upstream.
+    /// Returns the body as it goes to the upstream.
     pub(in crate::stream::tests) fn sent(&self) -> String {
         let body = self.envoy.host.buffers.borrow()[&Buffer::RequestBody].clone();
         String::from_utf8(body).unwrap()
@@ -259,14 +259,14 @@ impl Gateway {
         self.envoy.host.metric("tollgate.queued")
     }
 
-    /// The number of checks at the service.
+    /// Returns the number of checks at the service.
     pub(in crate::stream::tests) fn was_checked(&self) -> usize {
         let methods = self.methods();
-        let asks = |method: &&String| ["Reserve", "CheckRateLimit"].contains(&method.as_str());
-        methods.iter().filter(asks).count()
+        let calls = |method: &&String| ["Reserve", "CheckRateLimit"].contains(&method.as_str());
+        methods.iter().filter(calls).count()
     }
 
-    /// A request that is expected to use about 40 tokens, with whatever is answered to it.
+    /// Returns a request that is expected to use about 40 tokens, with whatever is answered to it.
     pub(in crate::stream::tests) fn come(&mut self) -> Stream {
         let mut stream = self.envoy.stream();
         let mut headers = request("alice").to_vec();

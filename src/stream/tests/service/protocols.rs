@@ -131,7 +131,7 @@ fn local_count_limits_concurrency_without_reserve() {
 }
 
 #[test]
-fn concurrency_holds_at_every_counter() {
+fn concurrency_limits_every_counter() {
     let spec = r#"}, "all": { "rates": [{ "limit": 100, "window": "1s" }]"#;
     for storage in [CHECK, RLS] {
         let mut gateway = Gateway::with(spec, storage, "");
@@ -139,7 +139,7 @@ fn concurrency_holds_at_every_counter() {
         gateway.limitador.used.clear();
         let clock = &gateway.envoy.host.clock;
         clock.set(clock.get() + 2_000_000_000);
-        for (user, refused) in [("bob", 0), ("alice", 1)] {
+        for (user, rejected) in [("bob", 0), ("alice", 1)] {
             let mut stream = gateway.envoy.stream();
             let mut headers = request(user).to_vec();
             headers.extend([("content-length", "400"), ("content-encoding", "gzip")]);
@@ -147,7 +147,7 @@ fn concurrency_holds_at_every_counter() {
             assert_eq!(stream.on_request_headers(false), Next::Pause);
             gateway.answer(&mut Some(stream));
             let replies = gateway.envoy.host.replies.borrow().len();
-            assert_eq!(replies, refused, "{storage} {user}");
+            assert_eq!(replies, rejected, "{storage} {user}");
         }
     }
 }

@@ -188,19 +188,19 @@ impl RandomEvents {
         exchange
             .trail
             .push(format!("{what} resumed {resumed} replied {replied}"));
-        let told = format!("{} {:?}", self.what, exchange.trail);
-        assert!(resumed + replied <= 1, "{told}");
+        let headers = format!("{} {:?}", self.what, exchange.trail);
+        assert!(resumed + replied <= 1, "{headers}");
         if resumed == 1 {
             assert!(
                 from_outside && exchange.paused && !exchange.replied,
-                "{told}"
+                "{headers}"
             );
             assert_eq!(host.resumed.borrow().last(), Some(&Direction::Request));
             exchange.paused = false;
             exchange.at_headers = false;
         }
         if replied == 1 {
-            assert!(!exchange.replied, "{told}");
+            assert!(!exchange.replied, "{headers}");
             exchange.replied = true;
         }
         self.exchanges.push(exchange);
@@ -212,10 +212,10 @@ impl RandomEvents {
     fn came(&mut self, index: usize, next: Next, at_headers: bool) {
         let exchange = &mut self.exchanges[index];
         exchange.trail.push(format!("{next:?}"));
-        let told = format!("{} {:?}", self.what, exchange.trail);
+        let headers = format!("{} {:?}", self.what, exchange.trail);
         match next {
             Next::Continue => {
-                assert!(!exchange.replied, "{told}");
+                assert!(!exchange.replied, "{headers}");
                 exchange.paused = false;
                 exchange.at_headers = false;
                 exchange.held_back = 0;
@@ -312,18 +312,18 @@ impl RandomEvents {
                 assert_eq!(*value, 0, "{name} {}", self.what);
             }
         }
-        // At a service without checks, what a check adds cannot be told from usage.
+        // At a service without checks, what a check adds cannot be headers from usage.
         if self.is_exact {
             let counted = (self.counted("tokenlimit.free"), self.counted("limit.free"));
             assert_eq!(counted, (self.tokens, self.admitted), "{}", self.what);
         }
         // Reservations are not released at a service that is taken to be away.
         let log = self.envoy.log.lines();
-        let was_away = log
+        let circuit_was_open = log
             .iter()
             .any(|(_, line)| line.contains("storage_circuit_open"));
         assert!(
-            fails || was_away || self.limitador.reserved.is_empty(),
+            fails || circuit_was_open || self.limitador.reserved.is_empty(),
             "{}",
             self.what
         );

@@ -201,7 +201,7 @@ proptest! {
 }
 
 #[test]
-fn objects_at_root_or_in_root_array_are_documents() {
+fn root_objects_and_array_items_are_documents() {
     for (text, documents) in [
         ("{}", 1),
         ("{}{}", 2),
