@@ -6,7 +6,7 @@
 //! releases its reservations; [`Ledger::release`] only releases them.
 //!
 //! Beside a service, this Envoy keeps its own count of everything, as it would without one: what its
-//! requests reserve, and what they have used. The service has the last word on usage; this Envoy
+//! requests reserve, and what they have used. The service is authoritative on usage; this Envoy
 //! decides how many of its own requests are admitted side by side where the service cannot reserve; and
 //! while the service's circuit is open, its own count decides.
 

@@ -72,7 +72,7 @@ impl Counter {
         }
     }
 
-    /// Makes a reservation and sets its ticket. A reservation is a hit: it begins a window.
+    /// Makes a reservation and sets its generation. A reservation is a hit: it begins a window.
     pub(crate) fn reserve(
         &mut self,
         reservation: &mut Reservation,
@@ -80,14 +80,14 @@ impl Counter {
         lifetime: Nanos,
     ) {
         self.state = reservation.rate.window().add(self.state, now, 0);
-        reservation.ticket = self.reserved.reserve(now, lifetime, reservation.amount);
+        reservation.generation = self.reserved.reserve(now, lifetime, reservation.amount);
     }
 
     /// Releases a reservation and adds a cost. The cost counts from now: that of a request which
     /// outlasts its window counts in the next.
     pub(crate) fn settle(&mut self, reservation: &Reservation, now: Timestamp, cost: u64) {
         self.reserved
-            .release(reservation.ticket, reservation.amount);
+            .release(reservation.generation, reservation.amount);
         if cost > 0 {
             self.state = reservation.rate.window().add(self.state, now, cost);
         }

@@ -105,7 +105,7 @@ impl LocalStore {
     /// Makes all reservations of a request if every counter has room, else none. A reservation that is
     /// never settled lives for one to two `ttl`. If all amounts are 0, nothing is written.
     ///
-    /// Sets each reservation's ticket, and its standing as it was before this request.
+    /// Sets each reservation's generation, and its standing as it was before this request.
     ///
     /// # Errors
     /// [`StoreError::Contended`] and [`StoreError::SharedData`]; nothing is reserved then, as far as it

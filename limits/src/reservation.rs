@@ -5,8 +5,8 @@ mod generations;
 
 use crate::rate::Rate;
 use crate::time::Timestamp;
+pub use generations::GenerationId;
 pub(crate) use generations::Generations;
-pub use generations::Ticket;
 
 /// The part that one exchange has in one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Reservation {
     /// The expected usage of the request, which is reserved until it is settled; 0 reserves nothing.
     pub amount: u64,
     /// What identifies the reservation; set by [`LocalStore::reserve`](crate::LocalStore::reserve).
-    pub ticket: Ticket,
+    pub generation: GenerationId,
     /// How the counter stood without this request, or stands since it was settled; set by
     /// [`LocalStore::reserve`](crate::LocalStore::reserve) and
     /// [`LocalStore::settle`](crate::LocalStore::settle).
@@ -70,7 +70,7 @@ impl Reservation {
             key,
             limit,
             amount,
-            ticket: Ticket::NONE,
+            generation: GenerationId::NONE,
             standing: Standing::UNKNOWN,
             cost: 0,
         }

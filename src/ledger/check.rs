@@ -13,7 +13,7 @@ use filter_config::Exceeded;
 pub(crate) enum Precheck {
     /// No counter is known to be exhausted.
     Open,
-    /// A counter is exhausted by the count of this Envoy: the rate limit service has the last word.
+    /// A counter is exhausted by the count of this Envoy: the rate limit service is authoritative.
     CallService,
     /// A counter is exhausted.
     Rejected(Rejection),

@@ -9,7 +9,7 @@ use crate::policies::{Policies, RateIndex};
 use crate::telemetry::{Count, Telemetry};
 use filter_config::{FailureMode, LimitIndex, Storage};
 use limits::service::{CallId, CheckReply};
-use limits::{LocalStore, Nanos, StoreError, Ticket, Timestamp, Verdict};
+use limits::{GenerationId, LocalStore, Nanos, StoreError, Timestamp, Verdict};
 use std::rc::Rc;
 
 /// How long a reservation lives that is never settled or released, where the limit has no `ttl`: the
@@ -220,7 +220,7 @@ impl Ledger {
         for charge in &mut admission.charges {
             if charge.counts_requests() {
                 charge.counter.amount = 0;
-                charge.counter.ticket = Ticket::default();
+                charge.counter.generation = GenerationId::default();
             }
         }
         for charge in &requests {

@@ -30,7 +30,8 @@ fn object(structure: Struct) -> serde_json::Value {
     fields.into()
 }
 
-/// Returns a Struct's numbers are doubles; one that is no JSON becomes null, and is refused where it stands.
+/// Returns a value as JSON. The numbers of a Struct are doubles; one that JSON cannot express becomes
+/// null, and validation rejects it with its path.
 fn value(value: Value) -> serde_json::Value {
     match value.kind {
         None | Some(Kind::NullValue(_)) => serde_json::Value::Null,

@@ -1,7 +1,7 @@
 //! A small filter on the Proxy-Wasm SDK for Rust (`proxy-wasm`).
 //!
 //! It is the floor of `make bench`: what a filter costs that does nothing. And it shows in a real Envoy why tollgate
-//! has an ABI layer of its own; the tests in `envoy-test/tests/sdk.rs` state what the SDK does in each case.
+//! has an ABI layer of its own; the tests in `envoy-test/tests/e2e/sdk.rs` state what the SDK does in each case.
 //!
 //! The plugin configuration is the name of a [`Behaviour`] as a JSON string.
 

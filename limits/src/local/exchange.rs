@@ -2,7 +2,7 @@
 
 use crate::counter::Counter;
 use crate::page::{Page, Stored};
-use crate::reservation::{Reservation, Standing, Ticket, Verdict};
+use crate::reservation::{GenerationId, Reservation, Standing, Verdict};
 use crate::time::{Nanos, Timestamp};
 
 /// A request that is being admitted.
@@ -29,7 +29,7 @@ impl<'a, 'r> Admission<'a, 'r> {
         reservations: &'a mut [&'r mut Reservation],
     ) -> Self {
         for reservation in &mut *reservations {
-            reservation.ticket = Ticket::NONE;
+            reservation.generation = GenerationId::NONE;
             reservation.standing = Standing::UNKNOWN;
         }
         Self {

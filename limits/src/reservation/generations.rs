@@ -3,7 +3,7 @@
 //! A list of reservations would grow with the requests in flight, and would keep the reservation of a
 //! lost request for ever. Instead, reservations are summed in two generations, each as long as a
 //! reservation may live. When a generation ends, the one before it is forgotten: a reservation that is
-//! never released is forgotten after one to two lifetimes. A [`Ticket`] names the generation of a
+//! never released is forgotten after one to two lifetimes. A [`GenerationId`] names the generation of a
 //! reservation, so that releasing one that was forgotten does not release those of other requests.
 
 #[cfg(test)]
@@ -13,7 +13,7 @@ use crate::time::{Nanos, Timestamp};
 
 /// What identifies a reservation when it is released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ticket {
+pub struct GenerationId {
     /// The end of the generation in which the reservation was made; the epoch if nothing is reserved.
     until: Timestamp,
 }
@@ -31,10 +31,10 @@ pub(crate) struct Generations {
     pub(crate) lifetime: Nanos,
 }
 
-// === impl Ticket ===
+// === impl GenerationId ===
 
-impl Ticket {
-    /// The ticket of nothing.
+impl GenerationId {
+    /// The generation of nothing.
     pub(crate) const NONE: Self = Self {
         until: Timestamp::EPOCH,
     };
@@ -84,23 +84,23 @@ impl Generations {
     }
 
     /// Reserves an amount for at least `lifetime`.
-    pub(crate) fn reserve(&mut self, now: Timestamp, lifetime: Nanos, amount: u64) -> Ticket {
+    pub(crate) fn reserve(&mut self, now: Timestamp, lifetime: Nanos, amount: u64) -> GenerationId {
         self.lifetime = self.lifetime.max(lifetime);
         if self.until == Timestamp::EPOCH {
             self.until = now.saturating_add(lifetime);
         }
         self.current = self.current.saturating_add(amount);
-        Ticket { until: self.until }
+        GenerationId { until: self.until }
     }
 
     /// Releases a reservation, unless it was forgotten.
-    pub(crate) fn release(&mut self, ticket: Ticket, amount: u64) {
-        if ticket.until >= self.until {
+    pub(crate) fn release(&mut self, generation: GenerationId, amount: u64) {
+        if generation.until >= self.until {
             // After a step of the clock the generation may be another; the sum stays right.
             let rest = amount.saturating_sub(self.current);
             self.current = self.current.saturating_sub(amount);
             self.previous = self.previous.saturating_sub(rest);
-        } else if ticket.until.saturating_add(self.lifetime) >= self.until {
+        } else if generation.until.saturating_add(self.lifetime) >= self.until {
             self.previous = self.previous.saturating_sub(amount);
         }
     }

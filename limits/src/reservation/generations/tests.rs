@@ -12,7 +12,7 @@ enum Operation {
 
 /// A reservation that was not released.
 struct Listed {
-    ticket: Ticket,
+    generation: GenerationId,
     at: Timestamp,
     amount: u64,
 }
@@ -44,13 +44,13 @@ proptest! {
         for operation in operations {
             match operation {
                 Operation::Reserve(amount) => {
-                    let ticket = generations.reserve(now, Nanos::new(lifetime), amount);
-                    listed.push(Listed { ticket, at: now, amount });
+                    let generation = generations.reserve(now, Nanos::new(lifetime), amount);
+                    listed.push(Listed { generation, at: now, amount });
                 }
                 Operation::Release(_) if listed.is_empty() => {}
                 Operation::Release(position) => {
                     let released = listed.swap_remove(position % listed.len());
-                    generations.release(released.ticket, released.amount);
+                    generations.release(released.generation, released.amount);
                 }
                 Operation::Wait(time) => now = now.saturating_add(Nanos::new(time)),
             }
@@ -71,7 +71,7 @@ fn longer_lifetime_wins_and_extremes_saturate() {
     generations.reserve(Timestamp::new(1000), Nanos::new(10), 1);
     generations.reserve(Timestamp::new(1005), Nanos::new(500), 2);
     assert_eq!(generations.advance(Timestamp::new(1504)).total(), 3);
-    let ticket = generations.reserve(Timestamp::MAX, Nanos::MAX, u64::MAX);
-    generations.release(ticket, u64::MAX);
+    let generation = generations.reserve(Timestamp::MAX, Nanos::MAX, u64::MAX);
+    generations.release(generation, u64::MAX);
     assert_eq!(generations.advance(Timestamp::MAX).total(), 0);
 }
