@@ -4,9 +4,7 @@
 use std::hint::black_box;
 use std::rc::Rc;
 use std::time::Instant;
-use tollgate::host::double::Double;
-use tollgate::host::{Buffer, HeaderMap};
-use tollgate::plugin::Plugin;
+use tollgate::{Buffer, Double, HeaderMap, Plugin};
 
 const POLICY: &str = r#"{
   "policies": [{

@@ -16,5 +16,5 @@ pub(crate) use applicable::{Applicable, applicable};
 pub(crate) use check::{CheckInput, check};
 pub(crate) use error::AdmissionError;
 pub(crate) use queue::Queue;
-pub use queue::QueuePoll;
+pub(crate) use queue::QueuePoll;
 pub(crate) use reservation::Expected;

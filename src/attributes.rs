@@ -34,14 +34,14 @@ use std::mem;
 use std::sync::Arc;
 use value::{Value, string, text};
 
-pub use body::{Body, BodyError};
-pub use error::AttributeError;
-pub use llm::Llm;
-pub use outcome::{Outcome, Response};
+pub(crate) use body::{Body, BodyError};
+pub(crate) use error::AttributeError;
+pub(crate) use llm::Llm;
+pub(crate) use outcome::{Outcome, Response};
 
 /// The attributes of one exchange.
 #[derive(Debug)]
-pub struct Attributes {
+pub(crate) struct Attributes {
     headers: Arc<Headers>,
     /// The request's body, as far as it is known.
     pub body: Body,
@@ -61,7 +61,7 @@ pub struct Attributes {
 impl Attributes {
     /// Returns the attributes of an exchange with these request headers, whose body is pending.
     #[must_use]
-    pub fn new(headers: Headers) -> Self {
+    pub(crate) fn new(headers: Headers) -> Self {
         Self {
             headers: Arc::new(headers),
             body: Body::Pending,
@@ -78,7 +78,7 @@ impl Attributes {
     /// Moves out all that was resolved, for what is evaluated when the exchange is over; only the
     /// headers stay here. The body is moved along only `with_body`.
     #[must_use]
-    pub fn retain(&mut self, with_body: bool) -> Self {
+    pub(crate) fn retain(&mut self, with_body: bool) -> Self {
         let remaining = Self {
             headers: Arc::clone(&self.headers),
             ..Self::new(Headers::default())
@@ -91,7 +91,7 @@ impl Attributes {
     }
 
     /// Sets the head of the response.
-    pub fn set_response(&mut self, code: u16, headers: Headers) {
+    pub(crate) fn set_response(&mut self, code: u16, headers: Headers) {
         let headers = Arc::new(headers);
         let outcome = self.outcome.get_or_insert_default();
         outcome.response = Response { code, headers };
@@ -99,7 +99,7 @@ impl Attributes {
 
     /// Returns the request's headers.
     #[must_use]
-    pub fn headers(&self) -> &Headers {
+    pub(crate) fn headers(&self) -> &Headers {
         &self.headers
     }
 
@@ -108,7 +108,7 @@ impl Attributes {
     ///
     /// # Errors
     /// [`AttributeError`] when Envoy fails; that an attribute is absent is no error.
-    pub fn resolve(
+    pub(crate) fn resolve(
         &mut self,
         host: &dyn Host,
         auth: &[AuthSource],
@@ -132,7 +132,7 @@ impl Attributes {
     /// Returns the string that a plain expression reads; `None` where it is absent or no string. It
     /// has to be resolved.
     #[must_use]
-    pub fn text(&self, subject: &Subject) -> Option<Cow<'_, str>> {
+    pub(crate) fn text(&self, subject: &Subject) -> Option<Cow<'_, str>> {
         match subject {
             Subject::Header(name) => self.headers.text(name),
             Subject::Variable(name) => match VariableResolver::resolve(self, name)? {
@@ -147,7 +147,7 @@ impl Attributes {
 
     /// Returns the value of a formula; `None` where it has none, or the outcome is not known.
     #[must_use]
-    pub fn compute(&self, formula: &Formula) -> Option<Number> {
+    pub(crate) fn compute(&self, formula: &Formula) -> Option<Number> {
         let outcome = self.outcome.as_ref()?;
         formula.value(|field| outcome.number(field))
     }

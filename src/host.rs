@@ -7,20 +7,20 @@
 //! bytes: nothing from a peer is assumed to be UTF-8.
 
 #[cfg(target_arch = "wasm32")]
-pub mod abi;
+pub(crate) mod abi;
 #[cfg(any(test, not(target_arch = "wasm32")))]
-pub mod double;
+pub(crate) mod double;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod envoy_message;
 mod headers;
-#[cfg(any(test, not(target_arch = "wasm32")))]
-pub mod log_capture;
+#[cfg(test)]
+pub(crate) mod log_capture;
 #[cfg(target_arch = "wasm32")]
-pub mod logger;
+pub(crate) mod logger;
 
-pub use headers::{Headers, is_header_value};
-pub use limits::service::{CallId, GrpcCall, Transport, TransportError};
-pub use limits::{CREATE, SharedData, SharedDataError};
+pub(crate) use headers::{Headers, is_header_value};
+pub(crate) use limits::service::{CallId, GrpcCall, Transport, TransportError};
+pub(crate) use limits::{SharedData, SharedDataError};
 use limits::{Nanos, Timestamp};
 
 /// A status other than success that Envoy returned.
@@ -84,7 +84,7 @@ impl From<HostError> for TransportError {
 }
 
 /// The result of a call to the host.
-pub type Result<T> = std::result::Result<T, HostError>;
+pub(crate) type Result<T> = std::result::Result<T, HostError>;
 
 /// A header map of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,8 +2,10 @@
 //!
 //! The modules follow the path of a request. `admit` decides on it, [`usage_meter`] reads its
 //! response, `settle` charges it, against the counters of the `ledger`, which keeps them in shared
-//! data or at a rate limit service by means of [`limits`]. [`stream`] is the state machine of one exchange, [`plugin`]
-//! composes the parts that outlive it, and [`host`] is everything that Envoy offers.
+//! data or at a rate limit service by means of [`limits`]. `stream` is the state machine of one
+//! exchange, `plugin` composes the parts that outlive it, and `host` is the API of Envoy.
+//!
+//! Public is only what the programs in `examples/` and `fuzz/` need.
 #![cfg_attr(
     not(test),
     deny(
@@ -16,16 +18,22 @@
 )]
 
 mod admit;
-pub mod attributes;
+mod attributes;
 #[cfg(target_arch = "wasm32")]
 mod entry;
-pub mod host;
+mod host;
 mod ledger;
-pub mod plugin;
+mod plugin;
 mod policies;
 mod reply;
 mod settle;
-pub mod stream;
+mod stream;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use host::double::Double;
+pub use host::{Buffer, HeaderMap};
+pub use plugin::Plugin;
+pub use stream::{Next, Stream};

@@ -20,6 +20,5 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use crate::admit::QueuePoll;
 pub use machine::{Next, Stream};
 pub(crate) use parts::Parts;

@@ -6,9 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::rc::Rc;
-use tollgate::host::double::Double;
-use tollgate::host::{Buffer, HeaderMap};
-use tollgate::plugin::Plugin;
+use tollgate::{Buffer, Double, HeaderMap, Plugin};
 
 /// Returns a configuration with a limit that has this expression as its counter.
 fn configuration(expression: &str) -> String {

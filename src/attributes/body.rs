@@ -4,7 +4,7 @@ use super::value::{Value, from_json};
 
 /// What is known of the request's body.
 #[derive(Debug)]
-pub enum Body {
+pub(crate) enum Body {
     /// It has not arrived yet.
     Pending,
     /// There is none, or it is not JSON: every field of it is absent.
@@ -17,7 +17,7 @@ pub enum Body {
 
 /// Why a body that may well be JSON cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// It is larger than what is buffered for inspection.
     #[error("larger than requestBody.maxBytes ({0})")]
     TooLarge(usize),
@@ -38,7 +38,7 @@ impl Body {
     /// Parses a body that the request's headers call JSON or not. A byte order mark before the JSON
     /// is skipped, as servers do.
     #[must_use]
-    pub fn parse(bytes: &[u8], is_json: bool) -> Self {
+    pub(crate) fn parse(bytes: &[u8], is_json: bool) -> Self {
         let json = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         // serde_json rejects what nests too deep for its stack.
         match serde_json::from_slice(json) {
@@ -49,7 +49,7 @@ impl Body {
 
     /// Returns the body for expressions that read none of its fields, without parsing it.
     #[must_use]
-    pub fn unread(bytes: &[u8], is_json: bool) -> Self {
+    pub(crate) fn unread(bytes: &[u8], is_json: bool) -> Self {
         if begins_like_json(bytes) {
             Self::Opaque
         } else {
@@ -69,7 +69,7 @@ impl Body {
 
     /// Returns whether the body has not arrived yet.
     #[must_use]
-    pub const fn is_pending(&self) -> bool {
+    pub(crate) const fn is_pending(&self) -> bool {
         matches!(self, Self::Pending)
     }
 

@@ -5,7 +5,7 @@ use crate::host::HostError;
 
 /// Why an attribute cannot be resolved. Its absence is no error.
 #[derive(Debug, thiserror::Error)]
-pub enum AttributeError {
+pub(crate) enum AttributeError {
     /// Envoy failed to return a property.
     #[error("property {0}: {1}")]
     Property(&'static str, HostError),

@@ -6,7 +6,7 @@ use filter_config::LlmField;
 
 /// The fields of `llm`, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Llm {
+pub(crate) struct Llm {
     /// The provider whose API the request is written for.
     pub provider: Option<&'static str>,
     /// Which of the provider's APIs.

@@ -10,7 +10,7 @@ use usage_meter::Usage;
 
 /// The usage and response of an exchange, or those that are expected until they are known.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Tokens used.
     pub usage: Usage,
     /// Whether the usage is an estimate.
@@ -27,7 +27,7 @@ pub struct Outcome {
 
 /// The head of a response.
 #[derive(Clone, Debug)]
-pub struct Response {
+pub(crate) struct Response {
     /// The HTTP status.
     pub code: u16,
     /// The headers.
@@ -51,7 +51,7 @@ impl Default for Response {
 impl Outcome {
     /// Returns the outcome that is expected of a request.
     #[must_use]
-    pub fn expected(usage: Usage, usd: Usd) -> Self {
+    pub(crate) fn expected(usage: Usage, usd: Usd) -> Self {
         Self {
             usage,
             estimated: true,

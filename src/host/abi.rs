@@ -14,7 +14,7 @@ use std::ptr;
 
 /// Envoy, through the ABI.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Abi;
+pub(crate) struct Abi;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -106,7 +106,7 @@ unsafe extern "C" {
 }
 
 /// Ends the context whose callback is running, after its `on_done` returned false.
-pub fn done() {
+pub(crate) fn done() {
     // SAFETY: no pointers.
     // A context that cannot end now ends with the VM.
     let _ = unsafe { proxy_done() };

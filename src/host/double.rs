@@ -12,7 +12,10 @@ use std::collections::{BTreeMap, HashMap};
 
 /// A kind of call to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are those of the methods of `Host`")]
+#[expect(
+    clippy::enum_variant_names,
+    reason = "the names are those of the methods of `Host`"
+)]
 pub enum Call {
     Headers(HeaderMap),
     SetHeader(HeaderMap),
@@ -78,10 +81,10 @@ pub struct SentCall {
 }
 
 /// Names and values of headers, in order.
-pub type Pairs = Vec<(String, Vec<u8>)>;
+pub(crate) type Pairs = Vec<(String, Vec<u8>)>;
 
 /// A value of shared data, and the number of its last write.
-pub type Written = (Vec<u8>, u32);
+pub(crate) type Written = (Vec<u8>, u32);
 
 /// A double of Envoy, whose state is open to the test.
 #[derive(Debug, Default)]

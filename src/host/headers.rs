@@ -158,7 +158,7 @@ pub(super) fn serialize(pairs: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) -> Vec<u
 /// Returns whether bytes are a valid header value: visible ASCII, space, tab, and bytes from 0x80 on
 /// (RFC 9110, section 5.5). Envoy does not check the headers of a local reply.
 #[must_use]
-pub fn is_header_value(value: &[u8]) -> bool {
+pub(crate) fn is_header_value(value: &[u8]) -> bool {
     value
         .iter()
         .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))

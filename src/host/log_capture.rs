@@ -5,12 +5,12 @@ use std::cell::RefCell;
 use std::sync::Once;
 
 /// A line's level and text.
-pub type Line = (Level, String);
+pub(crate) type Line = (Level, String);
 
 /// Records the lines that the current thread logs while it lives. Captures of one thread may
 /// overlap; each has the lines since its start.
 #[derive(Debug)]
-pub struct LogCapture {
+pub(crate) struct LogCapture {
     start: usize,
 }
 
@@ -31,7 +31,7 @@ thread_local! {
 impl LogCapture {
     /// Begins to record.
     #[must_use]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         static INSTALL: Once = Once::new();
         INSTALL.call_once(|| {
             // Where a program has a logger of its own, nothing is recorded.
@@ -49,7 +49,7 @@ impl LogCapture {
 
     /// Returns the lines logged since the start.
     #[must_use]
-    pub fn lines(&self) -> Vec<Line> {
+    pub(crate) fn lines(&self) -> Vec<Line> {
         RECORDED.with_borrow(|recorded| recorded.lines.iter().skip(self.start).cloned().collect())
     }
 }

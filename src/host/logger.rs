@@ -10,7 +10,7 @@ struct AbiLogger;
 static LOGGER: AbiLogger = AbiLogger;
 
 /// Makes the macros of `log` write to Envoy's log. Called once, when the module is initialized.
-pub fn install() {
+pub(crate) fn install() {
     if log::set_logger(&LOGGER).is_ok() {
         log::set_max_level(LevelFilter::Trace);
     }
