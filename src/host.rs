@@ -20,8 +20,8 @@ pub(crate) mod logger;
 
 pub(crate) use headers::{Headers, is_header_value};
 pub(crate) use limits::service::{CallId, GrpcCall, Transport, TransportError};
-pub(crate) use limits::{SharedData, SharedDataError};
 use limits::{Nanos, Timestamp};
+pub(crate) use limits::{SharedData, SharedDataError};
 
 /// A status other than success that Envoy returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

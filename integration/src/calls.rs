@@ -106,7 +106,7 @@ impl Calls {
         }
     }
 
-    /// Serves calls from now on. A call that hangs already remains unanswered.
+    /// Serves calls from now on. A call that hangs already does not end.
     pub fn heal(&self) {
         self.state().faults.clear();
     }

@@ -45,7 +45,7 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug)]
 pub struct Limitador {
     address: SocketAddr,
-    /// Owns the port without listening, so that no other process can bind it while connections are refused.
+    /// Owns the port without listening, so that no other process can bind it while it is closed.
     port: TcpSocket,
     routes: Router,
     counters: Arc<Counters>,
@@ -201,8 +201,8 @@ impl Limitador {
         Ok(self.counters.standings(&namespace.into()).await?)
     }
 
-    /// Closes all connections and refuses new ones, like a service that has stopped. Counters are kept.
-    pub async fn refuse(&self) {
+    /// Closes all connections and the port, like a service that has stopped. Counters are kept.
+    pub async fn close(&self) {
         if let Some(task) = self.serving.lock().await.take() {
             task.abort();
             // The result is that it was aborted.
@@ -227,7 +227,7 @@ impl Limitador {
     }
 
     async fn listen(&self, mode: Mode) -> Result<(), Error> {
-        self.refuse().await;
+        self.close().await;
         let socket = socket()?;
         socket.bind(self.port.local_addr()?)?;
         let listener = socket.listen(BACKLOG)?;

@@ -24,8 +24,13 @@ pub(crate) fn read(path: &str) -> String {
 /// Reads every file with one of these extensions below a folder, or the file itself, in the order
 /// of their paths. A folder that does not exist has none.
 pub(crate) fn files(folder: &str, extensions: &[&str]) -> Vec<File> {
+    let folder = root().join(folder);
     let mut paths = Vec::new();
-    collect(&root().join(folder), extensions, &mut paths);
+    if folder.is_file() {
+        paths.push(folder);
+    } else {
+        collect(&folder, extensions, &mut paths);
+    }
     paths.sort();
     paths
         .into_iter()

@@ -13,7 +13,7 @@ use reqwest::Body;
 
 use crate::{
     fixtures::{AMPLE, large_model_limit},
-    support::{TestResult, spawn_chat_as, unanswered},
+    support::{TestResult, silent_chat, spawn_chat_as},
 };
 
 /// Sends a chat, disconnects after the first part of the response, and returns the access log entry.
@@ -106,7 +106,7 @@ async fn disconnect_before_response_is_estimated() -> TestResult {
         let caller = &format!("{protocol:?}");
         let before = metered.llm.requests();
         let client = client(protocol);
-        let chat = spawn_chat_as(&metered, &client, caller, caller, unanswered());
+        let chat = spawn_chat_as(&metered, &client, caller, caller, silent_chat());
         metered.llm.wait_for_requests(before + 1).await?;
         chat.abort();
         // The upstream has received the whole request, and may generate tokens for it.

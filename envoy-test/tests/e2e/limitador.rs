@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fixtures::{AMPLE, hourly_with},
-    support::{TestResult, generated_tokens, send, send_as, spawn_chat, unanswered},
+    support::{TestResult, generated_tokens, send, send_as, silent_chat, spawn_chat},
 };
 
 /// A configuration with its counters in a service.
@@ -298,7 +298,7 @@ async fn client_disconnect_records_estimate() -> TestResult {
             let client = client(http);
             if parts == 0 {
                 let before = metered.llm.requests();
-                let chat = spawn_chat(&metered, &client, &id, unanswered().stream(true));
+                let chat = spawn_chat(&metered, &client, &id, silent_chat().stream(true));
                 metered.llm.wait_for_requests(before + 1).await?;
                 chat.abort();
             } else {

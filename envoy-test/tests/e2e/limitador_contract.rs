@@ -358,7 +358,7 @@ async fn service_fails_on_command() -> TestResult {
     assert_eq!(peer.report("alice", 5).await?, Admitted);
     calls.heal();
 
-    peer.limitador.refuse().await;
+    peer.limitador.close().await;
     assert!(
         tokio::net::TcpStream::connect(peer.limitador.address())
             .await

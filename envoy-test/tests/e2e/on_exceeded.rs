@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     fixtures::{FALLBACK_OUTCOMES, fallbacks, hourly_with},
     support::{
-        TestResult, balance_connections, metric, spawn_chat, start_holding_headers, unanswered,
+        TestResult, balance_connections, metric, silent_chat, spawn_chat, start_holding_headers,
         wait_for_metric,
     },
 };
@@ -47,7 +47,7 @@ async fn queued_request_proceeds_when_slot_is_released() -> TestResult {
             };
             let id = |name: &str| format!("{hold_headers} {round} {name}");
             let before = metered.llm.requests();
-            let first = spawn_chat(&metered, one, &id("first"), unanswered());
+            let first = spawn_chat(&metered, one, &id("first"), silent_chat());
             metered.llm.wait_for_requests(before + 1).await?;
             let second = spawn_chat(&metered, two, &id("second"), Chat::default());
             let third = Chat::default().stream(false);
@@ -82,7 +82,7 @@ async fn full_queue_and_queue_timeout_reject() -> TestResult {
     for hold_headers in [false, true] {
         let metered = start(one_in_flight(1, "2s"), hold_headers).await?;
         let http2 = client(Protocol::Http2);
-        let first = spawn_chat(&metered, &http2, "first", unanswered());
+        let first = spawn_chat(&metered, &http2, "first", silent_chat());
         metered.llm.wait_for_requests(1).await?;
         // Connections are distributed to the two workers in turn: of four requests, two exceed the depth.
         let clients: Vec<Client> = (0..4).map(|_| client(Protocol::Http1)).collect();

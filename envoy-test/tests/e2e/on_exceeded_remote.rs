@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fixtures::{FALLBACK_OUTCOMES, fallbacks, hourly_with},
-    support::{TestResult, spawn_chat, start_holding_headers, unanswered, wait_for_metric},
+    support::{TestResult, silent_chat, spawn_chat, start_holding_headers, wait_for_metric},
 };
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn queued_request_proceeds_when_other_envoy_releases() -> TestResult {
     let reserving = gateway(configuration.clone(), limitador.address(), 1).await?;
     let queuing = gateway(configuration, limitador.address(), 1).await?;
     let http2 = || client(client::Protocol::Http2);
-    let first = spawn_chat(&reserving, &http2(), "first", unanswered());
+    let first = spawn_chat(&reserving, &http2(), "first", silent_chat());
     reserving.llm.wait_for_requests(1).await?;
     let second = spawn_chat(&queuing, &http2(), "second", Chat::default());
     let third = spawn_chat(&queuing, &http2(), "third", Chat::default());

@@ -53,8 +53,8 @@ const LONG_TIMEOUT: &str = "60s";
 enum Failure {
     /// Some of its methods fail.
     Calls(Fault),
-    /// It refuses connections.
-    RefusedConnections,
+    /// Its port is closed.
+    Closed,
     /// It does not answer in HTTP/2.
     NotHttp2,
 }
@@ -66,7 +66,7 @@ impl Failure {
             Self::Calls(Fault::Error(tonic::Code::Internal)),
             Self::Calls(Fault::Hang),
             Self::Calls(Fault::WrongBytes),
-            Self::RefusedConnections,
+            Self::Closed,
             Self::NotHttp2,
         ]
     }
@@ -78,7 +78,7 @@ impl Failure {
                     limitador.calls().fail(*method, fault.clone());
                 }
             }
-            Self::RefusedConnections => limitador.refuse().await,
+            Self::Closed => limitador.close().await,
             Self::NotHttp2 => limitador.answer_wrong_bytes().await?,
         }
         Ok(())
@@ -87,7 +87,7 @@ impl Failure {
     async fn end(&self, limitador: &Limitador) -> TestResult {
         match self {
             Self::Calls(_) => limitador.calls().heal(),
-            Self::RefusedConnections | Self::NotHttp2 => limitador.serve().await?,
+            Self::Closed | Self::NotHttp2 => limitador.serve().await?,
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ pub(crate) fn spawn_chat_as(
 }
 
 /// A chat that the provider receives and never answers.
-pub(crate) fn unanswered() -> Chat {
+pub(crate) fn silent_chat() -> Chat {
     Chat::default().header("x-mock-silent", 1)
 }
 

@@ -35,7 +35,7 @@ async fn send_concurrently(
 }
 
 /// Sends a chat that is never answered in a task. Aborting the task disconnects the client.
-fn spawn_unanswered(
+fn spawn_silent_chat(
     running: &Running,
     client: &Client,
     key: &str,
@@ -102,7 +102,7 @@ async fn concurrent_requests_are_limited() -> TestResult {
     let running = start().await?;
     let client = client(Protocol::Http2);
     let in_flight: Vec<_> = (0..5)
-        .map(|_| spawn_unanswered(&running, &client, "sk-3"))
+        .map(|_| spawn_silent_chat(&running, &client, "sk-3"))
         .collect();
     running.llm.wait_for_requests(5).await?;
     let chat = chat("sk-3", "gpt-3.5-turbo");
@@ -121,7 +121,7 @@ async fn over_limit_request_is_queued() -> TestResult {
     let client = client(Protocol::Http2);
     // Half of them are queued until the next second.
     let in_flight: Vec<_> = (0..20)
-        .map(|_| spawn_unanswered(&running, &client, "sk-2"))
+        .map(|_| spawn_silent_chat(&running, &client, "sk-2"))
         .collect();
     running.llm.wait_for_requests(20).await?;
     let chat = chat("sk-2", "gpt-3.5-turbo").header("x-test-id", "queued");

@@ -20,8 +20,8 @@ fn first_fallback_that_fits_is_taken() {
         assert_eq!(header(HeaderMap::Request, "x-to").as_deref(), Some("b"));
         let length = header(HeaderMap::Request, "content-length");
         assert_eq!(length.as_deref(), Some("32"));
-        let told = header(HeaderMap::Response, "x-tollgate-alternative");
-        assert_eq!(told.as_deref(), Some("small"));
+        let fallback = header(HeaderMap::Response, "x-tollgate-alternative");
+        assert_eq!(fallback.as_deref(), Some("small"));
         let limit = gateway.envoy.state("tollgate.limit");
         assert_eq!(limit.as_deref(), Some("large"));
 

@@ -317,7 +317,7 @@ impl RandomEvents {
             let counted = (self.counted("tokenlimit.free"), self.counted("limit.free"));
             assert_eq!(counted, (self.tokens, self.admitted), "{}", self.what);
         }
-        // Reservations are not released at a service that is taken to be away.
+        // Reservations are not released while the circuit is open.
         let log = self.envoy.log.lines();
         let circuit_was_open = log
             .iter()
