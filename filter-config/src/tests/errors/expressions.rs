@@ -169,7 +169,7 @@ fn invalid_expressions_are_rejected() {
         ),
         (
             "((((((((((((((((((((((((((true))))))))))))))))))))))))))",
-            "nested too deeply, expected at most 24 nested brackets and 256 operands in a row",
+            "nested too deeply, expected at most 23 nested brackets and 256 operands in a row",
         ),
     ] {
         let expected = format!("spec.limits.free.when[0].predicate: {expected}");
