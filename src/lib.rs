@@ -35,5 +35,5 @@ mod testing;
 #[cfg(not(target_arch = "wasm32"))]
 pub use host::double::Double;
 pub use host::{Buffer, HeaderMap};
-pub use plugin::Plugin;
+pub use plugin::{ConfigureError, Plugin};
 pub use stream::{Next, Stream};

@@ -89,7 +89,7 @@ pub(crate) type Written = (Vec<u8>, u32);
 /// A double of Envoy, whose state is open to the test.
 #[derive(Debug, Default)]
 pub struct Double {
-    /// Header maps; reading one that is absent fails with [`HostError::BadArgument`].
+    /// Header maps; reading one that is absent fails with `HostError::BadArgument`.
     pub headers: RefCell<HashMap<HeaderMap, Pairs>>,
     /// Properties by their path.
     pub properties: RefCell<HashMap<Vec<String>, Vec<u8>>>,
@@ -97,7 +97,7 @@ pub struct Double {
     pub filter_state: RefCell<BTreeMap<String, String>>,
     /// Filter state that was set for Envoy's own filters.
     pub envoy_filter_state: RefCell<BTreeMap<String, String>>,
-    /// Buffers; reading one that is absent fails with [`HostError::BadArgument`].
+    /// Buffers; reading one that is absent fails with `HostError::BadArgument`.
     pub buffers: RefCell<HashMap<Buffer, Vec<u8>>>,
     /// Shared data with the number of the last write.
     pub shared: RefCell<HashMap<Vec<u8>, Written>>,
