@@ -19,7 +19,7 @@ use super::visitor::{GeneratedKey, Scalar, Visitor};
 #[cfg(test)]
 mod tests;
 
-/// A scanner for the values on a set of paths. See the [module](self).
+/// A scanner for the values on a set of paths.
 #[derive(Debug)]
 pub struct Scanner<F> {
     paths: Arc<Paths<F>>,

@@ -163,7 +163,7 @@ fn flushed_bytes_are_decoded_at_once() {
 
 #[test]
 fn decompression_bomb_stops_at_limit() {
-    let zeros = vec![0; 64 << 20];
+    let zeros = vec![0; 20 << 20];
     for coding in ["gzip", "br", "zstd"] {
         let bomb = encode(coding, &zeros);
         let (plain, decoder) = decode(coding, &bomb, bomb.len());
