@@ -253,11 +253,24 @@ async fn tokens_requests_and_money_are_recorded_exactly() -> TestResult {
         let counters = limitador.counters(remote::DOMAIN).await?;
         assert_eq!(used_of(&counters, 25), 60, "requests of each caller");
         assert_eq!(used_of(&counters, 100_000_000_000), 2 * usd);
-        // Each caller may send five more requests.
-        for number in 0..6 {
-            let status = send(&sides[number % 2], &Chat::default()).await?;
-            assert_eq!(status, if number < 5 { 200 } else { 429 }, "{number}");
+        // Each caller may send five more requests. Until the other Envoy's settlement has arrived, the
+        // service may count the request before twice: once as used and once as reserved.
+        for number in 0..5 {
+            let side = &sides[number % 2];
+            let admitted = wait::until("a further request to be admitted", async || {
+                match send(side, &Chat::default()).await {
+                    Ok(429) => None,
+                    other => Some(other),
+                }
+            });
+            assert_eq!(admitted.await??, 200, "{number}");
         }
+        let requests = wait::until("all requests to be counted", async || {
+            let counters = limitador.counters(remote::DOMAIN).await.ok()?;
+            (used_of(&counters, 25) == 65).then_some(())
+        });
+        requests.await?;
+        assert_eq!(send(&sides[0], &Chat::default()).await?, 429);
         for side in &sides {
             side.check().await?;
         }
