@@ -43,7 +43,7 @@ lint: ## check formatting, run clippy natively and for the module, check license
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/wasm32-wasip1" ]; then \
-	  $(CARGO) clippy --locked --package tollgate --package sdk-filter --lib --target wasm32-wasip1 -- -D warnings; fi
+	  $(CARGO) clippy --locked --package usage-meter --package limits --package filter-config --package tollgate --package sdk-filter --lib --target wasm32-wasip1 -- -D warnings; fi
 	@build/deny.sh
 
 fmt: ## format the source

@@ -1,6 +1,7 @@
 //! The bounds of a configuration. What exceeds them is rejected, so that nothing in the filter is unbounded.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// Bytes of the whole configuration.
 pub const CONFIGURATION_BYTES: usize = 1 << 20;
@@ -47,10 +48,11 @@ pub const MAX_COUNTERS: RangeInclusive<u64> = 64..=16_777_216;
 pub const CLUSTER_BYTES: usize = 1024;
 /// Bytes of `storage.domain`.
 pub const DOMAIN_BYTES: usize = 253;
-/// `storage.timeout`, in milliseconds.
-pub const STORAGE_TIMEOUT_MS: RangeInclusive<u32> = 1..=60_000;
-/// `storage.flush`, in milliseconds. Usage that waits for a flush is not counted yet, so this is short.
-pub const STORAGE_FLUSH_MS: RangeInclusive<u32> = 0..=1_000;
+/// `storage.timeout`, in whole milliseconds.
+pub const STORAGE_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(60);
+/// `storage.flush`, in whole milliseconds. Usage that waits for a flush is not counted yet, so this is short.
+pub const STORAGE_FLUSH: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
 /// `requestBody.maxBytes`: well below Envoy's own buffer of 1 MiB, which one more chunk could exceed.
 pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=786_432;
 /// JSON pointers in `usage.paths`.
@@ -85,16 +87,18 @@ pub const CONCURRENCY: RangeInclusive<u64> = 1..=1_000_000;
 pub const ALERT_AT: RangeInclusive<u32> = 1..=999_999;
 /// `onExceeded.queue.depth`: requests queued at one counter.
 pub const QUEUE_DEPTH: RangeInclusive<u64> = 1..=1024;
-/// `onExceeded.queue.timeout`, in nanoseconds: from 10 milliseconds to 10 minutes.
-pub const QUEUE_TIMEOUT_NANOS: RangeInclusive<u64> = 10_000_000..=600_000_000_000;
+/// `onExceeded.queue.timeout`.
+pub const QUEUE_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(600);
 /// Alternatives of one limit.
 pub const ALTERNATIVES: usize = 16;
 /// Headers of one alternative.
 pub const ALTERNATIVE_HEADERS: usize = 16;
 /// Bytes of the value of a header.
 pub const HEADER_VALUE_BYTES: usize = 1024;
-/// `reservation.ttl`, in nanoseconds: from a second to a day.
-pub const RESERVATION_TTL_NANOS: RangeInclusive<u64> = 1_000_000_000..=86_400_000_000_000;
+/// `reservation.ttl`: from a second to a day.
+pub const RESERVATION_TTL: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 /// The longest window, a year of 366 days, in nanoseconds.
 pub const WINDOW_NANOS: u64 = 366 * 24 * 3600 * 1_000_000_000;
 /// Validation errors that one report keeps; further ones are counted.

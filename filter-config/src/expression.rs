@@ -21,6 +21,7 @@ mod pattern;
 mod plain;
 mod pointer;
 mod role;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod yields;

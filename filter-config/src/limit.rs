@@ -11,6 +11,7 @@ use crate::path::Path;
 use crate::rate::{self, Rate};
 use crate::reader;
 use crate::values;
+use std::time::Duration;
 
 /// A limit: rates per combination of values of its counters.
 #[derive(Debug)]
@@ -58,8 +59,8 @@ pub enum WhenMissing {
 pub struct Reservation {
     /// The number of tokens, an expression over the request; by default an estimate.
     pub amount: Option<Expression>,
-    /// Nanoseconds until the reservation expires, within [`bounds::RESERVATION_TTL_NANOS`].
-    pub ttl: Option<u64>,
+    /// The time until the reservation expires, within [`bounds::RESERVATION_TTL`].
+    pub ttl: Option<Duration>,
 }
 
 // === impl Limit ===
@@ -238,10 +239,10 @@ fn reservation(
 
 /// Reads the lifetime of a reservation: a duration, also in Kuadrant's notation, the CEL expression `duration("30s")`.
 /// Any other expression would be a duration per request, and is rejected.
-fn ttl(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<u64, Invalid> {
+fn ttl(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Duration, Invalid> {
     const EXPECTED: &str = "a duration from \"1s\" to \"24h\"";
-    let within = &bounds::RESERVATION_TTL_NANOS;
-    values::nanos(
+    let within = &bounds::RESERVATION_TTL;
+    values::duration(
         json,
         within,
         EXPECTED,

@@ -7,6 +7,7 @@ use crate::json::Json;
 use crate::path::Path;
 use crate::reader::{self, unexpected};
 use crate::values;
+use std::time::Duration;
 
 /// The handling of a request that exceeds a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,8 +29,8 @@ pub enum Exceeded {
 pub struct Queue {
     /// The maximum of queued requests per counter, within [`bounds::QUEUE_DEPTH`].
     pub depth: usize,
-    /// The maximum of nanoseconds that a request is queued for, within [`bounds::QUEUE_TIMEOUT_NANOS`].
-    pub timeout: u64,
+    /// The longest time that a request is queued for, within [`bounds::QUEUE_TIMEOUT`].
+    pub timeout: Duration,
 }
 
 /// A fallback for a request: another model, other headers, or both.
@@ -113,10 +114,14 @@ fn queue(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<
     })
 }
 
-fn timeout(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<u64, Invalid> {
+fn timeout(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Duration, Invalid> {
     const EXPECTED: &str = "a duration from \"10ms\" to \"10m\"";
-    let within = &bounds::QUEUE_TIMEOUT_NANOS;
-    values::nanos(json, within, EXPECTED, |text| text, path, errors)
+    let within = &bounds::QUEUE_TIMEOUT;
+    values::duration(json, within, EXPECTED, |text| text, path, errors)
 }
 
 fn alternatives(

@@ -9,6 +9,7 @@ use crate::path::Path;
 use crate::reader::{self, unexpected};
 use crate::values;
 use crate::window::Window;
+use std::time::Duration;
 
 /// A number of tokens or requests in a window of time.
 #[derive(Debug)]
@@ -46,9 +47,8 @@ pub enum RateWindow {
     Computed {
         /// The expression.
         expression: Box<Expression>,
-        /// The lower bound in nanoseconds, which replaces shorter windows. The upper bound is
-        /// [`bounds::WINDOW_NANOS`].
-        min: u64,
+        /// The lower bound, which replaces shorter windows. The upper bound is [`bounds::WINDOW_NANOS`].
+        min: Duration,
     },
 }
 
@@ -72,8 +72,8 @@ pub(crate) const RATE: Schema = Schema {
     ignored: &[],
 };
 
-/// The default of `minWindow`, a second, in nanoseconds.
-const DEFAULT_MIN_WINDOW: u64 = 1_000_000_000;
+/// The default of `minWindow`.
+const DEFAULT_MIN_WINDOW: Duration = Duration::from_secs(1);
 
 // === impl Rate ===
 
@@ -210,6 +210,11 @@ fn limit(
         return reader::whole(json, &bounds::LIMIT, &path.field("limit"), errors)
             .map(RateLimit::Fixed);
     };
+    if is_number_with_unit(json) {
+        let expected =
+            "a whole number such as 100000, or an expression such as \"auth.identity.limit\"";
+        return Err(unexpected(json, expected, &path.field("limit"), errors));
+    }
     let expression = values::expression(json, Role::Limit, &path.field("limit"), errors);
     let min = fields.read_optional("min", path, errors, whole);
     let max = fields.read_optional("max", path, errors, |json, path, errors| match json {
@@ -256,9 +261,24 @@ fn window(
     if min.is_none() && expression.is_client_controlled() {
         return Err(errors.push(&path_of("minWindow"), ErrorKind::UnboundedWindow));
     }
-    let min = min.map_or(DEFAULT_MIN_WINDOW, |window| window.as_nanos());
+    let min = min.map_or(DEFAULT_MIN_WINDOW, |window| {
+        Duration::from_nanos(window.as_nanos())
+    });
     let expression = Box::new(expression);
     Ok(RateWindow::Computed { expression, min })
+}
+
+/// Returns whether a limit is a number with a unit, such as `100k`, which CEL does not have. `100u` is one of CEL's
+/// numbers.
+fn is_number_with_unit(json: &Json) -> bool {
+    let Json::String(text) = json else {
+        return false;
+    };
+    let unit = text.trim_start_matches(|char: char| char.is_ascii_digit() || char == '.');
+    !unit.is_empty()
+        && unit.len() < text.len()
+        && !matches!(unit, "u" | "U")
+        && unit.chars().all(|char| char.is_ascii_alphabetic())
 }
 
 /// Returns whether a window is an expression, by its punctuation: a mistyped duration has to be reported as such.

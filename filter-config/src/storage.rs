@@ -11,6 +11,7 @@ use crate::rate::{Algorithm, RateLimit, RateWindow};
 use crate::reader;
 use crate::values;
 use crate::window::Window;
+use std::time::Duration;
 
 /// Where the counters are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +34,13 @@ pub struct Remote {
     pub protocol: Protocol,
     /// The domain of all policies. By default each policy has its own, [`Policy::domain`].
     pub domain: Option<String>,
-    /// Milliseconds until a call fails, within [`bounds::STORAGE_TIMEOUT_MS`].
-    pub timeout_ms: u32,
+    /// The time until a call fails, within [`bounds::STORAGE_TIMEOUT`].
+    pub timeout: Duration,
     /// The decision on requests while the service is unavailable.
     pub failure_mode: RemoteFailureMode,
-    /// Milliseconds for which settlements are collected to be sent together, within [`bounds::STORAGE_FLUSH_MS`];
-    /// 0 sends each at once.
-    pub flush_ms: u32,
+    /// The time for which settlements are collected to be sent together, within [`bounds::STORAGE_FLUSH`]; none
+    /// sends each at once.
+    pub flush: Duration,
     /// The number of counters that this Envoy itself keeps, in shared data.
     pub max_counters: u32,
 }
@@ -102,7 +103,7 @@ pub(crate) const ENVOY_RLS: Schema = Schema {
 
 const DEFAULT_MAX_COUNTERS: u32 = 65_536;
 
-const DEFAULT_TIMEOUT_MS: u32 = 100;
+const DEFAULT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The value of `type`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -186,8 +187,8 @@ fn remote(
         "timeout",
         path,
         errors,
-        || DEFAULT_TIMEOUT_MS,
-        |json, path, errors| values::milliseconds(json, &bounds::STORAGE_TIMEOUT_MS, path, errors),
+        || DEFAULT_TIMEOUT,
+        |json, path, errors| values::milliseconds(json, &bounds::STORAGE_TIMEOUT, path, errors),
     );
     let failure_mode = fields.read_or(
         "failureMode",
@@ -200,16 +201,16 @@ fn remote(
         "flush",
         path,
         errors,
-        || 0,
-        |json, path, errors| values::milliseconds(json, &bounds::STORAGE_FLUSH_MS, path, errors),
+        || Duration::ZERO,
+        |json, path, errors| values::milliseconds(json, &bounds::STORAGE_FLUSH, path, errors),
     );
     Ok(Remote {
         cluster: cluster?,
         protocol: protocol?,
         domain: domain_name?,
-        timeout_ms: timeout?,
+        timeout: timeout?,
         failure_mode: failure_mode?,
-        flush_ms: flush?,
+        flush: flush?,
         max_counters: max_counters?,
     })
 }

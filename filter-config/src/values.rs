@@ -3,6 +3,7 @@
 
 use std::ops::RangeInclusive;
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use crate::bounds;
 use crate::error::{ErrorKind, Invalid, ValidationErrors};
@@ -49,21 +50,21 @@ pub(crate) fn window(
     })
 }
 
-/// Reads a duration in nanoseconds that is not a window. `expected` describes the range `within`; `inner` extracts
+/// Reads a duration that is not a window. `expected` describes the range `within`; `inner` extracts
 /// the duration from a notation that surrounds it.
-pub(crate) fn nanos(
+pub(crate) fn duration(
     json: &Json,
-    within: &RangeInclusive<u64>,
+    within: &RangeInclusive<Duration>,
     expected: &str,
     inner: impl Fn(&str) -> &str,
     path: &Path<'_>,
     errors: &mut ValidationErrors,
-) -> Result<u64, Invalid> {
+) -> Result<Duration, Invalid> {
     let Json::String(text) = json else {
         return Err(unexpected(json, expected, path, errors));
     };
-    match Window::from_str(inner(text)).map(|duration| duration.as_nanos()) {
-        Ok(nanos) if within.contains(&nanos) => Ok(nanos),
+    match Window::from_str(inner(text)).map(|window| Duration::from_nanos(window.as_nanos())) {
+        Ok(duration) if within.contains(&duration) => Ok(duration),
         Err(error @ (WindowError::NoUnit | WindowError::UnknownUnit)) => {
             let found = json.found();
             Err(errors.push(path, ErrorKind::Window { found, error }))
@@ -75,10 +76,10 @@ pub(crate) fn nanos(
 /// Reads a duration of whole milliseconds within a range. Zero is allowed where the range has it.
 pub(crate) fn milliseconds(
     json: &Json,
-    range: &RangeInclusive<u32>,
+    range: &RangeInclusive<Duration>,
     path: &Path<'_>,
     errors: &mut ValidationErrors,
-) -> Result<u32, Invalid> {
+) -> Result<Duration, Invalid> {
     const MILLISECOND: u64 = 1_000_000;
     let nanos = match json {
         Json::String(text) => match Window::from_str(text) {
@@ -89,14 +90,14 @@ pub(crate) fn milliseconds(
         _ => None,
     };
     let whole = nanos.filter(|nanos| nanos.is_multiple_of(MILLISECOND));
-    let milliseconds = whole.and_then(|nanos| u32::try_from(nanos / MILLISECOND).ok());
-    if let Some(milliseconds) = milliseconds.filter(|milliseconds| range.contains(milliseconds)) {
-        return Ok(milliseconds);
+    let duration = whole.map(Duration::from_nanos);
+    if let Some(duration) = duration.filter(|duration| range.contains(duration)) {
+        return Ok(duration);
     }
     let expected = format!(
         "a duration of whole milliseconds from \"{}ms\" to \"{}ms\"",
-        range.start(),
-        range.end()
+        range.start().as_millis(),
+        range.end().as_millis()
     );
     Err(unexpected(json, expected, path, errors))
 }

@@ -97,11 +97,11 @@ impl Counter {
     /// kept already.
     pub(crate) fn expires(self, reservation: &Reservation, now: Timestamp) -> Timestamp {
         let window = reservation.rate.window();
-        let forgotten_at = self.reserved.forgotten_at();
+        let expires_at = self.reserved.expires_at();
         if window.used(self.state, now) == 0 {
-            forgotten_at
+            expires_at
         } else {
-            forgotten_at.max(window.resets_at(self.state, now, reservation.limit))
+            expires_at.max(window.resets_at(self.state, now, reservation.limit))
         }
     }
 

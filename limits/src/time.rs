@@ -3,6 +3,8 @@
 //! All arithmetic saturates: a sum that does not fit is the largest value, a difference below zero is
 //! zero.
 
+use std::time::Duration;
+
 /// A length of time in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nanos(u64);
@@ -87,6 +89,13 @@ impl Nanos {
     #[must_use]
     pub const fn saturating_mul(self, factor: u64) -> Self {
         Self(self.0.saturating_mul(factor))
+    }
+}
+
+/// A length beyond [`Nanos::MAX`] becomes that.
+impl From<Duration> for Nanos {
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
     }
 }
 

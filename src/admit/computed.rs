@@ -35,7 +35,7 @@ pub(super) fn charge(
     if let RateWindow::Computed { expression, min } = &configured.window {
         let window = evaluator.window(attributes, expression);
         let window = window.map_err(|error| ("window", error))?;
-        let bounds = (Nanos::new(*min), Nanos::new(bounds::WINDOW_NANOS));
+        let bounds = (Nanos::from(*min), Nanos::new(bounds::WINDOW_NANOS));
         let window = window.clamp(bounds.0, bounds.1);
         charge.counter.rate = rate.counters.with_length(window);
     }

@@ -7,7 +7,6 @@ use filter_config::descriptor::{self, Counted};
 use filter_config::{
     Configuration, Limit, LimitIndex, Policy, Protocol, RemoteFailureMode, Storage,
 };
-use limits::Nanos;
 use limits::service::{self, QueueBounds, ServiceClient, ServiceSettings};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -68,8 +67,8 @@ impl Service {
                 Protocol::CheckReport => service::Protocol::CheckReport,
                 Protocol::EnvoyRls => service::Protocol::EnvoyRls,
             },
-            timeout: Nanos::from_millis(remote.timeout_ms.into()),
-            flush_interval: Nanos::from_millis(remote.flush_ms.into()),
+            timeout: remote.timeout.into(),
+            flush_interval: remote.flush.into(),
             queue: QueueBounds::default(),
         };
         let metrics = ServiceMetrics::define(Rc::clone(host))?;

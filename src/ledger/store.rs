@@ -248,7 +248,7 @@ impl Ledger {
     pub(super) fn ttl(&self, charges: &[Charge]) -> Nanos {
         let ttl = |charge: &Charge| {
             let (_, _, limit) = self.policies.rate_of(charge.rate)?;
-            limit.reservation.as_ref()?.ttl.map(Nanos::new)
+            limit.reservation.as_ref()?.ttl.map(Nanos::from)
         };
         let ttls = charges
             .iter()

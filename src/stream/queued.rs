@@ -42,7 +42,7 @@ impl Stream {
     /// Joins the end of the queue at the counter that rejects. Returns whether there was a place.
     pub(super) fn join_queue(&self, queue: &Queue, rejection: &Rejection) -> bool {
         let Rejection { charge, now } = rejection;
-        let until = now.saturating_add(Nanos::new(queue.timeout));
+        let until = now.saturating_add(queue.timeout.into());
         let standing = charge.counter.standing;
         let mut queued = self.parts.queue.borrow_mut();
         let has_joined = queued.push(charge.id(), self.id, until, queue.depth, standing);
@@ -75,7 +75,7 @@ impl Stream {
         let known_use = is_first.then(|| ledger.used_at_service(&rejection.charge));
         self.state = State::Queued(Box::new(QueuedRequest {
             decision,
-            until: rejection.now.saturating_add(Nanos::new(queue.timeout)),
+            until: rejection.now.saturating_add(queue.timeout.into()),
             rejection,
             response_headers,
             known_use: known_use.flatten(),

@@ -33,6 +33,7 @@ const CRATES: &[(&str, &str)] = &[
     ("tollgate", "."),
     ("tollgate-cli", "cli"),
     ("integration", "integration"),
+    ("sdk-filter", "envoy-test/sdk-filter"),
     ("envoy-test", "envoy-test"),
 ];
 

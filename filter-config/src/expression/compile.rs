@@ -13,14 +13,11 @@ use super::environment::{REQUEST_BODY, environment};
 use super::error::ExpressionError;
 use super::functions::{self, Style};
 use super::role::Role;
-use super::{literal, nesting};
+use super::{literal, nesting, syntax};
 use crate::suggestion::{self, did_you_mean};
 
 /// Errors that are kept of one expression.
 const MAX_ERRORS: usize = 8;
-
-/// Characters of the parser's message that are kept.
-const MAX_MESSAGE_CHARS: usize = 160;
 
 /// Compiles an expression. Returns the tree to evaluate and the attributes that it reads.
 pub(super) fn compile(
@@ -67,15 +64,9 @@ fn syntax(errors: &ParseErrors) -> ExpressionError {
         column: first.map_or(1, |error| position(error.pos.1)),
         message: first.map_or_else(
             || "not an expression".to_owned(),
-            |error| message(&error.msg),
+            |error| syntax::message(&error.msg),
         ),
     }
-}
-
-/// Returns the parser's message without its prefix and within its bound.
-fn message(text: &str) -> String {
-    let text = text.strip_prefix("Syntax error: ").unwrap_or(text);
-    text.chars().take(MAX_MESSAGE_CHARS).collect()
 }
 
 /// A walk over an expression. It recurses as deep as the text is nested, which is bounded.
@@ -393,7 +384,10 @@ impl<'e> Check<'e> {
             let known = functions::FUNCTIONS.iter().map(|function| function.name);
             self.error(ExpressionError::UnknownFunction {
                 name: name.to_owned(),
-                suggestion: did_you_mean(name, known),
+                suggestion: functions::elsewhere(name).map_or_else(
+                    || did_you_mean(name, known),
+                    |known| format!(", did you mean {known:?}?"),
+                ),
             });
         }
     }

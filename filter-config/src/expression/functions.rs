@@ -36,6 +36,29 @@ const fn member(name: &'static str, arguments: &'static [usize]) -> Function {
     }
 }
 
+/// Names of other languages for functions, with CEL's.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("lower", "lowerAscii"),
+    ("toLowerCase", "lowerAscii"),
+    ("upper", "upperAscii"),
+    ("toUpperCase", "upperAscii"),
+    ("len", "size"),
+    ("length", "size"),
+    ("includes", "contains"),
+    ("match", "matches"),
+    ("any", "exists"),
+    ("strip", "trim"),
+    ("int64", "int"),
+    ("float", "double"),
+    ("str", "string"),
+];
+
+/// Returns the function that a name of another language stands for.
+pub(super) fn elsewhere(name: &str) -> Option<&'static str> {
+    let (_, known) = ELSEWHERE.iter().find(|(other, _)| *other == name)?;
+    Some(known)
+}
+
 /// All functions: macros, then the standard library, then the strings extension.
 pub(super) static FUNCTIONS: [Function; 55] = [
     global("has", &[1]),

@@ -1,5 +1,7 @@
 //! Tests of valid limits.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::fixtures::{long_form, read, set, tutorial};
@@ -100,8 +102,12 @@ fn reservations_are_read() {
         ("duration('30s')", 30),
         ("duration( \"5m\" )", 300),
     ] {
-        let nanos = Some(seconds * 1_000_000_000);
-        assert_eq!(reservation(json!({ "ttl": ttl })), (None, nanos), "{ttl}");
+        let expected = Some(Duration::from_secs(seconds));
+        assert_eq!(
+            reservation(json!({ "ttl": ttl })),
+            (None, expected),
+            "{ttl}"
+        );
     }
 }
 
@@ -166,21 +172,19 @@ fn computed_limits_and_windows_have_bounds() {
             RateLimit::Fixed(limit) => panic!("{limit}"),
         }
     }
-    for (window, min_window, nanos) in [
-        ("auth.window", None, 1_000_000_000),
-        ("auth.gold ? '1h' : '1m'", Some("1m"), 60_000_000_000),
-        (
-            "duration(request.headers['x-window'])",
-            Some("10s"),
-            10_000_000_000,
-        ),
+    for (window, min_window, seconds) in [
+        ("auth.window", None, 1),
+        ("auth.gold ? '1h' : '1m'", Some("1m"), 60),
+        ("duration(request.headers['x-window'])", Some("10s"), 10),
     ] {
         let mut fields = json!({ "limit": 1, "window": window });
         if let Some(min_window) = min_window {
             set(&mut fields, "/minWindow", Some(json!(min_window)));
         }
         match rate(fields).window {
-            RateWindow::Computed { min, .. } => assert_eq!(min, nanos, "{window}"),
+            RateWindow::Computed { min, .. } => {
+                assert_eq!(min, Duration::from_secs(seconds), "{window}");
+            }
             RateWindow::Fixed(fixed) => panic!("{fixed}"),
         }
     }
@@ -206,7 +210,7 @@ fn exceeded_actions_are_read() {
         queue.queue(),
         Some(Queue {
             depth: 3,
-            timeout: 1_500_000_000
+            timeout: Duration::from_millis(1_500)
         })
     );
     assert!(queue.enforces());

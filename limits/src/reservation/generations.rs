@@ -2,9 +2,9 @@
 //!
 //! A list of reservations would grow with the requests in flight, and would keep the reservation of a
 //! lost request for ever. Instead, reservations are summed in two generations, each as long as a
-//! reservation may live. When a generation ends, the one before it is forgotten: a reservation that is
-//! never released is forgotten after one to two lifetimes. A [`GenerationId`] names the generation of a
-//! reservation, so that releasing one that was forgotten does not release those of other requests.
+//! reservation may live. When a generation ends, the one before it expires: a reservation that is
+//! never released expires after one to two lifetimes. A [`GenerationId`] names the generation of a
+//! reservation, so that releasing one that has expired does not release those of other requests.
 
 #[cfg(test)]
 mod tests;
@@ -72,8 +72,8 @@ impl Generations {
         self.current.saturating_add(self.previous)
     }
 
-    /// Returns when every reservation of now will be forgotten; the epoch if nothing is reserved.
-    pub(crate) const fn forgotten_at(self) -> Timestamp {
+    /// Returns when every reservation of now will have expired; the epoch if nothing is reserved.
+    pub(crate) const fn expires_at(self) -> Timestamp {
         if self.current > 0 {
             self.until.saturating_add(self.lifetime)
         } else if self.previous > 0 {
@@ -93,7 +93,7 @@ impl Generations {
         GenerationId { until: self.until }
     }
 
-    /// Releases a reservation, unless it was forgotten.
+    /// Releases a reservation, unless it has expired.
     pub(crate) fn release(&mut self, generation: GenerationId, amount: u64) {
         if generation.until >= self.until {
             // After a step of the clock the generation may be another; the sum stays right.

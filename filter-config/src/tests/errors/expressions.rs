@@ -161,7 +161,15 @@ fn invalid_expressions_are_rejected() {
         ("request.time", "found a timestamp, expected a boolean"),
         (
             "request.path = '/'",
-            "invalid CEL at line 1, column 14: token recognition error at: '= '",
+            "invalid CEL at line 1, column 14: unexpected \"=\", did you mean \"==\"?",
+        ),
+        (
+            "request.path == '/' and auth.is_free",
+            "invalid CEL at line 1, column 21: unexpected \"and\", did you mean \"&&\"?",
+        ),
+        (
+            "request.path.lower() == '/'",
+            "unknown function \"lower\", did you mean \"lowerAscii\"?",
         ),
         (
             "request.path == '/",

@@ -99,7 +99,7 @@ fn invalid_names_predicates_and_counters_are_rejected() {
             (
                 &format!("{limit}/counters/0/expression"),
                 Some(json!("auth.identity.")),
-                "spec.limits.free.counters[0].expression: invalid CEL at line 1, column 15: no viable alternative at input '.'",
+                "spec.limits.free.counters[0].expression: invalid CEL at line 1, column 15: unexpected \".\"",
             ),
         ],
     );

@@ -53,6 +53,11 @@ fn invalid_rates_are_rejected() {
             ),
             (
                 &format!("{limit}/rates/0/limit"),
+                Some(json!("100k")),
+                "spec.limits.free.rates[0].limit: found \"100k\", expected a whole number such as 100000, or an expression such as \"auth.identity.limit\"",
+            ),
+            (
+                &format!("{limit}/rates/0/limit"),
                 Some(json!(1.5)),
                 "spec.limits.free.rates[0].limit: found 1.5, expected a whole number from 0 to 9007199254740991",
             ),

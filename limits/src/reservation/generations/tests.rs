@@ -58,8 +58,8 @@ proptest! {
             let total = generations.total();
             prop_assert!(reserved(&listed, now, lifetime) <= total);
             prop_assert!(total <= reserved(&listed, now, 2 * lifetime));
-            prop_assert!(total == 0 || now < generations.forgotten_at());
-            let forgotten = generations.advance(generations.forgotten_at().max(now));
+            prop_assert!(total == 0 || now < generations.expires_at());
+            let forgotten = generations.advance(generations.expires_at().max(now));
             prop_assert_eq!(forgotten.total(), 0);
         }
     }

@@ -15,15 +15,12 @@ const LOCAL: &str = r#"{ "type": "local" }"#;
 
 const MS: u64 = 1_000_000;
 
-/// Numbers that follow from a seed (xorshift).
-struct Random(u64);
+/// Choices that follow from a seed.
+struct Random(fastrand::Rng);
 
 impl Random {
     fn below(&mut self, most: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 40).unwrap() % most
+        self.0.usize(..most)
     }
 
     fn one_in(&mut self, many: usize) -> bool {
@@ -82,10 +79,7 @@ struct RandomEvents {
 
 impl RandomEvents {
     fn new(seed: u64, storage: &str, errors: usize, holds: bool) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        for _ in 0..5 {
-            random.below(2);
-        }
+        let mut random = Random(fastrand::Rng::with_seed(seed));
         let mode = random.one_of(&["local", "allow", "deny"]);
         let storage_json = if storage == LOCAL {
             LOCAL.to_owned()
