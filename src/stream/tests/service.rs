@@ -6,6 +6,7 @@ mod dry_run;
 mod failures;
 mod fallbacks;
 mod harness;
+mod log_lines;
 mod protocols;
 mod queue;
 mod random_events;
