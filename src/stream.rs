@@ -4,6 +4,7 @@
 //! call follows from the state (`state::State`). Only this module decides to resume, reply or charge: it
 //! alone calls `Host::resume`, the responder and settlement. However an exchange ends, [`Stream::on_log`] is its end.
 
+mod accept_encoding;
 mod charge;
 mod decide;
 mod fallback;

@@ -99,6 +99,12 @@ impl From<Duration> for Nanos {
     }
 }
 
+impl From<Nanos> for Duration {
+    fn from(nanos: Nanos) -> Self {
+        Self::from_nanos(nanos.as_u64())
+    }
+}
+
 // === impl Timestamp ===
 
 impl Timestamp {

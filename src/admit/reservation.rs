@@ -71,7 +71,8 @@ pub(super) fn reserve(
     };
     let amount = or_open(telemetry, mode, failed_open, amount.map(Some))?;
     Ok(amount.map(|amount| {
-        charge.counter.amount = amount;
+        // More than the limit cannot be used, and would be in the way of requests with a higher one.
+        charge.counter.amount = amount.min(charge.counter.limit);
         charge
     }))
 }

@@ -3,8 +3,10 @@
 use super::charge::{Charge, CounterId, Rejection};
 use super::trace::Trace;
 use filter_config::LimitIndex;
+use limits::Timestamp;
 use limits::service::{DescriptorSet, ReservationId};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What a request claims: the counters of all limits that apply to it.
 #[derive(Debug, Default)]
@@ -40,6 +42,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Admission {
     /// The counters.
     pub(crate) charges: Vec<Charge>,
+    /// When it was admitted; the epoch where no limit applies.
+    pub(super) admitted_at: Timestamp,
     /// The limit in dry run that would have rejected it.
     pub(crate) shadow_rejected: Option<LimitIndex>,
     /// Whether a limit was left out because it could not be evaluated or read.
@@ -105,6 +109,12 @@ impl Admission {
             ..Self::default()
         };
         (admission, values)
+    }
+
+    /// Returns the time since the request was passed on; `None` where no limit applies to it.
+    pub(crate) fn elapsed(&self, now: Timestamp) -> Option<Duration> {
+        let is_known = self.admitted_at > Timestamp::EPOCH && now > self.admitted_at;
+        is_known.then(|| now.since(self.admitted_at).into())
     }
 
     /// Returns the charges of enforced limits, and the others.

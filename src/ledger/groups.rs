@@ -6,8 +6,8 @@ use super::pending::PendingCall;
 use super::service::Service;
 use crate::policies::{Policies, Rate, Unit};
 use filter_config::LimitIndex;
-use limits::Nanos;
 use limits::service::{CheckRequest, DescriptorSet, LimitEntries, Protocol};
+use limits::{Nanos, Reservation};
 use std::rc::Rc;
 
 /// Counters that are checked by one call.
@@ -44,7 +44,7 @@ impl Group<'_> {
             && (is_enforced || self.limits.contains(&rate.limit))
             && self.domain == domain
             // A limit that only reports reserves nothing at those of its counters without room.
-            && (!reserves || !is_enforced || first.counter.amount == charge.counter.amount)
+            && (!reserves || !is_enforced || reserves_equal(&first.counter, &charge.counter))
             && policies.have_equal_cost(self.rate, rate)
             // A service does not always say which limit has no room.
             && policies.on_exceeded(first.rate) == policies.on_exceeded(charge.rate)
@@ -77,6 +77,16 @@ impl Group<'_> {
             result: None,
         })
     }
+}
+
+/// Returns whether two reservations are of the same amount, but for being clamped to their limits.
+fn reserves_equal(one: &Reservation, other: &Reservation) -> bool {
+    let (less, more) = if one.amount <= other.amount {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    less.amount == more.amount || less.amount == less.limit
 }
 
 /// Returns the calls about the counters of an exchange: one for all enforced limits of a domain that

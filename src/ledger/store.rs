@@ -205,6 +205,7 @@ impl Ledger {
     /// would block the next request for as long as it lasts. If that fails, it is counted with the
     /// rest at the end.
     pub(super) fn count_request(&self, now: Timestamp, admission: &mut Admission) {
+        admission.admitted_at = now;
         let requests = admission.charges.iter().filter(|it| it.counts_requests());
         let mut requests: Vec<Charge> = requests.copied().collect();
         if requests.is_empty() {

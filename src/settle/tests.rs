@@ -6,6 +6,7 @@ use super::{CostContext, MeteredUsage, RequestSize, estimate, export, metered, s
 use crate::testing::{Filter, output, per_user};
 use filter_config::{OnMissing, Usd};
 use serde_json::{Value, json};
+use std::time::Duration;
 use usage_meter::{Estimator, Meter, ResponseHead, Usage};
 
 fn reported(tokens: u64) -> MeteredUsage {
@@ -131,6 +132,7 @@ fn partial_report_is_the_least_that_is_charged() {
         model: Some("m"),
         input_bytes: 9,
         is_complete: false,
+        ..RequestSize::default()
     };
     let metered = metered(&estimator, OnMissing::Estimate, &meter(STARTED), &size).unwrap();
     assert!(metered.is_estimated);
@@ -147,9 +149,65 @@ fn unreported_completion_costs_nothing_when_ignored() {
         model: None,
         input_bytes: 900,
         is_complete: true,
+        ..RequestSize::default()
     };
     let silent = meter(b"data: {\"type\":\"ping\"}\n\n");
     assert_eq!(metered(&estimator, OnMissing::Ignore, &silent, &size), None);
+}
+
+#[test]
+fn cut_off_response_costs_what_was_generated_meanwhile() {
+    let estimator = Estimator::default();
+    let size = RequestSize {
+        elapsed: Duration::from_secs(10),
+        expected: output(700),
+        ..RequestSize::default()
+    };
+    let charged = |size: &RequestSize<'_>| {
+        let metered = metered(&estimator, OnMissing::Estimate, &meter(STARTED), size);
+        metered.unwrap().usage.output_tokens
+    };
+    assert_eq!(charged(&size), 700, "1,000 by the rate, 700 by the bound");
+    let generous = RequestSize {
+        expected: output(5_000),
+        ..size
+    };
+    assert_eq!(charged(&generous), 1_000);
+    let complete = RequestSize {
+        is_complete: true,
+        ..size
+    };
+    assert_eq!(charged(&complete), 1, "reported");
+    let text = estimate(&estimator, &complete, 43);
+    assert_eq!(text.usage.output_tokens, 10, "nothing is hidden");
+}
+
+#[test]
+fn undecodable_response_costs_what_was_expected() {
+    let estimator = Estimator::default();
+    let mut meter = Meter::new(&ResponseHead {
+        status: 200,
+        content_type: Some(b"application/json"),
+        content_encoding: Some(b"br"),
+        path: b"/v1/chat/completions",
+        ..ResponseHead::default()
+    });
+    meter.push(&[0xff; 100]);
+    meter.finish();
+    let expected = Usage {
+        input_tokens: 30,
+        output_tokens: 400,
+        total_tokens: 430,
+        ..Usage::default()
+    };
+    let size = RequestSize {
+        expected,
+        is_complete: true,
+        ..RequestSize::default()
+    };
+    let charged = metered(&estimator, OnMissing::Estimate, &meter, &size).unwrap();
+    assert!(charged.is_estimated);
+    assert_eq!(charged.usage, expected);
 }
 
 #[test]
@@ -158,6 +216,7 @@ fn estimate_counts_input_and_output_bytes() {
         model: None,
         input_bytes: 4_500,
         is_complete: false,
+        ..RequestSize::default()
     };
     let estimated = estimate(&Estimator::default(), &size, 4_300);
     assert!(estimated.is_estimated);

@@ -1,6 +1,7 @@
 //! The usage that an exchange is charged: reported, estimated, or both.
 
 use filter_config::OnMissing;
+use std::time::Duration;
 use usage_meter::{Estimator, Meter, Usage};
 
 /// The usage that an exchange is charged.
@@ -13,12 +14,17 @@ pub(crate) struct MeteredUsage {
 }
 
 /// What is known of the request of an exchange.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestSize<'a> {
     /// The model, by which estimates were learnt.
     pub(crate) model: Option<&'a str>,
     /// The bytes of text that the model reads.
     pub(crate) input_bytes: u64,
+    /// The usage that was expected when the request was admitted.
+    pub(crate) expected: Usage,
+    /// The time for which the upstream may have generated text that did not arrive: from passing on the
+    /// request to the end. Zero where it generates none.
+    pub(crate) elapsed: Duration,
     /// Whether the response is complete, or has reached the point after which nothing can change its
     /// report.
     pub(crate) is_complete: bool,
@@ -27,7 +33,9 @@ pub(crate) struct RequestSize<'a> {
 /// Returns the usage of a metered response; `None` where it costs nothing.
 ///
 /// A completion without a report, because none was requested or the client disconnected, is estimated
-/// from what passed. What it had reported until then is the least that it costs.
+/// from what passed. The least that it costs is what it had reported until then; if it is cut off, what
+/// the model generates in the time that has passed, so that hidden reasoning is charged; and if it
+/// cannot be decoded, what was expected of it.
 #[must_use]
 pub(crate) fn metered(
     estimator: &Estimator,
@@ -44,7 +52,16 @@ pub(crate) fn metered(
         });
     }
     let floor = reported.unwrap_or_default();
-    let estimate = estimate(estimator, request, meter.output_bytes()).usage;
+    let mut estimate = estimate(estimator, request, meter.output_bytes()).usage;
+    if meter.decoding_error().is_some() {
+        let Usage {
+            input_tokens,
+            output_tokens,
+            ..
+        } = request.expected;
+        estimate.input_tokens = estimate.input_tokens.max(input_tokens);
+        estimate.output_tokens = estimate.output_tokens.max(output_tokens);
+    }
     let input_tokens = match floor.input_tokens {
         0 => estimate.input_tokens,
         reported => reported,
@@ -64,7 +81,9 @@ pub(crate) fn metered(
     })
 }
 
-/// Returns an estimate, by the size of a request and of the content of its response.
+/// Returns an estimate, by the size of a request and of the content of its response. Of a response that is
+/// cut off, the output is at least what the model generates in the time that has passed, up to what was
+/// expected of it: the bound of the request, if it has one.
 #[must_use]
 pub(crate) fn estimate(
     estimator: &Estimator,
@@ -72,7 +91,11 @@ pub(crate) fn estimate(
     output_bytes: u64,
 ) -> MeteredUsage {
     let input_tokens = estimator.input_tokens(request.model, request.input_bytes);
-    let output_tokens = estimator.output_tokens(request.model, output_bytes);
+    let mut output_tokens = estimator.output_tokens(request.model, output_bytes);
+    if !request.is_complete {
+        let generated = estimator.generated_tokens(request.model, request.elapsed);
+        output_tokens = output_tokens.max(generated.min(request.expected.output_tokens));
+    }
     MeteredUsage {
         usage: Usage {
             input_tokens,

@@ -5,9 +5,10 @@ use super::parts::Parts;
 use super::state::{Admitted, Metering};
 use crate::ledger::Admission;
 use crate::policies::{Unit, price};
-use crate::settle::{self, CostContext, MeteredUsage};
+use crate::settle::{self, CostContext, MeteredUsage, RequestSize};
 use crate::telemetry::{Count, Telemetry};
 use filter_config::Usd;
+use limits::Timestamp;
 use std::rc::Rc;
 use usage_meter::{Observation, Usage};
 
@@ -22,7 +23,11 @@ impl Stream {
         } = metering;
         // Read before the end: a response that breaks off is not final.
         let is_complete = is_complete || meter.is_final();
-        meter.finish();
+        if is_complete {
+            meter.finish();
+        } else {
+            meter.cut_off();
+        }
         // The name goes into logs and metrics.
         let plain = |model: &str| model.replace(char::is_control, "_");
         self.outcome.model = meter.model().map(plain);
@@ -36,9 +41,16 @@ impl Stream {
             telemetry.count(Count::MissingUsage);
         }
         let on_missing = policies.configuration().usage.on_missing;
-        let size = self
-            .request
-            .size(self.outcome.model.as_deref(), is_complete);
+        let now = self.parts.host.now().unwrap_or_default();
+        let duration = admitted.admission.elapsed(now);
+        let generating = duration.filter(|_| self.request.may_generate_text());
+        let answered_by = self.outcome.model.as_deref();
+        let size = RequestSize {
+            is_complete,
+            ..self
+                .request
+                .size(estimator, answered_by, generating.unwrap_or_default())
+        };
         let metered = settle::metered(estimator, on_missing, &meter, &size);
         if let Some(MeteredUsage {
             usage,
@@ -49,6 +61,9 @@ impl Stream {
                 input_bytes: size.input_bytes,
                 output_bytes: meter.output_bytes(),
                 usage: *usage,
+                is_bounded: self.request.parameters.max_output_tokens.is_some(),
+                duration,
+                ended_at: now.since(Timestamp::EPOCH).into(),
             };
             estimator.learn(size.model, &observation);
         }

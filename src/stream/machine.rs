@@ -10,6 +10,7 @@ use filter_config::{LimitIndex, OnMissing, Usd};
 use std::mem;
 use std::rc::Rc;
 use usage_meter::ReportFilter;
+use usage_meter::request::Endpoint;
 
 /// What Envoy does after a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,8 +89,15 @@ impl Stream {
             && self.request.has_whole_body()
             && self.client_disconnected();
         let usage = is_charged.then(|| {
-            let size = self.request.size(None, false);
-            settle::estimate(&self.parts.estimator, &size, 0)
+            let estimator = &self.parts.estimator;
+            let now = self.parts.host.now().unwrap_or_default();
+            let endpoint = self.request.endpoint.as_ref();
+            let elapsed = admitted.admission.elapsed(now);
+            let elapsed = elapsed.filter(|_| endpoint.is_some_and(Endpoint::generates_text));
+            let size = self
+                .request
+                .size(estimator, None, elapsed.unwrap_or_default());
+            settle::estimate(estimator, &size, 0)
         });
         self.charge(admitted, usage, &[]);
     }

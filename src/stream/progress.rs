@@ -3,9 +3,14 @@
 use crate::admit::Expected;
 use crate::attributes::Llm;
 use crate::settle::RequestSize;
+use std::time::Duration;
 use usage_meter::request::Endpoint;
 use usage_meter::request::Parameters;
 use usage_meter::{Estimator, Usage};
+
+/// The most output tokens that a request is expected to use, whatever bound it has: more than any model
+/// generates.
+const MAX_OUTPUT_TOKENS: u64 = 1_000_000;
 
 /// The request of an exchange, as far as it is known.
 #[derive(Debug, Default)]
@@ -73,8 +78,8 @@ impl RequestProgress {
         let bytes = self.parameters.input_bytes(body_bytes.unwrap_or_default());
         let input_tokens = estimator.input_tokens(model, bytes);
         let output_tokens = match self.parameters.max_output_tokens {
-            Some(tokens) => tokens,
-            None => estimator.mean_output_tokens(model),
+            Some(tokens) => tokens.min(MAX_OUTPUT_TOKENS),
+            None => estimator.expected_output_tokens(model),
         };
         let usage = Usage {
             input_tokens,
@@ -85,16 +90,26 @@ impl RequestProgress {
         Expected { model, usage }
     }
 
-    /// Returns the size of the request, for estimates. `answered_by` is the model that the response names.
+    /// Returns whether the request may make a model generate text: unless its path leads to another API.
+    pub(super) fn may_generate_text(&self) -> bool {
+        let endpoint = self.endpoint.as_ref();
+        endpoint.is_none_or(Endpoint::generates_text)
+    }
+
+    /// Returns the size of the request, for estimates. `answered_by` is the model that the response names,
+    /// `elapsed` the time for which the upstream may have generated text.
     pub(super) fn size<'a>(
         &'a self,
+        estimator: &Estimator,
         answered_by: Option<&'a str>,
-        is_complete: bool,
+        elapsed: Duration,
     ) -> RequestSize<'a> {
         RequestSize {
             model: self.model().or(answered_by),
             input_bytes: self.parameters.input_bytes(self.bytes),
-            is_complete,
+            expected: self.expected(estimator, Some(self.bytes)).usage,
+            elapsed,
+            is_complete: false,
         }
     }
 }

@@ -51,6 +51,10 @@ impl Stream {
             Ok(applicable) => applicable,
             Err(error) => return self.fail(&error),
         };
+        if !applicable.is_empty() || applicable.depends_on_body || !configuration.exports.is_empty()
+        {
+            self.narrow_accept_encoding(attributes.headers());
+        }
         let reads_body = applicable.amount_needs_body
             || (!applicable.is_empty() && is_json(attributes.headers()));
         let awaits_body =

@@ -4,6 +4,7 @@ mod body_phase;
 mod budgets;
 mod computed_limits;
 mod costs;
+mod estimates;
 mod exchange;
 mod fallbacks;
 mod harness;

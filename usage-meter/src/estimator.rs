@@ -1,42 +1,67 @@
-//! Estimates of tokens from bytes, for requests in flight and for responses without a usage report.
+//! Estimates of tokens, for requests in flight and for responses without a usage report.
 
-use std::cell::RefCell;
-
-use crate::usage::Usage;
-
+mod histogram;
+mod ratio;
 #[cfg(test)]
 mod tests;
 
-/// The maximum number of models with ratios of their own.
+use std::cell::RefCell;
+use std::time::Duration;
+
+use self::histogram::{Histogram, MAX_VALUE};
+use self::ratio::Ratio;
+use crate::usage::Usage;
+
+/// The maximum number of models of which anything is learnt.
 const MAX_MODELS: usize = 64;
 
-/// A ratio is in thousandths of a byte per token.
-const MILLI: u64 = 1000;
+/// The maximum length in bytes of the name of a model of which anything is learnt.
+const MAX_NAME_BYTES: usize = 256;
 
-/// The ratios that a tokenizer can have; others are not learnt from.
-const PLAUSIBLE_RATIOS: std::ops::RangeInclusive<u64> = 500..=32_000;
+/// The output tokens of a response of which nothing is known: half a page. Expected are never fewer.
+const START_OUTPUT_TOKENS: u64 = 400;
 
-/// The minimum number of tokens from which a ratio is learnt.
-const MIN_LEARNT_TOKENS: u64 = 16;
+/// The part of the responses, in hundredths, that stay below what is expected of one without a bound.
+const OUTPUT_QUANTILE: u32 = 90;
 
-/// The maximum number of output tokens of one response that is learnt from.
-const MAX_OUTPUT_TOKENS: u64 = 1_000_000;
+/// The number of responses for which the start value counts, so that a single long response does not
+/// determine what is expected of all others.
+const START_WEIGHT: u32 = 9;
 
-/// The number of observations from which on a new one has this part of the weight.
-const MAX_WEIGHT: u64 = 8;
+/// The number of responses beyond which the weight of earlier ones is halved.
+const MAX_RESPONSES: u32 = 512;
 
-/// The ratios of a model of which nothing has been observed: English prose with the tokenizers of the
-/// large providers, in JSON in requests, and responses of half a page.
-const INITIAL: Model = Model {
-    input_ratio: MovingMean::new(4_500),
-    output_ratio: MovingMean::new(4_300),
-    output_tokens: MovingMean::new(400),
-};
+/// How long it takes until expected output falls to half, however many short responses there are.
+const HALF_LIFE: Duration = Duration::from_secs(3600);
 
-/// Estimates tokens from bytes, by ratios that it learns from responses with a usage report, separately
-/// for each model.
+/// The output tokens a second of a model of which nothing is known.
+const START_RATE: u64 = 100;
+
+/// The rates, in tokens a second, that a model can have; others are not learnt from, such as those of
+/// responses from a cache.
+const PLAUSIBLE_RATES: std::ops::RangeInclusive<u64> = 1..=10_000;
+
+/// The part of the tokens, in hundredths, that are generated at less than the rate.
+const RATE_QUANTILE: u32 = 25;
+
+/// The minimum number of output tokens of a response of which the rate is learnt.
+const MIN_RATE_TOKENS: u64 = 16;
+
+/// The maximum weight of a response in the rate: its output tokens.
+const MAX_RATE_WEIGHT: u64 = 4096;
+
+/// The number of tokens beyond which the weight of earlier ones in the rate is halved.
+const MAX_RATE_TOKENS: u32 = 64 * 4096;
+
+/// Estimates tokens from bytes and from time, by what it learns from responses with a usage report,
+/// separately for each model.
 ///
-/// It keeps ratios of at most 64 models; others have the initial ones.
+/// It learns of at most 64 models; others have the start values.
+///
+/// What a caller can make it learn does not lower what is reserved for another: the expected output
+/// is never below its start value, is learnt only from requests without a bound of their own, and
+/// at most halves within an hour. The rate has each response with its tokens as the weight, so that
+/// many short or slow ones do not lower it.
 #[derive(Debug, Default)]
 pub struct Estimator {
     models: RefCell<Vec<(String, Model)>>,
@@ -52,26 +77,38 @@ pub struct Observation {
     pub output_bytes: u64,
     /// The reported usage.
     pub usage: Usage,
+    /// Whether the request has a bound on its output tokens.
+    pub is_bounded: bool,
+    /// The time from passing on the request to the end of the response, if it is known.
+    pub duration: Option<Duration>,
+    /// When the response ended, since any fixed instant.
+    pub ended_at: Duration,
 }
 
 /// What has been learnt about a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Model {
-    /// Bytes read per input token, in thousandths.
-    input_ratio: MovingMean,
-    /// Bytes of generated text per output token, in thousandths. Reasoning that is not shown counts as
-    /// tokens.
-    output_ratio: MovingMean,
-    /// The output tokens of a response.
-    output_tokens: MovingMean,
+    /// Bytes read per input token.
+    input_ratio: Ratio,
+    /// Bytes of generated text per output token. Reasoning that is not shown counts as tokens.
+    output_ratio: Ratio,
+    output: ExpectedOutput,
+    rate: Rate,
 }
 
-/// The mean of the first observations, then a moving average.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct MovingMean {
-    value: u64,
-    /// The number of observations, up to [`MAX_WEIGHT`].
-    observations: u64,
+/// The output tokens that are expected of a response without a bound.
+#[derive(Clone, Debug)]
+struct ExpectedOutput {
+    responses: Histogram,
+    tokens: u64,
+    /// When `tokens` was last confirmed or lowered.
+    set_at: Duration,
+}
+
+/// The output tokens that a model generates a second.
+#[derive(Clone, Debug)]
+struct Rate {
+    responses: Histogram,
 }
 
 // === impl Estimator ===
@@ -80,95 +117,132 @@ impl Estimator {
     /// Estimates the input tokens of a request of which the model reads `input_bytes`.
     #[must_use]
     pub fn input_tokens(&self, model: Option<&str>, input_bytes: u64) -> u64 {
-        self.model(model).input_ratio.tokens(input_bytes)
+        self.of(model, |model| model.input_ratio.tokens(input_bytes))
     }
 
     /// Estimates the output tokens of `output_bytes` of generated text.
     #[must_use]
     pub fn output_tokens(&self, model: Option<&str>, output_bytes: u64) -> u64 {
-        self.model(model).output_ratio.tokens(output_bytes)
+        self.of(model, |model| model.output_ratio.tokens(output_bytes))
     }
 
-    /// Returns the mean number of output tokens of a response.
+    /// Returns the output tokens to expect of a response whose request has no bound: nine in ten
+    /// have fewer.
     #[must_use]
-    pub fn mean_output_tokens(&self, model: Option<&str>) -> u64 {
-        self.model(model).output_tokens.value
+    pub fn expected_output_tokens(&self, model: Option<&str>) -> u64 {
+        self.of(model, |model| model.output.tokens)
+    }
+
+    /// Estimates the output tokens that a model generates in a time, whether they are visible or not.
+    #[must_use]
+    pub fn generated_tokens(&self, model: Option<&str>, elapsed: Duration) -> u64 {
+        let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let rate = self.of(model, |model| model.rate.tokens_per_second());
+        milliseconds.saturating_mul(rate) / 1000
     }
 
     /// Learns from an exchange.
     pub fn learn(&self, model: Option<&str>, observation: &Observation) {
-        let Some(name) = model else { return };
+        let Some(name) = model.filter(|name| name.len() <= MAX_NAME_BYTES) else {
+            return;
+        };
         let mut models = self.models.borrow_mut();
         let known = models.iter().position(|(known, _)| known == name);
         let index = known.unwrap_or(models.len());
         if index == models.len() && index < MAX_MODELS {
-            models.push((name.to_owned(), INITIAL));
+            models.push((name.to_owned(), Model::START));
         }
         if let Some((_, model)) = models.get_mut(index) {
             model.learn(observation);
         }
     }
 
-    fn model(&self, name: Option<&str>) -> Model {
+    /// Returns what is read of a model, or of the start values.
+    fn of<T>(&self, name: Option<&str>, read: impl FnOnce(&Model) -> T) -> T {
         let models = self.models.borrow();
         let known = name.and_then(|name| models.iter().find(|(known, _)| known == name));
-        known.map_or(INITIAL, |(_, model)| *model)
+        read(known.map_or(&Model::START, |(_, model)| model))
     }
 }
 
 // === impl Model ===
 
 impl Model {
+    /// A model of which nothing has been observed: English prose with the tokenizers of the large
+    /// providers, in JSON in requests.
+    const START: Self = Self {
+        input_ratio: Ratio::new(4_500),
+        output_ratio: Ratio::new(4_300),
+        output: ExpectedOutput {
+            responses: Histogram::new(MAX_RESPONSES),
+            tokens: START_OUTPUT_TOKENS,
+            set_at: Duration::ZERO,
+        },
+        rate: Rate {
+            responses: Histogram::new(MAX_RATE_TOKENS),
+        },
+    };
+
     fn learn(&mut self, observation: &Observation) {
         let Observation {
             input_bytes,
             output_bytes,
             usage,
-        } = observation;
-        self.input_ratio
-            .observe_ratio(*input_bytes, usage.input_tokens);
-        self.output_ratio
-            .observe_ratio(*output_bytes, usage.output_tokens);
-        if usage.output_tokens > 0 {
-            self.output_tokens
-                .observe(usage.output_tokens.min(MAX_OUTPUT_TOKENS));
+            is_bounded,
+            duration,
+            ended_at,
+        } = *observation;
+        self.input_ratio.observe(input_bytes, usage.input_tokens);
+        self.output_ratio.observe(output_bytes, usage.output_tokens);
+        if !is_bounded && usage.output_tokens > 0 {
+            self.output.observe(usage.output_tokens, ended_at);
+        }
+        if let Some(duration) = duration {
+            self.rate.observe(usage.output_tokens, duration);
         }
     }
 }
 
-// === impl MovingMean ===
+// === impl ExpectedOutput ===
 
-impl MovingMean {
-    const fn new(value: u64) -> Self {
-        Self {
-            value,
-            observations: 0,
+impl ExpectedOutput {
+    fn observe(&mut self, tokens: u64, at: Duration) {
+        if self.responses.quantile(OUTPUT_QUANTILE).is_none() {
+            self.responses.add(START_OUTPUT_TOKENS, START_WEIGHT);
+        }
+        let tokens = tokens.clamp(START_OUTPUT_TOKENS, MAX_VALUE);
+        self.responses.add(tokens, 1);
+        let quantile = self.responses.quantile(OUTPUT_QUANTILE);
+        let quantile = quantile
+            .filter(|bucket| bucket.min > START_OUTPUT_TOKENS)
+            .map_or(START_OUTPUT_TOKENS, |bucket| bucket.max);
+        let is_due = at.saturating_sub(self.set_at) >= HALF_LIFE;
+        let least = if is_due { self.tokens / 2 } else { self.tokens };
+        if is_due || quantile >= least {
+            self.tokens = quantile.max(least);
+            self.set_at = at;
         }
     }
+}
 
-    /// Returns the tokens of a number of bytes at this ratio. They are rounded up, so that no text is
-    /// free.
-    fn tokens(self, bytes: u64) -> u64 {
-        bytes.saturating_mul(MILLI).div_ceil(self.value.max(1))
+// === impl Rate ===
+
+impl Rate {
+    fn tokens_per_second(&self) -> u64 {
+        let quantile = self.responses.quantile(RATE_QUANTILE);
+        quantile.map_or(START_RATE, |bucket| bucket.min)
     }
 
-    /// Adds the ratio of bytes to tokens, if it is plausible.
-    fn observe_ratio(&mut self, bytes: u64, tokens: u64) {
-        if tokens < MIN_LEARNT_TOKENS {
+    fn observe(&mut self, tokens: u64, duration: Duration) {
+        if tokens < MIN_RATE_TOKENS {
             return;
         }
-        let Some(ratio) = bytes.saturating_mul(MILLI).checked_div(tokens) else {
-            return;
-        };
-        if PLAUSIBLE_RATIOS.contains(&ratio) {
-            self.observe(ratio);
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let rate = tokens.saturating_mul(1_000_000).checked_div(microseconds);
+        if let Some(rate) = rate.filter(|rate| PLAUSIBLE_RATES.contains(rate)) {
+            let weight = tokens.min(MAX_RATE_WEIGHT);
+            let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+            self.responses.add(rate, weight);
         }
-    }
-
-    fn observe(&mut self, observed: u64) {
-        self.observations = self.observations.saturating_add(1).min(MAX_WEIGHT);
-        let share = |value: u64| value.checked_div(self.observations).unwrap_or_default();
-        let rest = self.value.saturating_sub(share(self.value));
-        self.value = rest.saturating_add(share(observed)).max(1);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::settle::{MeteredUsage, RequestSize, metered};
 use filter_config::OnMissing;
+use std::time::Duration;
 use usage_meter::{Estimator, Meter, Observation, ResponseHead};
 
 /// A tokenizer, and text in its tokens.
@@ -189,6 +190,7 @@ fn worst_error(sample: &Sample, language: Language, step: usize, pieces: usize) 
         model: Some("m"),
         input_bytes: INPUT * language.request_ratio,
         is_complete: true,
+        ..RequestSize::default()
     };
     // The estimator learns from one whole exchange.
     let (whole, _) = sample.meter(&bytes, pieces);
@@ -202,6 +204,9 @@ fn worst_error(sample: &Sample, language: Language, step: usize, pieces: usize) 
         input_bytes: request.input_bytes,
         output_bytes: whole.output_bytes(),
         usage,
+        is_bounded: false,
+        duration: None,
+        ended_at: Duration::ZERO,
     };
     estimator.learn(Some("m"), &observation);
 

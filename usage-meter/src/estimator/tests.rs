@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
-use super::{Estimator, INITIAL, MAX_MODELS, Observation};
+use super::{
+    Estimator, HALF_LIFE, MAX_MODELS, Observation, START_OUTPUT_TOKENS, START_RATE, START_WEIGHT,
+};
 use crate::usage::Usage;
 
 fn observation(input: (u64, u64), output: (u64, u64)) -> Observation {
@@ -15,7 +19,37 @@ fn observation(input: (u64, u64), output: (u64, u64)) -> Observation {
             total_tokens: input_tokens + output_tokens,
             ..Usage::default()
         },
+        is_bounded: false,
+        duration: None,
+        ended_at: Duration::from_secs(1_000_000),
     }
+}
+
+/// Returns a response of so many output tokens to a request without a bound.
+fn unbounded(tokens: u64) -> Observation {
+    observation((400, 100), (0, tokens))
+}
+
+/// Returns a response of so many output tokens that took so long.
+fn timed(tokens: u64, milliseconds: u64) -> Observation {
+    Observation {
+        duration: Some(Duration::from_millis(milliseconds)),
+        ..unbounded(tokens)
+    }
+}
+
+fn learn(estimator: &Estimator, count: usize, observation: &Observation) {
+    for _ in 0..count {
+        estimator.learn(Some("m"), observation);
+    }
+}
+
+fn expected(estimator: &Estimator) -> u64 {
+    estimator.expected_output_tokens(Some("m"))
+}
+
+fn in_a_second(estimator: &Estimator) -> u64 {
+    estimator.generated_tokens(Some("m"), Duration::from_secs(1))
 }
 
 #[test]
@@ -34,11 +68,100 @@ fn ratios_are_learnt_per_model() {
     }
     assert!((950..1_050).contains(&estimator.input_tokens(Some("dense"), 2_000)));
     assert!((950..1_100).contains(&estimator.output_tokens(Some("dense"), 1_000)));
-    assert!((950..1_050).contains(&estimator.mean_output_tokens(Some("dense"))));
-    assert_eq!(
-        estimator.mean_output_tokens(Some("other")),
-        INITIAL.output_tokens.value
-    );
+    assert!((1_000..1_130).contains(&estimator.expected_output_tokens(Some("dense"))));
+    let other = estimator.expected_output_tokens(Some("other"));
+    assert_eq!(other, START_OUTPUT_TOKENS);
+}
+
+#[test]
+fn short_responses_do_not_lower_start_value() {
+    let estimator = Estimator::default();
+    learn(&estimator, 10_000, &unbounded(1));
+    assert_eq!(expected(&estimator), START_OUTPUT_TOKENS);
+}
+
+#[test]
+fn bounded_responses_do_not_change_expected_output() {
+    let estimator = Estimator::default();
+    let bounded = |tokens| Observation {
+        is_bounded: true,
+        ..unbounded(tokens)
+    };
+    learn(&estimator, 100, &bounded(5_000));
+    assert_eq!(expected(&estimator), START_OUTPUT_TOKENS);
+    learn(&estimator, 100, &unbounded(5_000));
+    let learnt = expected(&estimator);
+    learn(&estimator, 100, &bounded(1));
+    assert_eq!(expected(&estimator), learnt);
+}
+
+#[test]
+fn nine_in_ten_stay_below_expected_output() {
+    let estimator = Estimator::default();
+    for round in 0..40 {
+        for tenth in 1..=10 {
+            learn(&estimator, 1, &unbounded(tenth * 1_000 + round));
+        }
+    }
+    assert!((9_000..10_300).contains(&expected(&estimator)));
+}
+
+#[test]
+fn one_long_response_does_not_raise_expected_output() {
+    let estimator = Estimator::default();
+    learn(&estimator, 1, &unbounded(100_000));
+    assert_eq!(expected(&estimator), START_OUTPUT_TOKENS);
+}
+
+#[test]
+fn flood_of_short_responses_lowers_slowly() {
+    let estimator = Estimator::default();
+    learn(&estimator, 20, &unbounded(4_000));
+    let learnt = expected(&estimator);
+    assert!(learnt >= 4_000);
+    let mut short = unbounded(1);
+    learn(&estimator, 5_000, &short);
+    assert_eq!(expected(&estimator), learnt, "within an hour");
+    short.ended_at += HALF_LIFE;
+    learn(&estimator, 5_000, &short);
+    assert_eq!(expected(&estimator), learnt / 2, "after an hour");
+    for _ in 0..10 {
+        short.ended_at += HALF_LIFE;
+        learn(&estimator, 1, &short);
+    }
+    assert_eq!(expected(&estimator), START_OUTPUT_TOKENS);
+}
+
+#[test]
+fn rate_is_learnt_from_duration() {
+    let estimator = Estimator::default();
+    assert_eq!(in_a_second(&estimator), START_RATE);
+    learn(&estimator, 3, &timed(600, 2_000));
+    let rate = in_a_second(&estimator);
+    assert!((260..=300).contains(&rate), "{rate}");
+    let half = estimator.generated_tokens(Some("m"), Duration::from_millis(500));
+    assert_eq!(half, rate / 2);
+}
+
+#[test]
+fn implausible_rates_are_ignored() {
+    let estimator = Estimator::default();
+    // Too short, from a cache, stalled, and without a clock.
+    for observed in [timed(15, 1), timed(5_000, 3), timed(100, 200_000)] {
+        learn(&estimator, 1, &observed);
+    }
+    learn(&estimator, 1, &timed(1_000, 0));
+    assert_eq!(in_a_second(&estimator), START_RATE);
+}
+
+#[test]
+fn slow_short_responses_do_not_lower_rate() {
+    let estimator = Estimator::default();
+    learn(&estimator, 5, &timed(1_000, 10_000));
+    let learnt = in_a_second(&estimator);
+    learn(&estimator, 40, &timed(16, 8_000));
+    learn(&estimator, 1_000, &timed(1, 8_000));
+    assert_eq!(in_a_second(&estimator), learnt);
 }
 
 #[test]
@@ -51,20 +174,48 @@ fn number_of_models_is_bounded() {
         );
     }
     assert_eq!(estimator.models.borrow().len(), MAX_MODELS);
+    let long = "m".repeat(10_000);
+    let estimator = Estimator::default();
+    estimator.learn(Some(&long), &unbounded(1));
+    assert!(estimator.models.borrow().is_empty());
 }
 
 proptest! {
     #[test]
     fn any_observations_keep_estimates_plausible(
-        exchanges in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()), 0..20)
+        exchanges in prop::collection::vec(
+            (any::<(u64, u64)>(), any::<(u32, u32)>(), any::<(bool, u64, u64)>()), 0..60
+        )
     ) {
         let estimator = Estimator::default();
-        for (input_bytes, output_bytes, input_tokens, output_tokens) in exchanges {
-            let observation =
-                observation((input_bytes, input_tokens.into()), (output_bytes, output_tokens.into()));
+        for (bytes, tokens, (is_bounded, nanos, ended_at)) in exchanges {
+            let observation = Observation {
+                is_bounded,
+                duration: Some(Duration::from_nanos(nanos)),
+                ended_at: Duration::from_secs(ended_at),
+                ..observation((bytes.0, tokens.0.into()), (bytes.1, tokens.1.into()))
+            };
             estimator.learn(Some("m"), &observation);
+            prop_assert!(expected(&estimator) >= START_OUTPUT_TOKENS);
+            let rate = in_a_second(&estimator);
+            prop_assert!((1..=10_000).contains(&rate), "{rate}");
         }
         let tokens = estimator.input_tokens(Some("m"), 32_000);
         prop_assert!((1_000..=64_000).contains(&tokens), "{tokens}");
+        let _ = estimator.generated_tokens(Some("m"), Duration::MAX);
+    }
+
+    #[test]
+    fn nine_in_ten_of_any_responses_stay_below(
+        responses in prop::collection::vec(1..100_000_u64, 1..300)
+    ) {
+        let estimator = Estimator::default();
+        for &tokens in &responses {
+            estimator.learn(Some("m"), &unbounded(tokens));
+        }
+        let expected = expected(&estimator);
+        let above = responses.iter().filter(|tokens| **tokens > expected).count();
+        // The start value counts for the first responses.
+        prop_assert!(above * 10 <= responses.len() + START_WEIGHT as usize + 10, "{above}");
     }
 }

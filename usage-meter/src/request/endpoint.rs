@@ -76,6 +76,12 @@ impl Endpoint {
             .or_else(|| by_suffix(path))
     }
 
+    /// Returns whether the API generates text, token by token.
+    #[must_use]
+    pub fn generates_text(&self) -> bool {
+        !matches!(self.api, "embeddings" | "images" | "audio")
+    }
+
     /// Returns whether the API reports the usage of a stream only if `stream_options` ask for it.
     #[must_use]
     pub fn has_stream_options(&self) -> bool {

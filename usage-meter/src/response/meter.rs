@@ -19,6 +19,7 @@ pub struct Meter {
     /// The number of bytes that could not be decoded.
     undecoded_bytes: u64,
     is_finished: bool,
+    is_cut_off: bool,
 }
 
 // === impl Meter ===
@@ -53,6 +54,7 @@ impl Meter {
             report,
             undecoded_bytes: 0,
             is_finished: false,
+            is_cut_off: false,
         }
     }
 
@@ -82,6 +84,12 @@ impl Meter {
         }
     }
 
+    /// Ends a body that is cut off. Before its first byte that can be read, it may be a completion.
+    pub fn cut_off(&mut self) {
+        self.is_cut_off = true;
+        self.finish();
+    }
+
     /// Returns the usage reported so far; `None` if there is no report.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
@@ -102,7 +110,7 @@ impl Meter {
             return true;
         }
         let may_have_begun = self.framing.may_have_begun()
-            || (self.framing.is_unknown() && self.undecoded_bytes > 0);
+            || (self.framing.is_unknown() && (self.is_cut_off || self.undecoded_bytes > 0));
         self.has_completion_path
             && may_have_begun
             && self.report.documents() == 0

@@ -260,6 +260,34 @@ fn cut_off_body_is_a_completion() {
 }
 
 #[test]
+fn body_cut_off_before_its_first_byte_is_a_completion() {
+    let cut_off = |head: &ResponseHead<'_>, bytes: &[u8]| {
+        let mut meter = Meter::new(head);
+        meter.push(bytes);
+        meter.cut_off();
+        meter.is_completion()
+    };
+    let gzip = ResponseHead {
+        content_encoding: Some(b"gzip"),
+        ..head(SSE)
+    };
+    for bytes in [&b""[..], b"\r\n  "] {
+        assert!(cut_off(&head(SSE), bytes) && cut_off(&head(JSON), bytes));
+        assert!(!read(JSON, bytes).is_completion(), "its regular end");
+    }
+    assert!(cut_off(&gzip, b"") && cut_off(&gzip, &[0x1f, 0x8b, 8, 0]));
+    let other = ResponseHead {
+        path: b"/v1/models",
+        ..head(JSON)
+    };
+    let failed = ResponseHead {
+        status: 503,
+        ..head(JSON)
+    };
+    assert!(!cut_off(&other, b"") && !cut_off(&failed, b""));
+}
+
+#[test]
 fn wrong_content_type_is_ignored() {
     let json = br#" {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
     for content_type in [SSE, "text/plain", ""] {

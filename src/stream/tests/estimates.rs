@@ -1,0 +1,246 @@
+//! Estimates: what requests reserve, and what responses without a report cost.
+
+use crate::host::{Buffer, HeaderMap};
+use crate::stream::tests::harness::{
+    Envoy, MINUTE, SECOND, completion, configuration, header, request, send,
+};
+use crate::stream::{Next, Stream};
+
+/// Returns a filter with a limit of so many tokens a minute.
+fn with_limit(tokens: u64) -> Envoy {
+    let limit = format!(r#""limit": {tokens}"#);
+    Envoy::with(&configuration("", "").replace(r#""limit": 50"#, &limit))
+}
+
+/// Lets a request without a bound have a response of so many tokens that takes so long.
+fn teach(envoy: &Envoy, tokens: u64, nanoseconds: u64) {
+    let mut stream = envoy.stream();
+    assert_eq!(send(envoy, &mut stream, r#"{"model":"m"}"#), Next::Continue);
+    envoy.wait(nanoseconds);
+    envoy.answer(&mut stream, tokens);
+}
+
+/// Returns how many of 300 requests without a bound are admitted at once.
+fn admitted_at_once(envoy: &Envoy) -> usize {
+    let mut streams: Vec<Stream> = Vec::new();
+    let mut admitted = 0;
+    for _ in 0..300 {
+        let mut stream = envoy.stream();
+        admitted += usize::from(send(envoy, &mut stream, r#"{"model":"m"}"#) == Next::Continue);
+        streams.push(stream);
+    }
+    for mut stream in streams {
+        stream.on_log();
+    }
+    admitted
+}
+
+#[test]
+fn short_answers_admit_no_more_requests_at_once() {
+    let fresh = admitted_at_once(&with_limit(4_000));
+    assert!((2..=10).contains(&fresh), "{fresh}");
+    let taught = with_limit(4_000);
+    for _ in 0..40 {
+        teach(&taught, 1, SECOND);
+    }
+    taught.wait(2 * MINUTE);
+    assert_eq!(admitted_at_once(&taught), fresh);
+}
+
+#[test]
+fn others_short_answers_admit_no_more_requests_at_once() {
+    let honest = with_limit(100_000);
+    for _ in 0..20 {
+        teach(&honest, 10_000, 2 * MINUTE);
+    }
+    honest.wait(2 * MINUTE);
+    let before = admitted_at_once(&honest);
+    assert!((2..=10).contains(&before), "{before}");
+    for _ in 0..400 {
+        teach(&honest, 1, SECOND);
+    }
+    honest.wait(2 * MINUTE);
+    assert_eq!(admitted_at_once(&honest), before);
+}
+
+#[test]
+fn bounded_answers_teach_nothing_about_unbounded_ones() {
+    let envoy = with_limit(100_000);
+    let before = admitted_at_once(&envoy);
+    for _ in 0..20 {
+        let mut stream = envoy.stream();
+        let body = r#"{"model":"m","max_tokens":20000}"#;
+        assert_eq!(send(&envoy, &mut stream, body), Next::Continue);
+        envoy.wait(2 * MINUTE);
+        envoy.answer(&mut stream, 20_000);
+    }
+    envoy.wait(2 * MINUTE);
+    assert_eq!(admitted_at_once(&envoy), before);
+}
+
+const MARKER: &str = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"<\"}}]}\n\n";
+
+/// Sends a request, whose response has these bytes after so many seconds; then the client disconnects.
+/// Returns what it was charged.
+fn hang_up(envoy: &Envoy, body: &str, seconds: u64, headers: &[(&str, &str)], bytes: &str) -> u64 {
+    let mut stream = envoy.stream();
+    assert_eq!(send(envoy, &mut stream, body), Next::Continue);
+    envoy.host.set_headers(HeaderMap::Response, headers);
+    stream.on_response_headers(false);
+    envoy.wait(seconds * SECOND);
+    envoy.body(&mut stream, bytes, false);
+    stream.on_log();
+    let tokens = envoy.state("tollgate.total_tokens");
+    tokens.map_or(0, |tokens| tokens.parse().unwrap())
+}
+
+const STREAM: [(&str, &str); 2] = [(":status", "200"), ("content-type", "text/event-stream")];
+
+#[test]
+fn hidden_reasoning_is_charged_when_client_hangs_up() {
+    let envoy = with_limit(1_000_000);
+    for _ in 0..3 {
+        teach(&envoy, 3_000, 10 * SECOND);
+    }
+    let body = r#"{"model":"m","max_tokens":10000}"#;
+    let charged = hang_up(&envoy, body, 20, &STREAM, MARKER);
+    assert!((3_000..=6_100).contains(&charged), "{charged} of 6,000");
+    let bounded = r#"{"model":"m","max_tokens":500}"#;
+    let charged = hang_up(&envoy, bounded, 20, &STREAM, MARKER);
+    assert!((500..520).contains(&charged), "{charged} of at most 500");
+    let unbounded = r#"{"model":"m"}"#;
+    let charged = hang_up(&envoy, unbounded, 3600, &STREAM, MARKER);
+    assert!((3_000..3_600).contains(&charged), "{charged} is reserved");
+}
+
+#[test]
+fn embeddings_are_not_charged_by_time() {
+    let envoy = with_limit(1_000_000);
+    let mut stream = envoy.stream();
+    let mut headers = request("alice").to_vec();
+    headers[1] = (":path", "/v1/embeddings");
+    envoy.host.set_headers(HeaderMap::Request, &headers);
+    let body = r#"{"model":"m","input":"hello"}"#;
+    stream.on_request_headers(false);
+    envoy.host.set_buffer(Buffer::RequestBody, body.as_bytes());
+    stream.on_request_body(body.len(), true);
+    envoy.wait(100 * SECOND);
+    stream.on_response_headers(false);
+    envoy.body(&mut stream, "{\"obj", false);
+    stream.on_log();
+    let total = envoy.state("tollgate.total_tokens").unwrap();
+    assert!(total.parse::<u64>().unwrap() < 10, "{total}");
+}
+
+#[test]
+fn client_that_leaves_before_response_pays_for_time() {
+    let envoy = with_limit(1_000_000);
+    let mut stream = envoy.stream();
+    let body = r#"{"model":"m","max_tokens":10000}"#;
+    assert_eq!(send(&envoy, &mut stream, body), Next::Continue);
+    envoy.wait(20 * SECOND);
+    let details = b"downstream_remote_disconnect";
+    envoy
+        .host
+        .set_property(&["response", "code_details"], details);
+    stream.on_log();
+    let total = envoy.state("tollgate.total_tokens").unwrap();
+    assert!((2_000..2_020).contains(&total.parse().unwrap()), "{total}");
+}
+
+#[test]
+fn response_that_is_cut_off_before_its_first_byte_is_estimated() {
+    let gzip = [
+        (":status", "200"),
+        ("content-type", "application/json"),
+        ("content-encoding", "gzip"),
+    ];
+    let body = r#"{"model":"m","max_tokens":10000}"#;
+    for (headers, bytes) in [
+        (&STREAM[..], ""),
+        (&STREAM, "\n \n"),
+        (&gzip, ""),
+        (&gzip, "\u{1f}"),
+    ] {
+        let envoy = with_limit(1_000_000);
+        let charged = hang_up(&envoy, body, 10, headers, bytes);
+        assert!((1_000..1_020).contains(&charged), "{bytes:?}: {charged}");
+        // The same at its regular end costs nothing.
+        let mut stream = envoy.stream();
+        send(&envoy, &mut stream, body);
+        envoy.host.set_headers(HeaderMap::Response, &STREAM);
+        stream.on_response_headers(false);
+        envoy.body(&mut stream, "", true);
+        stream.on_log();
+        assert_eq!(envoy.state("tollgate.total_tokens"), None);
+    }
+}
+
+#[test]
+fn error_that_is_cut_off_costs_nothing() {
+    let envoy = with_limit(1_000_000);
+    let headers = [(":status", "503"), ("content-type", "application/json")];
+    let body = r#"{"model":"m","max_tokens":10000}"#;
+    assert_eq!(hang_up(&envoy, body, 10, &headers, ""), 0);
+}
+
+#[test]
+fn undecodable_response_costs_its_reservation() {
+    let envoy = with_limit(1_000_000);
+    let mut stream = envoy.stream();
+    send(&envoy, &mut stream, r#"{"model":"m","max_tokens":777}"#);
+    let headers = [
+        (":status", "200"),
+        ("content-type", "application/json"),
+        ("content-encoding", "br"),
+    ];
+    envoy.host.set_headers(HeaderMap::Response, &headers);
+    stream.on_response_headers(false);
+    envoy.body(&mut stream, "\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}", true);
+    stream.on_log();
+    let total = envoy.state("tollgate.total_tokens").unwrap();
+    assert!((777..800).contains(&total.parse().unwrap()), "{total}");
+}
+
+#[test]
+fn reservation_is_clamped_to_each_limit() {
+    let rates = r#""limit": 500, "window": "1m" }, { "limit": 2000, "window": "1h""#;
+    let json = configuration("", "").replace(r#""limit": 50, "window": "1m""#, rates);
+    let envoy = Envoy::with(&json);
+    let mut stream = envoy.stream();
+    let body = r#"{"max_tokens":9007199254740992}"#;
+    assert_eq!(send(&envoy, &mut stream, body), Next::Continue);
+    let gauge = "tollgate.reserved.policy=test/llm.limit=free";
+    assert_eq!(envoy.host.metric(gauge), 500);
+    stream.on_response_headers(false);
+    envoy.body(&mut stream, &completion(10), true);
+    stream.on_log();
+    assert_eq!(envoy.host.metric(gauge), 0);
+}
+
+#[test]
+fn excessive_bound_reserves_no_more_than_a_model_generates() {
+    let envoy = with_limit(10_000_000);
+    let mut stream = envoy.stream();
+    let body = r#"{"max_tokens":9007199254740992}"#;
+    assert_eq!(send(&envoy, &mut stream, body), Next::Continue);
+    let mut other = envoy.stream();
+    let body = r#"{"max_tokens":100}"#;
+    assert_eq!(send(&envoy, &mut other, body), Next::Continue);
+}
+
+#[test]
+fn accept_encoding_of_metered_requests_is_narrowed() {
+    let none = r#", "when": [{ "predicate": "request.headers['x-user'] == 'other'" }]"#;
+    let on_body = r#", "when": [{ "predicate": "llm.model == 'm'" }]"#;
+    for (spec, expected) in [("", "gzip"), (on_body, "gzip"), (none, "br, gzip")] {
+        let envoy = Envoy::with(&configuration(spec, ""));
+        let mut stream = envoy.stream();
+        let mut headers = request("alice").to_vec();
+        headers.push(("accept-encoding", "br, gzip"));
+        envoy.host.set_headers(HeaderMap::Request, &headers);
+        stream.on_request_headers(false);
+        let sent = header(&envoy, HeaderMap::Request, "accept-encoding");
+        assert_eq!(sent.as_deref(), Some(expected), "{spec}");
+    }
+}
