@@ -1,6 +1,6 @@
 //! One counter: what is used, what is reserved, and whether there is room for a request.
 
-use crate::reservation::{Generations, Reservation, Standing};
+use crate::reservation::{Charged, Generations, Reservation, Standing};
 use crate::time::{Nanos, Timestamp};
 use crate::window::{State, Window};
 
@@ -84,12 +84,28 @@ impl Counter {
     }
 
     /// Releases a reservation and adds a cost. The cost counts from now: that of a request which
-    /// outlasts its window counts in the next.
+    /// outlasts its window counts in the next. If the request was charged before, its charge becomes
+    /// the cost: more is added now, less is taken back from the window in which it was added.
     pub(crate) fn settle(&mut self, reservation: &Reservation, now: Timestamp, cost: u64) {
-        self.reserved
-            .release(reservation.generation, reservation.amount);
-        if cost > 0 {
-            self.state = reservation.rate.window().add(self.state, now, cost);
+        let window = reservation.rate.window();
+        let charged = match reservation.charged {
+            None => {
+                self.reserved
+                    .release(reservation.generation, reservation.amount);
+                0
+            }
+            Some(Charged {
+                cost: charged,
+                state,
+            }) => {
+                let excess = charged.saturating_sub(cost);
+                self.state = window.take_back(self.state, state, excess, reservation.limit);
+                charged
+            }
+        };
+        let missing = cost.saturating_sub(charged);
+        if missing > 0 {
+            self.state = window.add(self.state, now, missing);
         }
     }
 

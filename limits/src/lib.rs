@@ -78,7 +78,7 @@ mod window;
 
 pub use local::{LocalStore, Occupancy, StoreError};
 pub use rate::Rate;
-pub use reservation::{GenerationId, Reservation, Standing, Verdict};
+pub use reservation::{Charged, GenerationId, Reservation, Standing, Verdict};
 pub use shared_data::{CREATE, SharedData, SharedDataError};
 pub use time::{Nanos, Timestamp};
 pub use window::{Algorithm, Window};

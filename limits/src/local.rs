@@ -134,8 +134,13 @@ impl LocalStore {
     /// Settles a request that was admitted: adds each reservation's cost to its counter, and releases
     /// what is reserved. All counters are tried, even if some fail.
     ///
-    /// Sets each reservation's standing as it is now. Those that could not be settled have a default
-    /// standing.
+    /// A reservation that was settled already is corrected: its counter then stands as if it had been
+    /// settled with the new cost. A cost that is higher is added now. One that is lower is taken back
+    /// from the window in which it was added, as far as it still counts there; a reservation can be
+    /// corrected downwards once.
+    ///
+    /// Sets each reservation's standing as it is now, and what was charged. Those that could not be
+    /// settled have a default standing.
     ///
     /// # Errors
     /// [`StoreError::Unsettled`], with those that could not be settled.
@@ -296,17 +301,26 @@ impl LocalStore {
         number: u64,
     ) -> Result<(), StoreError> {
         let mut loaded = self.load(shared, number)?;
+        let mut charges = Vec::new();
         self.update(shared, &mut loaded, |page| {
-            for reservation in reservations.iter_mut() {
+            charges.clear();
+            for (index, reservation) in reservations.iter_mut().enumerate() {
                 if self.page_of(reservation) == number {
                     let (counter, stored) =
                         exchange::settle(reservation, now, reservation.cost, page);
                     self.note(stored);
                     reservation.standing = counter.standing(reservation, now);
+                    charges.push((index, exchange::charged(reservation, &counter)));
                 }
             }
             ControlFlow::Continue(())
-        })
+        })?;
+        for (index, charged) in charges {
+            if let Some(reservation) = reservations.get_mut(index) {
+                reservation.charged = Some(charged);
+            }
+        }
+        Ok(())
     }
 
     /// Returns the page that a counter lies on. It follows from the key alone, so that all counters of

@@ -5,6 +5,7 @@ mod generations;
 
 use crate::rate::Rate;
 use crate::time::Timestamp;
+use crate::window::State;
 pub use generations::GenerationId;
 pub(crate) use generations::Generations;
 
@@ -26,8 +27,20 @@ pub struct Reservation {
     /// [`LocalStore::reserve`](crate::LocalStore::reserve) and
     /// [`LocalStore::settle`](crate::LocalStore::settle).
     pub standing: Standing,
-    /// The usage that [`LocalStore::settle`](crate::LocalStore::settle) adds.
+    /// The usage that [`LocalStore::settle`](crate::LocalStore::settle) records.
     pub cost: u64,
+    /// What it has recorded; `None` until then.
+    pub charged: Option<Charged>,
+}
+
+/// What was recorded of an exchange, with all that it takes to correct it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charged {
+    /// The usage.
+    pub(crate) cost: u64,
+    /// The counter's window right after the usage was added to it; an unused one after a correction,
+    /// from which nothing can be taken back.
+    pub(crate) state: State,
 }
 
 /// How a counter stands.
@@ -73,12 +86,23 @@ impl Reservation {
             generation: GenerationId::NONE,
             standing: Standing::UNKNOWN,
             cost: 0,
+            charged: None,
         }
     }
 
     /// Returns whether another reservation is in the same counter.
     pub(crate) const fn same_counter(&self, other: &Self) -> bool {
         self.key == other.key && self.rate.tag() == other.rate.tag()
+    }
+}
+
+// === impl Charged ===
+
+impl Charged {
+    /// Returns the usage that was recorded.
+    #[must_use]
+    pub const fn cost(&self) -> u64 {
+        self.cost
     }
 }
 

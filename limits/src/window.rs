@@ -91,6 +91,16 @@ impl Window {
         }
     }
 
+    /// Takes back part of what was added, as far as it still counts. `added` is the state right after
+    /// the addition; if its window has ended, nothing is taken back. What others have added stays.
+    pub(crate) fn take_back(self, state: State, added: State, amount: u64, limit: u64) -> State {
+        match self.algorithm {
+            Algorithm::Fixed | Algorithm::Calendar => fixed::take_back(state, added, amount),
+            Algorithm::Sliding => sliding::take_back(state, added, amount, self.length),
+            Algorithm::Bucket => bucket::take_back(state, added, amount, limit, self.length),
+        }
+    }
+
     /// Returns a state with the same usage, which counts for as long as if it were all used now.
     pub(crate) fn renew(self, state: State, now: Timestamp) -> State {
         if state == State::default() {

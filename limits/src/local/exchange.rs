@@ -2,8 +2,9 @@
 
 use crate::counter::Counter;
 use crate::page::{Page, Stored};
-use crate::reservation::{GenerationId, Reservation, Standing, Verdict};
+use crate::reservation::{Charged, GenerationId, Reservation, Standing, Verdict};
 use crate::time::{Nanos, Timestamp};
+use crate::window::State;
 
 /// A request that is being admitted.
 pub(super) struct Admission<'a, 'r> {
@@ -125,7 +126,8 @@ impl<'a, 'r> Admission<'a, 'r> {
     }
 }
 
-/// Releases a reservation on its page and adds a cost. Returns the counter after that.
+/// Releases a reservation on its page and adds a cost; if that was done before, corrects the cost.
+/// Returns the counter after that.
 pub(super) fn settle(
     reservation: &Reservation,
     now: Timestamp,
@@ -133,10 +135,26 @@ pub(super) fn settle(
     page: &mut Page,
 ) -> (Counter, Stored) {
     let mut counter = page.counter(reservation, now);
-    if cost == 0 && reservation.amount == 0 {
+    let changes_nothing = match reservation.charged {
+        None => cost == 0 && reservation.amount == 0,
+        Some(charged) => cost == charged.cost,
+    };
+    if changes_nothing {
         return (counter, Stored::Kept);
     }
     counter.settle(reservation, now, cost);
     let stored = page.store(reservation, counter, now);
     (counter, stored)
+}
+
+/// Returns what was recorded of a reservation that was settled just now.
+pub(super) fn charged(reservation: &Reservation, counter: &Counter) -> Charged {
+    let Reservation { cost, charged, .. } = *reservation;
+    match charged {
+        Some(known) if known.cost == cost => known,
+        known => Charged {
+            cost,
+            state: known.map_or(counter.state, |_| State::default()),
+        },
+    }
 }

@@ -1,5 +1,6 @@
 //! What callers meet: admission, reservations, windows, pages, and other workers.
 
+mod corrections;
 mod model;
 mod shared;
 mod workers;

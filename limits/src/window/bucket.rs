@@ -28,6 +28,11 @@ pub(super) fn advance(state: State, now: Timestamp, limit: u64, length: Nanos) -
     let elapsed = now.since(state.at).as_u64();
     let refilled = u128::from(elapsed).saturating_mul(limit.into());
     let missing = missing(state, length).saturating_sub(refilled);
+    with_missing(missing, now, length)
+}
+
+/// Returns the state in which so many parts are missing.
+fn with_missing(missing: u128, at: Timestamp, length: Nanos) -> State {
     let part = |part: Option<u128>| part.map_or(0, |part| u64::try_from(part).unwrap_or(u64::MAX));
     let length = u128::from(length.as_u64());
     let (used, previous) = (
@@ -37,11 +42,31 @@ pub(super) fn advance(state: State, now: Timestamp, limit: u64, length: Nanos) -
     if (used, previous) == (0, 0) {
         return State::default();
     }
-    State {
-        at: now,
-        used,
-        previous,
-    }
+    State { at, used, previous }
+}
+
+/// Takes back what was added when the bucket was as in `added`.
+///
+/// Without the amount, the bucket may have been full for some of the time since, and would not have
+/// refilled meanwhile. That much of the amount is refilled already and stays; what was added since
+/// could only have made it less.
+pub(super) fn take_back(
+    state: State,
+    added: State,
+    amount: u64,
+    limit: u64,
+    length: Nanos,
+) -> State {
+    let parts = u128::from(amount).saturating_mul(length.as_u64().into());
+    let without = missing(added, length).saturating_sub(parts);
+    let elapsed = state.at.since(added.at).as_u64();
+    let refilled = u128::from(elapsed).saturating_mul(limit.into());
+    let left = parts.saturating_sub(refilled.saturating_sub(without));
+    with_missing(
+        missing(state, length).saturating_sub(left),
+        state.at,
+        length,
+    )
 }
 
 pub(super) fn used(state: State) -> u64 {

@@ -14,3 +14,14 @@ pub(super) fn advance(state: State, now: Timestamp, end: Timestamp) -> State {
         ..state
     }
 }
+
+/// Takes back what was added to the window that ends when that of `added` does.
+pub(super) fn take_back(state: State, added: State, amount: u64) -> State {
+    if state.at != added.at {
+        return state;
+    }
+    State {
+        used: state.used.saturating_sub(amount),
+        ..state
+    }
+}

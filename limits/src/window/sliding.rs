@@ -26,6 +26,25 @@ pub(super) fn advance(state: State, now: Timestamp, end: Timestamp, length: Nano
     }
 }
 
+/// Takes back what was added to the window that ends when that of `added` does, be it the current one
+/// or the one before.
+pub(super) fn take_back(state: State, added: State, amount: u64, length: Nanos) -> State {
+    let State { at, used, previous } = state;
+    if at == added.at {
+        State {
+            used: used.saturating_sub(amount),
+            ..state
+        }
+    } else if at == added.at.saturating_add(length) {
+        State {
+            previous: previous.saturating_sub(amount),
+            ..state
+        }
+    } else {
+        state
+    }
+}
+
 pub(super) fn used(state: State, now: Timestamp, length: Nanos) -> u64 {
     let left = state.at.since(now).as_u64();
     state

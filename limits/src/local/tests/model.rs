@@ -22,10 +22,12 @@ enum Operation {
         keys: Vec<u128>,
         amount: u64,
     },
-    /// A worker settles one of the requests in flight; a cost of 0 is an abort.
+    /// A worker settles one of the requests in flight, at first with another cost; a cost of 0 is an
+    /// abort.
     Settle {
         worker: usize,
         request: usize,
+        early: Option<u64>,
         cost: u64,
     },
     /// A request in flight is never settled: its worker died.
@@ -198,12 +200,13 @@ impl World {
             Operation::Settle {
                 worker,
                 request,
+                early,
                 cost,
             } => {
                 if let Some(request) = self.take(*request)
                     && !(self.stepped.get() && self.has_expired(&request))
                 {
-                    self.settle(&self.workers[*worker], request, *cost);
+                    self.settle(&self.workers[*worker], request, *early, *cost);
                 }
             }
             Operation::Lose { request } => {
@@ -261,21 +264,24 @@ impl World {
         in_flight.push(InFlight { id, reservations });
     }
 
-    fn settle(&self, worker: &LocalStore, request: InFlight, cost: u64) {
+    fn settle(&self, worker: &LocalStore, request: InFlight, early: Option<u64>, cost: u64) {
         let InFlight {
             id,
             mut reservations,
         } = request;
         let now = self.now.get();
-        for reservation in &mut reservations {
-            reservation.cost = cost;
+        for cost in early.into_iter().chain([cost]) {
+            for reservation in &mut reservations {
+                reservation.cost = cost;
+            }
+            worker.settle(self, now, &mut reservations).unwrap();
         }
-        worker.settle(self, now, &mut reservations).unwrap();
         let mut model = self.model.borrow_mut();
         for settled in &reservations {
             let counter = model.entry(settled.key).or_default();
             counter.reservations.retain(|(made, _, _)| *made != id);
-            if cost > 0 {
+            // A window that has begun with a charge does not end when the charge is taken back.
+            if cost > 0 || early.is_some() {
                 counter.begun.get_or_insert(now);
                 counter.used += cost;
             }
@@ -313,7 +319,7 @@ impl World {
     fn settle_all(&self) {
         while let Some(request) = self.take(0) {
             if !(self.stepped.get() && self.has_expired(&request)) {
-                self.settle(&self.workers[0], request, 1);
+                self.settle(&self.workers[0], request, None, 1);
             }
         }
         self.advance();
@@ -332,8 +338,8 @@ fn operation(keys: u128, losses: u32) -> impl Strategy<Value = Operation> {
         // The pages of a check that reserves nothing serve the reservation that follows it.
         6 => (0..3_usize, keys, prop_oneof![1 => Just(0), 2 => 0..60_u64])
             .prop_map(|(worker, keys, amount)| Operation::Reserve { worker, keys, amount }),
-        5 => (0..3_usize, 0..8_usize, prop_oneof![Just(0), 0..60_u64])
-            .prop_map(|(worker, request, cost)| Operation::Settle { worker, request, cost }),
+        5 => (0..3_usize, 0..8_usize, prop::option::of(1..60_u64), prop_oneof![Just(0), 0..60_u64])
+            .prop_map(|(worker, request, early, cost)| Operation::Settle { worker, request, early, cost }),
         1 => (0..40_u64).prop_map(|time| Operation::Wait { time: Nanos::new(time) }),
         losses => (0..8_usize).prop_map(|request| Operation::Lose { request }),
         losses => (0..80_u64).prop_map(|time| Operation::StepBack { time: Nanos::new(time) }),
