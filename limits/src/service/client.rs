@@ -192,6 +192,19 @@ impl ServiceClient {
             .settle(now, descriptors, reservation, amount, metadata);
     }
 
+    /// Corrects a settlement of an exchange that used less, by `excess`. No message takes anything back,
+    /// so what is settled next for the same counters is reduced; no longer than `until`, the end of the
+    /// window in which the excess was counted.
+    pub fn credit(
+        &self,
+        now: Timestamp,
+        descriptors: &Rc<DescriptorSet>,
+        excess: u64,
+        until: Timestamp,
+    ) {
+        self.settlements.credit(now, descriptors, excess, until);
+    }
+
     /// Releases what was reserved for an exchange that is over.
     pub fn release(&self, now: Timestamp, reply: CheckReply) {
         if let CheckResult::Reply(Reply { reservation, .. }) = reply.result

@@ -126,6 +126,19 @@ impl SettlementQueue {
         self.add(settlement, due)
     }
 
+    /// Takes an amount off the settlement of a descriptor set. Returns what is left of the amount.
+    pub(super) fn reduce(&mut self, descriptors: &Rc<DescriptorSet>, amount: u64) -> u64 {
+        let Some(pending) = self.entries.get_mut(descriptors) else {
+            return amount;
+        };
+        let reduced = amount.min(pending.amount);
+        pending.amount = pending.amount.saturating_sub(reduced);
+        if pending.amount == 0 {
+            self.take(vec![Rc::clone(descriptors)]);
+        }
+        amount.saturating_sub(reduced)
+    }
+
     /// Removes what is due, at most `max` entries.
     pub(super) fn take_due(&mut self, now: Timestamp, max: usize) -> Vec<Settlement> {
         let due = self

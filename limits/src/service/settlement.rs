@@ -1,5 +1,6 @@
 //! Settlements: reports usage to a service until the service has it.
 
+use super::credits::Credits;
 use super::descriptors::DescriptorSet;
 use super::link::{CallError, Link};
 use super::message::{self, CommitRequest, RateLimitRequest, Reply, ReservationId};
@@ -36,6 +37,9 @@ pub(super) struct Settlements {
     link: Rc<Link>,
     queue: RefCell<SettlementQueue>,
     calls: RefCell<HashMap<CallId, Call>>,
+    credits: RefCell<Credits>,
+    /// Whether the service adds nothing that does not fit. It may not have counted an excess.
+    drops_excess: Cell<bool>,
     /// Whether a settlement was ever merged with another.
     has_merged: Cell<bool>,
 }
@@ -66,6 +70,8 @@ impl Settlements {
             link,
             queue: RefCell::new(queue),
             calls: RefCell::default(),
+            credits: RefCell::default(),
+            drops_excess: Cell::new(false),
             has_merged: Cell::new(false),
         }
     }
@@ -79,6 +85,7 @@ impl Settlements {
         amount: u64,
         metadata: &Metadata,
     ) {
+        let amount = self.credits.borrow_mut().reduce(now, descriptors, amount);
         let settlement = Settlement {
             descriptors: Rc::clone(descriptors),
             amount,
@@ -105,6 +112,22 @@ impl Settlements {
                 self.enqueue(settlement, |queue, settlement| queue.add(settlement, due));
             }
             _ => self.report(now, self.capped(settlement), metadata),
+        }
+    }
+
+    /// Takes an excess off what is queued for the same counters, and the rest off what is settled next.
+    pub(super) fn credit(
+        &self,
+        now: Timestamp,
+        descriptors: &Rc<DescriptorSet>,
+        excess: u64,
+        until: Timestamp,
+    ) {
+        let rest = self.queue.borrow_mut().reduce(descriptors, excess);
+        self.observe_pending();
+        if rest > 0 && !self.drops_excess.get() {
+            let mut credits = self.credits.borrow_mut();
+            credits.add(now, descriptors, rest.min(MAX_AMOUNT), until);
         }
     }
 
@@ -309,6 +332,8 @@ impl Settlements {
     /// Adds as much as there is room for, which is less than `room`. A service that adds nothing that
     /// does not fit would otherwise never count the request that goes past a limit, nor reject the next.
     fn fill(&self, now: Timestamp, mut settlement: Settlement, room: u64) {
+        self.drops_excess.set(true);
+        self.credits.borrow_mut().clear();
         let part = u32::try_from(room / 2).unwrap_or(u32::MAX);
         if part == 0 {
             return;

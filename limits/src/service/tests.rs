@@ -4,6 +4,7 @@ mod properties;
 
 use super::backoff;
 use super::circuit::{Change, Circuit, MAX_FAILURES};
+use super::credits::Credits;
 use super::message::{self, MessageError, NO_HITS};
 use super::queue::{MAX_AGE, Placement, Settlement, SettlementQueue};
 use super::{DescriptorSet, Layout, LimitEntries, QueueBounds};
@@ -215,4 +216,43 @@ fn unusable_replies_are_distinguished() {
     let mut reply = vec![8, 1, 0x12, 0xac, 0x02];
     reply.extend([b'x'; 300]);
     assert_eq!(message::read_reserve(&reply).unwrap().reservation, None);
+}
+
+#[test]
+fn credit_reduces_settlements_until_it_expires() {
+    let mut credits = Credits::default();
+    let [alice, bob] = [descriptors(1, 1), descriptors(1, 2)];
+    credits.add(at(0), &alice, 30, at(10));
+    assert_eq!(credits.reduce(at(1), &bob, 20), 20, "of another caller");
+    assert_eq!(credits.reduce(at(1), &alice, 20), 0);
+    assert_eq!(credits.reduce(at(1), &alice, 20), 10);
+    assert_eq!(credits.reduce(at(1), &alice, 20), 20);
+    credits.add(at(1), &alice, 30, at(10));
+    credits.add(at(1), &alice, 30, at(5));
+    assert_eq!(credits.reduce(at(5), &alice, 20), 20, "expired");
+}
+
+#[test]
+fn credits_are_bounded() {
+    let mut credits = Credits::default();
+    for caller in 0..10_000 {
+        credits.add(at(0), &descriptors(1, caller), 5, at(10));
+    }
+    let reduced = |caller| descriptors(1, caller);
+    let mut kept = 0;
+    for caller in 0..10_000 {
+        kept += 5 - credits.reduce(at(1), &reduced(caller), 5);
+    }
+    assert_eq!(kept, 1024 * 5);
+}
+
+#[test]
+fn queued_settlement_is_reduced_and_never_sent_empty() {
+    let mut queue = SettlementQueue::default();
+    let alice = descriptors(1, 1);
+    queue.add(settlement(&alice, 30, 0), EPOCH);
+    assert_eq!(queue.reduce(&alice, 10), 0);
+    assert_eq!(queue.reduce(&descriptors(1, 2), 10), 10);
+    assert_eq!(queue.reduce(&alice, 30), 10);
+    assert!(queue.is_empty());
 }

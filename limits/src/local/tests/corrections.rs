@@ -80,10 +80,12 @@ proptest! {
         let [corrected, once, early_only] = [(); 3].map(|()| Counter::new(algorithm));
         let all = [&corrected, &once, &early_only];
         let mut now = NOW;
-        let mut run = |now: &mut Timestamp, hits: &[(u64, u64)]| {
+        let run = |now: &mut Timestamp, hits: &[(u64, u64)]| {
             for (wait, cost) in hits {
                 *now = now.saturating_add(Nanos::from_millis(*wait));
-                all.map(|counter| counter.hit(*now, *cost));
+                for counter in all {
+                    counter.hit(*now, *cost);
+                }
             }
         };
         run(&mut now, &before);

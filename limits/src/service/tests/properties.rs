@@ -16,8 +16,8 @@ use std::rc::Rc;
 /// What happens next.
 #[derive(Clone, Debug)]
 enum Event {
-    /// An exchange of a caller is checked, and settles its cost.
-    Exchange { caller: u32, cost: u64 },
+    /// An exchange of a caller is checked, and settles its cost; at first more than that.
+    Exchange { caller: u32, cost: u64, excess: u64 },
     /// The oldest calls under way are replied to, or fail.
     Reply { calls: usize, failure: Option<u32> },
     /// So many milliseconds pass before a tick.
@@ -34,7 +34,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => Just(Some(u32::MAX)),
     ];
     let event = prop_oneof![
-        4 => (0..4_u32, 0..100_u64).prop_map(|(caller, cost)| Event::Exchange { caller, cost }),
+        4 => (0..4_u32, 0..100_u64, prop_oneof![Just(0), 0..100_u64])
+            .prop_map(|(caller, cost, excess)| Event::Exchange { caller, cost, excess }),
         4 => (1..6_usize, failure).prop_map(|(calls, failure)| Event::Reply { calls, failure }),
         3 => (1..3_000_u64).prop_map(Event::Tick),
         1 => any::<bool>().prop_map(Event::LacksReserve),
@@ -76,8 +77,8 @@ struct World {
     limitador: Limitador,
     replied: usize,
     now: Timestamp,
-    /// The callers and costs of exchanges whose checks are under way.
-    open: Vec<(CallId, u32, u64)>,
+    /// The callers, costs and excesses of exchanges whose checks are under way.
+    open: Vec<(CallId, u32, u64, u64)>,
 }
 
 impl World {
@@ -100,13 +101,15 @@ impl World {
         }
     }
 
-    fn settle(&self, caller: u32, reservation: Option<ReservationId>, cost: u64) {
+    fn settle(&self, caller: u32, reservation: Option<ReservationId>, cost: u64, excess: u64) {
         let set = descriptors(1, caller);
+        let sent = cost + excess;
         self.client
-            .settle(self.now, &set, reservation, cost, &Metadata::new());
+            .settle(self.now, &set, reservation, sent, &Metadata::new());
+        self.client.credit(self.now, &set, excess, Timestamp::MAX);
     }
 
-    fn exchange(&mut self, caller: u32, cost: u64) {
+    fn exchange(&mut self, caller: u32, cost: u64, excess: u64) {
         let request = CheckRequest {
             descriptors: descriptors(1, caller),
             amount: 10,
@@ -118,8 +121,8 @@ impl World {
             self.client.check(self.now, 1, &request, &Metadata::new())
         };
         match call {
-            Some(call) => self.open.push((call, caller, cost)),
-            None => self.settle(caller, None, cost),
+            Some(call) => self.open.push((call, caller, cost, excess)),
+            None => self.settle(caller, None, cost, excess),
         }
     }
 
@@ -143,12 +146,12 @@ impl World {
         let reply = self.client.on_reply(self.now, call, outcome);
         let position = self.open.iter().position(|(open, ..)| *open == call);
         if let Some(position) = position {
-            let (_, caller, cost) = self.open.remove(position);
+            let (_, caller, cost, excess) = self.open.remove(position);
             let reservation = match reply.unwrap().result {
                 CheckResult::Reply(Reply { reservation, .. }) => reservation,
                 CheckResult::Retry | CheckResult::Failed => None,
             };
-            self.settle(caller, reservation, cost);
+            self.settle(caller, reservation, cost, excess);
         } else {
             assert!(reply.is_none());
         }
@@ -174,9 +177,9 @@ proptest! {
         let mut settled = [0; 4];
         for event in events {
             match event {
-                Event::Exchange { caller, cost } => {
+                Event::Exchange { caller, cost, excess } => {
                     settled[usize::try_from(caller).unwrap()] += cost;
-                    world.exchange(caller, cost);
+                    world.exchange(caller, cost, excess);
                 }
                 Event::Reply { calls, failure } => {
                     for _ in 0..calls {
@@ -187,8 +190,12 @@ proptest! {
                 Event::LacksReserve(lacks) => world.limitador.lacks_reserve = lacks,
             }
         }
-        // The service works again.
+        // The service works again, and every caller uses more than its credit.
         world.limitador.lacks_reserve = false;
+        for caller in 0..4 {
+            settled[usize::try_from(caller).unwrap()] += 20_000;
+            world.exchange(caller, 20_000, 0);
+        }
         for _ in 0..1_000 {
             while world.has_calls() {
                 world.reply(None);

@@ -1,0 +1,72 @@
+//! Credits: what a service was sent in excess of what an exchange costs in the end.
+//!
+//! The protocols can add to a counter and not take from it. A credit reduces what is sent next for the
+//! same counters instead, as long as the window is believed to last in which the excess was counted.
+
+use super::descriptors::DescriptorSet;
+use crate::time::Timestamp;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// The number of descriptor sets with a credit. A credit beyond it is dropped: the excess stays counted.
+const MAX_CREDITS: usize = 1024;
+
+/// The credits of a worker.
+#[derive(Debug, Default)]
+pub(super) struct Credits(BTreeMap<Rc<DescriptorSet>, Credit>);
+
+#[derive(Clone, Copy, Debug)]
+struct Credit {
+    amount: u64,
+    /// When it expires.
+    until: Timestamp,
+}
+
+// === impl Credits ===
+
+impl Credits {
+    /// Adds a credit, which expires together with one that is there already.
+    pub(super) fn add(
+        &mut self,
+        now: Timestamp,
+        descriptors: &Rc<DescriptorSet>,
+        amount: u64,
+        until: Timestamp,
+    ) {
+        self.0.retain(|_, credit| now < credit.until);
+        if let Some(known) = self.0.get_mut(descriptors) {
+            known.amount = known.amount.saturating_add(amount);
+            known.until = known.until.min(until);
+        } else if self.0.len() < MAX_CREDITS && now < until {
+            self.0
+                .insert(Rc::clone(descriptors), Credit { amount, until });
+        }
+    }
+
+    /// Returns what is left to be sent of an amount.
+    pub(super) fn reduce(
+        &mut self,
+        now: Timestamp,
+        descriptors: &Rc<DescriptorSet>,
+        amount: u64,
+    ) -> u64 {
+        let Some(credit) = self.0.get_mut(descriptors) else {
+            return amount;
+        };
+        if credit.until <= now {
+            self.0.remove(descriptors);
+            return amount;
+        }
+        let reduced = amount.min(credit.amount);
+        credit.amount = credit.amount.saturating_sub(reduced);
+        if credit.amount == 0 {
+            self.0.remove(descriptors);
+        }
+        amount.saturating_sub(reduced)
+    }
+
+    /// Drops all credits.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
