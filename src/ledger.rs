@@ -3,7 +3,8 @@
 //! [`Ledger::precheck`] finds exhausted counters before the request's body is known.
 //! [`Ledger::check`] admits a request and reserves its expected cost, all or nothing, or returns a
 //! [`PendingCheck`] that waits for the service. [`Ledger::settle`] records the cost of an exchange and
-//! releases its reservations; [`Ledger::release`] only releases them.
+//! releases its reservations, early and again at its end, when the cost may be another;
+//! [`Ledger::release`] only releases them.
 //!
 //! Beside a service, this Envoy keeps its own count of everything, as it would without one: what its
 //! requests reserve, and what they have used. The service is authoritative on usage; this Envoy
@@ -26,7 +27,7 @@ mod tests;
 mod trace;
 
 pub(crate) use admission::{Admission, Claims, CounterValues, ResponseHeaders, Verdict};
-pub(crate) use charge::{Charge, CounterId, Rejection};
+pub(crate) use charge::{Charge, CounterId, Rejection, Stage};
 pub(crate) use check::Precheck;
 pub(crate) use error::LedgerError;
 pub(crate) use pending::{Check, PendingCheck};

@@ -1,6 +1,6 @@
 //! What a request claims of the ledger, and what an admitted exchange is charged to.
 
-use super::charge::{Charge, CounterId, Rejection};
+use super::charge::{self, Charge, CounterId, Rejection};
 use super::trace::Trace;
 use filter_config::LimitIndex;
 use limits::Timestamp;
@@ -69,8 +69,10 @@ pub(super) struct RemoteReservation {
     pub(super) reservation: Option<ReservationId>,
     /// One of the counters, by which the cost is known: all of them cost the same.
     pub(super) counter: CounterId,
-    /// What the check itself has added.
+    /// What was added so far, by the check itself or by an early charge.
     pub(super) added: u64,
+    /// When the window ends in which an early charge was recorded, as far as this Envoy knows.
+    pub(super) charged_until: Option<Timestamp>,
 }
 
 // === impl Verdict ===
@@ -135,6 +137,6 @@ impl Admission {
 
     /// Returns the charge to a counter.
     pub(super) fn charge(&self, counter: CounterId) -> Option<&Charge> {
-        self.charges.iter().find(|charge| charge.id() == counter)
+        charge::find(&self.charges, counter)
     }
 }

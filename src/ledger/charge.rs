@@ -1,7 +1,7 @@
 //! One counter of one exchange.
 
 use crate::policies::{RateIndex, Unit};
-use limits::{Reservation, Timestamp};
+use limits::{Charged, Reservation, Timestamp};
 
 /// A counter: a rate, and the hash of the values that its limit counts by.
 pub(crate) type CounterId = (RateIndex, u128);
@@ -20,6 +20,15 @@ pub(crate) struct Charge {
     pub(crate) counter: Reservation,
 }
 
+/// When an exchange is charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Its usage is known, but may turn out to be another at its end.
+    Early,
+    /// It has ended.
+    End,
+}
+
 /// The rejection of a request by a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
@@ -27,6 +36,11 @@ pub(crate) struct Rejection {
     pub(crate) charge: Charge,
     /// When the request was rejected.
     pub(crate) now: Timestamp,
+}
+
+/// Returns the charge to a counter.
+pub(super) fn find(charges: &[Charge], counter: CounterId) -> Option<&Charge> {
+    charges.iter().find(|charge| charge.id() == counter)
 }
 
 // === impl Charge ===
@@ -43,6 +57,15 @@ impl Charge {
     #[must_use]
     pub(super) fn is_counted_by_service(&self) -> bool {
         self.unit != Unit::InFlight
+    }
+
+    /// Returns whether its cost is to be recorded at a stage: unless it was before, or is the exchange
+    /// itself, which is in flight until it ends.
+    pub(super) fn is_due(&self, stage: Stage) -> bool {
+        let counter = &self.counter;
+        let is_recorded = |charged: Charged| charged.cost() == counter.cost;
+        !counter.charged.is_some_and(is_recorded)
+            && (stage == Stage::End || self.unit != Unit::InFlight)
     }
 
     /// Returns whether it counts requests.

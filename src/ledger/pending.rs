@@ -9,6 +9,10 @@ use limits::service::{CallId, CheckRequest, CheckResult, Reply};
 
 /// The result of a check.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and a box would be an allocation for each request"
+)]
 pub(crate) enum Check {
     /// The request is decided on.
     Decided(Verdict),
@@ -52,6 +56,7 @@ impl PendingCall {
             descriptors: self.request.descriptors,
             reservation: None,
             added: 0,
+            charged_until: None,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::admission::{Admission, Claims, RemoteReservation, Verdict};
 use super::authority::Authority;
-use super::charge::Charge;
+use super::charge::{self, Charge, Stage};
 use super::error::LedgerError;
 use super::groups;
 use super::pending::{Check, PendingCall, PendingCheck};
@@ -78,18 +78,16 @@ impl Ledger {
             ..
         } = admission;
         let counts_requests = |reservation: &RemoteReservation| {
-            let mut charges = charges.iter();
-            let charge = charges.find(|charge| charge.id() == reservation.counter);
-            charge.is_some_and(Charge::counts_requests)
+            charge::find(charges, reservation.counter).is_some_and(Charge::counts_requests)
         };
-        for reservation in remote.extract_if(.., |reservation| counts_requests(reservation)) {
-            Self::settle_reservation(service, now, reservation, 1, trace);
+        for mut reservation in remote.extract_if(.., |reservation| counts_requests(reservation)) {
+            Self::settle_reservation(service, now, &mut reservation, 1, trace);
         }
         self.count_request(now, admission);
     }
 
     /// Records the cost of an exchange at the service, and releases what it reserved there.
-    pub(super) fn settle_remote(&self, now: Timestamp, admission: &mut Admission) {
+    pub(super) fn settle_remote(&self, now: Timestamp, admission: &mut Admission, stage: Stage) {
         let Some(service) = &self.service else {
             return;
         };
@@ -99,11 +97,23 @@ impl Ledger {
             trace,
             ..
         } = admission;
-        for reservation in remote.drain(..) {
-            let mut charges = charges.iter();
-            let charge = charges.find(|charge| charge.id() == reservation.counter);
+        for reservation in remote.iter_mut() {
+            let charge = charge::find(charges, reservation.counter);
             let cost = charge.map_or(0, |charge| charge.counter.cost);
             Self::settle_reservation(service, now, reservation, cost, trace);
+        }
+        if stage == Stage::End {
+            remote.clear();
+            return;
+        }
+        // A set may have rates with several windows: none keeps a credit beyond its end.
+        let counted = charges
+            .iter()
+            .filter(|charge| charge.is_counted_by_service());
+        let ends = counted.map(|charge| charge.counter.standing.resets_at);
+        let until = ends.min().unwrap_or_default();
+        for reservation in remote {
+            reservation.charged_until = Some(until);
         }
     }
 
@@ -125,7 +135,7 @@ impl Ledger {
     fn settle_reservation(
         service: &Service,
         now: Timestamp,
-        reservation: RemoteReservation,
+        reservation: &mut RemoteReservation,
         cost: u64,
         trace: &trace::Trace,
     ) {
@@ -133,10 +143,16 @@ impl Ledger {
             descriptors,
             reservation,
             added,
+            charged_until,
             ..
         } = reservation;
-        let cost = cost.saturating_sub(added);
         let client = &service.client;
-        client.settle(now, &descriptors, reservation, cost, trace);
+        let missing = cost.saturating_sub(*added);
+        client.settle(now, descriptors, reservation.take(), missing, trace);
+        if let Some(until) = *charged_until {
+            let excess = added.saturating_sub(cost);
+            client.credit(now, descriptors, excess, until);
+        }
+        *added = cost.max(*added);
     }
 }

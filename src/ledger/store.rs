@@ -1,7 +1,7 @@
 //! The ledger's own counters, in the shared data of this Envoy.
 
 use super::admission::Admission;
-use super::charge::{Charge, Rejection};
+use super::charge::{Charge, Rejection, Stage};
 use super::error::LedgerError;
 use super::service::Service;
 use crate::host::Host;
@@ -101,22 +101,28 @@ impl Ledger {
     /// Records the cost of an exchange at each counter, and releases what it reserved there. `cost` is
     /// called once for each charge, in the unit of its rate.
     ///
+    /// At the end of an exchange that was charged early, the difference is recorded, up or down. What is
+    /// counted in flight is released at the end only.
+    ///
     /// # Errors
     /// [`StoreError`] when a counter could not be written; the others are.
     pub(crate) fn settle(
         &self,
         admission: &mut Admission,
+        stage: Stage,
         mut cost: impl FnMut(&Charge) -> u64,
     ) -> Result<(), StoreError> {
-        if admission.charges.is_empty() {
-            return Ok(());
-        }
         for charge in &mut admission.charges {
             charge.counter.cost = cost(charge);
         }
+        let charges = admission.charges.iter_mut();
+        let mut due: Vec<&mut Charge> = charges.filter(|charge| charge.is_due(stage)).collect();
+        if due.is_empty() {
+            return Ok(());
+        }
         let now = self.host.now().unwrap_or_default();
-        let settled = self.local.settle(&*self.host, now, &mut admission.charges);
-        self.settle_remote(now, admission);
+        let settled = self.local.settle(&*self.host, now, &mut due);
+        self.settle_remote(now, admission, stage);
         settled
     }
 
@@ -125,7 +131,7 @@ impl Ledger {
     /// # Errors
     /// [`StoreError`] when a counter could not be written; the others are.
     pub(crate) fn release(&self, admission: &mut Admission) -> Result<(), StoreError> {
-        self.settle(admission, |_| 0)
+        self.settle(admission, Stage::End, |_| 0)
     }
 
     /// Returns the time.

@@ -1,6 +1,6 @@
 //! The ledger with a rate limit service, apart from a whole stream.
 
-use super::{Admission, Check, LedgerError, PendingCheck, Precheck, Rejection, Verdict};
+use super::{Admission, Check, LedgerError, PendingCheck, Precheck, Rejection, Stage, Verdict};
 use crate::admit::{self, AdmissionError, CheckInput, Expected};
 use crate::host::HostError;
 use crate::host::double::Call;
@@ -115,7 +115,11 @@ impl Remote {
 fn service_reserves_and_commits() {
     let mut remote = Remote::new(&json!({}));
     let mut admission = remote.admit(30);
-    remote.filter.ledger.settle(&mut admission, |_| 20).unwrap();
+    remote
+        .filter
+        .ledger
+        .settle(&mut admission, Stage::End, |_| 20)
+        .unwrap();
     assert!(remote.reply().is_none(), "no check waits for a settlement");
     assert_eq!(remote.methods(), ["Reserve", "Commit"]);
     assert_eq!(remote.limitador.total(), 20);
@@ -222,7 +226,10 @@ fn precheck_leaves_the_last_word_to_the_service() {
     let Check::Decided(Verdict::Admitted(mut admission)) = remote.check(1, None).unwrap() else {
         panic!("admitted by the local count");
     };
-    filter.ledger.settle(&mut admission, |_| 60).unwrap();
+    filter
+        .ledger
+        .settle(&mut admission, Stage::End, |_| 60)
+        .unwrap();
     let mut attributes = filter.attributes("alice", &[]);
     let applicable = filter.applicable(&mut attributes).unwrap();
     let precheck = filter.ledger.precheck(&applicable.charges).unwrap();

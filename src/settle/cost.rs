@@ -2,7 +2,7 @@
 
 use super::usage::MeteredUsage;
 use crate::attributes::{Attributes, Outcome};
-use crate::ledger::{Admission, Charge, Ledger};
+use crate::ledger::{Admission, Charge, Ledger, Stage};
 use crate::policies::{EvaluationError, Policies, Unit};
 use crate::telemetry::{Count, Telemetry};
 use filter_config::{Attribute, Expression, LimitIndex, Usd};
@@ -130,12 +130,18 @@ pub(crate) fn settle(
     ledger: &Ledger,
     telemetry: &Telemetry,
     admission: &mut Admission,
+    stage: Stage,
     context: &mut CostContext<'_>,
 ) -> Result<(), StoreError> {
-    let settled = ledger.settle(admission, |charge| context.at(policies, telemetry, charge));
-    for charge in &admission.charges {
+    let mut before = Vec::with_capacity(admission.charges.len());
+    let settled = ledger.settle(admission, stage, |charge| {
+        before.push(charge.counter.charged.map_or(0, |charged| charged.cost()));
+        context.at(policies, telemetry, charge)
+    });
+    for (charge, before) in admission.charges.iter().zip(before) {
         let counter = &charge.counter;
-        telemetry.alert(policies, charge.id(), &counter.standing, counter.cost);
+        let added = counter.cost.saturating_sub(before);
+        telemetry.alert(policies, charge.id(), &counter.standing, added);
     }
     settled
 }

@@ -3,6 +3,7 @@
 mod prefixes;
 
 use super::{CostContext, MeteredUsage, RequestSize, estimate, export, metered, settle};
+use crate::ledger::Stage;
 use crate::testing::{Filter, output, per_user};
 use filter_config::{OnMissing, Usd};
 use serde_json::{Value, json};
@@ -28,7 +29,15 @@ fn used_after(limit: &Value, metered: Option<MeteredUsage>) -> u64 {
         telemetry,
         ..
     } = &filter;
-    settle(policies, ledger, telemetry, &mut admission, &mut context).unwrap();
+    settle(
+        policies,
+        ledger,
+        telemetry,
+        &mut admission,
+        Stage::End,
+        &mut context,
+    )
+    .unwrap();
     let counter = &admission.charges[0].counter;
     assert_eq!(counter.standing.reserved, 0, "nothing stays reserved");
     counter.standing.used
@@ -78,7 +87,15 @@ fn alert_is_raised_once_past_threshold() {
     for _ in 0..3 {
         let mut admission = filter.admit("alice", 1);
         let mut context = CostContext::new(Some(reported(15)), Usd(0), None, b"");
-        settle(policies, ledger, telemetry, &mut admission, &mut context).unwrap();
+        settle(
+            policies,
+            ledger,
+            telemetry,
+            &mut admission,
+            Stage::End,
+            &mut context,
+        )
+        .unwrap();
     }
     assert_eq!(
         filter

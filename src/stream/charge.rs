@@ -1,25 +1,52 @@
-//! The charge of an exchange, once its usage is known.
+//! The charge of an exchange: early, once its usage is known, and corrected at its end.
 
 use super::machine::Stream;
 use super::parts::Parts;
-use super::state::{Admitted, Metering};
-use crate::ledger::Admission;
-use crate::policies::{Unit, price};
+use super::state::{Admitted, Metering, State};
+use crate::ledger::{Admission, Stage};
+use crate::policies::Unit;
+use crate::policies::price::{self, Priced};
 use crate::settle::{self, CostContext, MeteredUsage, RequestSize};
 use crate::telemetry::{Count, Telemetry};
-use filter_config::Usd;
-use limits::Timestamp;
+use limits::{StoreError, Timestamp};
+use std::mem;
 use std::rc::Rc;
-use usage_meter::{Observation, Usage};
+use std::time::Duration;
+use usage_meter::{Meter, Observation};
 
 // === impl Stream ===
 
 impl Stream {
-    /// Charges an exchange whose response has ended, or cannot change its usage report any more.
+    /// Charges an exchange whose usage report is not likely to change any more, so that the caller's
+    /// next request is checked against it. The response is metered until its end all the same.
+    pub(super) fn charge_early(&mut self) {
+        let mut metering = match mem::replace(&mut self.state, State::Done) {
+            State::Metering(metering) => metering,
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        let meter = &metering.meter;
+        if !metering.is_charged && meter.is_final() {
+            self.note_model(meter);
+            let metered = self.metered(meter, &self.size(true, Duration::ZERO));
+            // What is estimated follows from the whole response.
+            if metered.is_some_and(|metered| !metered.is_estimated) {
+                let raw = meter.raw_usage().unwrap_or_default();
+                self.charge(&mut metering.admitted, Stage::Early, metered, raw);
+                metering.is_charged = true;
+            }
+        }
+        self.state = State::Metering(metering);
+    }
+
+    /// Charges an exchange whose response has ended. If it was charged early, the difference is settled.
     pub(super) fn end_response(&mut self, metering: Metering, is_complete: bool) {
         let Metering {
-            admitted,
+            mut admitted,
             mut meter,
+            is_charged,
         } = metering;
         // Read before the end: a response that breaks off is not final.
         let is_complete = is_complete || meter.is_final();
@@ -28,11 +55,13 @@ impl Stream {
         } else {
             meter.cut_off();
         }
-        // The name goes into logs and metrics.
-        let plain = |model: &str| model.replace(char::is_control, "_");
-        self.outcome.model = meter.model().map(plain);
+        self.note_model(&meter);
+        let now = self.parts.host.now().unwrap_or_default();
+        let duration = admitted.admission.elapsed(now);
+        let generating = duration.filter(|_| self.request.may_generate_text());
+        let size = self.size(is_complete, generating.unwrap_or_default());
+        let metered = self.metered(&meter, &size);
         let Parts {
-            policies,
             telemetry,
             estimator,
             ..
@@ -40,43 +69,75 @@ impl Stream {
         if meter.is_completion() && meter.usage().is_none() {
             telemetry.count(Count::MissingUsage);
         }
-        let on_missing = policies.configuration().usage.on_missing;
-        let now = self.parts.host.now().unwrap_or_default();
-        let duration = admitted.admission.elapsed(now);
-        let generating = duration.filter(|_| self.request.may_generate_text());
-        let answered_by = self.outcome.model.as_deref();
-        let size = RequestSize {
-            is_complete,
-            ..self
-                .request
-                .size(estimator, answered_by, generating.unwrap_or_default())
-        };
-        let metered = settle::metered(estimator, on_missing, &meter, &size);
         if let Some(MeteredUsage {
             usage,
             is_estimated: false,
-        }) = &metered
+        }) = metered
         {
             let observation = Observation {
                 input_bytes: size.input_bytes,
                 output_bytes: meter.output_bytes(),
-                usage: *usage,
+                usage,
                 is_bounded: self.request.parameters.max_output_tokens.is_some(),
                 duration,
                 ended_at: now.since(Timestamp::EPOCH).into(),
             };
             estimator.learn(size.model, &observation);
         }
-        let raw = admitted.retained.is_some().then(|| meter.raw_usage());
-        self.charge(*admitted, metered, raw.flatten().unwrap_or_default());
+        let raw = meter.raw_usage().unwrap_or_default();
+        if is_charged && self.is_charged_for(&admitted, metered, raw) {
+            self.release_in_flight(&mut admitted.admission);
+        } else {
+            self.charge(&mut admitted, Stage::End, metered, raw);
+        }
+        self.count_usage();
+    }
+
+    /// Takes note of the model that the response names.
+    fn note_model(&mut self, meter: &Meter) {
+        // The name goes into logs and metrics.
+        let plain = |model: &str| model.replace(char::is_control, "_");
+        self.outcome.model = meter.model().map(plain);
+    }
+
+    /// Returns the size of the request, whose upstream may have generated text for some time.
+    fn size(&self, is_complete: bool, generating: Duration) -> RequestSize<'_> {
+        let model = self.outcome.model.as_deref();
+        RequestSize {
+            is_complete,
+            ..self.request.size(&self.parts.estimator, model, generating)
+        }
+    }
+
+    /// Returns the usage of a metered response.
+    fn metered(&self, meter: &Meter, size: &RequestSize<'_>) -> Option<MeteredUsage> {
+        let Parts {
+            policies,
+            estimator,
+            ..
+        } = &*self.parts;
+        let on_missing = policies.configuration().usage.on_missing;
+        settle::metered(estimator, on_missing, meter, size)
+    }
+
+    /// Charges an exchange without a metered response.
+    pub(super) fn charge_unmetered(&mut self, mut admitted: Admitted, usage: Option<MeteredUsage>) {
+        self.charge(&mut admitted, Stage::End, usage, &[]);
+        self.count_usage();
     }
 
     /// Charges an exchange for its usage, of which `raw` is the provider's report, and releases its
-    /// reservations.
-    pub(super) fn charge(&mut self, admitted: Admitted, metered: Option<MeteredUsage>, raw: &[u8]) {
+    /// reservations. What it was charged before is corrected.
+    fn charge(
+        &mut self,
+        admitted: &mut Admitted,
+        stage: Stage,
+        metered: Option<MeteredUsage>,
+        raw: &[u8],
+    ) {
         let Admitted {
-            mut admission,
-            mut retained,
+            admission,
+            retained,
         } = admitted;
         let parts = Rc::clone(&self.parts);
         let Parts {
@@ -85,28 +146,78 @@ impl Stream {
             telemetry,
             ..
         } = &*parts;
-        self.report_reserved(&admission, -1);
-        if let Some(MeteredUsage {
-            usage,
-            is_estimated,
-        }) = &metered
-        {
-            if *is_estimated {
-                telemetry.count(Count::Estimated);
-            }
-            self.outcome.usd = self.usd(usage);
-            telemetry.tokens(self.outcome.model.as_deref(), usage, self.outcome.usd);
-        }
+        self.report_released(admission);
+        self.outcome.usage = metered;
+        self.outcome.usd = self.priced().map(|priced| priced.usd);
         let usd = self.outcome.usd.unwrap_or_default();
         let mut context = CostContext::new(metered, usd, retained.as_deref_mut(), raw);
-        let settled = settle::settle(policies, ledger, telemetry, &mut admission, &mut context);
-        if let Err(error) = settled {
-            telemetry.count(Count::StorageErrors);
-            let tokens = metered.map_or(0, |metered| metered.usage.total_tokens);
-            Telemetry::usage_not_recorded(tokens, &error);
-        }
+        let settled = settle::settle(policies, ledger, telemetry, admission, stage, &mut context);
         settle::export(policies, telemetry, &mut context);
-        self.outcome.usage = metered;
+        if let Err(error) = settled {
+            self.on_unsettled(stage, &error);
+        }
+    }
+
+    /// Returns whether an exchange was charged for this usage: costs follow from it, from the
+    /// provider's report and from the prices of the model.
+    fn is_charged_for(
+        &self,
+        admitted: &Admitted,
+        metered: Option<MeteredUsage>,
+        raw: &[u8],
+    ) -> bool {
+        let outcome = &self.outcome;
+        let retained = admitted.retained.as_ref();
+        let reported = retained.and_then(|retained| retained.outcome.as_ref());
+        outcome.usage == metered
+            && outcome.usd == self.priced().map(|priced| priced.usd)
+            && reported.is_none_or(|reported| reported.raw == raw)
+    }
+
+    /// Releases what stays reserved after an early charge, which was right.
+    fn release_in_flight(&self, admission: &mut Admission) {
+        let ledger = &self.parts.ledger;
+        let settled = ledger.settle(admission, Stage::End, |charge| charge.counter.cost);
+        if let Err(error) = settled {
+            self.on_unsettled(Stage::End, &error);
+        }
+    }
+
+    /// Reports that counters could not be written. After an early charge, they are tried again.
+    fn on_unsettled(&self, stage: Stage, error: &StoreError) {
+        self.parts.telemetry.count(Count::StorageErrors);
+        if stage == Stage::End {
+            let usage = &self.outcome.usage;
+            let tokens = usage.map_or(0, |metered| metered.usage.total_tokens);
+            Telemetry::usage_not_recorded(tokens, error);
+        }
+    }
+
+    /// Counts the usage of an exchange, once, at its end.
+    fn count_usage(&self) {
+        let telemetry = &self.parts.telemetry;
+        let Some(metered) = &self.outcome.usage else {
+            return;
+        };
+        if metered.is_estimated {
+            telemetry.count(Count::Estimated);
+        }
+        if self.priced().is_some_and(|priced| !priced.is_known) {
+            telemetry.count(Count::Unpriced);
+        }
+        let model = self.outcome.model.as_deref();
+        telemetry.tokens(model, &metered.usage, self.outcome.usd);
+    }
+
+    /// Reports the release of what an exchange reserves, if nothing was charged yet.
+    fn report_released(&self, admission: &Admission) {
+        let charges = &admission.charges;
+        if charges
+            .iter()
+            .all(|charge| charge.counter.charged.is_none())
+        {
+            self.report_reserved(admission, -1);
+        }
     }
 
     /// Reports the tokens that the exchange reserves of each limit: with 1 as the sign when they are
@@ -130,15 +241,13 @@ impl Stream {
         }
     }
 
-    /// Returns the cost of usage in dollars, by the requested model and the one that answered; `None`
-    /// where there are no prices.
-    fn usd(&self, usage: &Usage) -> Option<Usd> {
+    /// Returns the price of the usage that is charged, by the requested model and the one that answered;
+    /// `None` where there are no prices, or nothing is charged.
+    fn priced(&self) -> Option<Priced> {
         let pricing = self.parts.policies.configuration().pricing.as_ref()?;
+        let metered = self.outcome.usage.as_ref()?;
         let models = [self.request.model(), self.outcome.model.as_deref()];
-        let priced = price::priced(pricing, models.into_iter().flatten(), usage);
-        if !priced.is_known {
-            self.parts.telemetry.count(Count::Unpriced);
-        }
-        Some(priced.usd)
+        let models = models.into_iter().flatten();
+        Some(price::priced(pricing, models, &metered.usage))
     }
 }

@@ -125,9 +125,11 @@ impl Stream {
         response_headers: ResponseHeaders,
     ) -> Next {
         let parts = Rc::clone(&self.parts);
-        let may_wait = decision.phase != Phase::Response;
+        if decision.phase == Phase::Response {
+            return self.reject(&rejection, &mut decision.attributes, &response_headers);
+        }
         match parts.policies.on_exceeded(rejection.charge.rate) {
-            Exceeded::Alternatives(_) if may_wait => {
+            Exceeded::Alternatives(_) => {
                 let choice = FallbackChoice {
                     original: decision,
                     parameters: mem::take(&mut self.request.parameters),
@@ -135,13 +137,16 @@ impl Stream {
                     response_headers,
                     tried: 0,
                 };
-                self.take_fallback(Box::new(choice))
+                return self.take_fallback(Box::new(choice));
             }
-            Exceeded::Queue(queue) if may_wait && self.join_queue(queue, &rejection) => {
-                self.wait_in_queue(decision, rejection, response_headers, queue)
+            Exceeded::Queue(queue) => {
+                if let Some(until) = self.join_queue(queue, &rejection) {
+                    return self.wait_in_queue(decision, rejection, response_headers, until);
+                }
             }
-            _ => self.reject(&rejection, &mut decision.attributes, &response_headers),
+            _ => {}
         }
+        self.reject(&rejection, &mut decision.attributes, &response_headers)
     }
 
     /// Returns how a request waits in a phase.

@@ -150,7 +150,7 @@ impl Stream {
     fn discard(&mut self) {
         if let State::Admitted(admitted) = mem::replace(&mut self.state, State::Done) {
             let admitted: Admitted = *admitted;
-            self.charge(admitted, None, &[]);
+            self.charge_unmetered(admitted, None);
         }
     }
 

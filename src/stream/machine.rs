@@ -74,7 +74,7 @@ impl Stream {
             State::AwaitingService(mut awaiting) => awaiting.check.abandon(&self.parts.ledger),
             State::Admitted(admitted) => self.end_without_response(*admitted),
             State::ReadingBody(reading) => self.end_without_response(*reading.admitted),
-            State::Upgraded(admitted) => self.charge(*admitted, None, &[]),
+            State::Upgraded(admitted) => self.charge_unmetered(*admitted, None),
             State::Queued(mut queued) => self.leave_queue(&mut queued),
             State::New | State::AwaitingBody(_) | State::Done => {}
         }
@@ -99,7 +99,7 @@ impl Stream {
                 .size(estimator, None, elapsed.unwrap_or_default());
             settle::estimate(estimator, &size, 0)
         });
-        self.charge(admitted, usage, &[]);
+        self.charge_unmetered(admitted, usage);
     }
 
     /// Returns whether the client has ended the exchange.

@@ -39,8 +39,9 @@ impl QueuedRequest {
 // === impl Stream ===
 
 impl Stream {
-    /// Joins the end of the queue at the counter that rejects. Returns whether there was a place.
-    pub(super) fn join_queue(&self, queue: &Queue, rejection: &Rejection) -> bool {
+    /// Joins the end of the queue at the counter that rejects. Returns when the request stops waiting;
+    /// `None` if there was no place.
+    pub(super) fn join_queue(&self, queue: &Queue, rejection: &Rejection) -> Option<Timestamp> {
         let Rejection { charge, now } = rejection;
         let until = now.saturating_add(queue.timeout.into());
         let standing = charge.counter.standing;
@@ -49,16 +50,16 @@ impl Stream {
         if has_joined {
             self.parts.telemetry.queued();
         }
-        has_joined
+        has_joined.then_some(until)
     }
 
-    /// Waits in the queue that the request has joined.
+    /// Waits in the queue that the request has joined, until its time is up.
     pub(super) fn wait_in_queue(
         &mut self,
         mut decision: PendingDecision,
         rejection: Rejection,
         response_headers: ResponseHeaders,
-        queue: &Queue,
+        until: Timestamp,
     ) -> Next {
         // A queued request has no fallbacks, and there may be many.
         decision.body = None;
@@ -75,7 +76,7 @@ impl Stream {
         let known_use = is_first.then(|| ledger.used_at_service(&rejection.charge));
         self.state = State::Queued(Box::new(QueuedRequest {
             decision,
-            until: rejection.now.saturating_add(queue.timeout.into()),
+            until,
             rejection,
             response_headers,
             known_use: known_use.flatten(),

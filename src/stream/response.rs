@@ -63,7 +63,11 @@ impl Stream {
         if let Some(retained) = &mut admitted.retained {
             retained.set_response(status, headers);
         }
-        let metering = Metering { admitted, meter };
+        let metering = Metering {
+            admitted,
+            meter,
+            is_charged: false,
+        };
         if end_of_stream {
             self.end_response(metering, true);
         } else {
@@ -110,8 +114,10 @@ impl Stream {
             let meter = &mut metering.meter;
             meter.push(&bytes);
             is_reported = meter.usage().is_some();
-            if end_of_stream || meter.is_final() {
-                self.end_metering(end_of_stream);
+            if end_of_stream {
+                self.end_metering();
+            } else {
+                self.charge_early();
             }
         }
         self.filter_report(&bytes, is_reported, end_of_stream);
@@ -120,15 +126,15 @@ impl Stream {
 
     /// Takes the response's trailers, which end it.
     pub fn on_response_trailers(&mut self) -> Next {
-        self.end_metering(true);
+        self.end_metering();
         self.filter_report(&[], true, true);
         Next::Continue
     }
 
-    /// Charges the exchange, if its response is being metered.
-    fn end_metering(&mut self, is_complete: bool) {
+    /// Charges the exchange at the end of its response, if it is being metered.
+    fn end_metering(&mut self) {
         match mem::replace(&mut self.state, State::Done) {
-            State::Metering(metering) => self.end_response(*metering, is_complete),
+            State::Metering(metering) => self.end_response(*metering, true),
             other => self.state = other,
         }
     }

@@ -140,4 +140,6 @@ pub(super) struct Admitted {
 pub(super) struct Metering {
     pub(super) admitted: Box<Admitted>,
     pub(super) meter: Meter,
+    /// Whether the exchange was charged for what is reported so far.
+    pub(super) is_charged: bool,
 }

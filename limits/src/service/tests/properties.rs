@@ -103,9 +103,9 @@ impl World {
 
     fn settle(&self, caller: u32, reservation: Option<ReservationId>, cost: u64, excess: u64) {
         let set = descriptors(1, caller);
-        let sent = cost + excess;
+        let total = cost + excess;
         self.client
-            .settle(self.now, &set, reservation, sent, &Metadata::new());
+            .settle(self.now, &set, reservation, total, &Metadata::new());
         self.client.credit(self.now, &set, excess, Timestamp::MAX);
     }
 
