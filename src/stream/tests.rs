@@ -3,6 +3,7 @@
 mod body_phase;
 mod budgets;
 mod computed_limits;
+mod corrections;
 mod costs;
 mod estimates;
 mod exchange;

@@ -2,6 +2,7 @@
 //! resumed or answered once, and its usage is counted there.
 
 mod body_phase;
+mod corrections;
 mod dry_run;
 mod failures;
 mod fallbacks;
