@@ -156,6 +156,6 @@ fn costs_and_exports_follow_the_last_report() {
     next.on_request_headers(true);
     let used: Vec<u64> = next.standings().iter().map(|it| it.used).collect();
     assert_eq!(used, [10, 5_000]);
-    let usd = envoy.host.metric("tollgate.usd_billionths.model=m");
-    assert_eq!(usd, 5_000);
+    let money = envoy.host.metric("tollgate.usd_billionths.model=m");
+    assert_eq!(money, 5_000);
 }
