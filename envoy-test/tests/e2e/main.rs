@@ -11,6 +11,7 @@ mod costs;
 mod counters;
 mod disconnects;
 mod dry_run;
+mod estimates;
 mod eviction;
 mod examples;
 mod expressions;
