@@ -16,7 +16,7 @@ use limits::service::{CallId, CheckReply};
 use limits::{Nanos, SharedDataError};
 use std::cell::RefCell;
 use std::rc::Rc;
-use usage_meter::{Estimator, UsagePathError, UsagePaths};
+use usage_meter::{Estimator, TooManyPointers, UsageNumber, UsagePaths};
 
 /// How often queued requests are checked again.
 const QUEUE_TICK: Nanos = Nanos::from_millis(10);
@@ -37,7 +37,7 @@ pub enum ConfigureError {
     Invalid(ValidationErrors),
     /// The policies and `usage.paths` have too many JSON pointers.
     #[error("dataExtraction.response.totalTokens, usage.paths: {0}")]
-    UsagePaths(#[from] UsagePathError),
+    UsagePaths(#[from] TooManyPointers),
     /// The secret of the counter hash could be neither read nor written.
     #[error("shared data: {0}")]
     SharedData(#[from] SharedDataError),
@@ -165,19 +165,16 @@ impl Plugin {
     }
 }
 
-/// Returns the pointers to usage of all policies: an exchange is metered once.
-fn usage_paths(configuration: &Configuration) -> Result<UsagePaths, UsagePathError> {
-    let totals = configuration
-        .policies
-        .iter()
-        .map(|policy| &policy.total_tokens);
-    let mut pointers: Vec<&str> = Vec::new();
-    for pointer in totals.chain([&configuration.usage.paths]).flatten() {
-        if !pointers.contains(&pointer.as_str()) {
-            pointers.push(pointer);
-        }
-    }
-    if pointers.is_empty() {
+/// Returns the pointers to usage of all policies, then of the configuration: an exchange is metered once.
+fn usage_paths(configuration: &Configuration) -> Result<UsagePaths, TooManyPointers> {
+    let policies = configuration.policies.iter();
+    let totals = policies.flat_map(|policy| &policy.total_tokens);
+    let totals = totals.map(|pointer| (UsageNumber::Total, pointer));
+    let others = configuration.usage.paths.iter();
+    let mut pointers = totals
+        .chain(others.map(|(number, pointer)| (*number, pointer)))
+        .peekable();
+    if pointers.peek().is_none() {
         return Ok(UsagePaths::default());
     }
     UsagePaths::new(pointers)

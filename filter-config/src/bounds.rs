@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use usage_meter::{Pointer, UsagePaths, UsagePointer};
+
 /// Bytes of the whole configuration.
 pub const CONFIGURATION_BYTES: usize = 1 << 20;
 /// Policies in `policies`.
@@ -55,16 +57,18 @@ pub const STORAGE_TIMEOUT: RangeInclusive<Duration> =
 pub const STORAGE_FLUSH: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
 /// `requestBody.maxBytes`: well below Envoy's own buffer of 1 MiB, which one more chunk could exceed.
 pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=786_432;
-/// JSON pointers in `usage.paths`.
+/// JSON pointers to one number in `usage.paths`.
 pub const USAGE_PATHS: RangeInclusive<usize> = 0..=8;
 /// JSON pointers in `dataExtraction.response.totalTokens`, as in Kuadrant's CRD.
 pub const TOTAL_TOKENS: RangeInclusive<usize> = 1..=8;
-/// Bytes of a JSON pointer to a number of tokens.
-pub const POINTER_BYTES: usize = 256;
-/// Keys of a JSON pointer to a number of tokens, without the indices of list elements.
-pub const POINTER_KEYS: usize = 5;
+/// Bytes of a JSON pointer to a number of tokens, or of a sum of them.
+pub const POINTER_BYTES: usize = 1024;
+/// Keys and indexes of a JSON pointer to a number of tokens.
+pub const POINTER_PARTS: usize = Pointer::MAX_PARTS;
+/// JSON pointers in a sum.
+pub const POINTER_TERMS: usize = UsagePointer::MAX_TERMS;
 /// Distinct JSON pointers of all policies and `usage.paths`, which are all searched in one pass.
-pub const POINTERS: usize = 32;
+pub const POINTERS: usize = UsagePaths::MAX_POINTERS;
 /// `replies.status`: a rejection is an error to the client.
 pub const REPLY_STATUS: RangeInclusive<u64> = 400..=599;
 /// Bytes of `replies.contentType`.

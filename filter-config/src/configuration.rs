@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use usage_meter::UsagePointer;
+
 use crate::auth::{self, AuthSource};
 use crate::bounds;
 use crate::effective::{Effective, EffectivePolicy};
@@ -256,14 +258,16 @@ fn check_pointers(
     const UNIT: &str = "distinct JSON pointers in \"policies\" and \"usage.paths\"";
     let at_policies = path.field("policies");
     let at_usage = path.field("usage");
-    let of_policies = policies
-        .iter()
-        .enumerate()
-        .map(|(index, policy)| (at_policies.item(index), &policy.total_tokens));
-    let of_usage = (at_usage.field("paths"), &usage.paths);
+    let of_policies = policies.iter().enumerate().map(|(index, policy)| {
+        (
+            at_policies.item(index),
+            policy.total_tokens.iter().collect(),
+        )
+    });
+    let of_usage: Vec<&UsagePointer> = usage.paths.iter().map(|(_, pointer)| pointer).collect();
     let mut distinct = BTreeSet::new();
-    for (path, pointers) in of_policies.chain([of_usage]) {
-        distinct.extend(pointers);
+    for (path, pointers) in of_policies.chain([(at_usage.field("paths"), of_usage)]) {
+        distinct.extend(pointers.into_iter().flat_map(UsagePointer::terms));
         if reader::at_most(distinct.len(), UNIT, bounds::POINTERS, &path, errors).is_err() {
             break;
         }

@@ -40,7 +40,6 @@ pub(crate) use error::ExpressionError;
 pub use formula::Formula;
 pub use missing::missing;
 pub use plain::{Plain, Question, Subject};
-pub(crate) use pointer::is_pointer;
 pub(crate) use role::Role;
 
 /// A compiled CEL expression.

@@ -1,5 +1,7 @@
 //! A `TokenRateLimitPolicy`, as defined by Kuadrant.
 
+use usage_meter::UsagePointer;
+
 use crate::bounds;
 use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::expression::Expression;
@@ -28,7 +30,7 @@ pub struct Policy {
     pub limits: Vec<Limit>,
     /// JSON pointers (RFC 6901) to the total of tokens in a response, in the order in which they are tried; empty if
     /// the dialect of the response decides. At most [`bounds::TOTAL_TOKENS`].
-    pub total_tokens: Vec<String>,
+    pub total_tokens: Vec<UsagePointer>,
 }
 
 /// The resource of the Gateway API that a policy is attached to.
@@ -123,7 +125,7 @@ struct Spec {
 struct Rules {
     when: Vec<Expression>,
     limits: Vec<Limit>,
-    total_tokens: Vec<String>,
+    total_tokens: Vec<UsagePointer>,
 }
 
 /// Reads a policy.
@@ -247,7 +249,7 @@ fn data_extraction(
     json: &Json,
     path: &Path<'_>,
     errors: &mut ValidationErrors,
-) -> Result<Vec<String>, Invalid> {
+) -> Result<Vec<UsagePointer>, Invalid> {
     let fields = Fields::read(json, path, &DATA_EXTRACTION, errors)?;
     fields.read_or("response", path, errors, Vec::new, |json, path, errors| {
         let fields = Fields::read(json, path, &RESPONSE, errors)?;

@@ -1,11 +1,13 @@
 //! `usage`: how usage is found, and what is charged without a usage report.
 
+use usage_meter::{UsageNumber, UsagePointer};
+
 use crate::bounds;
 use crate::error::{Invalid, ValidationErrors};
 use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
-use crate::reader;
+use crate::reader::{self, unexpected};
 use crate::values;
 
 /// The `usage` of a configuration.
@@ -15,9 +17,9 @@ pub struct UsageSettings {
     pub on_missing: OnMissing,
     /// Whether the filter requests a usage report for streams whose client did not.
     pub include_usage: IncludeUsage,
-    /// JSON pointers (RFC 6901) to the total of tokens in responses of an unknown dialect. The first that leads to a
-    /// number is used. At most [`bounds::USAGE_PATHS`], none empty.
-    pub paths: Vec<String>,
+    /// JSON pointers (RFC 6901) to the numbers of tokens in a response, whatever its dialect. Of the pointers to one
+    /// number, the first that leads to a number is used. At most [`bounds::USAGE_PATHS`] for each number.
+    pub paths: Vec<(UsageNumber, UsagePointer)>,
 }
 
 /// What is charged for a completion without a usage report.
@@ -46,6 +48,19 @@ pub(crate) const SCHEMA: Schema = Schema {
     ignored: &[],
 };
 
+/// The numbers that `usage.paths` can have pointers to.
+const NUMBERS: [(&str, UsageNumber); 4] = [
+    ("input", UsageNumber::Input),
+    ("output", UsageNumber::Output),
+    ("total", UsageNumber::Total),
+    ("cached", UsageNumber::Cached),
+];
+
+pub(crate) const PATHS: Schema = Schema {
+    known: &["input", "output", "total", "cached"],
+    ignored: &[],
+};
+
 /// Reads `usage`.
 pub(crate) fn read(
     json: &Json,
@@ -61,14 +76,55 @@ pub(crate) fn read(
         IncludeUsage::default,
         include_usage,
     );
-    let paths = fields.read_or("paths", path, errors, Vec::new, |json, path, errors| {
-        values::pointers(json, &bounds::USAGE_PATHS, path, errors)
-    });
+    let paths = fields.read_or("paths", path, errors, Vec::new, usage_paths);
     Ok(UsageSettings {
         on_missing: on_missing?,
         include_usage: include_usage?,
         paths: paths?,
     })
+}
+
+/// Reads `usage.paths`: pointers by the name of the number, or a list of pointers to the total.
+fn usage_paths(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<(UsageNumber, UsagePointer)>, Invalid> {
+    match json {
+        Json::Array(_) => {
+            let pointers = values::pointers(json, &bounds::USAGE_PATHS, path, errors)?;
+            Ok(pointers
+                .into_iter()
+                .map(|pointer| (UsageNumber::Total, pointer))
+                .collect())
+        }
+        Json::Object(_) => {
+            let fields = Fields::read(json, path, &PATHS, errors)?;
+            let mut all = Vec::new();
+            for (name, number) in NUMBERS {
+                let pointers = fields.read_or(name, path, errors, Vec::new, one_or_more);
+                let pointers = pointers.unwrap_or_default().into_iter();
+                all.extend(pointers.map(|pointer| (number, pointer)));
+            }
+            Ok(all)
+        }
+        _ => {
+            let expected = "a list of JSON pointers, or an object";
+            Err(unexpected(json, expected, path, errors))
+        }
+    }
+}
+
+/// Reads the pointers to one number: a list, or one text.
+fn one_or_more(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<UsagePointer>, Invalid> {
+    match json {
+        Json::String(_) => values::pointer(json, path, errors).map(|pointer| vec![pointer]),
+        _ => values::pointers(json, &bounds::USAGE_PATHS, path, errors),
+    }
 }
 
 fn on_missing(

@@ -5,9 +5,11 @@ use std::ops::RangeInclusive;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use usage_meter::{PointerError, UsagePointer, UsagePointerError};
+
 use crate::bounds;
 use crate::error::{ErrorKind, Invalid, ValidationErrors};
-use crate::expression::{Expression, Role, is_pointer};
+use crate::expression::{Expression, Role};
 use crate::json::Json;
 use crate::path::Path;
 use crate::reader::{self, unexpected};
@@ -129,55 +131,42 @@ pub(crate) fn usd(
     }
 }
 
-/// Reads a list of JSON pointers to numbers in objects, in the order in which they are tried.
+/// Reads a list of JSON pointers to numbers, in the order in which they are tried.
 pub(crate) fn pointers(
     json: &Json,
     count: &RangeInclusive<usize>,
     path: &Path<'_>,
     errors: &mut ValidationErrors,
-) -> Result<Vec<String>, Invalid> {
+) -> Result<Vec<UsagePointer>, Invalid> {
     let items = reader::list(json, "JSON pointers", *count.end(), path, errors)?;
     if items.len() < *count.start() {
         errors.push(path, ErrorKind::Empty);
     }
-    let mut pointers = Vec::with_capacity(items.len());
-    for (position, item) in items.iter().enumerate() {
-        let path = path.item(position);
-        let Ok(text) = reader::text(item, bounds::POINTER_BYTES, &path, errors) else {
-            continue;
-        };
-        let keys = keys(text);
-        if !is_pointer(text) {
-            let expected = "a JSON pointer such as \"/usage/total_tokens\"";
-            unexpected(item, expected, &path, errors);
-        } else if let Some(keys) = keys
-            && reader::at_most(keys, "keys", bounds::POINTER_KEYS, &path, errors).is_ok()
-        {
-            pointers.push(text.to_owned());
-        } else if keys.is_none() {
-            let expected = "a JSON pointer to a field of an object, not to a list element";
-            unexpected(item, expected, &path, errors);
-        }
-    }
-    Ok(pointers)
+    let read = |(position, item)| pointer(item, &path.item(position), errors).ok();
+    Ok(items.iter().enumerate().filter_map(read).collect())
 }
 
-/// Counts the keys of a JSON pointer, without the index of a list element after each; `None` if it ends with such an
-/// index.
-fn keys(pointer: &str) -> Option<usize> {
-    let mut keys = 0_usize;
-    // Whether the last key has no index yet; there is none before the first key.
-    let mut takes_index = false;
-    for segment in pointer.split('/').skip(1) {
-        let is_number = !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
-        if takes_index && is_number {
-            takes_index = false;
-        } else {
-            keys = keys.saturating_add(1);
-            takes_index = true;
+/// Reads a JSON pointer to a number, or a sum of them.
+pub(crate) fn pointer(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<UsagePointer, Invalid> {
+    let text = reader::text(json, bounds::POINTER_BYTES, path, errors)?;
+    let (found, unit, max) = match text.parse::<UsagePointer>() {
+        Ok(pointer) => return Ok(pointer),
+        Err(UsagePointerError::Pointer(PointerError::Invalid)) => {
+            let expected = "a JSON pointer such as \"/usage/total_tokens\"";
+            return Err(unexpected(json, expected, path, errors));
         }
-    }
-    takes_index.then_some(keys)
+        Err(UsagePointerError::Pointer(PointerError::TooDeep(found))) => {
+            (found, "keys and indexes", bounds::POINTER_PARTS)
+        }
+        Err(UsagePointerError::TooManyTerms(found)) => {
+            (found, "JSON pointers in a sum", bounds::POINTER_TERMS)
+        }
+    };
+    Err(errors.push(path, ErrorKind::TooMany { found, unit, max }))
 }
 
 /// Checks that a text is the name of a header, and returns it in lower case, as Envoy has it.

@@ -6,7 +6,7 @@
 
 use std::{hint::black_box, time::Instant};
 
-use usage_meter::{Meter, ResponseHead, UsagePaths};
+use usage_meter::{Meter, ResponseHead, UsageNumber, UsagePaths};
 
 /// The length in bytes of the pieces of a response.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -14,7 +14,8 @@ const PIECE_BYTES: usize = 16 * 1024;
 fn main() {
     let paths = UsagePaths::default();
     // With a pointer outside `usage`, no event can be skipped.
-    let other_paths = UsagePaths::new(["/tokens"]).expect("a valid pointer");
+    let pointer = "/tokens".parse().expect("a valid pointer");
+    let other_paths = UsagePaths::new([(UsageNumber::Total, &pointer)]).expect("one pointer");
     for (name, usage) in [
         ("usage in the last event", ""),
         ("\"usage\":null in each", r#","usage":null"#),

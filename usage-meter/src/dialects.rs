@@ -9,10 +9,12 @@ mod counts;
 mod fields;
 mod kind;
 mod usage_paths;
+mod usage_pointer;
 
 pub(crate) use completions::is_completion_path;
 pub(crate) use counts::{Count, Counts};
 pub(crate) use fields::{Field, Source};
 pub(crate) use kind::DocumentKind;
-pub(crate) use usage_paths::MAX_POINTERS;
-pub use usage_paths::{UsagePathError, UsagePaths};
+pub(crate) use usage_paths::Formula;
+pub use usage_paths::{TooManyPointers, UsagePaths};
+pub use usage_pointer::{UsageNumber, UsagePointer, UsagePointerError};

@@ -3,12 +3,15 @@
 mod nesting;
 pub(crate) mod number;
 mod paths;
+mod pointer;
 mod scanner;
 mod search;
 mod text;
 mod visitor;
 
+pub(crate) use paths::Node;
 pub use paths::Paths;
+pub use pointer::{Pointer, PointerError};
 pub use scanner::Scanner;
 pub use text::MAX_SCALAR_BYTES;
 pub use visitor::{GeneratedKey, Scalar, Visitor};

@@ -58,8 +58,9 @@ pub mod request;
 mod response;
 mod usage;
 
-pub use dialects::{UsagePathError, UsagePaths};
+pub use dialects::{TooManyPointers, UsageNumber, UsagePaths, UsagePointer, UsagePointerError};
 pub use estimator::{Estimator, Observation};
+pub use json::{Pointer, PointerError};
 pub use response::{BedrockCounts, DecodeError, Meter, ReportFilter, ResponseHead};
 pub use usage::Usage;
 

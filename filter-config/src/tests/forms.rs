@@ -1,6 +1,7 @@
 //! Tests of valid configurations, in both forms.
 
 use serde_json::{Value, json};
+use usage_meter::{UsageNumber, UsagePointer};
 
 use crate::fixtures::{long_form, read, set, tutorial};
 use crate::{
@@ -125,7 +126,10 @@ fn every_setting_is_read() {
         UsageSettings {
             on_missing: OnMissing::Ignore,
             include_usage: IncludeUsage::Never,
-            paths: vec!["/meter/tokens".to_owned(), "/a~1b/0/n".to_owned()],
+            paths: vec![
+                (UsageNumber::Total, "/meter/tokens".parse().unwrap()),
+                (UsageNumber::Total, "/a~1b/0/n".parse().unwrap()),
+            ],
         }
     );
     assert_eq!(
@@ -177,11 +181,18 @@ fn total_token_pointers_are_read() {
     let paths = ["/usage/total_tokens", "/usageMetadata/totalTokenCount"];
     let extraction = json!({ "response": { "totalTokens": paths } });
     let mut document = tutorial();
-    assert_eq!(read(&document).policies[0].total_tokens, [""; 0]);
+    let total_tokens = |document: &Value| -> Vec<String> {
+        let pointers = &read(document).policies[0].total_tokens;
+        pointers
+            .iter()
+            .map(|pointer| pointer.as_str().to_owned())
+            .collect()
+    };
+    assert_eq!(total_tokens(&document), [""; 0]);
     set(&mut document, "/spec/dataExtraction", Some(json!({})));
-    assert_eq!(read(&document).policies[0].total_tokens, [""; 0]);
+    assert_eq!(total_tokens(&document), [""; 0]);
     set(&mut document, "/spec/dataExtraction", Some(extraction));
-    assert_eq!(read(&document).policies[0].total_tokens, paths);
+    assert_eq!(total_tokens(&document), paths);
     for section in ["defaults", "overrides"] {
         let mut document = document.clone();
         let mut rules = document["spec"].clone();
@@ -190,8 +201,34 @@ fn total_token_pointers_are_read() {
             set(&mut document, &format!("/spec/{field}"), None);
         }
         set(&mut document, &format!("/spec/{section}"), Some(rules));
-        assert_eq!(read(&document).policies[0].total_tokens, paths);
+        assert_eq!(total_tokens(&document), paths);
     }
+}
+
+#[test]
+fn usage_paths_are_read_by_number() {
+    let mut document = long_form();
+    let paths = json!({
+        "cached": [],
+        "total": "/meter/0/all",
+        "input": ["/meter/0/in + /meter/1/in", "/in"],
+        "output": ["/out"],
+    });
+    set(&mut document, "/usage", Some(json!({ "paths": paths })));
+    let read: Vec<(UsageNumber, UsagePointer)> = read(&document).usage.paths;
+    let read: Vec<_> = read
+        .iter()
+        .map(|(number, pointer)| (*number, pointer.as_str()))
+        .collect();
+    assert_eq!(
+        read,
+        [
+            (UsageNumber::Input, "/meter/0/in + /meter/1/in"),
+            (UsageNumber::Input, "/in"),
+            (UsageNumber::Output, "/out"),
+            (UsageNumber::Total, "/meter/0/all"),
+        ]
+    );
 }
 
 #[test]

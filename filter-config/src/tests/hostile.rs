@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
+use usage_meter::UsagePaths;
 
 use crate::fixtures::{long_form, set, tutorial};
 use crate::{bounds, parse};
@@ -26,6 +27,7 @@ fn scalar() -> impl Strategy<Value = Value> {
             "llm.model",
             "calendar",
             "/usage/total_tokens",
+            "/a/0/b + /c",
             "duration('1s')",
             "a.b(",
             "'",
@@ -65,6 +67,8 @@ fn key() -> impl Strategy<Value = String> {
             "ttl",
             "usage",
             "paths",
+            "input",
+            "total",
         ])
         .prop_map(str::to_owned),
     ]
@@ -146,6 +150,19 @@ proptest! {
         check(&bytes);
     }
 
+    #[test]
+    fn any_usage_path_is_handled(path in "([/~+ a0]|/a|/0| \\+ ){0,40}", name in "(input|output|total|cached|x)") {
+        let mut document = long_form();
+        let paths = serde_json::json!({ name: path });
+        set(&mut document, "/usage", Some(serde_json::json!({ "paths": paths })));
+        if let Ok(configuration) = parse(document.to_string().as_bytes()) {
+            // The module accepts what the configuration accepts.
+            let paths = configuration.usage.paths.iter();
+            let paths = UsagePaths::new(paths.map(|(number, pointer)| (*number, pointer)));
+            prop_assert!(paths.is_ok());
+        }
+        check(document.to_string().as_bytes());
+    }
 }
 
 proptest! {

@@ -25,8 +25,8 @@ pub(crate) enum Field {
     Error,
     /// A value that only a completion has.
     Completion,
-    /// The total at a configured path, by the index of its pointer.
-    ConfiguredTotal(u8),
+    /// A number at a configured pointer, by the index of the pointer.
+    Configured(u8),
 }
 
 /// Where a report comes from, in order of precedence: of several reports the first counts.

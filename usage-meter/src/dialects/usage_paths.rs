@@ -3,40 +3,43 @@
 use std::sync::{Arc, LazyLock};
 
 use super::fields::{COUNTS, FIELDS, Field, REPORTS};
-use crate::json::Paths;
-
-/// The maximum number of configured pointers.
-pub(crate) const MAX_POINTERS: usize = 32;
+use super::usage_pointer::{UsageNumber, UsagePointer};
+use crate::json::{Node, Paths, Pointer};
 
 /// The paths at which usage is found: those of all dialects, and configured ones.
 ///
 /// ```
-/// use usage_meter::{Meter, ResponseHead, UsagePaths};
+/// use usage_meter::{Meter, ResponseHead, UsageNumber, UsagePaths};
 ///
-/// let paths = UsagePaths::new(["/billing/tokens"])?;
+/// let pointer = "/billing/0/tokens".parse()?;
+/// let paths = UsagePaths::new([(UsageNumber::Total, &pointer)])?;
 /// let head = ResponseHead { status: 200, ..ResponseHead::default() };
 /// let mut meter = Meter::with_paths(&head, &paths);
-/// meter.push(br#"{"billing":{"tokens":7}}"#);
+/// meter.push(br#"{"billing":[{"tokens":7}]}"#);
 /// meter.finish();
 /// assert_eq!(meter.usage().map(|usage| usage.total_tokens), Some(7));
-/// # Ok::<_, usage_meter::UsagePathError>(())
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct UsagePaths {
     paths: Arc<Paths<Field>>,
+    formulas: Arc<[Formula]>,
     below_usage: bool,
 }
 
-/// The reason why pointers to the total are rejected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UsagePathError {
-    /// The text is not a JSON pointer to a member of an object, or points too deep.
-    #[error("not a JSON pointer to a member of an object: {0:?}")]
-    Invalid(String),
-    /// There are too many pointers.
-    #[error("more than {MAX_POINTERS} pointers")]
-    TooMany,
+/// A configured pointer, compiled.
+#[derive(Clone, Debug)]
+pub(crate) struct Formula {
+    /// The number that it leads to.
+    pub(crate) number: UsageNumber,
+    /// The indexes of the pointers whose numbers are added, as in [`Field::Configured`].
+    pub(crate) terms: Vec<u8>,
 }
+
+/// The error of too many configured pointers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more than {max} distinct JSON pointers", max = UsagePaths::MAX_POINTERS)]
+pub struct TooManyPointers;
 
 // === impl UsagePaths ===
 
@@ -46,40 +49,61 @@ impl Default for UsagePaths {
         static PATHS: LazyLock<Arc<Paths<Field>>> = LazyLock::new(|| Arc::new(dialect_paths()));
         Self {
             paths: Arc::clone(&PATHS),
+            formulas: Arc::default(),
             below_usage: true,
         }
     }
 }
 
 impl UsagePaths {
-    /// Returns the paths of all dialects, with JSON pointers to the total. The first pointer that
-    /// finds a number sets the total.
+    /// The maximum number of distinct pointers; each pointer of a sum counts.
+    pub const MAX_POINTERS: usize = 32;
+
+    /// Returns the paths of all dialects, with pointers to numbers. Of the pointers to one number, the
+    /// first that finds it sets it, whatever the dialect reports.
     ///
     /// # Errors
     ///
-    /// If there are more than 32 pointers, or one is not a JSON pointer to a member of an object.
-    pub fn new<'a>(pointers: impl IntoIterator<Item = &'a str>) -> Result<Self, UsagePathError> {
+    /// If there are more than [`Self::MAX_POINTERS`] distinct pointers.
+    pub fn new<'a>(
+        pointers: impl IntoIterator<Item = (UsageNumber, &'a UsagePointer)>,
+    ) -> Result<Self, TooManyPointers> {
+        let mut distinct: Vec<&Pointer> = Vec::new();
+        let mut formulas = Vec::new();
+        for (number, pointer) in pointers {
+            let mut terms = Vec::with_capacity(pointer.terms().len());
+            for term in pointer.terms() {
+                let known = distinct.iter().position(|known| *known == term);
+                let index = known.unwrap_or(distinct.len());
+                if index >= Self::MAX_POINTERS {
+                    return Err(TooManyPointers);
+                }
+                if known.is_none() {
+                    distinct.push(term);
+                }
+                terms.push(u8::try_from(index).map_err(|_| TooManyPointers)?);
+            }
+            formulas.push(Formula { number, terms });
+        }
         let mut paths = dialect_paths();
-        let mut below_usage = true;
-        for (index, pointer) in pointers.into_iter().enumerate() {
-            let index = u8::try_from(index).map_err(|_| UsagePathError::TooMany)?;
-            if usize::from(index) >= MAX_POINTERS {
-                return Err(UsagePathError::TooMany);
-            }
-            if !paths.insert_pointer(pointer, Field::ConfiguredTotal(index)) {
-                return Err(UsagePathError::Invalid(pointer.to_owned()));
-            }
-            below_usage &= pointer.contains("usage");
+        for (index, pointer) in (0..).zip(&distinct) {
+            paths.insert_pointer(pointer, Field::Configured(index));
         }
         Ok(Self {
             paths: Arc::new(paths),
-            below_usage,
+            formulas: formulas.into(),
+            below_usage: distinct.iter().all(|pointer| pointer.has_key_with("usage")),
         })
     }
 
     /// Returns the tree for a scanner.
     pub(crate) fn tree(&self) -> Arc<Paths<Field>> {
         Arc::clone(&self.paths)
+    }
+
+    /// Returns the configured pointers, those to one number in the order in which they apply.
+    pub(crate) fn formulas(&self) -> Arc<[Formula]> {
+        Arc::clone(&self.formulas)
     }
 
     /// Returns whether all paths to usage have a key that contains `usage`.
@@ -91,15 +115,15 @@ impl UsagePaths {
 /// Returns the paths of the tables.
 fn dialect_paths() -> Paths<Field> {
     let mut paths = Paths::new();
-    let reports: Vec<_> = REPORTS
-        .iter()
-        .map(|&(path, source)| (path, Field::Report(source)))
-        .collect();
-    let counts: Vec<_> = COUNTS
-        .iter()
-        .map(|&(path, count)| (path, Field::Count(count)))
-        .collect();
-    paths.insert_under(&reports, &counts);
+    if let Some(counts) = paths.add_shared() {
+        for &(path, count) in COUNTS {
+            paths.insert_below(counts, path, Field::Count(count));
+        }
+        for &(path, source) in REPORTS {
+            paths.insert(path, Field::Report(source));
+            paths.link(Node::ROOT, path, counts);
+        }
+    }
     for &(path, field) in FIELDS {
         paths.insert(path, field);
     }

@@ -22,10 +22,20 @@ pub(super) struct Level<F> {
     pub(super) node: Node,
     /// The node of its objects, if it is an array.
     pub(super) elements: Option<Node>,
+    /// The node in which its elements are keys, by their indexes, if it is an array.
+    pub(super) items: Option<Node>,
+    /// The index of the next element, if there is such a node.
+    index: u32,
     /// The field whose value it is.
     pub(super) field: Option<F>,
     pub(super) is_empty: bool,
     pub(super) is_document: bool,
+}
+
+/// An index in decimal digits.
+struct Digits {
+    digits: [u8; 10],
+    start: usize,
 }
 
 // === impl Nesting ===
@@ -78,36 +88,56 @@ impl<F: Copy + PartialEq> Nesting<F> {
             .unwrap_or_default()
     }
 
+    /// Returns what the paths say about the next element of the innermost array; `None` if no path
+    /// continues in one of its elements.
+    pub(super) fn next_element(&mut self, paths: &Paths<F>) -> Option<Match<F>> {
+        let level = self.innermost()?;
+        let items = level.items?;
+        let found = paths.find(items, Digits::of(level.index).as_bytes());
+        level.index = level.index.saturating_add(1);
+        Some(found)
+    }
+
     /// Returns the level that an object, or else an array, opens; `None` if it is not on a path.
-    /// `found` is what the paths say about it.
-    pub(super) fn level(&mut self, is_object: bool, found: Match<F>) -> Option<Level<F>> {
-        let level = |node, elements, field, is_document| Level {
+    /// `found` is what `paths` say about it.
+    pub(super) fn level(
+        &mut self,
+        is_object: bool,
+        found: Match<F>,
+        paths: &Paths<F>,
+    ) -> Option<Level<F>> {
+        let object = |node, field, is_document| Level {
             node,
-            elements,
+            elements: None,
+            items: None,
+            index: 0,
             field,
             is_empty: true,
             is_document,
         };
+        let array = |elements, items, field| Level {
+            elements,
+            items,
+            ..object(Node::NONE, field, false)
+        };
         let Some(innermost) = self.innermost() else {
             // At the root.
             return Some(if is_object {
-                level(Node::ROOT, None, None, true)
+                object(Node::ROOT, None, true)
             } else {
-                level(Node::NONE, Some(Node::ROOT), None, false)
+                array(Some(Node::ROOT), paths.root_items(), None)
             });
         };
-        if let Some(elements) = innermost.elements {
-            let is_document = elements == Node::ROOT;
-            return is_object.then_some(level(elements, None, None, is_document));
-        }
+        let is_document = innermost.elements == Some(Node::ROOT);
         if found == Match::default() {
-            return None;
+            let elements = innermost.elements?;
+            return is_object.then(|| object(elements, None, is_document));
         }
         Some(if is_object {
             let node = found.object.unwrap_or(Node::NONE);
-            level(node, None, found.field, false)
+            object(node, found.field, is_document)
         } else {
-            level(Node::NONE, found.elements, found.field, false)
+            array(found.elements, found.items, found.field)
         })
     }
 
@@ -145,5 +175,29 @@ impl<F: Copy + PartialEq> Nesting<F> {
     /// Closes an object or array that is not on a path.
     pub(super) fn close_skipped(&mut self) {
         self.skipped = self.skipped.saturating_sub(1);
+    }
+}
+
+// === impl Digits ===
+
+impl Digits {
+    fn of(index: u32) -> Self {
+        let mut digits = [b'0'; 10];
+        let mut start = digits.len();
+        let mut rest = index;
+        for (position, slot) in digits.iter_mut().enumerate().rev() {
+            let digit = u8::try_from(rest % 10).unwrap_or(0);
+            *slot = b'0'.saturating_add(digit);
+            start = position;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        Self { digits, start }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.digits.get(self.start..).unwrap_or_default()
     }
 }

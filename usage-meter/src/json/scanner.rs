@@ -23,6 +23,8 @@ mod tests;
 #[derive(Debug)]
 pub struct Scanner<F> {
     paths: Arc<Paths<F>>,
+    /// Whether elements of arrays have to be counted.
+    has_indexes: bool,
     state: State,
     string_use: StringUse,
     nesting: Nesting<F>,
@@ -36,6 +38,10 @@ pub struct Scanner<F> {
     generated_below: Option<u64>,
     /// The index of the level whose bytes the visitor receives.
     recorded_level: Option<usize>,
+    /// The length of the strings of the document that are values.
+    strings: u64,
+    /// The length of the last string, which may be a key.
+    last_string: u64,
     text: Text,
 }
 
@@ -72,6 +78,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
     #[must_use]
     pub fn new(paths: Arc<Paths<F>>) -> Self {
         Self {
+            has_indexes: paths.has_indexes(),
             paths,
             state: State::Between,
             string_use: StringUse::None,
@@ -81,6 +88,8 @@ impl<F: Copy + PartialEq> Scanner<F> {
             next_generated: None,
             generated_below: None,
             recorded_level: None,
+            strings: 0,
+            last_string: 0,
             text: Text::new(),
         }
     }
@@ -131,8 +140,10 @@ impl<F: Copy + PartialEq> Scanner<F> {
     /// Ends the input: a document that is still open ends here, incomplete.
     pub fn finish(&mut self, visitor: &mut impl Visitor<F>) {
         if self.nesting.is_in_document() {
-            visitor.end_document(false);
+            self.end_document(false, visitor);
         }
+        self.strings = 0;
+        self.last_string = 0;
         self.state = State::Between;
         self.nesting.reset();
         self.is_after_colon = false;
@@ -152,10 +163,16 @@ impl<F: Copy + PartialEq> Scanner<F> {
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => {}
             b'"' => self.open_string(visitor),
-            b':' => self.is_after_colon = true,
+            b':' => {
+                self.is_after_colon = true;
+                self.last_string = 0;
+            }
             b',' => {
                 self.is_after_colon = false;
                 self.forget_next();
+                if self.has_indexes {
+                    self.begin_element();
+                }
             }
             b'{' => self.open(true, visitor),
             b'[' => self.open(false, visitor),
@@ -170,7 +187,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
                         self.state = State::Literal;
                         return tail;
                     }
-                    if innermost.node != Node::NONE {
+                    if innermost.node != Node::NONE || innermost.items.is_some() {
                         return skip_literal(tail);
                     }
                 }
@@ -189,6 +206,8 @@ impl<F: Copy + PartialEq> Scanner<F> {
             innermost.is_empty = false;
         }
         self.state = State::String;
+        self.strings = self.strings.saturating_add(self.last_string);
+        self.last_string = 0;
         self.string_use = if !self.is_after_colon {
             StringUse::Key
         } else if self.next.is_scalar() {
@@ -210,6 +229,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
             let (run, rest) = bytes
                 .split_at_checked(end.unwrap_or(bytes.len()))
                 .unwrap_or((bytes, &[]));
+            self.last_string = self.last_string.saturating_add(run.len() as u64);
             if let Some(key) = self.generated_key() {
                 visitor.generated(key, run.len() as u64);
             }
@@ -309,7 +329,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
         self.forget_next();
         self.is_after_colon = false;
         if self.nesting.skipped() == 0 {
-            let level = self.nesting.level(is_object, found);
+            let level = self.nesting.level(is_object, found, &self.paths);
             if let Some(innermost) = self.nesting.innermost() {
                 innermost.is_empty = false;
             }
@@ -317,7 +337,10 @@ impl<F: Copy + PartialEq> Scanner<F> {
                 && let Some(index) = self.nesting.open(level)
             {
                 if level.is_document {
-                    visitor.begin_document();
+                    match index {
+                        0 => visitor.begin_document(),
+                        _ => visitor.begin_element(),
+                    }
                 }
                 if let Some(field) = level.field {
                     visitor.open(field);
@@ -325,12 +348,24 @@ impl<F: Copy + PartialEq> Scanner<F> {
                         self.recorded_level = Some(index);
                     }
                 }
+                if self.has_indexes {
+                    self.begin_element();
+                }
                 return;
             }
         }
         let skipped = self.nesting.open_skipped();
         if is_generated && self.generated_below.is_none() {
             self.generated_below = Some(skipped);
+        }
+    }
+
+    /// Finds what the paths say about the next element of the innermost array, if they distinguish
+    /// its elements: it is then treated as the value of a key.
+    fn begin_element(&mut self) {
+        if let Some(found) = self.nesting.next_element(&self.paths) {
+            self.next = found;
+            self.is_after_colon = true;
         }
     }
 
@@ -364,8 +399,15 @@ impl<F: Copy + PartialEq> Scanner<F> {
             visitor.close(field, level.is_empty);
         }
         if level.is_document {
-            visitor.end_document(true);
+            self.end_document(true, visitor);
         }
+    }
+
+    fn end_document(&mut self, complete: bool, visitor: &mut impl Visitor<F>) {
+        visitor.strings(self.strings.saturating_add(self.last_string));
+        self.strings = 0;
+        self.last_string = 0;
+        visitor.end_document(complete);
     }
 }
 

@@ -7,6 +7,12 @@ pub trait Visitor<F> {
     /// Receives the start of a document: an object at the root, or in an array at the root.
     fn begin_document(&mut self);
 
+    /// Receives the start of a document in an array at the root, instead of
+    /// [`Self::begin_document`].
+    fn begin_element(&mut self) {
+        self.begin_document();
+    }
+
     /// Receives the start of an object or array that is the value of `field`.
     fn open(&mut self, field: F);
 
@@ -27,6 +33,9 @@ pub trait Visitor<F> {
 
     /// Receives the length of a piece of generated text, found under `key`.
     fn generated(&mut self, key: GeneratedKey, bytes: u64);
+
+    /// Receives the total length of the strings in a document, without its keys, before its end.
+    fn strings(&mut self, _bytes: u64) {}
 
     /// Receives the end of a document; not `complete` if the input ends within it.
     fn end_document(&mut self, complete: bool);
@@ -62,7 +71,8 @@ impl GeneratedKey {
             b"arguments" | b"args" | b"input" | b"parameters" => Self::Arguments,
             b"content" | b"text" | b"reasoning_content" | b"reasoning" | b"thinking"
             | b"partial_json" | b"refusal" | b"response" | b"completion" | b"generation"
-            | b"outputText" | b"generated_text" | b"transcript" | b"tool_plan" => Self::Other,
+            | b"outputText" | b"output_text" | b"text_output" | b"generated_text"
+            | b"transcript" | b"tool_plan" => Self::Other,
             _ => return None,
         })
     }

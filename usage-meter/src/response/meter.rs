@@ -31,7 +31,7 @@ impl Meter {
         Self::with_paths(response, &UsagePaths::default())
     }
 
-    /// Returns a meter that also finds the total at configured paths.
+    /// Returns a meter that also finds the numbers at configured pointers.
     #[must_use]
     pub fn with_paths(response: &ResponseHead<'_>, paths: &UsagePaths) -> Self {
         let is_success = (200..300).contains(&response.status);
@@ -39,7 +39,7 @@ impl Meter {
             let content_type = response.content_type.unwrap_or_default();
             (
                 Framing::of(content_type, paths),
-                Report::with_headers(response.bedrock_counts.counts()),
+                Report::new(response.bedrock_counts.counts(), paths.formulas()),
             )
         } else {
             (Framing::Opaque, Report::default())

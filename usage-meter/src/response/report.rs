@@ -1,10 +1,14 @@
 //! What the documents of one response add up to.
 
+use std::sync::Arc;
+
+use self::configured::ConfiguredNumbers;
 use self::document::Document;
-use crate::dialects::{Counts, Field, MAX_POINTERS, Source};
+use crate::dialects::{Counts, Field, Formula, Source};
 use crate::json::{GeneratedKey, Scalar, Visitor, number};
 use crate::usage::Usage;
 
+mod configured;
 mod document;
 
 /// The maximum length in bytes of a usage object that is kept as written.
@@ -19,8 +23,7 @@ pub(crate) struct Report {
     deferred: Option<(Document, bool)>,
     defers_documents: bool,
     reports: Reports,
-    /// The totals at the configured pointers.
-    configured_totals: [Option<u64>; MAX_POINTERS],
+    configured: ConfiguredNumbers,
     raw: Vec<u8>,
     raw_source: Option<Source>,
     /// The usage object that is being read; it becomes `raw` if it reports any number.
@@ -65,9 +68,13 @@ impl Reports {
 // === impl Report ===
 
 impl Report {
-    /// Returns a report that begins with the counts of the response headers.
-    pub(crate) fn with_headers(counts: Counts) -> Self {
-        let mut report = Self::default();
+    /// Returns a report that begins with the counts of the response headers, and has the numbers at
+    /// configured pointers.
+    pub(crate) fn new(counts: Counts, formulas: Arc<[Formula]>) -> Self {
+        let mut report = Self {
+            configured: ConfiguredNumbers::new(formulas),
+            ..Self::default()
+        };
         report.reports.add(Source::Headers, &counts);
         report
     }
@@ -75,14 +82,7 @@ impl Report {
     /// Returns the usage reported so far.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let reported = self.reports.0.iter().find(|counts| !counts.is_empty());
-        let usage = reported.map(Counts::normalize);
-        let Some(total_tokens) = self.configured_totals.iter().find_map(|total| *total) else {
-            return usage;
-        };
-        Some(Usage {
-            total_tokens,
-            ..usage.unwrap_or_default()
-        })
+        self.configured.apply(reported.map(Counts::normalize))
     }
 
     /// Returns the model that the response names.
@@ -222,7 +222,7 @@ impl Visitor<Field> for Report {
             | Field::Model
             | Field::Kind
             | Field::Done
-            | Field::ConfiguredTotal(_) => {}
+            | Field::Configured(_) => {}
         }
     }
 
@@ -265,12 +265,7 @@ impl Visitor<Field> for Report {
             Field::Error => document.is_error |= !is_null && text != b"false",
             Field::Completion => document.is_completion |= !is_null,
             Field::Choices => {}
-            Field::ConfiguredTotal(index) => {
-                let found = number::tokens(text);
-                if let Some(total) = self.configured_totals.get_mut(usize::from(index)) {
-                    *total = found.or(*total);
-                }
-            }
+            Field::Configured(pointer) => self.configured.set(pointer, number::tokens(text)),
         }
     }
 

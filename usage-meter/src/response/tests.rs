@@ -1,3 +1,4 @@
+mod configured;
 mod corpus;
 mod dialects;
 mod hostile;

@@ -129,7 +129,7 @@ fn invalid_settings_are_rejected() {
             (
                 "/usage",
                 Some(json!({ "paths": "/usage/total_tokens" })),
-                "usage.paths: found \"/usage/total_tokens\", expected a list",
+                "usage.paths: found \"/usage/total_tokens\", expected a list of JSON pointers, or an object",
             ),
             (
                 "/usage",
@@ -141,9 +141,22 @@ fn invalid_settings_are_rejected() {
             ),
             (
                 "/usage",
-                Some(json!({ "paths": ["/a/b/c/d/e/f", "/a/0/b/1/c/d/e", "/a/0", "/a/0/0"] })),
-                "usage.paths[0]: found 6 keys, expected at most 5\n\
-                 usage.paths[2]: found \"/a/0\", expected a JSON pointer to a field of an object, not to a list element",
+                Some(
+                    json!({ "paths": ["/a/b/c/d/e/f/g/h/i/j/k", "/a/0/0/0/0/0/0/0/0/0", (["/a"; 9].join(" + "))] }),
+                ),
+                "usage.paths[0]: found 11 keys and indexes, expected at most 10\n\
+                 usage.paths[2]: found 9 JSON pointers in a sum, expected at most 8",
+            ),
+            (
+                "/usage",
+                Some(
+                    json!({ "paths": { "totals": "/n", "total": 7, "input": ["/n", "n + /n"], "output": "n", "cached": vec!["/n"; 9] } }),
+                ),
+                "usage.paths.totals: unknown field, did you mean \"total\"?\n\
+                 usage.paths.input[1]: found \"n + /n\", expected a JSON pointer such as \"/usage/total_tokens\"\n\
+                 usage.paths.output: found \"n\", expected a JSON pointer such as \"/usage/total_tokens\"\n\
+                 usage.paths.total: found 7, expected a list\n\
+                 usage.paths.cached: found 9 JSON pointers, expected at most 8",
             ),
             (
                 "/usage",
@@ -152,8 +165,8 @@ fn invalid_settings_are_rejected() {
             ),
             (
                 "/usage",
-                Some(json!({ "paths": [format!("/{}", "n".repeat(256))] })),
-                "usage.paths[0]: found 257 bytes, expected at most 256",
+                Some(json!({ "paths": [format!("/{}", "n".repeat(1024))] })),
+                "usage.paths[0]: found 1025 bytes, expected at most 1024",
             ),
             (
                 "/replies",
@@ -228,4 +241,9 @@ fn too_many_pointers_in_all_are_rejected() {
         errors(&document),
         "usage.paths: found 33 distinct JSON pointers in \"policies\" and \"usage.paths\", expected at most 32"
     );
+    document["usage"] =
+        json!({ "paths": { "input": "/p0/n0 + /p0/n1 + /p3/n7", "output": ["/p1/n0"] } });
+    assert_eq!(errors(&document), "accepted");
+    document["usage"] = json!({ "paths": { "input": "/p0/n0 + /p0/n1/0" } });
+    assert!(errors(&document).starts_with("usage.paths: found 33 distinct JSON pointers"));
 }

@@ -2,8 +2,28 @@
 
 use serde_json::{Value, json};
 
-use super::shapes::{cel, described, list, name, object, pointers, text, usd, whole};
+use super::shapes::{cel, described, list, name, object, pointer, pointers, text, usd, whole};
 use crate::{auth, bounds, configuration, pricing, replies, storage, usage};
+
+/// The pointers to each number.
+fn usage_paths() -> Value {
+    let pointers = |number: &str| {
+        json!({
+            "description": format!("JSON pointers to the tokens of {number}, tried in order."),
+            "anyOf": [pointer(), pointers(&bounds::USAGE_PATHS)]
+        })
+    };
+    object(
+        &usage::PATHS,
+        &[],
+        &json!({
+            "input": pointers("input"),
+            "output": pointers("output"),
+            "total": pointers("input and output"),
+            "cached": pointers("input that were read from a cache")
+        }),
+    )
+}
 
 pub(super) fn long_form() -> Value {
     let request_body = object(
@@ -27,7 +47,13 @@ pub(super) fn long_form() -> Value {
                 "enum": ["auto", "never"],
                 "default": "auto"
             },
-            "paths": described("JSON pointers to the total of tokens, tried in order.", pointers(&bounds::USAGE_PATHS))
+            "paths": {
+                "description": "JSON pointers to the numbers of tokens in a response.",
+                "anyOf": [
+                    described("JSON pointers to the total of tokens, tried in order.", pointers(&bounds::USAGE_PATHS)),
+                    usage_paths()
+                ]
+            }
         }),
     );
     let policy = json!({ "$ref": "#/$defs/policy" });

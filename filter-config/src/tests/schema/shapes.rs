@@ -70,9 +70,12 @@ pub(super) fn cel(text: &str) -> Value {
 }
 
 pub(super) fn pointers(count: &RangeInclusive<usize>) -> Value {
-    let pointer =
-        json!({ "type": "string", "maxLength": bounds::POINTER_BYTES, "pattern": POINTER });
-    list(*count.start(), *count.end(), &pointer)
+    list(*count.start(), *count.end(), &pointer())
+}
+
+/// A JSON pointer, or a sum of them.
+pub(super) fn pointer() -> Value {
+    json!({ "type": "string", "maxLength": bounds::POINTER_BYTES, "pattern": POINTER })
 }
 
 /// An amount of US dollars.

@@ -1,7 +1,7 @@
 //! A response of every dialect, written from the API references of the providers.
 
 use super::{JSON, SSE, head, read, tokens};
-use crate::{BedrockCounts, Meter, ResponseHead, UsagePathError, UsagePaths};
+use crate::{BedrockCounts, Meter, ResponseHead};
 
 /// Content type, body, and usage: input, output, total, cached, cache creation, reasoning.
 type Response = (&'static str, &'static str, [u64; 6]);
@@ -298,51 +298,4 @@ fn metadata_of_the_client_is_ignored() {
         br#"{"object":"chat.completion","choices":[{}],"metadata":{"usage":{"prompt_tokens":1}}}"#,
     );
     assert_eq!(meter.usage(), None);
-}
-
-#[test]
-fn configured_pointers_find_the_total() {
-    let read = |pointers: &[&str], body: &str| {
-        let paths = UsagePaths::new(pointers.iter().copied()).unwrap();
-        let mut meter = Meter::with_paths(&head(JSON), &paths);
-        meter.push(body.as_bytes());
-        meter.finish();
-        tokens(&meter)
-    };
-    let body = r#"{"x":{"y/z":[{"n":7},{"m":"8"}],"~":null},"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":4}}"#;
-    for (pointers, expected) in [
-        (&[][..], (1, 2, 4)),
-        (&["/usage/total_tokens"], (1, 2, 4)),
-        (&["/usage/completion_tokens"], (1, 2, 2)),
-        (&["/none", "/x/~0", "/x/y~1z/0/n"], (1, 2, 7)),
-        (&["/x/y~1z/1/m", "/usage/total_tokens"], (1, 2, 8)),
-    ] {
-        assert_eq!(read(pointers, body), Some(expected), "{pointers:?}");
-    }
-    assert_eq!(read(&["/n"], r#"{"n":5}"#), Some((0, 0, 5)));
-    assert_eq!(read(&["/n"], r#"{"n":null}"#), None);
-    for pointer in ["", "/", "x", "/x/0", "/a/b/c/d/e/f/g"] {
-        let valid = UsagePaths::new([pointer]).is_ok();
-        assert_eq!(valid, pointer == "/", "{pointer}");
-    }
-    assert_eq!(
-        UsagePaths::new(["/x"; 33]).unwrap_err(),
-        UsagePathError::TooMany
-    );
-}
-
-#[test]
-fn pointer_outside_usage_reads_every_event() {
-    let paths = UsagePaths::new(["/tokens"]).unwrap();
-    let body: Vec<String> = (1..=40)
-        .map(|n| {
-            format!(
-                "data: {{\"choices\":[{{\"delta\":{{\"content\":\"x\"}}}}],\"tokens\":{n}}}\n\n"
-            )
-        })
-        .collect();
-    let body = body.concat() + "data: {\"choices\":[]}\n\n";
-    let mut meter = Meter::with_paths(&head(SSE), &paths);
-    meter.push(body.as_bytes());
-    assert_eq!(tokens(&meter), Some((0, 0, 40)));
 }
