@@ -125,6 +125,20 @@ impl Telemetry {
         }
     }
 
+    /// Counts and logs that a response reported numbers of tokens that are not plausible: a line a minute for
+    /// each model.
+    pub(crate) fn usage_unreadable(&self, model: Option<&str>) {
+        self.count(Count::UnreadableUsage);
+        let model = model.unwrap_or_default();
+        let key = LogKey::Path(String::new(), format!("usage_unreadable {model}"));
+        if self.is_due(key, Nanos::MINUTE) {
+            log::warn!(
+                "usage_unreadable model={} msg=\"negative or above 2^40 tokens, estimated\"",
+                Quoted(model)
+            );
+        }
+    }
+
     /// Logs that an exchange's usage could not be recorded.
     pub(crate) fn usage_not_recorded(tokens: u64, error: &dyn Display) {
         let error = error.to_string();

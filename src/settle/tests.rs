@@ -194,7 +194,11 @@ fn cut_off_response_costs_what_was_generated_meanwhile() {
         is_complete: true,
         ..size
     };
-    assert_eq!(charged(&complete), 1, "reported");
+    assert_eq!(
+        charged(&complete),
+        12,
+        "by the text, not by the placeholder"
+    );
     let text = estimate(&estimator, &complete, 43);
     assert_eq!(text.usage.output_tokens, 10, "nothing is hidden");
 }

@@ -32,10 +32,10 @@ pub(crate) struct RequestSize<'a> {
 
 /// Returns the usage of a metered response; `None` where it costs nothing.
 ///
-/// A completion without a report, because none was requested or the client disconnected, is estimated
-/// from what passed. The least that it costs is what it had reported until then; if it is cut off, what
-/// the model generates in the time that has passed, so that hidden reasoning is charged; and if it
-/// cannot be decoded, what was expected of it.
+/// A completion without a whole report, because none was requested, the client disconnected or the provider
+/// reported only a part, is estimated from what passed. The least that it costs is what was reported; if it
+/// is cut off, what the model generates in the time that has passed, so that hidden reasoning is charged;
+/// and if it cannot be decoded, what was expected of it.
 #[must_use]
 pub(crate) fn metered(
     estimator: &Estimator,
@@ -44,7 +44,7 @@ pub(crate) fn metered(
     request: &RequestSize<'_>,
 ) -> Option<MeteredUsage> {
     let reported = meter.usage();
-    let is_whole = reported.is_some() && request.is_complete;
+    let is_whole = reported.is_some() && request.is_complete && !meter.is_partial();
     if is_whole || !meter.is_completion() || on_missing != OnMissing::Estimate {
         return reported.map(|usage| MeteredUsage {
             usage,

@@ -28,7 +28,7 @@ impl Stream {
             }
         };
         let meter = &metering.meter;
-        if !metering.is_charged && meter.is_final() {
+        if !metering.is_charged && meter.is_likely_final() {
             self.note_model(meter);
             let metered = self.metered(meter, &self.size(true, Duration::ZERO));
             // What is estimated follows from the whole response.
@@ -49,7 +49,7 @@ impl Stream {
             is_charged,
         } = metering;
         // Read before the end: a response that breaks off is not final.
-        let is_complete = is_complete || meter.is_final();
+        let is_complete = is_complete || meter.is_likely_final();
         if is_complete {
             meter.finish();
         } else {
@@ -68,6 +68,9 @@ impl Stream {
         } = &*self.parts;
         if meter.is_completion() && meter.usage().is_none() {
             telemetry.count(Count::MissingUsage);
+        }
+        if meter.has_unreadable_counts() {
+            telemetry.usage_unreadable(self.outcome.model.as_deref());
         }
         if let Some(MeteredUsage {
             usage,

@@ -67,6 +67,8 @@ impl Decision {
 pub(crate) enum Count {
     /// A completion ended without a usage report.
     MissingUsage,
+    /// A response reported numbers of tokens that are not plausible.
+    UnreadableUsage,
     /// An exchange was charged an estimate.
     Estimated,
     /// A value that an expression reads was absent or null.
@@ -88,8 +90,9 @@ pub(crate) enum Count {
 }
 
 impl Count {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::MissingUsage,
+        Self::UnreadableUsage,
         Self::Estimated,
         Self::MissingValues,
         Self::EvaluationErrors,
@@ -104,6 +107,7 @@ impl Count {
     const fn name(self) -> &'static str {
         match self {
             Self::MissingUsage => "tollgate.missing_usage",
+            Self::UnreadableUsage => "tollgate.unreadable_usage",
             Self::Estimated => "tollgate.estimated",
             Self::MissingValues => "tollgate.missing_values",
             Self::EvaluationErrors => "tollgate.evaluation_errors",

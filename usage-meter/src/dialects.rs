@@ -12,7 +12,7 @@ mod usage_paths;
 mod usage_pointer;
 
 pub(crate) use completions::is_completion_path;
-pub(crate) use counts::{Count, Counts};
+pub(crate) use counts::{Count, Counts, MAX_TOKENS};
 pub(crate) use fields::{Field, Source};
 pub(crate) use kind::DocumentKind;
 pub(crate) use usage_paths::Formula;

@@ -61,7 +61,9 @@ mod usage;
 pub use dialects::{TooManyPointers, UsageNumber, UsagePaths, UsagePointer, UsagePointerError};
 pub use estimator::{Estimator, Observation};
 pub use json::{Pointer, PointerError};
-pub use response::{BedrockCounts, DecodeError, Meter, ReportFilter, ResponseHead};
+pub use response::{
+    BackgroundStatus, BedrockCounts, DecodeError, Meter, ReportFilter, ResponseHead,
+};
 pub use usage::Usage;
 
 /// The parts that the fuzz targets of this repository use. Not a part of the API.

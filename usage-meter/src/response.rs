@@ -18,4 +18,5 @@ mod tests;
 pub use codings::{DecodeError, Decoder};
 pub use head::{BedrockCounts, ResponseHead};
 pub use meter::Meter;
+pub use report::BackgroundStatus;
 pub use report_filter::ReportFilter;

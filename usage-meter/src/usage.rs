@@ -17,3 +17,21 @@ pub struct Usage {
     /// The part of the output that was reasoning.
     pub reasoning_tokens: u64,
 }
+
+// === impl Usage ===
+
+impl Usage {
+    /// Returns the sum with the usage of other work.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            total_tokens: self.total_tokens.saturating_add(other.total_tokens),
+            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
+            cache_creation_tokens: self
+                .cache_creation_tokens
+                .saturating_add(other.cache_creation_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+        }
+    }
+}

@@ -176,7 +176,7 @@ impl Sample {
         for piece in bytes.chunks(pieces) {
             meter.push(piece);
         }
-        let is_final = meter.is_final();
+        let is_final = meter.is_likely_final();
         meter.finish();
         (meter, is_final)
     }

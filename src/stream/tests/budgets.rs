@@ -43,7 +43,7 @@ impl Envoy {
         self
     }
 
-    /// Returns a whole exchange of `gpt-4` with so many output tokens at 60 dollars a million; the headers of its response.
+    /// Returns a whole exchange of `gpt-4` with so many tokens at 60 dollars a million; the headers of its response.
     fn exchange_of(&self, key: &str, tokens: u64) -> BudgetHeaders {
         let mut stream = self.stream();
         let headers: Vec<(&str, &str)> = request("alice")
@@ -82,8 +82,8 @@ impl Envoy {
         };
         let answer = json!({
             "object": "chat.completion", "model": "gpt-4",
-            "choices": [{ "message": { "content": "hi" } }],
-            "usage": { "prompt_tokens": 0, "completion_tokens": tokens, "total_tokens": tokens },
+            "choices": [{ "message": { "content": "" } }],
+            "usage": { "total_tokens": tokens },
         });
         self.body(&mut stream, &answer.to_string(), true);
         stream.on_log();

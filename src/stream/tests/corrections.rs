@@ -10,10 +10,11 @@ const TEXT: &str = r#"data: {"object":"chat.completion.chunk","model":"m","choic
 
 const DONE: &str = "data: [DONE]\n\n";
 
-/// Returns a usage event of a stream, after which none is expected.
+/// Returns a usage event of a stream, after which none is expected. One of the tokens is input.
 pub(in crate::stream::tests) fn usage(tokens: u64) -> String {
     let usage = format!(
-        r#""usage":{{"prompt_tokens":0,"completion_tokens":{tokens},"total_tokens":{tokens}}}"#
+        r#""usage":{{"prompt_tokens":1,"completion_tokens":{},"total_tokens":{tokens}}}"#,
+        tokens - 1
     );
     format!(r#"data: {{"object":"chat.completion.chunk","model":"m","choices":[],{usage}}}"#)
         + "\n\n"
@@ -73,7 +74,7 @@ fn last_report_decides_whatever_came_before() {
                 Some("30"),
                 "{events:?}"
             );
-            assert_eq!(envoy.output_tokens(), 30, "{events:?}");
+            assert_eq!(envoy.output_tokens(), 29, "{events:?}");
             assert_eq!(envoy.used_by_alice(), 30, "{events:?}");
             assert_eq!(envoy.host.metric("tollgate.estimated"), 0, "{events:?}");
         }
@@ -94,7 +95,7 @@ fn early_charge_counts_before_it_is_corrected() {
     envoy.body(&mut stream, &usage(25), false);
     stream.on_log();
     assert_eq!(envoy.used_by_alice(), 25);
-    assert_eq!(envoy.output_tokens(), 25);
+    assert_eq!(envoy.output_tokens(), 24);
 }
 
 #[test]

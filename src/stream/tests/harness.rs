@@ -130,10 +130,14 @@ pub(in crate::stream::tests) fn request(user: &str) -> [(&'static str, &str); 4]
     ]
 }
 
+/// Returns a completion that reports these tokens, one of them as input.
 pub(in crate::stream::tests) fn completion(tokens: u64) -> String {
+    let input = tokens.min(1);
+    let output = tokens - input;
+    let text = if output > 0 { "hi" } else { "" };
     format!(
-        r#"{{"id":"1","object":"chat.completion","model":"m","choices":[{{"message":{{"content":"hi"}}}}],
-        "usage":{{"prompt_tokens":0,"completion_tokens":{tokens},"total_tokens":{tokens}}}}}"#
+        r#"{{"id":"1","object":"chat.completion","model":"m","choices":[{{"message":{{"content":"{text}"}}}}],
+        "usage":{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{tokens}}}}}"#
     )
 }
 

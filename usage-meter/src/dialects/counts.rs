@@ -1,9 +1,15 @@
-//! The numbers of a provider's usage report, and their normalization.
+//! The numbers of a provider's usage report.
 
-use crate::usage::Usage;
+use crate::json::number::Reported;
 
+mod merge;
+mod normalize;
 #[cfg(test)]
 mod tests;
+
+/// The maximum of a plausible number of tokens. What exceeds it is a defect of the upstream, such as -1
+/// cast to an unsigned type, and makes its report unreadable.
+pub(crate) const MAX_TOKENS: u64 = 1 << 40;
 
 /// A number in a provider's usage report, by what it includes.
 ///
@@ -17,8 +23,12 @@ pub(crate) enum Count {
     InputWithoutCache,
     /// Output, including reasoning unless that is reported as [`Self::ReasoningExtra`].
     Output,
+    /// Output at the start of a stream, before any was generated: a placeholder.
+    OutputAtStart,
     /// Total.
     Total,
+    /// Total of a report that repeats all that the reports before it have.
+    SnapshotTotal,
     /// Cache reads that the input includes.
     CacheReadIncluded,
     /// Cache reads beside [`Self::InputWithoutCache`].
@@ -29,6 +39,8 @@ pub(crate) enum Count {
     CacheWriteExtra,
     /// Prompts of server-side tools, beside the input.
     ToolPromptExtra,
+    /// Prompts of server-side tools; the total shows whether the input includes them.
+    ConnectorInput,
     /// Reasoning that the output includes.
     ReasoningIncluded,
     /// Reasoning beside the output.
@@ -37,26 +49,31 @@ pub(crate) enum Count {
     AudioInput,
     /// Input as billed, used where the report has no other.
     BilledInput,
+    /// Images as billed, beside [`Self::BilledInput`].
+    BilledImages,
     /// Output as billed, used where the report has no other.
     BilledOutput,
 }
 
 /// The number of variants of [`Count`].
-const COUNTS: usize = 14;
+const COUNTS: usize = 18;
 
 /// The numbers that have been read of a usage report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
+    /// The numbers that were reported; the others are 0.
     tokens: [u64; COUNTS],
-    /// A bit for each number that was reported; the others are 0.
-    reported: u16,
+    /// A bit for each number that was reported.
+    reported: u32,
+    /// Whether a number is not plausible, so that none of them can be trusted.
+    is_unreadable: bool,
 }
 
 // === impl Count ===
 
 impl Count {
-    const fn bit(self) -> u16 {
-        1 << self as u16
+    const fn bit(self) -> u32 {
+        1 << self as u32
     }
 }
 
@@ -66,6 +83,11 @@ impl Counts {
     /// Returns whether the report has no number.
     pub(crate) const fn is_empty(&self) -> bool {
         self.reported == 0
+    }
+
+    /// Returns whether the report has a number that is not plausible.
+    pub(crate) const fn is_unreadable(&self) -> bool {
+        self.is_unreadable
     }
 
     /// Returns a number, if it was reported.
@@ -85,72 +107,32 @@ impl Counts {
         }
     }
 
+    /// Reads a number that may have been reported under another name before. The larger one counts, so
+    /// that no alias of 0 or null erases it.
+    pub(crate) fn read(&mut self, count: Count, value: Reported) {
+        if let Some(tokens) = self.plausible(value) {
+            self.set(count, Some(tokens).max(self.get(count)));
+        }
+    }
+
     /// Adds to a number that is reported in parts.
-    pub(crate) fn add(&mut self, count: Count, tokens: Option<u64>) {
-        if let Some(tokens) = tokens {
-            let known = self.get(count).unwrap_or(0);
-            self.set(count, Some(known.saturating_add(tokens)));
+    pub(crate) fn add(&mut self, count: Count, value: Reported) {
+        if let Some(tokens) = self.plausible(value) {
+            let sum = self.get(count).unwrap_or(0).saturating_add(tokens);
+            self.is_unreadable |= sum > MAX_TOKENS;
+            self.set(count, Some(sum));
         }
     }
 
-    /// Replaces the numbers that a later report of the same response has.
-    pub(crate) fn overlay(&mut self, later: &Self) {
-        for (index, (slot, tokens)) in self.tokens.iter_mut().zip(later.tokens).enumerate() {
-            if later.reported & (1 << index) != 0 {
-                *slot = tokens;
+    /// Returns the number, if it is plausible.
+    fn plausible(&mut self, value: Reported) -> Option<u64> {
+        match value {
+            Reported::Tokens(tokens) if tokens <= MAX_TOKENS => Some(tokens),
+            Reported::Tokens(_) | Reported::Negative => {
+                self.is_unreadable = true;
+                None
             }
-        }
-        self.reported |= later.reported;
-    }
-
-    /// Replaces the numbers that are larger in another report of the same response.
-    pub(crate) fn raise(&mut self, other: &Self) {
-        for (slot, tokens) in self.tokens.iter_mut().zip(other.tokens) {
-            *slot = tokens.max(*slot);
-        }
-        self.reported |= other.reported;
-    }
-
-    /// Normalizes the report.
-    ///
-    /// * **Cache.** Anthropic and Bedrock report cache reads and writes beside the input, so they are
-    ///   added to it; OpenAI and others report them as a part of it.
-    /// * **Reasoning.** Gemini reports it beside the output, so it is added. xAI excludes it from the
-    ///   output but not from the total: it is added if that makes the sum equal to the total.
-    /// * **Audio.** Mistral does the same with the audio of the input.
-    pub(crate) fn normalize(&self) -> Usage {
-        let tokens = |count| self.get(count).unwrap_or(0);
-        let cache_read = tokens(Count::CacheReadExtra);
-        let cache_write = tokens(Count::CacheWriteExtra);
-        let input_and_cache = self
-            .get(Count::InputWithoutCache)
-            .map(|input| input.saturating_add(cache_read).saturating_add(cache_write));
-        let input = input_and_cache
-            .max(self.get(Count::InputWithCache))
-            .or(self.get(Count::BilledInput))
-            .unwrap_or(0);
-        let mut input = input.saturating_add(tokens(Count::ToolPromptExtra));
-        let output = self
-            .get(Count::Output)
-            .or(self.get(Count::BilledOutput))
-            .unwrap_or(0);
-        let mut output = output.saturating_add(tokens(Count::ReasoningExtra));
-        let total = tokens(Count::Total);
-        let unexplained = total.saturating_sub(input.saturating_add(output));
-        if unexplained > 0 {
-            if unexplained == tokens(Count::ReasoningIncluded) {
-                output = output.saturating_add(unexplained);
-            } else if unexplained == tokens(Count::AudioInput) {
-                input = input.saturating_add(unexplained);
-            }
-        }
-        Usage {
-            input_tokens: input,
-            output_tokens: output,
-            total_tokens: total.max(input.saturating_add(output)),
-            cached_tokens: tokens(Count::CacheReadIncluded).max(cache_read),
-            cache_creation_tokens: tokens(Count::CacheWriteIncluded).max(cache_write),
-            reasoning_tokens: tokens(Count::ReasoningIncluded).max(tokens(Count::ReasoningExtra)),
+            Reported::None => None,
         }
     }
 }

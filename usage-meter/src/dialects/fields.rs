@@ -9,12 +9,22 @@ pub(crate) enum Field {
     Report(Source),
     /// A number in such an object.
     Count(Count),
+    /// An attempt or a step that such an object lists, with numbers of its own.
+    Iteration,
+    /// A number in an attempt or a step.
+    IterationCount(Count),
     /// A number of a report that is not an object of its own. Documents of one response repeat it.
     InlineCount(Count),
     /// A number whose presence means that the inline counts of its document are not a report.
     NoInlineReport,
     /// The model.
     Model,
+    /// The identifier of a response that the provider stores.
+    ResponseId,
+    /// The status of such a response.
+    ResponseStatus,
+    /// Whether such a response is generated in the background.
+    ResponseBackground,
     /// The kind of the document: `type`, `object` or `event_type`.
     Kind,
     /// The choices of an OpenAI completion.
@@ -34,6 +44,8 @@ pub(crate) enum Field {
 pub(crate) enum Source {
     /// The usage object of the API.
     UsageObject,
+    /// The usage object at the start of a stream, whose output is a placeholder; a part of the one above.
+    StreamStart,
     /// Numbers outside a usage object: [`Field::InlineCount`].
     Inline,
     /// A usage object within `metadata`, which in other APIs holds what the client chose.
@@ -42,13 +54,23 @@ pub(crate) enum Source {
     Platform,
     /// The response headers.
     Headers,
+    /// What server-side tools used beside all these.
+    Tools,
 }
 
 // === impl Source ===
 
 impl Source {
     /// The number of variants.
-    pub(crate) const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = 7;
+
+    /// Returns the source whose report this one is a part of.
+    pub(crate) const fn of_response(self) -> Self {
+        match self {
+            Self::StreamStart => Self::UsageObject,
+            other => other,
+        }
+    }
 }
 
 /// The objects that report usage.
@@ -61,7 +83,7 @@ pub(super) const REPORTS: &[(&str, Source)] = &[
     // OpenAI Responses, streaming.
     ("response.usage", Source::UsageObject),
     // Anthropic, `message_start`.
-    ("message.usage", Source::UsageObject),
+    ("message.usage", Source::StreamStart),
     // Cohere v2, `message-end`.
     ("delta.usage", Source::UsageObject),
     // Cohere v1; `stream-end`.
@@ -76,6 +98,9 @@ pub(super) const REPORTS: &[(&str, Source)] = &[
     ("metadata.usage", Source::Metadata),
     // Any model on Bedrock, in a stream.
     ("amazon-bedrock-invocationMetrics", Source::Platform),
+    // OpenAI Responses: images that a tool generates.
+    ("tool_usage.image_gen", Source::Tools),
+    ("response.tool_usage.image_gen", Source::Tools),
 ];
 
 /// The numbers in such an object.
@@ -84,6 +109,8 @@ pub(super) const COUNTS: &[(&str, Count)] = &[
     ("prompt_tokens", Count::InputWithCache),
     ("completion_tokens", Count::Output),
     ("total_tokens", Count::Total),
+    // Mistral conversations.
+    ("connector_tokens", Count::ConnectorInput),
     (
         "prompt_tokens_details.cached_tokens",
         Count::CacheReadIncluded,
@@ -129,7 +156,7 @@ pub(super) const COUNTS: &[(&str, Count)] = &[
     // Gemini and Vertex.
     ("promptTokenCount", Count::InputWithCache),
     ("candidatesTokenCount", Count::Output),
-    ("totalTokenCount", Count::Total),
+    ("totalTokenCount", Count::SnapshotTotal),
     ("cachedContentTokenCount", Count::CacheReadIncluded),
     ("toolUsePromptTokenCount", Count::ToolPromptExtra),
     ("thoughtsTokenCount", Count::ReasoningExtra),
@@ -154,7 +181,19 @@ pub(super) const COUNTS: &[(&str, Count)] = &[
     ("tokens.input_tokens", Count::InputWithCache),
     ("tokens.output_tokens", Count::Output),
     ("billed_units.input_tokens", Count::BilledInput),
+    ("billed_units.image_tokens", Count::BilledImages),
     ("billed_units.output_tokens", Count::BilledOutput),
+];
+
+/// The lists of attempts and steps in such an object: Anthropic, for compaction, advisors and fallbacks.
+pub(super) const ITERATIONS: &str = "iterations";
+
+/// The numbers in an attempt or a step.
+pub(super) const ITERATION_COUNTS: &[(&str, Count)] = &[
+    ("input_tokens", Count::InputWithoutCache),
+    ("output_tokens", Count::Output),
+    ("cache_read_input_tokens", Count::CacheReadExtra),
+    ("cache_creation_input_tokens", Count::CacheWriteExtra),
 ];
 
 /// All other fields.
@@ -219,6 +258,15 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
     ("response.modelVersion", Field::Model),
     ("message.model", Field::Model),
     ("interaction.model", Field::Model),
+    ("id", Field::ResponseId),
+    ("response.id", Field::ResponseId),
+    ("interaction.id", Field::ResponseId),
+    ("status", Field::ResponseStatus),
+    ("response.status", Field::ResponseStatus),
+    ("interaction.status", Field::ResponseStatus),
+    ("background", Field::ResponseBackground),
+    ("response.background", Field::ResponseBackground),
+    ("interaction.background", Field::ResponseBackground),
     ("type", Field::Kind),
     ("object", Field::Kind),
     ("event_type", Field::Kind),

@@ -5,6 +5,8 @@
 pub(crate) enum DocumentKind {
     /// A completion, or a part of one.
     Completion,
+    /// A completion that the provider stores: of the OpenAI Responses API, or an interaction of Gemini.
+    Response,
     /// An event of the OpenAI Responses API: new text is under `delta`, other text repeats it.
     ResponsesEvent,
     /// The end of a stream.
@@ -32,12 +34,12 @@ impl DocumentKind {
             | b"stream-end"
             | b"interaction.completed" => Self::Last,
             b"error" => Self::Error,
+            b"response" | b"interaction" => Self::Response,
             b"batch" | b"message_batch" => Self::Batch,
             // OpenAI; Anthropic; Cohere v2; Gemini interactions.
             b"chat.completion"
             | b"chat.completion.chunk"
             | b"text_completion"
-            | b"response"
             | b"thread.message.delta"
             | b"completion"
             | b"message"
@@ -48,7 +50,6 @@ impl DocumentKind {
             | b"content-delta"
             | b"tool-plan-delta"
             | b"tool-call-delta"
-            | b"interaction"
             | b"step.delta"
             | b"content.delta" => Self::Completion,
             _ if name.starts_with(b"response.") => Self::ResponsesEvent,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::fields::{COUNTS, FIELDS, Field, REPORTS};
+use super::fields::{COUNTS, FIELDS, Field, ITERATION_COUNTS, ITERATIONS, REPORTS};
 use super::usage_pointer::{UsageNumber, UsagePointer};
 use crate::json::{Node, Paths, Pointer};
 
@@ -118,6 +118,11 @@ fn dialect_paths() -> Paths<Field> {
     if let Some(counts) = paths.add_shared() {
         for &(path, count) in COUNTS {
             paths.insert_below(counts, path, Field::Count(count));
+        }
+        if let Some(iteration) = paths.insert_elements(counts, ITERATIONS, Field::Iteration) {
+            for &(path, count) in ITERATION_COUNTS {
+                paths.insert_below(iteration, path, Field::IterationCount(count));
+            }
         }
         for &(path, source) in REPORTS {
             paths.insert(path, Field::Report(source));

@@ -131,11 +131,11 @@ impl<F: Copy + PartialEq> Nesting<F> {
         let is_document = innermost.elements == Some(Node::ROOT);
         if found == Match::default() {
             let elements = innermost.elements?;
-            return is_object.then(|| object(elements, None, is_document));
+            return is_object.then(|| object(elements, paths.element_field(elements), is_document));
         }
         Some(if is_object {
             let node = found.object.unwrap_or(Node::NONE);
-            object(node, found.field, is_document)
+            object(node, found.field.or(paths.element_field(node)), is_document)
         } else {
             array(found.elements, found.items, found.field)
         })

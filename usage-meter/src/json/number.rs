@@ -6,6 +6,33 @@ mod tests;
 /// An exponent beyond this changes nothing: the value is 0 or exceeds `u64` long before.
 const MAX_EXPONENT: i32 = 1_000_000;
 
+/// A number in a usage report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reported {
+    /// A number of tokens.
+    Tokens(u64),
+    /// A negative number.
+    Negative,
+    /// No number: `null`, text or a boolean.
+    None,
+}
+
+/// Parses a number in a usage report.
+pub(crate) fn reported(text: &[u8]) -> Reported {
+    match tokens(text) {
+        Some(tokens) => Reported::Tokens(tokens),
+        None if text
+            .trim_ascii()
+            .strip_prefix(b"-")
+            .and_then(tokens)
+            .is_some() =>
+        {
+            Reported::Negative
+        }
+        None => Reported::None,
+    }
+}
+
 /// Parses a number of tokens, such that no notation makes a response free of charge.
 ///
 /// * Integers and integral floats (`12`, `12.0`, `1.2e1`) are exact.

@@ -11,7 +11,7 @@ const LENGTH_BUCKETS: usize = 16;
 /// A tree of paths, each of which leads to a field `F`.
 ///
 /// A path is a list of keys joined by dots. A key followed by `[]` is an array; the path continues
-/// in each of its objects.
+/// in each of its objects, or leads to each of them.
 ///
 /// Paths that continue alike share a part of the tree: such a node is copied before it changes.
 #[derive(Clone, Debug)]
@@ -61,6 +61,8 @@ enum Step {
 struct Edges<F> {
     /// Buckets by the length of the key: few keys share one.
     buckets: [Vec<Edge<F>>; LENGTH_BUCKETS],
+    /// The field whose value the object is, if it is an element of an array.
+    element_field: Option<F>,
     /// Whether several edges lead here, so that it must be copied before it changes.
     is_shared: bool,
 }
@@ -105,6 +107,7 @@ impl<F> Edges<F> {
     fn new() -> Self {
         Self {
             buckets: std::array::from_fn(|_| Vec::new()),
+            element_field: None,
             is_shared: false,
         }
     }
@@ -161,6 +164,14 @@ impl<F: Copy> Paths<F> {
         if let Some(end) = self.end_of(node, path) {
             end.field = Some(field);
         }
+    }
+
+    /// Adds a path from a node to each object of an array. Returns the node of these objects.
+    pub(crate) fn insert_elements(&mut self, node: Node, key: &str, field: F) -> Option<Node> {
+        let elements = self.enter(node, key.as_bytes(), Step::Elements)?;
+        let edges = self.nodes.get_mut(usize::from(elements.0))?;
+        edges.element_field = Some(field);
+        Some(elements)
     }
 
     /// Adds a node that several paths can lead to.
@@ -221,6 +232,11 @@ impl<F: Copy> Paths<F> {
     /// Returns the node in which the elements of an array at the root are keys.
     pub(super) fn root_items(&self) -> Option<Node> {
         self.has_root_indexes.then_some(Node::ROOT)
+    }
+
+    /// Returns the field whose value an object in an array is.
+    pub(super) fn element_field(&self, node: Node) -> Option<F> {
+        self.nodes.get(usize::from(node.0))?.element_field
     }
 
     /// Returns what the paths say about the value of `key` in an object.

@@ -44,7 +44,9 @@ impl BedrockCounts<'_> {
             (Count::CacheReadExtra, self.cache_read_input),
             (Count::CacheWriteExtra, self.cache_write_input),
         ] {
-            counts.set(count, value.and_then(number::tokens));
+            if let Some(value) = value {
+                counts.read(count, number::reported(value));
+            }
         }
         counts
     }

@@ -3,7 +3,7 @@
 use super::codings::{DecodeError, Decoder};
 use super::framings::Framing;
 use super::head::ResponseHead;
-use super::report::Report;
+use super::report::{BackgroundStatus, Report};
 use crate::dialects::{UsagePaths, is_completion_path};
 use crate::usage::Usage;
 
@@ -96,10 +96,42 @@ impl Meter {
         self.report.usage()
     }
 
-    /// Returns whether no further bytes can change the usage.
+    /// Returns whether the usage is unlikely to change any more: the body says that it has ended, or it has
+    /// reported its usage after its text.
+    ///
+    /// This allows to use the report before the body has ended. It is not the last word: a body may report
+    /// more behind its own end, so bytes are to be pushed until the body has ended.
     #[must_use]
-    pub fn is_final(&self) -> bool {
-        self.framing.is_final(&self.report)
+    pub fn is_likely_final(&self) -> bool {
+        self.framing.is_likely_final(&self.report)
+    }
+
+    /// Returns whether the usage is only the least that was used: the report has no input or no output
+    /// although there is text, its output is the placeholder with which a stream starts, or it is out of date.
+    /// What is missing is to be estimated. `false` without a report.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.report.is_partial()
+    }
+
+    /// Returns whether numbers were reported that are not plausible, because they are negative or exceed 2^40
+    /// tokens. A report with such a number does not count.
+    #[must_use]
+    pub fn has_unreadable_counts(&self) -> bool {
+        self.report.has_unreadable_counts()
+    }
+
+    /// Returns the identifier of a response that the provider stores (OpenAI Responses, Gemini interactions),
+    /// as written in JSON. `None` also if it exceeds 512 bytes.
+    #[must_use]
+    pub fn response_id(&self) -> Option<&str> {
+        self.report.response_id()
+    }
+
+    /// Returns the status of a response that is generated in the background; `None` for all others.
+    #[must_use]
+    pub fn background(&self) -> Option<BackgroundStatus> {
+        self.report.background()
     }
 
     /// Returns whether the body is a completion, or the beginning of one. A completion without a

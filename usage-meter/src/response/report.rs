@@ -4,12 +4,18 @@ use std::sync::Arc;
 
 use self::configured::ConfiguredNumbers;
 use self::document::Document;
-use crate::dialects::{Counts, Field, Formula, Source};
+use self::reports::{Reported, Reports};
+use self::response_object::ResponseObject;
+use crate::dialects::{Counts, Field, Formula, MAX_TOKENS, Source};
 use crate::json::{GeneratedKey, Scalar, Visitor, number};
 use crate::usage::Usage;
 
 mod configured;
 mod document;
+mod reports;
+mod response_object;
+
+pub use response_object::BackgroundStatus;
 
 /// The maximum length in bytes of a usage object that is kept as written.
 pub(crate) const MAX_RAW_BYTES: usize = 64 * 1024;
@@ -19,8 +25,8 @@ pub(crate) const MAX_RAW_BYTES: usize = 64 * 1024;
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(crate) struct Report {
     document: Document,
-    /// A document that has ended but does not count yet, with whether it is complete.
-    deferred: Option<(Document, bool)>,
+    /// Whether `document` has ended but does not count yet, with whether it is complete.
+    deferred: Option<bool>,
     defers_documents: bool,
     reports: Reports,
     configured: ConfiguredNumbers,
@@ -30,6 +36,7 @@ pub(crate) struct Report {
     recording: Vec<u8>,
     recording_is_too_large: bool,
     model: Option<String>,
+    response: ResponseObject,
     is_completion: bool,
     has_failed: bool,
     is_last: bool,
@@ -38,31 +45,6 @@ pub(crate) struct Report {
     is_skippable: bool,
     output_bytes: u64,
     documents_with_output: u64,
-}
-
-/// The reports of a response, by source.
-#[derive(Clone, Copy, Debug, Default)]
-struct Reports([Counts; Source::COUNT]);
-
-// === impl Reports ===
-
-impl Reports {
-    fn get(&self, source: Source) -> Counts {
-        self.0.get(source as usize).copied().unwrap_or_default()
-    }
-
-    /// Adds what a later document reports.
-    fn add(&mut self, source: Source, counts: &Counts) {
-        if let Some(slot) = self.0.get_mut(source as usize) {
-            match source {
-                // Each document has the sum of all before it, or 0.
-                Source::Inline => slot.raise(counts),
-                Source::UsageObject | Source::Metadata | Source::Platform | Source::Headers => {
-                    slot.overlay(counts);
-                }
-            }
-        }
-    }
 }
 
 // === impl Report ===
@@ -81,8 +63,36 @@ impl Report {
 
     /// Returns the usage reported so far.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        let reported = self.reports.0.iter().find(|counts| !counts.is_empty());
-        self.configured.apply(reported.map(Counts::normalize))
+        let reported = self.reported().map(|reported| reported.usage);
+        self.configured.apply(reported)
+    }
+
+    /// Returns whether the usage is only the least that was used.
+    pub(crate) fn is_partial(&self) -> bool {
+        let is_partial = match self.reported() {
+            Some(reported) => reported.is_partial,
+            None => !self.configured.is_empty(),
+        };
+        is_partial && !self.configured.is_whole()
+    }
+
+    /// Returns whether a report had numbers that are not plausible.
+    pub(crate) fn has_unreadable_counts(&self) -> bool {
+        self.reports.have_unreadable_counts()
+    }
+
+    fn reported(&self) -> Option<Reported> {
+        self.reports.usage(self.output_bytes() > 0)
+    }
+
+    /// Returns the identifier of the response, if its provider stores it.
+    pub(crate) fn response_id(&self) -> Option<&str> {
+        self.response.id()
+    }
+
+    /// Returns the status of the response, if it is generated in the background.
+    pub(crate) fn background(&self) -> Option<BackgroundStatus> {
+        self.response.background()
     }
 
     /// Returns the model that the response names.
@@ -92,13 +102,12 @@ impl Report {
 
     /// Returns the last usage object as written, unless it exceeds [`MAX_RAW_BYTES`].
     pub(crate) fn raw(&self) -> Option<&[u8]> {
-        let counts = self.reports.get(self.raw_source?);
-        (!counts.is_empty() && !self.raw.is_empty()).then_some(&self.raw)
+        (self.reports.has(self.raw_source?) && !self.raw.is_empty()).then_some(&self.raw)
     }
 
     /// Returns whether a document, or the beginning of one, is a completion.
     pub(crate) fn is_completion(&self) -> bool {
-        self.is_completion || self.document.is_valid_completion()
+        self.is_completion || self.document.facts.is_valid_completion()
     }
 
     /// Returns whether a document says that it is the last.
@@ -130,7 +139,7 @@ impl Report {
     /// Returns the number of bytes of generated text that were read.
     pub(crate) fn output_bytes(&self) -> u64 {
         self.output_bytes
-            .saturating_add(self.document.output_bytes())
+            .saturating_add(self.document.facts.output_bytes())
     }
 
     /// Returns the number of documents with generated text.
@@ -160,30 +169,43 @@ impl Report {
 
     /// Adds the deferred document if it arrived `intact`, or else drops it.
     pub(crate) fn resolve_deferred(&mut self, intact: bool) {
-        if let Some((document, complete)) = self.deferred.take()
-            && intact
-        {
-            self.add(&document, complete);
+        if let Some(complete) = self.deferred.take() {
+            if intact {
+                self.add_document(complete);
+            }
+            self.document.begin();
         }
     }
 
-    fn add(&mut self, document: &Document, complete: bool) {
+    /// Adds the document that has ended.
+    fn add_document(&mut self, complete: bool) {
+        let Self {
+            document, reports, ..
+        } = self;
         for (source, counts) in document.reports() {
-            self.reports.add(source, counts);
+            reports.add(source, counts);
         }
-        self.is_completion |= document.is_valid_completion();
-        self.is_skippable = document.has_choices && !document.is_error;
-        let output_bytes = document.output_bytes();
+        if let Some(source) = document.cut_off_source() {
+            reports.set_outdated(source);
+        }
+        let facts = document.facts;
+        let is_error = facts.is_error();
+        self.is_completion |= facts.is_valid_completion();
+        self.is_skippable = facts.has_choices && !is_error;
+        // A report before any text is a preview.
+        let has_last_report = document.has_report_of_platform()
+            || (facts.has_empty_choices && self.output_bytes > 0 && document.reports_output());
+        let output_bytes = facts.output_bytes();
         self.output_bytes = self.output_bytes.saturating_add(output_bytes);
         self.documents_with_output = self
             .documents_with_output
             .saturating_add(u64::from(output_bytes > 0));
-        self.has_failed |= document.is_error;
-        self.is_last |= document.is_last
-            || document.has_report(Source::Platform)
-            || (document.has_empty_choices && document.reports_output());
-        self.is_continued = document.is_continued;
+        self.has_failed |= is_error;
+        // What another document follows was not the last.
+        self.is_last = facts.is_last || has_last_report;
+        self.is_continued = facts.is_continued;
         self.documents = self.documents.saturating_add(u64::from(complete));
+        self.response.end_document(facts.is_response);
     }
 
     fn set_model(&mut self, value: &Scalar<'_>) {
@@ -199,7 +221,7 @@ impl Report {
 
 impl Visitor<Field> for Report {
     fn begin_document(&mut self) {
-        self.document = Document::default();
+        self.document.begin();
     }
 
     fn open(&mut self, field: Field) {
@@ -210,16 +232,21 @@ impl Visitor<Field> for Report {
                 self.recording.clear();
                 self.recording_is_too_large = false;
             }
+            Field::Iteration => document.begin_iteration(),
             Field::Choices => {
-                document.has_choices = true;
-                document.is_completion = true;
+                document.facts.has_choices = true;
+                document.facts.is_completion = true;
             }
-            Field::Completion => document.is_completion = true,
-            Field::Error => document.is_error = true,
+            Field::Completion => document.facts.is_completion = true,
+            Field::Error => document.facts.is_in_error = true,
             Field::Count(_)
+            | Field::IterationCount(_)
             | Field::InlineCount(_)
             | Field::NoInlineReport
             | Field::Model
+            | Field::ResponseId
+            | Field::ResponseStatus
+            | Field::ResponseBackground
             | Field::Kind
             | Field::Done
             | Field::Configured(_) => {}
@@ -227,15 +254,21 @@ impl Visitor<Field> for Report {
     }
 
     fn close(&mut self, field: Field, empty: bool) {
+        let document = &mut self.document;
         match field {
             Field::Report(source) => {
-                let has_counts = self.document.end_report();
-                if has_counts && self.raw_source.is_none_or(|first| source <= first) {
+                let counts = document.end_report();
+                if counts && self.raw_source.is_none_or(|first| source <= first) {
                     std::mem::swap(&mut self.raw, &mut self.recording);
                     self.raw_source = Some(source);
                 }
             }
-            Field::Choices => self.document.has_empty_choices = empty,
+            Field::Iteration => document.end_iteration(),
+            Field::Choices => document.facts.has_empty_choices = empty,
+            Field::Error => {
+                document.facts.is_in_error = false;
+                document.facts.is_error |= !empty;
+            }
             _ => {}
         }
     }
@@ -245,35 +278,52 @@ impl Visitor<Field> for Report {
             Scalar::Text(text) => text.as_ref(),
             Scalar::Literal(literal) => literal,
         };
-        let is_null = *value == Scalar::Literal(b"null");
         let document = &mut self.document;
+        let facts = &mut document.facts;
         match field {
-            Field::Count(count) => document.set_count(count, number::tokens(text)),
-            Field::InlineCount(count) => {
-                document.inline_counts.add(count, number::tokens(text));
-            }
-            Field::NoInlineReport => document.no_inline_report = true,
-            // `"usage": null` after a report: the last of duplicate keys wins.
-            Field::Report(source) => document.remove_report(source),
+            Field::Count(count) => document.read_count(count, number::reported(text)),
+            Field::IterationCount(count) => document.read_iteration(count, number::reported(text)),
+            Field::InlineCount(count) => document.add_inline(count, number::reported(text)),
+            Field::NoInlineReport => facts.no_inline_report = true,
+            // Not a report, and no reason to forget another.
+            Field::Report(_) => self.response.forget_text(),
+            Field::Iteration | Field::Choices => {}
             Field::Model => self.set_model(value),
-            Field::Kind => document.set_kind(text),
+            Field::ResponseId => self.response.end_id(),
+            Field::ResponseStatus => self.response.set_status(text),
+            Field::ResponseBackground => self.response.set_background(text),
+            Field::Kind => facts.set_kind(text),
             Field::Done => {
-                document.is_completion = true;
-                document.is_continued = text == b"false";
-                document.is_last |= text == b"true";
+                facts.is_completion = true;
+                facts.is_continued = text == b"false";
+                facts.is_last |= text == b"true";
             }
-            Field::Error => document.is_error |= !is_null && text != b"false",
-            Field::Completion => document.is_completion |= !is_null,
-            Field::Choices => {}
-            Field::Configured(pointer) => self.configured.set(pointer, number::tokens(text)),
+            Field::Error => facts.is_error |= !matches!(text, b"" | b"null" | b"false"),
+            Field::Completion => facts.is_completion |= *value != Scalar::Literal(b"null"),
+            Field::Configured(pointer) => match number::reported(text) {
+                number::Reported::Tokens(tokens) if tokens <= MAX_TOKENS => {
+                    self.configured.set(pointer, tokens);
+                }
+                number::Reported::None => {}
+                _ => self.reports.set_unreadable_counts(),
+            },
         }
     }
 
     fn wants_bytes(&self, field: Field) -> bool {
-        matches!(field, Field::Report(_))
+        match field {
+            Field::Report(_) => true,
+            // The documents of a stream of chunks are not stored responses.
+            Field::ResponseId => !self.is_skippable && self.response.wants_id(),
+            _ => false,
+        }
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
+        if !self.document.is_in_report() {
+            self.response.text(bytes);
+            return;
+        }
         let free = MAX_RAW_BYTES.saturating_sub(self.recording.len());
         if self.recording_is_too_large || bytes.len() > free {
             self.recording_is_too_large = true;
@@ -284,19 +334,23 @@ impl Visitor<Field> for Report {
     }
 
     fn generated(&mut self, key: GeneratedKey, bytes: u64) {
+        let facts = &mut self.document.facts;
         let counter = match key {
-            GeneratedKey::Delta => &mut self.document.delta_bytes,
-            GeneratedKey::Arguments | GeneratedKey::Other => &mut self.document.other_bytes,
+            GeneratedKey::Delta => &mut facts.delta_bytes,
+            GeneratedKey::Arguments | GeneratedKey::Other => &mut facts.other_bytes,
         };
         *counter = counter.saturating_add(bytes);
     }
 
     fn end_document(&mut self, complete: bool) {
-        let document = std::mem::take(&mut self.document);
+        if !complete {
+            self.document.cut_off();
+        }
         if self.defers_documents {
-            self.deferred = Some((document, complete));
+            self.deferred = Some(complete);
         } else {
-            self.add(&document, complete);
+            self.add_document(complete);
+            self.document.begin();
         }
     }
 }

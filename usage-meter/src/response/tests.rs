@@ -60,7 +60,7 @@ fn chat_completion_reports_every_count() {
         })
     );
     assert_eq!(meter.model(), Some("gpt-4o-2024-08-06"));
-    assert!(meter.is_completion() && meter.is_final());
+    assert!(meter.is_completion() && meter.is_likely_final());
     assert_eq!(meter.output_bytes(), 8);
     let raw = meter.raw_usage().unwrap();
     assert!(raw.starts_with(b"{\n        \"prompt_tokens\": 20") && raw.ends_with(b"}"));
@@ -110,15 +110,15 @@ fn keys_with_escapes_are_read() {
 }
 
 #[test]
-fn last_of_duplicate_keys_wins() {
+fn largest_of_duplicate_keys_wins() {
     let twice = br#"{"usage":{"prompt_tokens":1,"completion_tokens":5},"usage":{"prompt_tokens":2,"prompt_tokens":3}}"#;
-    assert_eq!(tokens(&read(JSON, twice)), Some((3, 0, 3)));
+    assert_eq!(tokens(&read(JSON, twice)), Some((1, 5, 6)));
     let null = br#"{"usage":{"prompt_tokens":1},"usage":null}"#;
-    assert_eq!(tokens(&read(JSON, null)), None);
+    assert_eq!(tokens(&read(JSON, null)), Some((1, 0, 1)));
 }
 
 #[test]
-fn usage_in_extra_chunk_makes_stream_final() {
+fn usage_in_extra_chunk_makes_stream_likely_final() {
     let body: String = ["usage", " of", " words"]
         .map(|word| {
             format!(
@@ -128,11 +128,11 @@ fn usage_in_extra_chunk_makes_stream_final() {
         .concat();
     let mut meter = Meter::new(&head(SSE));
     meter.push(body.as_bytes());
-    assert_eq!((meter.usage(), meter.is_final()), (None, false));
+    assert_eq!((meter.usage(), meter.is_likely_final()), (None, false));
     assert!(meter.is_completion());
     assert_eq!(meter.output_bytes(), 14);
     meter.push(b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}\n\n");
-    assert!(meter.is_final());
+    assert!(meter.is_likely_final());
     meter.push(b"data: [DONE]\n\n");
     meter.finish();
     assert_eq!(tokens(&meter), Some((3, 4, 7)));
@@ -185,12 +185,12 @@ fn usage_in_every_chunk_counts_once() {
 }
 
 #[test]
-fn done_event_makes_stream_final() {
+fn done_event_makes_stream_likely_final() {
     let mut meter = Meter::new(&head(SSE));
     meter.push(b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\ndata: [DON");
-    assert!(!meter.is_final());
+    assert!(!meter.is_likely_final());
     meter.push(b"E]\n\n");
-    assert!(meter.is_final() && meter.is_completion());
+    assert!(meter.is_likely_final() && meter.is_completion());
     assert_eq!(meter.usage(), None);
     for body in [
         "data: [DONE]x\n\n",
@@ -199,7 +199,7 @@ fn done_event_makes_stream_final() {
     ] {
         let mut meter = Meter::new(&head(SSE));
         meter.push(body.as_bytes());
-        assert!(!meter.is_final(), "{body:?}");
+        assert!(!meter.is_likely_final(), "{body:?}");
     }
 }
 
@@ -207,9 +207,9 @@ fn done_event_makes_stream_final() {
 fn error_in_stream_keeps_reported_usage() {
     let mut meter = Meter::new(&head(SSE));
     meter.push(b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1}}\n\n");
-    assert!(!meter.is_final());
+    assert!(!meter.is_likely_final());
     meter.push(b"data: {\"error\":{\"message\":\"overloaded\"}}\n\n");
-    assert!(meter.is_final() && meter.is_completion());
+    assert!(meter.is_likely_final() && meter.is_completion());
     assert_eq!(tokens(&meter), Some((9, 1, 10)));
 }
 
@@ -243,7 +243,7 @@ fn cut_off_body_is_a_completion() {
     let mut meter = Meter::new(&head(JSON));
     meter.push(br#"{"id":"chatcmpl-1","obj"#);
     meter.finish();
-    assert!(meter.is_completion() && !meter.is_final());
+    assert!(meter.is_completion() && !meter.is_likely_final());
     let mut meter = Meter::new(&ResponseHead {
         path: b"/v1/other",
         ..head(JSON)
@@ -257,7 +257,7 @@ fn cut_off_body_is_a_completion() {
     meter.finish();
     meter.finish();
     assert_eq!(tokens(&meter), Some((11, 0, 11)));
-    assert!(!meter.is_final());
+    assert!(!meter.is_likely_final());
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn encoded_body_is_read_in_single_bytes() {
         for byte in &encoded {
             meter.push(&[*byte]);
         }
-        assert!(meter.is_final(), "{coding}");
+        assert!(meter.is_likely_final(), "{coding}");
         meter.finish();
         assert_eq!(tokens(&meter), Some((1, 2, 3)), "{coding}");
         assert_eq!(meter.output_bytes(), 2);

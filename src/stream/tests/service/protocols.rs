@@ -244,7 +244,7 @@ fn limits_of_equal_cost_share_calls() {
             &expected
         };
         assert_eq!(gateway.methods(), expected, "{cost}");
-        let total = if calls == 1 { 20 } else { 20 + 40 };
+        let total = if calls == 1 { 20 } else { 20 + 2 * 19 };
         assert_eq!(gateway.limitador.total(), total, "{cost}");
     }
 }

@@ -66,8 +66,12 @@ fn units_are_counted_separately() {
             let made = gateway.methods().len() - before;
             assert_eq!(made, calls, "{storage}");
         }
-        // 2 dollars for a million tokens of output.
-        let usd = if storage == RLS { 0 } else { 100 * 2_000 };
+        // 2 dollars for a million tokens of output, and 1 for the token of input of each request.
+        let usd = if storage == RLS {
+            0
+        } else {
+            96 * 2_000 + 4 * 1_000
+        };
         assert_eq!(gateway.counted(), [100, 4, usd], "{storage}");
         assert_eq!(gateway.exchange(1), "denied", "four requests: {storage}");
         // One that knows no questions without a hit counts them.
@@ -123,7 +127,11 @@ fn outage_loses_no_usage() {
             assert_eq!(decided, "admitted");
         }
         gateway.wait(10_000);
-        assert_eq!(gateway.counted(), [150, 3, 150 * 2_000], "{storage}");
+        assert_eq!(
+            gateway.counted(),
+            [150, 3, 147 * 2_000 + 3 * 1_000],
+            "{storage}"
+        );
         assert_eq!(gateway.exchange(1), "admitted");
         assert_eq!(gateway.exchange(1), "denied");
     }

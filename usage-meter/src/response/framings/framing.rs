@@ -124,22 +124,18 @@ impl Framing {
         }
     }
 
-    /// Returns whether no further bytes can change the usage in the `report`.
-    pub(in crate::response) fn is_final(&self, report: &Report) -> bool {
-        match self {
+    /// Returns whether the usage in the `report` is unlikely to change any more.
+    pub(in crate::response) fn is_likely_final(&self, report: &Report) -> bool {
+        let has_ended = match self {
             Self::Json {
                 scanner,
                 is_sequence: false,
                 ..
-            } => {
-                report.is_last()
-                    || (scanner.is_at_root() && report.documents() > 0 && !report.is_continued())
-            }
-            Self::Json { .. } | Self::Events(_) | Self::Messages(_) => {
-                report.is_last() || report.has_failed()
-            }
+            } => scanner.is_at_root() && report.documents() > 0 && !report.is_continued(),
+            Self::Json { .. } | Self::Events(_) | Self::Messages(_) => report.has_failed(),
             Self::Unknown { .. } | Self::Opaque => false,
-        }
+        };
+        report.is_last() || (has_ended && report.usage().is_some() && !report.is_partial())
     }
 
     /// Returns whether a document may have begun of which the scanner knows nothing yet.

@@ -24,15 +24,29 @@ impl ConfiguredNumbers {
     }
 
     /// Sets the number that a pointer leads to. A later document replaces it, unless with zero.
-    pub(super) fn set(&mut self, pointer: u8, tokens: Option<u64>) {
-        if let Some(known) = self.tokens.get_mut(usize::from(pointer)) {
-            *known = tokens.filter(|tokens| *tokens > 0).or(*known).or(tokens);
+    pub(super) fn set(&mut self, pointer: u8, tokens: u64) {
+        if let Some(known) = self.tokens.get_mut(usize::from(pointer))
+            && (tokens > 0 || known.is_none())
+        {
+            *known = Some(tokens);
         }
+    }
+
+    /// Returns whether no pointer led to a number.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tokens.iter().all(Option::is_none)
+    }
+
+    /// Returns whether the pointers led to the whole usage: to the total, or to input and output.
+    pub(super) fn is_whole(&self) -> bool {
+        let is_found = |number| self.find(number).is_some();
+        is_found(UsageNumber::Total)
+            || (is_found(UsageNumber::Input) && is_found(UsageNumber::Output))
     }
 
     /// Replaces the numbers of a usage report by those that were found.
     pub(super) fn apply(&self, reported: Option<Usage>) -> Option<Usage> {
-        if self.tokens.iter().all(Option::is_none) {
+        if self.is_empty() {
             return reported;
         }
         let mut usage = reported.unwrap_or_default();

@@ -41,22 +41,22 @@ fn numbers(usage: Usage) -> [u64; 4] {
 
 #[test]
 fn first_pointer_with_a_number_sets_the_total() {
-    let body = r#"{"x":{"y/z":[{"n":7},{"m":"8"}],"~":null},"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":4}}"#;
+    let body = r#"{"x":{"y/z":[{"n":7},{"m":"8"}],"~":null},"usage":{"prompt_tokens":1,"completion_tokens":3,"total_tokens":4}}"#;
     for (pointers, expected) in [
-        (&[][..], [1, 2, 4, 0]),
-        (&[(Total, "/usage/total_tokens")], [1, 2, 4, 0]),
-        (&[(Total, "/usage/completion_tokens")], [1, 2, 2, 0]),
+        (&[][..], [1, 3, 4, 0]),
+        (&[(Total, "/usage/total_tokens")], [1, 3, 4, 0]),
+        (&[(Total, "/usage/completion_tokens")], [1, 3, 3, 0]),
         (
             &[(Total, "/none"), (Total, "/x/~0"), (Total, "/x/y~1z/0/n")],
-            [1, 2, 7, 0],
+            [1, 3, 7, 0],
         ),
         (
             &[(Total, "/x/y~1z/1/m"), (Total, "/usage/total_tokens")],
-            [1, 2, 8, 0],
+            [1, 3, 8, 0],
         ),
         (
             &[(Total, "/x/y~1z/0/m"), (Total, "/x/y~1z/1/n")],
-            [1, 2, 4, 0],
+            [1, 3, 4, 0],
         ),
     ] {
         let usage = read(JSON, pointers, body).map(numbers);

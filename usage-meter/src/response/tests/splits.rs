@@ -16,7 +16,7 @@ fn outcome(meter: &Meter) -> Outcome {
     (
         meter.usage(),
         meter.model().map(str::to_owned),
-        meter.is_final(),
+        meter.is_likely_final(),
         meter.is_completion(),
         meter.raw_usage().map(<[u8]>::to_vec),
     )

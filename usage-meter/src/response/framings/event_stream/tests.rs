@@ -104,11 +104,11 @@ fn converse_stream_is_read() {
         let meter = read(&body, piece);
         assert_eq!(total(&meter), Some(111));
         assert_eq!(meter.output_bytes(), 5);
-        assert!(meter.is_final() && meter.is_completion());
+        assert!(meter.is_likely_final() && meter.is_completion());
     }
     let mut meter = meter();
     meter.push(&body[..body.len() - 1]);
-    assert!(!meter.is_final());
+    assert!(!meter.is_likely_final());
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn documents_in_chunks_are_read() {
         let meter = read(&body, piece);
         assert_eq!(total(&meter), Some(82));
         assert_eq!((meter.model(), meter.output_bytes()), (Some("claude"), 6));
-        assert!(meter.is_final());
+        assert!(meter.is_likely_final());
     }
 }
 
@@ -139,7 +139,7 @@ fn platform_counts_without_report_of_model() {
 }
 
 #[test]
-fn exception_makes_stream_final() {
+fn exception_is_no_last_word() {
     let mut body = event("contentBlockDelta", r#"{"delta":{"text":"Hello"}}"#);
     body.extend(message(
         &[
@@ -149,7 +149,7 @@ fn exception_makes_stream_final() {
         br#"{"message":"slow down","usage":{"inputTokens":1}}"#,
     ));
     let meter = read(&body, 20);
-    assert_eq!((total(&meter), meter.is_final()), (None, true));
+    assert_eq!((total(&meter), meter.is_likely_final()), (None, false));
     assert!(meter.is_completion());
 }
 
@@ -163,7 +163,11 @@ fn corrupt_message_does_not_count() {
         // Messages after it do not count either.
         body.extend_from_slice(&good);
         let meter = read(&body, 64);
-        assert_eq!((total(&meter), meter.is_final()), (None, false), "{at}");
+        assert_eq!(
+            (total(&meter), meter.is_likely_final()),
+            (None, false),
+            "{at}"
+        );
         assert!(meter.is_completion());
     }
 }
