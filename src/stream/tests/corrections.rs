@@ -4,7 +4,7 @@ use crate::host::HeaderMap;
 use crate::stream::tests::harness::{Envoy, configuration, request};
 use crate::stream::{Next, Stream};
 
-const TEXT: &str = r#"data: {"object":"chat.completion.chunk","model":"m","choices":[{"delta":{"content":"Hello"}}]}
+pub(in crate::stream::tests) const TEXT: &str = r#"data: {"object":"chat.completion.chunk","model":"m","choices":[{"delta":{"content":"Hello"}}]}
 
 "#;
 
@@ -145,8 +145,8 @@ fn concurrency_is_released_when_response_ends() {
 fn costs_and_exports_follow_the_last_report() {
     let envoy = Envoy::with(&configuration(
         r#", "cost": "usage.total_tokens * 2", "budgets": [{ "usd": 1, "window": "1h" }]"#,
-        r#", "pricing": { "default": { "input": 0, "output": 1 } },
-             "export": { "double": "usage.output_tokens * 2" }"#,
+        r#", "pricing": { "default": { "input": 1, "output": 1 } },
+             "export": { "double": "usage.total_tokens * 2" }"#,
     ));
     let mut stream = envoy.begin_events();
     envoy.body(&mut stream, &(TEXT.to_owned() + &usage(20)), false);

@@ -2,7 +2,7 @@
 
 use crate::host::HeaderMap;
 use crate::stream::Next;
-use crate::stream::tests::corrections::usage;
+use crate::stream::tests::corrections::{TEXT, usage};
 use crate::stream::tests::service::harness::{CHECK, Gateway, RESERVE, RLS};
 
 impl Gateway {
@@ -31,6 +31,7 @@ impl Gateway {
         let headers = [(":status", "200"), ("content-type", "text/event-stream")];
         self.envoy.host.set_headers(HeaderMap::Response, &headers);
         stream.on_response_headers(false);
+        self.envoy.body(&mut stream, TEXT, false);
         for tokens in reports {
             self.envoy.body(&mut stream, &usage(*tokens), false);
             self.answer(&mut None);
