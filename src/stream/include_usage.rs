@@ -1,14 +1,13 @@
 //! The usage report of a stream whose client did not request one: it is requested, and withheld.
 
 use super::head::is_encoded;
-use super::machine::Stream;
+use super::machine::{Next, Stream};
 use crate::attributes::Attributes;
 use crate::host::{Buffer, HeaderMap, Headers};
 use crate::telemetry::Telemetry;
 use filter_config::IncludeUsage;
-use usage_meter::ReportFilter;
-use usage_meter::request::Endpoint;
-use usage_meter::request::{StreamOptions, include_usage};
+use usage_meter::request::{Endpoint, StreamOptions, include_usage};
+use usage_meter::{Passage, ReportFilter};
 
 // === impl Stream ===
 
@@ -85,18 +84,30 @@ impl Stream {
         }
     }
 
-    /// Takes the usage report that the client did not request out of the bytes at hand.
-    pub(super) fn filter_report(&mut self, bytes: &[u8], is_reported: bool, end_of_stream: bool) {
+    /// Takes the usage report that the client did not request out of the bytes at hand. Those that end within
+    /// what may be a report stay in Envoy's buffer, with which they flow on even if trailers end the
+    /// stream.
+    pub(super) fn filter_report(
+        &mut self,
+        bytes: &[u8],
+        is_reported: bool,
+        end_of_stream: bool,
+    ) -> Next {
         let Some(filter) = &mut self.report_filter else {
-            return;
+            return Next::Continue;
         };
-        if let Some(passed) = filter.push(bytes, is_reported, end_of_stream)
-            && let Err(error) = self
-                .parts
-                .host
-                .replace_buffer(Buffer::ResponseBody, &passed)
-        {
-            Telemetry::host_call_failed("response body", error);
+        let Passage {
+            replacement,
+            is_held,
+        } = filter.push(bytes, is_reported, end_of_stream);
+        if let Some(replacement) = replacement {
+            let host = &self.parts.host;
+            if let Err(error) = host.replace_buffer(Buffer::ResponseBody, &replacement) {
+                Telemetry::host_call_failed("response body", error);
+                self.report_filter = None;
+                return Next::Continue;
+            }
         }
+        if is_held { Next::Pause } else { Next::Continue }
     }
 }

@@ -7,7 +7,7 @@ use crate::attributes::BodyError;
 use crate::host::{Buffer, HeaderMap, Headers};
 use crate::telemetry::{Decision, Telemetry};
 use std::mem;
-use usage_meter::{BedrockCounts, Meter, ResponseHead};
+use usage_meter::{BedrockCounts, Meter, ReportFilter, ResponseHead};
 
 // === impl Stream ===
 
@@ -95,15 +95,18 @@ impl Stream {
         }
     }
 
-    /// Takes a part of the response's body, `size` bytes, which are passed on afterwards.
+    /// Takes a part of the response's body: `size` bytes are at hand, those that were held included. They
+    /// are passed on afterwards, unless they end within a usage report that is to be withheld.
     pub fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> Next {
         let is_metering = matches!(self.state, State::Metering(_));
         if !is_metering && self.report_filter.is_none() {
             return Next::Continue;
         }
-        let bytes = match size {
+        let filter = self.report_filter.as_ref();
+        let held = filter.map_or(0, ReportFilter::held_bytes);
+        let bytes = match size.saturating_sub(held) {
             0 => Ok(Vec::new()),
-            size => self.parts.host.buffer(Buffer::ResponseBody, 0, size),
+            new => self.parts.host.buffer(Buffer::ResponseBody, held, new),
         };
         let bytes = bytes.unwrap_or_else(|error| {
             Telemetry::host_call_failed("response body", error);
@@ -120,14 +123,20 @@ impl Stream {
                 self.charge_early();
             }
         }
-        self.filter_report(&bytes, is_reported, end_of_stream);
-        Next::Continue
+        self.filter_report(&bytes, is_reported, end_of_stream)
     }
 
     /// Takes the response's trailers, which end it.
     pub fn on_response_trailers(&mut self) -> Next {
         self.end_metering();
-        self.filter_report(&[], true, true);
+        if self
+            .report_filter
+            .as_ref()
+            .is_some_and(|filter| filter.held_bytes() > 0)
+        {
+            // Only what was held is still there to be changed.
+            self.filter_report(&[], true, true);
+        }
         Next::Continue
     }
 

@@ -19,4 +19,4 @@ pub use codings::{DecodeError, Decoder};
 pub use head::{BedrockCounts, ResponseHead};
 pub use meter::Meter;
 pub use report::BackgroundStatus;
-pub use report_filter::ReportFilter;
+pub use report_filter::{Passage, ReportFilter};

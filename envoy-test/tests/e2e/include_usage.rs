@@ -239,41 +239,68 @@ async fn respond_with_trailers(
     response
 }
 
+/// Sends a streamed chat to a provider that responds with these parts and trailers, and checks what the client gets.
+/// Returns the tokens that were charged.
+async fn check_before_trailers(
+    parts: Vec<&'static str>,
+    expected: &str,
+) -> Result<Option<String>, Box<dyn Error>> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let provider = listener.local_addr()?;
+    let routes = Router::new()
+        .fallback(any(respond_with_trailers))
+        .with_state(parts);
+    let server = tokio::spawn(axum::serve(listener, routes).into_future());
+    let metered = Metered::build(each_caller(AMPLE), |builder| {
+        builder.upstream(provider).upstream_http2()
+    });
+    let metered = metered.await?;
+    let chat: Value = Chat::default().stream(false).body().clone();
+    let response = client(Protocol::Http2)
+        .post(metered.envoy.url("/v1/chat/completions"))
+        .header(CALLER, "alice")
+        .header("x-test-id", "1")
+        .json(&chat)
+        .send()
+        .await?;
+    let response: axum::http::Response<reqwest::Body> = response.into();
+    let collected = http_body_util::BodyExt::collect(response.into_body()).await?;
+    let trailers = collected.trailers().cloned().unwrap_or_default();
+    assert_eq!(String::from_utf8_lossy(&collected.to_bytes()), expected);
+    assert!(trailers.contains_key("x-end"));
+    let entry = metered.envoy.logged("1").await?;
+    metered.check().await?;
+    server.abort();
+    Ok(entry.tollgate("total_tokens").map(str::to_owned))
+}
+
 #[tokio::test]
 async fn trailers_are_kept_when_report_is_withheld() -> TestResult {
     let [content, usage, done] = STREAM_WITH_REPORT;
     // The last case has no blank line after its last event: the trailers end it.
-    for (frames, expected) in [
+    for (parts, expected) in [
         (vec![content, usage, done], [content, done].concat()),
         (vec![content, usage], content.to_owned()),
         (vec![content, usage.trim_end()], content.to_owned()),
+        (
+            vec![content, &usage[..50], &usage[50..]],
+            content.to_owned(),
+        ),
     ] {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let provider = listener.local_addr()?;
-        let routes = Router::new()
-            .fallback(any(respond_with_trailers))
-            .with_state(frames);
-        let server = tokio::spawn(axum::serve(listener, routes).into_future());
-        let metered = Metered::build(each_caller(AMPLE), |builder| {
-            builder.upstream(provider).upstream_http2()
-        });
-        let metered = metered.await?;
-        let chat: Value = Chat::default().stream(false).body().clone();
-        let response = client(Protocol::Http2)
-            .post(metered.envoy.url("/v1/chat/completions"))
-            .header(CALLER, "alice")
-            .header("x-test-id", "1")
-            .json(&chat)
-            .send()
-            .await?;
-        let response: axum::http::Response<reqwest::Body> = response.into();
-        let collected = http_body_util::BodyExt::collect(response.into_body()).await?;
-        let trailers = collected.trailers().cloned().unwrap_or_default();
-        assert_eq!(String::from_utf8_lossy(&collected.to_bytes()), expected);
-        assert!(trailers.contains_key("x-end"));
-        let entry = metered.envoy.logged("1").await?;
-        assert_eq!(entry.tollgate("total_tokens"), Some("100"));
-        server.abort();
+        let charged = check_before_trailers(parts, &expected).await?;
+        assert_eq!(charged.as_deref(), Some("100"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_byte_is_lost_before_trailers() -> TestResult {
+    let [content, usage, done] = STREAM_WITH_REPORT;
+    for last in [&usage[..50], &done[..8], ": ping", "\n", "data"] {
+        for parts in [vec![content, last], vec![content, &last[..1], &last[1..]]] {
+            let expected = [content, last].concat();
+            check_before_trailers(parts, &expected).await?;
+        }
     }
     Ok(())
 }

@@ -2,13 +2,72 @@
 
 use crate::host::double::Call;
 use crate::host::{Buffer, HeaderMap};
-use crate::stream::Next;
 use crate::stream::tests::harness::{Envoy, configuration, header, send};
+use crate::stream::{Next, Stream};
+
+const CHUNK: &str = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
+const REPORT: &str = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":59,\"total_tokens\":60}}\n\n";
+
+/// Adds a piece to Envoy's buffer, and returns what passes of it.
+fn deliver(
+    envoy: &Envoy,
+    stream: &mut Stream,
+    buffer: &mut Vec<u8>,
+    piece: &str,
+    end: bool,
+) -> String {
+    buffer.extend_from_slice(piece.as_bytes());
+    envoy.host.set_buffer(Buffer::ResponseBody, buffer);
+    let next = stream.on_response_body(buffer.len(), end);
+    *buffer = envoy.host.buffers.borrow()[&Buffer::ResponseBody].clone();
+    match next {
+        Next::Continue => String::from_utf8(std::mem::take(buffer)).unwrap(),
+        _ => String::new(),
+    }
+}
+
+#[test]
+fn bytes_that_end_within_an_event_flow_on_at_trailers() {
+    let begun = &REPORT[..60];
+    let unterminated = REPORT.trim_end();
+    for (last, kept) in [(begun, begun), (unterminated, ""), (": ping", ": ping")] {
+        let envoy = Envoy::new();
+        let mut stream = envoy.stream();
+        send(&envoy, &mut stream, r#"{"stream":true}"#);
+        let headers = [(":status", "200"), ("content-type", "text/event-stream")];
+        envoy.host.set_headers(HeaderMap::Response, &headers);
+        stream.on_response_headers(false);
+        let mut buffer = Vec::new();
+        let mut seen = deliver(&envoy, &mut stream, &mut buffer, CHUNK, false);
+        assert_eq!(seen, CHUNK, "complete events are not delayed");
+        seen += &deliver(&envoy, &mut stream, &mut buffer, &last[..5], false);
+        seen += &deliver(&envoy, &mut stream, &mut buffer, &last[5..], false);
+        assert_eq!(buffer, last.as_bytes(), "in Envoy's buffer");
+        assert_eq!(stream.on_response_trailers(), Next::Continue);
+        seen += str::from_utf8(&envoy.host.buffers.borrow()[&Buffer::ResponseBody]).unwrap();
+        assert_eq!(seen, format!("{CHUNK}{kept}"));
+        stream.on_log();
+    }
+}
+
+#[test]
+fn trailers_after_complete_events_change_no_buffer() {
+    let envoy = Envoy::new();
+    let mut stream = envoy.stream();
+    send(&envoy, &mut stream, r#"{"stream":true}"#);
+    let headers = [(":status", "200"), ("content-type", "text/event-stream")];
+    envoy.host.set_headers(HeaderMap::Response, &headers);
+    stream.on_response_headers(false);
+    let mut buffer = Vec::new();
+    deliver(&envoy, &mut stream, &mut buffer, CHUNK, false);
+    let call = Call::ReplaceBuffer(Buffer::ResponseBody);
+    assert_eq!(stream.on_response_trailers(), Next::Continue);
+    assert_eq!(envoy.host.count(call), 0, "there is none any more");
+}
 
 #[test]
 fn usage_report_is_requested_and_withheld() {
-    let chunk = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
-    let report = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":59,\"total_tokens\":60}}\n\n";
+    let (chunk, report) = (CHUNK, REPORT);
     for (holds, was_checked) in [(false, false), (true, false), (false, true), (true, true)] {
         let rest = format!(r#", "holdHeaders": {holds}"#);
         let envoy = Envoy::with(&configuration("", &rest));
@@ -47,7 +106,7 @@ fn usage_report_is_requested_and_withheld() {
         stream.on_response_headers(false);
         let kept = header(&envoy, HeaderMap::Response, "content-length").is_some();
         assert_eq!(kept, was_checked);
-        let mut seen = String::new();
+        let (mut seen, mut buffer) = (String::new(), Vec::new());
         for (piece, end) in [
             (chunk, false),
             (&report[..20], false),
@@ -55,8 +114,7 @@ fn usage_report_is_requested_and_withheld() {
             ("data: [DONE]\n\n", false),
             ("", true),
         ] {
-            envoy.body(&mut stream, piece, end);
-            seen += str::from_utf8(&envoy.host.buffers.borrow()[&Buffer::ResponseBody]).unwrap();
+            seen += &deliver(&envoy, &mut stream, &mut buffer, piece, end);
         }
         stream.on_log();
         let all = format!("{chunk}{report}data: [DONE]\n\n");

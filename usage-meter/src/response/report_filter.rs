@@ -18,30 +18,49 @@ const MIN_SKIMMED_BYTES: usize = 4096;
 /// The number of bytes before the end of a piece in which a choice finishes whose report begins there.
 const FINISH_DISTANCE_BYTES: usize = 2048;
 
+/// The length of the longest of [`FINISH_REASONS`] without its last byte.
+const MAX_REASON_BYTES: usize = 16;
+
+/// The number of bytes that are held although no choice has finished.
+const SMALL_BYTES: usize = 1024;
+
 /// Removes the usage report from a stream of OpenAI's chat completions, for a client that did not ask
 /// for one.
 ///
 /// The report is a server-sent event of its own: a chunk with `usage` and without `choices`. Complete
-/// events pass at once. The beginning of an event is held back until its end has come, if it may be a
-/// report.
+/// events pass at once. Bytes that end within an event that may be a report are held: they stay in the
+/// caller's buffer until more bytes or the end of the stream follow, so that none are lost however it ends.
 ///
 /// ```
-/// use usage_meter::ReportFilter;
+/// use usage_meter::{Passage, ReportFilter};
 ///
-/// let report = br#"data: {"choices":[],"usage":{"total_tokens":9}}"#;
 /// let mut filter = ReportFilter::default();
-/// assert_eq!(filter.push(b"data: {\"choices\":[{}]}\n\n", false, false), None);
-/// assert_eq!(filter.push(report, true, false), Some(Vec::new()));
-/// assert_eq!(filter.push(b"\n\n", true, true), Some(Vec::new()));
+/// let chunk = b"data: {\"choices\":[{}]}\n\n";
+/// assert_eq!(filter.push(chunk, false, false), Passage::default());
+/// let report = br#"data: {"choices":[],"usage":{"total_tokens":9}}"#;
+/// assert!(filter.push(report, true, false).is_held);
+/// let passage = filter.push(b"\n\n", true, true);
+/// assert_eq!(passage.replacement, Some(Vec::new()));
 /// ```
 #[derive(Debug, Default)]
 pub struct ReportFilter {
-    /// The beginning of an event whose end has not come.
-    held_back: Vec<u8>,
+    /// The bytes that are held in the caller's buffer.
+    held: Vec<u8>,
     /// Whether the current event is not a report, so that its rest passes.
     is_passing: bool,
-    /// Whether a choice has finished; the report comes after that.
-    has_finished: bool,
+    /// The number of bytes since a choice has finished; the report comes after that.
+    since_finish: Option<usize>,
+    /// The last bytes that passed, in which a finish reason may begin.
+    passed_end: Vec<u8>,
+}
+
+/// What passes of the bytes at hand: those that are held, and the next ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passage {
+    /// The bytes that replace them, or `None` if they are unchanged.
+    pub replacement: Option<Vec<u8>>,
+    /// Whether they are to be held until more follow.
+    pub is_held: bool,
 }
 
 /// A chunk of a stream.
@@ -65,57 +84,79 @@ impl<'de> Deserialize<'de> for IgnoredUsage {
 // === impl ReportFilter ===
 
 impl ReportFilter {
-    /// The maximum length of a report in bytes. Longer events pass.
+    /// The maximum length of a report in bytes. Longer events pass. No more bytes than this are held.
     pub const MAX_REPORT_BYTES: usize = 16 * 1024;
 
-    /// Reads the next bytes of the stream. Returns the bytes that replace them, or `None` if they pass
-    /// unchanged.
+    /// Reads the next bytes of the stream. Returns what becomes of them and of those that are held.
     ///
     /// `reported` says whether a usage report has come in these bytes or before, as
     /// [`Meter::usage`](crate::Meter::usage) returns it. `end_of_stream` says whether they are the last.
-    pub fn push(&mut self, bytes: &[u8], reported: bool, end_of_stream: bool) -> Option<Vec<u8>> {
+    pub fn push(&mut self, bytes: &[u8], reported: bool, end_of_stream: bool) -> Passage {
+        self.find_finish(bytes);
         if self.passes_unsearched(bytes, reported) && !end_of_stream {
-            return None;
+            return Passage::default();
         }
         self.filter_events(bytes, end_of_stream)
+    }
+
+    /// Returns the number of bytes that are held in the caller's buffer.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Finds where a choice has finished.
+    fn find_finish(&mut self, bytes: &[u8]) {
+        // Of a large piece, only a finish near its end matters.
+        let near_end = bytes.len().saturating_sub(FINISH_DISTANCE_BYTES);
+        let near_end = match bytes.len() {
+            ..MIN_SKIMMED_BYTES => bytes,
+            _ => bytes.get(near_end..).unwrap_or_default(),
+        };
+        self.passed_end.extend_from_slice(near_end);
+        let found = FINISH_REASONS
+            .iter()
+            .filter_map(|reason| memmem::rfind(&self.passed_end, reason))
+            .max();
+        self.since_finish = match found {
+            Some(at) => Some(self.passed_end.len().saturating_sub(at)),
+            None => self
+                .since_finish
+                .map(|bytes_before| bytes_before.saturating_add(bytes.len())),
+        };
+        let kept = self.passed_end.len().saturating_sub(MAX_REASON_BYTES);
+        self.passed_end.drain(..kept);
     }
 
     /// Returns whether the bytes pass without a search for their events: there is no report in them,
     /// and none can begin at their end, because no choice has finished.
     fn passes_unsearched(&mut self, bytes: &[u8], reported: bool) -> bool {
-        if reported || !self.held_back.is_empty() || bytes.len() < MIN_SKIMMED_BYTES {
+        if reported
+            || !self.held.is_empty()
+            || bytes.len() < MIN_SKIMMED_BYTES
+            || self.since_finish.is_some()
+        {
             return false;
         }
         let begun = after_last_blank_line(bytes);
-        let complete = bytes.len().saturating_sub(begun.len());
-        let complete = bytes.get(..complete).unwrap_or_default();
-        let near_end = complete.len().saturating_sub(FINISH_DISTANCE_BYTES);
-        let near_end = complete.get(near_end..).unwrap_or_default();
-        self.has_finished |= FINISH_REASONS
-            .iter()
-            .any(|reason| memmem::find(near_end, reason).is_some());
-        if self.has_finished {
-            return false;
-        }
+        let has_complete = begun.len() < bytes.len();
         // The beginning of an event passes, and so must its rest in the next piece.
-        self.is_passing = if complete.is_empty() {
-            self.is_passing || !begun.is_empty()
-        } else {
-            !begun.is_empty()
-        };
+        self.is_passing = !begun.is_empty() || (self.is_passing && !has_complete);
         true
     }
 
-    /// Removes complete events that are reports, and holds back the beginning of one.
-    fn filter_events(&mut self, bytes: &[u8], end_of_stream: bool) -> Option<Vec<u8>> {
-        let held_back = std::mem::take(&mut self.held_back);
+    /// Removes complete events that are reports, and holds the beginning of one.
+    fn filter_events(&mut self, bytes: &[u8], end_of_stream: bool) -> Passage {
+        let held = std::mem::take(&mut self.held);
         let joined;
-        let (input, mut changed) = if held_back.is_empty() {
-            (bytes, false)
+        let input = if held.is_empty() {
+            bytes
         } else {
-            joined = [&held_back, bytes].concat();
-            (joined.as_slice(), true)
+            joined = [&held, bytes].concat();
+            joined.as_slice()
         };
+        let was_passing = self.is_passing;
+        let mut changed = false;
         let mut passed = Vec::new();
         // `from..at` is the part of the input that passes but is not in `passed` yet.
         let (mut from, mut at) = (0_usize, 0_usize);
@@ -133,22 +174,42 @@ impl ReportFilter {
             at = next;
         }
         let rest = input.get(at..).unwrap_or_default();
-        let is_too_long = rest.len() > Self::MAX_REPORT_BYTES;
-        if end_of_stream || self.is_passing || is_too_long || !may_be_report(rest) {
+        let is_held = !end_of_stream && !self.is_passing && self.holds(rest, input.len());
+        if end_of_stream && !rest.is_empty() && !self.is_passing && is_report(rest) {
+            changed = true;
+        } else {
+            at = input.len();
+        }
+        passed.extend_from_slice(input.get(from..at).unwrap_or_default());
+        if is_held {
+            // What is held begins where the first event of the input does.
+            self.is_passing = was_passing;
+            self.held = if changed {
+                passed.clone()
+            } else {
+                input.to_vec()
+            };
+        } else {
             // The event is complete if only the second half of its last line ending is missing.
             self.is_passing =
                 !rest.is_empty() && first_event_length(rest, true) != Some(rest.len());
-            if end_of_stream && !rest.is_empty() && is_report(rest) {
-                changed = true;
-            } else {
-                at = input.len();
-            }
-        } else if !rest.is_empty() {
-            self.held_back = rest.to_vec();
-            changed = true;
         }
-        passed.extend_from_slice(input.get(from..at).unwrap_or_default());
-        changed.then_some(passed)
+        Passage {
+            replacement: changed.then_some(passed),
+            is_held,
+        }
+    }
+
+    /// Returns whether bytes of this length, whose last event has begun with `rest`, are held.
+    ///
+    /// Whoever buffers them may have a bound beyond which the stream fails. So many are held only where a report
+    /// is near.
+    fn holds(&self, rest: &[u8], length: usize) -> bool {
+        if rest.is_empty() || length > Self::MAX_REPORT_BYTES || !may_be_report(rest) {
+            return false;
+        }
+        let is_near = |bytes: usize| bytes <= Self::MAX_REPORT_BYTES;
+        length <= SMALL_BYTES || self.since_finish.is_some_and(is_near) || is_report(rest)
     }
 }
 

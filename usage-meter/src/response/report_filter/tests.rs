@@ -1,18 +1,37 @@
 use proptest::prelude::*;
 
-use super::ReportFilter;
+use super::{Passage, ReportFilter};
+
+/// Passes the pieces of a stream through a filter and a buffer as Envoy has it; returns what passes.
+fn pass(pieces: &[&[u8]], is_reported: impl Fn(usize) -> bool) -> Vec<u8> {
+    let mut filter = ReportFilter::default();
+    let (mut buffer, mut passed) = (Vec::new(), Vec::new());
+    let mut push = |bytes: &[u8], reported, end| {
+        assert_eq!(filter.held_bytes(), buffer.len());
+        buffer.extend_from_slice(bytes);
+        let Passage {
+            replacement,
+            is_held,
+        } = filter.push(bytes, reported, end);
+        if let Some(replacement) = replacement {
+            buffer = replacement;
+        }
+        assert!(!is_held || !end);
+        assert!(buffer.len() <= ReportFilter::MAX_REPORT_BYTES || !is_held);
+        if !is_held {
+            passed.append(&mut buffer);
+        }
+    };
+    for (index, piece) in pieces.iter().enumerate() {
+        push(piece, is_reported(index), false);
+    }
+    // Trailers come without bytes, like the end of a stream without them.
+    push(b"", true, true);
+    passed
+}
 
 fn stream(pieces: &[&[u8]]) -> Vec<u8> {
-    let mut filter = ReportFilter::default();
-    let mut passed = Vec::new();
-    for piece in pieces {
-        match filter.push(piece, true, false) {
-            Some(bytes) => passed.extend(bytes),
-            None => passed.extend_from_slice(piece),
-        }
-    }
-    passed.extend(filter.push(b"", true, true).unwrap_or_default());
-    passed
+    pass(pieces, |_| true)
 }
 
 const CHUNK: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"[] hi\"}}],\"usage\":null}";
@@ -35,29 +54,64 @@ fn only_the_report_is_removed() {
 #[test]
 fn complete_events_pass_unchanged() {
     let mut filter = ReportFilter::default();
+    let events = format!("{CHUNK}\n\n{CHUNK}\n\n");
     assert_eq!(
-        filter.push(format!("{CHUNK}\n\n{CHUNK}\n\n").as_bytes(), true, false),
-        None
+        filter.push(events.as_bytes(), true, false),
+        Passage::default()
     );
 }
 
+const HELD: Passage = Passage {
+    replacement: None,
+    is_held: true,
+};
+
 #[test]
-fn incomplete_event_is_held_back_unless_too_long() {
+fn incomplete_event_is_held_and_passes_at_end() {
     let mut filter = ReportFilter::default();
-    assert_eq!(filter.push(b"data: {\"choi", true, false), Some(Vec::new()));
-    assert_eq!(
-        filter.push(b"ces\":[]", true, true),
-        Some(b"data: {\"choices\":[]".to_vec())
-    );
+    assert_eq!(filter.push(b"data: {\"choi", true, false), HELD);
+    assert_eq!(filter.held_bytes(), 12);
+    assert_eq!(filter.push(b"ces\":[]", true, true), Passage::default());
+}
+
+#[test]
+fn long_event_is_not_held() {
     let mut filter = ReportFilter::default();
     let long = vec![b'x'; ReportFilter::MAX_REPORT_BYTES + 1];
-    assert_eq!(filter.push(&long, true, false), None);
-    assert_eq!(filter.push(&long, true, false), None);
-    assert_eq!(filter.push(b"x\n\n", true, false), None);
-    assert_eq!(
-        filter.push(format!("{REPORT}\n\n").as_bytes(), true, false),
-        Some(Vec::new())
-    );
+    assert_eq!(filter.push(&long, true, false), Passage::default());
+    assert_eq!(filter.push(&long, true, false), Passage::default());
+    assert_eq!(filter.push(b"x\n\n", true, false), Passage::default());
+    let report = format!("{REPORT}\n\n");
+    let passage = filter.push(report.as_bytes(), true, false);
+    assert_eq!(passage.replacement, Some(Vec::new()));
+}
+
+#[test]
+fn much_is_held_only_after_a_choice_has_finished() {
+    let begun = &REPORT[..20];
+    for (before, is_held) in [
+        (CHUNK, false),
+        (FINISH, true),
+        // Its name is split between the pieces.
+        ("finish", true),
+    ] {
+        let mut filter = ReportFilter::default();
+        let first = if before == "finish" {
+            &FINISH[..50]
+        } else {
+            ""
+        };
+        let before = if before == "finish" {
+            &FINISH[50..]
+        } else {
+            before
+        };
+        filter.push(first.as_bytes(), false, false);
+        let comment = format!(": {}", "x".repeat(1_100));
+        let piece = format!("{before}\n\n{comment}\n\n{begun}");
+        let passage = filter.push(piece.as_bytes(), false, false);
+        assert_eq!(passage.is_held, is_held, "{before}");
+    }
 }
 
 #[test]
@@ -123,8 +177,9 @@ fn many_events_pass_unchanged_at_every_split() {
     let all = many(200);
     for cut in [5_000, 5_001, 5_030, 9_999] {
         let mut filter = ReportFilter::default();
-        assert_eq!(filter.push(&all.as_bytes()[..cut], false, false), None);
-        assert_eq!(filter.push(&all.as_bytes()[cut..], false, false), None);
+        for piece in [&all.as_bytes()[..cut], &all.as_bytes()[cut..]] {
+            assert_eq!(filter.push(piece, false, false), Passage::default());
+        }
     }
 }
 
@@ -134,15 +189,10 @@ fn report_after_many_events_is_removed() {
     let all = format!("{before}{REPORT}\n\n{DONE}\n\n");
     let kept = format!("{before}{DONE}\n\n");
     for cut in before.len() - FINISH.len()..all.len() {
-        let mut filter = ReportFilter::default();
         let (first, rest) = all.as_bytes().split_at(cut);
-        let mut passed = Vec::new();
-        for (piece, end) in [(first, false), (rest, false), (&[][..], true)] {
-            // As the meter reports it: whether the complete report has come.
-            let reported = end || cut > before.len() + REPORT.len() || piece == rest;
-            let out = filter.push(piece, reported, end);
-            passed.extend(out.unwrap_or_else(|| piece.to_vec()));
-        }
+        // As the meter reports it: whether the complete report has come.
+        let is_reported = |index| index == 1 || cut > before.len() + REPORT.len();
+        let passed = pass(&[first, rest], is_reported);
         assert_eq!(String::from_utf8(passed).unwrap(), kept, "{cut}");
     }
 }
