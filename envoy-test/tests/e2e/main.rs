@@ -7,6 +7,7 @@ mod budgets;
 mod concurrency;
 mod configuration;
 mod corpus;
+mod corrections;
 mod costs;
 mod counters;
 mod disconnects;
