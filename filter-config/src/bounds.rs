@@ -57,6 +57,10 @@ pub const STORAGE_TIMEOUT: RangeInclusive<Duration> =
 pub const STORAGE_FLUSH: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
 /// `requestBody.maxBytes`: well below Envoy's own buffer of 1 MiB, which one more chunk could exceed.
 pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=786_432;
+/// Methods in `usage.methods`.
+pub const METHODS: usize = 16;
+/// Bytes of the name of a method.
+pub const METHOD_BYTES: usize = 32;
 /// JSON pointers to one number in `usage.paths`.
 pub const USAGE_PATHS: RangeInclusive<usize> = 0..=8;
 /// JSON pointers in `dataExtraction.response.totalTokens`, as in Kuadrant's CRD.

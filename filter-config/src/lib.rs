@@ -112,7 +112,7 @@ pub use pricing::{Price, Pricing, Unpriced};
 pub use rate::{Algorithm, Rate, RateLimit, RateWindow};
 pub use replies::{ErrorShape, HeaderNames, Placeholder, QuotaHeaders, Replies, Template};
 pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
-pub use usage::{IncludeUsage, OnMissing, UsageSettings};
+pub use usage::{IncludeUsage, Methods, OnMissing, UsageSettings};
 pub use usd::{Usd, UsdError};
 pub use window::{Window, WindowError};
 

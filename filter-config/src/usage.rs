@@ -20,7 +20,13 @@ pub struct UsageSettings {
     /// JSON pointers (RFC 6901) to the numbers of tokens in a response, whatever its dialect. Of the pointers to one
     /// number, the first that leads to a number is used. At most [`bounds::USAGE_PATHS`] for each number.
     pub paths: Vec<(UsageNumber, UsagePointer)>,
+    /// The methods of requests whose responses are charged.
+    pub methods: Methods,
 }
+
+/// The methods of requests whose responses are charged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Methods(Option<Vec<String>>);
 
 /// What is charged for a completion without a usage report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,9 +50,26 @@ pub enum IncludeUsage {
 }
 
 pub(crate) const SCHEMA: Schema = Schema {
-    known: &["onMissing", "includeUsage", "paths"],
+    known: &["onMissing", "includeUsage", "paths", "methods"],
     ignored: &[],
 };
+
+/// The methods that generate nothing: what they read was charged when it was generated.
+const FREE: [&str; 6] = ["GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+
+// === impl Methods ===
+
+impl Methods {
+    /// Returns whether the response to a request with this method is charged. Without a list, that is every
+    /// method but those of HTTP that generate nothing.
+    #[must_use]
+    pub fn are_charged(&self, method: &[u8]) -> bool {
+        match &self.0 {
+            Some(methods) => methods.iter().any(|known| known.as_bytes() == method),
+            None => !FREE.iter().any(|free| free.as_bytes() == method),
+        }
+    }
+}
 
 /// The numbers that `usage.paths` can have pointers to.
 const NUMBERS: [(&str, UsageNumber); 4] = [
@@ -77,11 +100,34 @@ pub(crate) fn read(
         include_usage,
     );
     let paths = fields.read_or("paths", path, errors, Vec::new, usage_paths);
+    let methods = fields.read_or("methods", path, errors, Methods::default, methods);
     Ok(UsageSettings {
         on_missing: on_missing?,
         include_usage: include_usage?,
         paths: paths?,
+        methods: methods?,
     })
+}
+
+/// Reads `usage.methods`.
+fn methods(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Methods, Invalid> {
+    let items = reader::list(json, "methods", bounds::METHODS, path, errors)?;
+    let read = |(position, item)| method(item, &path.item(position), errors).ok();
+    let methods = items.iter().enumerate().filter_map(read).collect();
+    Ok(Methods(Some(methods)))
+}
+
+/// Reads the name of a method, in which case matters (RFC 9110, section 9.1).
+fn method(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<String, Invalid> {
+    let method = reader::text(json, bounds::METHOD_BYTES, path, errors)?;
+    if !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Err(unexpected(json, "a method such as \"POST\"", path, errors));
+    }
+    Ok(method.to_owned())
 }
 
 /// Reads `usage.paths`: pointers by the name of the number, or a list of pointers to the total.

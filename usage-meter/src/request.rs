@@ -5,9 +5,11 @@ mod endpoint;
 pub mod include_usage;
 pub mod model;
 mod parameters;
+mod purpose;
 mod splice;
 #[cfg(test)]
 mod tests;
 
 pub use endpoint::Endpoint;
 pub use parameters::{Parameters, StreamOptions};
+pub use purpose::Purpose;

@@ -108,9 +108,15 @@ async fn limitador_counts_corrected_charges() -> TestResult {
         script(&metered.llm, "more", "text/event-stream", more);
         let less = stream(&[TEXT, &usage(90), DONE, &usage(40)]);
         script(&metered.llm, "less", "text/event-stream", less);
-        assert_eq!(send(&metered, &scripted("more")).await?, 200);
+        // The first report arrives alone.
+        let first = stream(&[TEXT, &usage(40)]).len();
+        let slowly = |name: &str| {
+            let chat = scripted(name).header("x-mock-split", first);
+            chat.header("x-mock-chunk-delay-ms", 100)
+        };
+        assert_eq!(send(&metered, &slowly("more")).await?, 200);
         wait_for_counted(&limitador, 100).await?;
-        assert_eq!(send(&metered, &scripted("less")).await?, 200);
+        assert_eq!(send(&metered, &slowly("less")).await?, 200);
         wait_for_counted(&limitador, 200).await?;
         // 50 too many were counted, by which the next settlement is reduced.
         assert_eq!(send(&metered, &Chat::default()).await?, 200);

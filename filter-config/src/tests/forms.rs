@@ -5,8 +5,8 @@ use usage_meter::{UsageNumber, UsagePointer};
 
 use crate::fixtures::{long_form, read, set, tutorial};
 use crate::{
-    AuthSource, Configuration, ErrorShape, Expression, FailureMode, IncludeUsage, OnMissing,
-    QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage, UsageSettings, parse,
+    AuthSource, Configuration, ErrorShape, Expression, FailureMode, IncludeUsage, Methods,
+    OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage, UsageSettings, parse,
 };
 
 /// The policies with their predicates, and their limits with rates, counters and the number of predicates.
@@ -86,6 +86,7 @@ fn settings_have_defaults() {
                 on_missing: OnMissing::Estimate,
                 include_usage: IncludeUsage::Auto,
                 paths: Vec::new(),
+                methods: Methods::default(),
             }
         );
         assert_eq!(configuration.replies, Replies::default());
@@ -114,7 +115,7 @@ fn every_setting_is_read() {
         ],
         "holdHeaders": true,
         "requestBody": { "maxBytes": 1000 },
-        "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0/n"] },
+        "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0/n"], "methods": ["POST", "GET"] },
         "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "error": "anthropic", "headers": "draft-03" }
     }));
     assert_eq!(configuration.storage, Storage::Local { max_counters: 1024 });
@@ -130,8 +131,15 @@ fn every_setting_is_read() {
                 (UsageNumber::Total, "/meter/tokens".parse().unwrap()),
                 (UsageNumber::Total, "/a~1b/0/n".parse().unwrap()),
             ],
+            methods: configuration.usage.methods.clone(),
         }
     );
+    let charged = ["POST", "PUT", "GET", "post"].map(|method| {
+        let listed = configuration.usage.methods.are_charged(method.as_bytes());
+        (listed, Methods::default().are_charged(method.as_bytes()))
+    });
+    let expected = [(true, true), (false, true), (true, false), (false, true)];
+    assert_eq!(charged, expected, "as listed, and by default");
     assert_eq!(
         configuration.replies,
         Replies {

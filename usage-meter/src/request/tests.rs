@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::include_usage::splice;
-use super::{Endpoint, Parameters, StreamOptions, model};
+use super::{Endpoint, Parameters, Purpose, StreamOptions, model};
 
 #[test]
 fn body_has_its_parameters() {
@@ -300,4 +300,80 @@ fn second_document_is_ignored() {
     let parameters = Parameters::read(br#"{"model":"a"}{"model":"b","max_tokens":5}"#);
     assert_eq!(parameters.model.as_deref(), Some("a"));
     assert_eq!(parameters.max_output_tokens, None);
+}
+
+#[test]
+fn purpose_follows_from_method_and_path() {
+    for (method, path) in [
+        ("POST", "/v1/messages/count_tokens"),
+        ("POST", "/v1/messages/count_tokens/?beta=true"),
+        ("POST", "/model/anthropic.claude-v2%3A1/count-tokens"),
+        ("POST", "/openai/v1/responses/input_tokens"),
+        ("POST", "/v1beta/models/gemini-2.5-flash:countTokens?key=k"),
+        (
+            "POST",
+            "/v1/projects/p/locations/l/publishers/google/models/a%2Fb:countTokens",
+        ),
+        ("POST", "/tokenize"),
+        ("GET", "/v1beta/cachedContents/abc"),
+        ("POST", "/v1beta/cachedContents"),
+        ("PATCH", "/v1beta/cachedContents/abc"),
+        (
+            "POST",
+            "/v1/projects/p/locations/l/publishers/google/models/veo:fetchPredictOperation",
+        ),
+        ("GET", "/v1beta/operations/generate-1"),
+        ("POST", "/v1/conversations/conv_1/items"),
+        ("POST", "/v1/batches"),
+        ("POST", "/v1/messages/batches/msgbatch_1/cancel"),
+        ("GET", "/v1/messages/batches/msgbatch_1/results"),
+        ("POST", "/v1/files"),
+        ("GET", "/download/v1beta/files/batch-abc:download?alt=media"),
+        ("GET", "/v1/responses/resp_1/input_items"),
+    ] {
+        assert_eq!(
+            Purpose::of(method, path),
+            Purpose::Manage,
+            "{method} {path}"
+        );
+    }
+    for (method, path) in [
+        ("GET", "/v1/responses/resp_1"),
+        ("GET", "/v1/responses/resp_1/"),
+        (
+            "GET",
+            "/openai/responses/resp_1?api-version=1&stream=true&starting_after=7",
+        ),
+        ("POST", "/v1/responses/resp_1/cancel"),
+    ] {
+        assert_eq!(
+            Purpose::of(method, path),
+            Purpose::Fetch("resp_1"),
+            "{method} {path}"
+        );
+    }
+    for (method, path) in [
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/responses"),
+        ("POST", "/v1/responses/compact"),
+        ("POST", "/v1/responses/resp_1"),
+        ("POST", "/v1/conversations"),
+        ("POST", "/v1/conversations/conv_1"),
+        ("POST", "/v1/chat/completions?x=/v1/files"),
+        ("POST", "/v1/files/../chat/completions"),
+        // Paths that a server may resolve to `/v1/messages` and the like.
+        ("POST", "/v1/messages/batches/.."),
+        ("POST", "/v1/messages/batches/%2e%2e"),
+        ("POST", "/v1/chat/completions/files/.%2e/.."),
+        ("POST", "/v1/messages/count_tokens/.."),
+        ("POST", "/v1/messages/count_tokens;/"),
+        ("GET", "/v1/responses/%2e%2e"),
+        ("POST", ""),
+    ] {
+        assert_eq!(
+            Purpose::of(method, path),
+            Purpose::Generate,
+            "{method} {path}"
+        );
+    }
 }

@@ -123,6 +123,12 @@ fn invalid_settings_are_rejected() {
             ),
             (
                 "/usage",
+                Some(json!({ "methods": ["POST", "get", 7] })),
+                "usage.methods[1]: found \"get\", expected a method such as \"POST\"\n\
+                 usage.methods[2]: found 7, expected a string",
+            ),
+            (
+                "/usage",
                 Some(json!({ "includeusage": "auto" })),
                 "usage.includeusage: unknown field, did you mean \"includeUsage\"?",
             ),

@@ -53,7 +53,11 @@ pub(super) fn long_form() -> Value {
                     described("JSON pointers to the total of tokens, tried in order.", pointers(&bounds::USAGE_PATHS)),
                     usage_paths()
                 ]
-            }
+            },
+            "methods": described(
+                "The methods of requests whose responses are charged. By default all but GET, HEAD, DELETE, OPTIONS, TRACE and CONNECT.",
+                list(0, bounds::METHODS, &json!({ "type": "string", "maxLength": bounds::METHOD_BYTES, "pattern": "^[A-Z]+$" }))
+            )
         }),
     );
     let policy = json!({ "$ref": "#/$defs/policy" });
