@@ -6,6 +6,7 @@
 
 mod accept_encoding;
 mod charge;
+mod charging;
 mod decide;
 mod fallback;
 mod head;

@@ -66,7 +66,8 @@ impl Stream {
             estimator,
             ..
         } = &*self.parts;
-        if meter.is_completion() && meter.usage().is_none() {
+        let is_included = self.request.charging.includes(&meter);
+        if is_included && meter.is_completion() && meter.usage().is_none() {
             telemetry.count(Count::MissingUsage);
         }
         if meter.has_unreadable_counts() {
@@ -120,7 +121,8 @@ impl Stream {
             ..
         } = &*self.parts;
         let on_missing = policies.configuration().usage.on_missing;
-        settle::metered(estimator, on_missing, meter, size)
+        let metered = settle::metered(estimator, on_missing, meter, size);
+        metered.filter(|_| self.request.charging.includes(meter))
     }
 
     /// Charges an exchange without a metered response.

@@ -1,5 +1,6 @@
 //! The stream: its progress, its state, and its end.
 
+use super::charging::Charging;
 use super::parts::Parts;
 use super::progress::RequestProgress;
 use super::state::{Admitted, State};
@@ -86,6 +87,7 @@ impl Stream {
     fn end_without_response(&mut self, admitted: Admitted) {
         let usage = &self.parts.policies.configuration().usage;
         let is_charged = usage.on_missing == OnMissing::Estimate
+            && self.request.charging == Charging::Usage
             && self.request.has_whole_body()
             && self.client_disconnected();
         let usage = is_charged.then(|| {

@@ -1,5 +1,6 @@
 //! The request of an exchange, as far as it is known.
 
+use super::charging::Charging;
 use crate::admit::Expected;
 use crate::attributes::Llm;
 use crate::settle::RequestSize;
@@ -25,6 +26,8 @@ pub(super) struct RequestProgress {
     pub(super) content_length: Option<u64>,
     /// The path.
     pub(super) path: String,
+    /// What of the response is charged.
+    pub(super) charging: Charging,
     /// The API that the path leads to, if it is a known one.
     pub(super) endpoint: Option<Endpoint>,
     /// The parameters in the body.

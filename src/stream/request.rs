@@ -1,5 +1,6 @@
 //! The request of an exchange: it is read as far as the decision on it needs.
 
+use super::charging::Charging;
 use super::head::{content_length, is_encoded, is_grpc, is_json, is_upgrade};
 use super::machine::{Next, Stream};
 use super::state::{AwaitingBody, Phase, ReadingBody, State};
@@ -29,6 +30,9 @@ impl Stream {
             Headers::default()
         });
         if let Some(path) = headers.text(":path") {
+            let method = headers.text(":method").unwrap_or_default();
+            let methods = &configuration.usage.methods;
+            self.request.charging = Charging::of(methods, &method, &path);
             self.request.endpoint = usage_meter::request::Endpoint::of_path(&path);
             self.request.path = path.into_owned();
         }

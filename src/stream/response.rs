@@ -1,5 +1,6 @@
 //! The response of an exchange: it is metered as it passes.
 
+use super::charging::Charging;
 use super::head::status;
 use super::machine::{Next, Stream};
 use super::state::{Metering, Phase, State};
@@ -98,8 +99,12 @@ impl Stream {
     /// Takes a part of the response's body: `size` bytes are at hand, those that were held included. They
     /// are passed on afterwards, unless they end within a usage report that is to be withheld.
     pub fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> Next {
-        let is_metering = matches!(self.state, State::Metering(_));
+        let is_metering =
+            matches!(self.state, State::Metering(_)) && self.request.charging != Charging::Nothing;
         if !is_metering && self.report_filter.is_none() {
+            if end_of_stream {
+                self.end_metering();
+            }
             return Next::Continue;
         }
         let filter = self.report_filter.as_ref();

@@ -8,6 +8,7 @@ mod costs;
 mod estimates;
 mod exchange;
 mod fallbacks;
+mod free;
 mod harness;
 mod include_usage;
 mod observability;

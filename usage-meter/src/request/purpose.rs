@@ -69,7 +69,7 @@ impl<'a> Purpose<'a> {
             }
             _ => method == "GET",
         };
-        if let (Some(id), Some("responses")) = (last, segments.next())
+        if let (Some(id), Some("responses" | "interactions")) = (last, segments.next())
             && is_fetch
             && is_identifier(id)
         {

@@ -345,6 +345,7 @@ fn purpose_follows_from_method_and_path() {
             "/openai/responses/resp_1?api-version=1&stream=true&starting_after=7",
         ),
         ("POST", "/v1/responses/resp_1/cancel"),
+        ("GET", "/v1beta/interactions/resp_1"),
     ] {
         assert_eq!(
             Purpose::of(method, path),
