@@ -27,7 +27,7 @@ fn usage(output: u64) -> String {
 }
 
 fn stream(events: &[&str]) -> String {
-    events.iter().map(|event| format!("{event}\n\n")).collect()
+    events.iter().flat_map(|event| [*event, "\n\n"]).collect()
 }
 
 /// Returns a chat that is answered by a script.
