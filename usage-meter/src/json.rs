@@ -5,7 +5,7 @@ pub(crate) mod number;
 mod paths;
 mod pointer;
 mod scanner;
-mod search;
+pub(crate) mod search;
 mod text;
 mod visitor;
 

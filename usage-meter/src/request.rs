@@ -1,6 +1,7 @@
 //! What a request to an LLM API says: its [`Endpoint`] by its path, its [`Parameters`] by its body, and
 //! changes to the body.
 
+mod body;
 mod endpoint;
 pub mod include_usage;
 pub mod model;
@@ -10,6 +11,7 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
+pub use body::{BodyReader, MAX_VALUE_BYTES, MAX_WHOLE_BYTES, Pointers, Syntax, unescaped};
 pub use endpoint::Endpoint;
 pub use parameters::{Parameters, StreamOptions};
 pub use purpose::Purpose;

@@ -29,6 +29,15 @@ pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     })
 }
 
+/// Returns the index of the first quote, backslash or control character.
+pub(crate) fn string_end(bytes: &[u8]) -> Option<usize> {
+    find(bytes, |word| {
+        zeros(word ^ repeated(b'"'))
+            | zeros(word ^ repeated(b'\\'))
+            | (word.wrapping_sub(repeated(b' ')) & !word & HIGH)
+    })
+}
+
 /// Returns the index of the first quote, colon, brace or bracket.
 pub(super) fn structure(bytes: &[u8]) -> Option<usize> {
     find(bytes, |word| {

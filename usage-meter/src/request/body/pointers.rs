@@ -1,0 +1,164 @@
+//! The places in a request's body that matter: the parameters of all APIs, and the JSON pointers that
+//! a user of the crate names.
+
+use std::sync::{Arc, LazyLock};
+
+use super::super::parameters::{FIELDS, Field};
+
+/// JSON pointers (RFC 6901) into the bodies of requests.
+///
+/// ```
+/// use std::sync::Arc;
+/// use usage_meter::request::{BodyReader, Pointers};
+///
+/// let pointers = Arc::new(Pointers::new(["/metadata/team", "/tools/0"]));
+/// let mut reader = BodyReader::new(None, &pointers);
+/// reader.push(br#"{"model":"m","metadata":{"te"#);
+/// reader.push(br#"am":"search"}}"#);
+/// reader.finish();
+/// assert_eq!(reader.value(0), Some(br#""search""#.as_slice()));
+/// assert_eq!(reader.value(1), None);
+/// assert_eq!(reader.parameters().model.as_deref(), Some("m"));
+/// ```
+#[derive(Debug)]
+pub struct Pointers {
+    nodes: Vec<Node>,
+    texts: Vec<String>,
+}
+
+/// A place in the body, by its index among the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NodeIndex(u16);
+
+/// A place in the body.
+#[derive(Debug, Default)]
+struct Node {
+    /// The key that leads here.
+    key: Vec<u8>,
+    /// The index that leads here, where the value above is an array.
+    index: Option<u32>,
+    children: Vec<NodeIndex>,
+    field: Option<Field>,
+    pointer: Option<usize>,
+}
+
+// === impl NodeIndex ===
+
+impl NodeIndex {
+    /// The body itself.
+    pub(super) const ROOT: Self = Self(0);
+}
+
+// === impl Pointers ===
+
+impl Pointers {
+    /// Returns a set of pointers; their values are known by their positions. What is not a pointer has no
+    /// value.
+    #[must_use]
+    pub fn new<'p>(pointers: impl IntoIterator<Item = &'p str>) -> Self {
+        let mut set = Self {
+            nodes: vec![Node::default()],
+            texts: pointers.into_iter().map(str::to_owned).collect(),
+        };
+        for &(path, field) in FIELDS {
+            if let Some(node) = set.insert(path.split('.').map(str::to_owned)) {
+                node.field = Some(field);
+            }
+        }
+        for index in 0..set.texts.len() {
+            let text = set.texts.get(index).cloned().unwrap_or_default();
+            if !text.is_empty() && !text.starts_with('/') {
+                continue;
+            }
+            let keys = text.split('/').skip(1);
+            let keys = keys.map(|key| key.replace("~1", "/").replace("~0", "~"));
+            if let Some(node) = set.insert(keys) {
+                node.pointer = Some(index);
+            }
+        }
+        set
+    }
+
+    /// Returns the set without pointers.
+    pub(crate) fn none() -> Arc<Self> {
+        static NONE: LazyLock<Arc<Pointers>> = LazyLock::new(|| Arc::new(Pointers::new([])));
+        Arc::clone(&NONE)
+    }
+
+    /// Returns the texts of the pointers.
+    #[must_use]
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// Returns the parameter that a key at the root names.
+    pub(super) fn root_field(&self, key: &[u8]) -> Option<Field> {
+        self.field(self.member(NodeIndex::ROOT, key)?)
+    }
+
+    /// Returns the place of a member of the object at a place.
+    pub(super) fn member(&self, node: NodeIndex, key: &[u8]) -> Option<NodeIndex> {
+        self.child(node, |child| child.key == key)
+    }
+
+    /// Returns the place of an element of the array at a place.
+    pub(super) fn element(&self, node: NodeIndex, index: u32) -> Option<NodeIndex> {
+        self.child(node, |child| child.index == Some(index))
+    }
+
+    pub(super) fn field(&self, node: NodeIndex) -> Option<Field> {
+        self.node(node)?.field
+    }
+
+    pub(super) fn pointer(&self, node: NodeIndex) -> Option<usize> {
+        self.node(node)?.pointer
+    }
+
+    /// Calls back with each pointer at a place or below it.
+    pub(super) fn each_below(&self, node: NodeIndex, found: &mut impl FnMut(usize)) {
+        let mut open = vec![node];
+        while let Some(node) = open.pop().and_then(|node| self.node(node)) {
+            if let Some(pointer) = node.pointer {
+                found(pointer);
+            }
+            open.extend_from_slice(&node.children);
+        }
+    }
+
+    fn node(&self, node: NodeIndex) -> Option<&Node> {
+        self.nodes.get(usize::from(node.0))
+    }
+
+    fn child(&self, node: NodeIndex, is_it: impl Fn(&Node) -> bool) -> Option<NodeIndex> {
+        let children = self.node(node)?.children.iter().copied();
+        let mut children = children.filter(|child| self.node(*child).is_some_and(&is_it));
+        children.next()
+    }
+
+    /// Returns the node at a path, which is added where it is missing; `None` if there are too many.
+    fn insert(&mut self, keys: impl Iterator<Item = String>) -> Option<&mut Node> {
+        let mut at = NodeIndex::ROOT;
+        for key in keys {
+            at = match self.member(at, key.as_bytes()) {
+                Some(known) => known,
+                None => {
+                    let index = NodeIndex(u16::try_from(self.nodes.len()).ok()?);
+                    self.nodes.push(Node {
+                        index: array_index(&key),
+                        key: key.into_bytes(),
+                        ..Node::default()
+                    });
+                    self.nodes.get_mut(usize::from(at.0))?.children.push(index);
+                    index
+                }
+            };
+        }
+        self.nodes.get_mut(usize::from(at.0))
+    }
+}
+
+/// Returns the index that a segment of a pointer is in an array: digits without a leading zero.
+fn array_index(segment: &str) -> Option<u32> {
+    let is_canonical = segment == "0" || !segment.starts_with(['0', '+']);
+    is_canonical.then(|| segment.parse().ok()).flatten()
+}
