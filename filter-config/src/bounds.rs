@@ -55,8 +55,10 @@ pub const STORAGE_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(60);
 /// `storage.flush`, in whole milliseconds. Usage that waits for a flush is not counted yet, so this is short.
 pub const STORAGE_FLUSH: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
-/// `requestBody.maxBytes`: well below Envoy's own buffer of 1 MiB, which one more chunk could exceed.
-pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=786_432;
+/// `requestBody.maxBytes`: a body is held in one piece, and copied once, in a VM that has 1 GiB.
+pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=64 * 1024 * 1024;
+/// `requestBody.workerBytes`: half of the memory that a VM has.
+pub const REQUEST_BODIES_BYTES: RangeInclusive<u64> = 1..=512 * 1024 * 1024;
 /// Methods in `usage.methods`.
 pub const METHODS: usize = 16;
 /// Bytes of the name of a method.

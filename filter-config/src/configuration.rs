@@ -66,8 +66,10 @@ pub enum FailureMode {
 /// The inspection of request bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestBody {
-    /// Bytes of a request body that are buffered for a decision, within [`bounds::REQUEST_BODY_BYTES`].
+    /// Bytes of a request body that are held for a decision, within [`bounds::REQUEST_BODY_BYTES`].
     pub max_bytes: usize,
+    /// Bytes of all request bodies together that a worker holds, within [`bounds::REQUEST_BODIES_BYTES`].
+    pub worker_bytes: usize,
 }
 
 pub(crate) const LONG_FORM: Schema = Schema {
@@ -90,7 +92,7 @@ pub(crate) const LONG_FORM: Schema = Schema {
 };
 
 pub(crate) const REQUEST_BODY: Schema = Schema {
-    known: &["maxBytes"],
+    known: &["maxBytes", "workerBytes"],
     ignored: &[],
 };
 
@@ -116,7 +118,10 @@ impl Configuration {
 
 impl Default for RequestBody {
     fn default() -> Self {
-        RequestBody { max_bytes: 262_144 }
+        RequestBody {
+            max_bytes: 8 * 1024 * 1024,
+            worker_bytes: 256 * 1024 * 1024,
+        }
     }
 }
 
@@ -351,7 +356,16 @@ fn request_body(
     let max_bytes = fields.read_or("maxBytes", path, errors, default, |json, path, errors| {
         reader::count(json, &bounds::REQUEST_BODY_BYTES, path, errors)
     });
+    let default = || RequestBody::default().worker_bytes;
+    let worker_bytes = fields.read_or(
+        "workerBytes",
+        path,
+        errors,
+        default,
+        |json, path, errors| reader::count(json, &bounds::REQUEST_BODIES_BYTES, path, errors),
+    );
     Ok(RequestBody {
         max_bytes: max_bytes?,
+        worker_bytes: worker_bytes?,
     })
 }

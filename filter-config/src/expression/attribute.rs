@@ -13,8 +13,9 @@ pub enum Attribute {
     FilterState(String),
     /// A field of `llm`, which describes the request to the model.
     Llm(LlmField),
-    /// The request's body as JSON, read by `requestBodyJSON`. The variable is [`REQUEST_BODY`](crate::REQUEST_BODY).
-    RequestBody,
+    /// The value at this JSON pointer in the request's body, read by `requestBodyJSON`; the pointer is empty if the
+    /// expression reads all of the body, or computes a pointer. The variable is [`REQUEST_BODY`](crate::REQUEST_BODY).
+    RequestBody(String),
     /// A field of `usage`, the usage of an exchange. Only costs can read it.
     Usage(UsageField),
     /// A field of `response`. Only costs can read it.
@@ -395,7 +396,7 @@ impl Attribute {
     /// Returns whether the attribute is only known once the request's body is.
     pub(super) fn needs_body(&self) -> bool {
         match self {
-            Attribute::RequestBody => true,
+            Attribute::RequestBody(_) => true,
             Attribute::Llm(field) => !matches!(field, LlmField::Provider | LlmField::Api),
             _ => false,
         }

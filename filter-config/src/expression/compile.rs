@@ -9,7 +9,7 @@ use cel::common::ast::{
 use cel::{Env, ParseErrors};
 
 use super::attribute::{self, Attribute, Kind};
-use super::environment::{REQUEST_BODY, environment};
+use super::environment::{JSON_POINTER, REQUEST_BODY, environment};
 use super::error::ExpressionError;
 use super::functions::{self, Style};
 use super::role::Role;
@@ -196,7 +196,7 @@ impl<'e> Check<'e> {
             return Place::Value;
         }
         if name == REQUEST_BODY {
-            self.uses.insert(Attribute::RequestBody);
+            self.uses.insert(Attribute::RequestBody(String::new()));
             return Place::Value;
         }
         if name == attribute::AUTH {
@@ -328,6 +328,9 @@ impl<'e> Check<'e> {
             return self.descend(&place, text(&key.expr));
         }
         let text = call.args.last().and_then(|argument| text(&argument.expr));
+        if let (JSON_POINTER, Some(pointer)) = (name, text) {
+            self.uses.insert(Attribute::RequestBody(pointer.to_owned()));
+        }
         if let Some(error) = text.and_then(|text| literal::check(name, text)) {
             self.error(error);
         }
@@ -351,6 +354,10 @@ impl<'e> Check<'e> {
         }
         if let Some(target) = &call.target {
             self.visit(target);
+        }
+        if name == JSON_POINTER && text.is_some() {
+            // Of the body, only the value at this pointer is read.
+            return Place::Value;
         }
         call.args.iter().for_each(|arg| self.visit(arg));
         Place::Value

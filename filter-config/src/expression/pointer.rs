@@ -1,7 +1,7 @@
 //! JSON pointers (RFC 6901) into CEL values.
 
 use cel::ExecutionError;
-use cel::common::types::{CelList, CelMap, CelMapKey, CelString};
+use cel::common::types::{CelList, CelMap, CelMapKey, CelString, MAP_TYPE};
 use cel::common::value::{CowVal, Val};
 
 /// Returns whether a text is a JSON pointer: empty, or segments that each start with `/`, in which `~` is followed by
@@ -14,7 +14,9 @@ pub(crate) fn is_pointer(text: &str) -> bool {
             .all(|rest| rest.starts_with(['0', '1']))
 }
 
-/// The function `@json_pointer(document, pointer)`: returns the value at the pointer.
+/// The function `@json_pointer(document, pointer)`: returns the value at the pointer. A document other than a map, a list
+/// or a scalar of CEL's own is asked for the pointer as for a key: a resolver may know the values at some pointers rather
+/// than the document.
 ///
 /// # Errors
 ///
@@ -32,12 +34,21 @@ pub(super) fn walk<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, 
         }
     };
     match document {
+        CowVal::Borrowed(value) if is_index(value) => match value.as_indexer() {
+            Some(index) => index.get(&CelString::from(pointer)),
+            None => Err(ExecutionError::no_such_key(&pointer)),
+        },
         CowVal::Borrowed(value) => find(value, &pointer).map(CowVal::Borrowed),
         CowVal::Owned(value) => {
             let found = find(value.as_ref(), &pointer)?.clone_as_boxed();
             Ok(CowVal::Owned(found))
         }
     }
+}
+
+/// Returns whether a document is a map from pointers to the values at them.
+fn is_index(document: &dyn Val) -> bool {
+    document.get_type() == &MAP_TYPE && document.downcast_ref::<CelMap<'_>>().is_none()
 }
 
 fn find<'b, 'v>(

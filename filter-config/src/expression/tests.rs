@@ -32,7 +32,7 @@ fn uses(source: &str) -> Vec<String> {
                 .find(|(_, known, _)| known == field)
                 .map(|(name, ..)| (*name).to_owned())
                 .unwrap(),
-            Attribute::RequestBody => "body".to_owned(),
+            Attribute::RequestBody(pointer) => format!("body[{pointer}]"),
             Attribute::Usage(_) | Attribute::Response(_) => "after the response".to_owned(),
         })
         .collect()
@@ -128,14 +128,18 @@ fn uses_lists_each_attribute_once() {
             "filter_state['wasm.a'] == '' || filter_state.b == ''",
             vec!["filter_state[b]", "filter_state[wasm.a]"],
         ),
-        ("requestBodyJSON('/model') == 'm'", vec!["body"]),
+        ("requestBodyJSON('/model') == 'm'", vec!["body[/model]"]),
+        (
+            "requestBodyJSON('').model == requestBodyJSON('/a/0')",
+            vec!["body[]", "body[/a/0]"],
+        ),
         (
             "has(llm.model) && llm['stream'] && llm.?api.orValue('') == 'chat'",
             vec!["llm.api", "llm.model", "llm.stream"],
         ),
         (
             "requestBodyJSON(request.query) == 'm'",
-            vec!["request.query", "body"],
+            vec!["request.query", "body[]"],
         ),
         ("type(request.size) == int", vec!["request.size"]),
         (

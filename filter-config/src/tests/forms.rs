@@ -79,7 +79,8 @@ fn settings_have_defaults() {
             }
         );
         assert_eq!(configuration.failure_mode, FailureMode::Deny);
-        assert_eq!(configuration.request_body.max_bytes, 262_144);
+        assert_eq!(configuration.request_body.max_bytes, 8 * 1024 * 1024);
+        assert_eq!(configuration.request_body.worker_bytes, 256 * 1024 * 1024);
         assert_eq!(
             configuration.usage,
             UsageSettings {

@@ -108,8 +108,8 @@ fn invalid_settings_are_rejected() {
             ),
             (
                 "/requestBody",
-                Some(json!({ "maxBytes": 1_048_576 })),
-                "requestBody.maxBytes: found 1048576, expected a whole number from 1 to 786432",
+                Some(json!({ "maxBytes": 67_108_865 })),
+                "requestBody.maxBytes: found 67108865, expected a whole number from 1 to 67108864",
             ),
             (
                 "/usage",
