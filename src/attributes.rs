@@ -34,7 +34,7 @@ use std::mem;
 use std::sync::Arc;
 use value::{Value, string, text};
 
-pub(crate) use body::{Body, BodyError};
+pub(crate) use body::{Body, MalformedBody};
 pub(crate) use error::AttributeError;
 pub(crate) use llm::Llm;
 pub(crate) use outcome::{Outcome, Response};
@@ -120,7 +120,7 @@ impl Attributes {
             match attribute {
                 Attribute::Property(property) => self.resolve_property(host, property)?,
                 Attribute::FilterState(key) => self.resolve_filter_state(host, key)?,
-                Attribute::RequestBody => self.body.check_readable()?,
+                Attribute::RequestBody(_) => self.body.check_well_formed()?,
                 Attribute::Llm(field) => self.resolve_llm(*field)?,
                 // `auth` is above; what a later version may add is absent here.
                 _ => {}
@@ -180,10 +180,10 @@ impl Attributes {
         if self.llm_fields.iter().any(|(known, _)| *known == name) {
             return Ok(());
         }
-        let value = self.llm.value(field);
-        if value.is_none() && !matches!(field, LlmField::Provider | LlmField::Api) {
-            self.body.check_readable()?;
+        if !matches!(field, LlmField::Provider | LlmField::Api) {
+            self.body.check_well_formed()?;
         }
+        let value = self.llm.value(field);
         self.llm_fields.push((name, value));
         Ok(())
     }

@@ -66,7 +66,7 @@ pub enum FailureMode {
 /// The inspection of request bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestBody {
-    /// Bytes of a request body that are held for a decision, within [`bounds::REQUEST_BODY_BYTES`].
+    /// Bytes of a request body that are held until the decision, within [`bounds::REQUEST_BODY_BYTES`].
     pub max_bytes: usize,
     /// Bytes of all request bodies together that a worker holds, within [`bounds::REQUEST_BODIES_BYTES`].
     pub worker_bytes: usize,

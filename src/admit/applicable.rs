@@ -93,7 +93,7 @@ pub(crate) fn applicable(
                 AdmissionError::evaluation(policy, format!("when[{index}]"), error)
             })
         });
-        let in_force = or_open(telemetry, mode, &mut found.failed_open, in_force)?;
+        let in_force = or_open(telemetry, mode, true, &mut found.failed_open, in_force)?;
         if in_force == Holds::No {
             continue;
         }
@@ -115,7 +115,7 @@ pub(crate) fn applicable(
             } else {
                 (FailureMode::Allow, &mut ignored)
             };
-            let applies = or_open(telemetry, mode, failed_open, applies)?;
+            let applies = or_open(telemetry, mode, is_enforced, failed_open, applies)?;
             let awaits_body = attributes.body.is_pending() && counter_needs_body(limit);
             match (in_force, applies) {
                 (_, Holds::No) => continue,
@@ -139,7 +139,8 @@ pub(crate) fn applicable(
                 Some(WhenMissing::Reject) if is_missing && is_enforced => FailureMode::Deny,
                 _ => mode,
             };
-            let Some(key) = or_open(telemetry, mode, failed_open, key.map(Some))? else {
+            let Some(key) = or_open(telemetry, mode, is_enforced, failed_open, key.map(Some))?
+            else {
                 continue;
             };
             let values = texts.map(|texts| CounterValues {
@@ -155,7 +156,7 @@ pub(crate) fn applicable(
                 let charge = charge(policies, attributes, rate, key);
                 found
                     .charges
-                    .extend(or_open(telemetry, mode, failed_open, charge)?);
+                    .extend(or_open(telemetry, mode, is_enforced, failed_open, charge)?);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Why a request could be neither admitted nor rejected by a limit.
 
+use crate::attributes::{AttributeError, MalformedBody};
 use crate::host::HostError;
 use crate::ledger::LedgerError;
 use crate::policies::EvaluationError;
@@ -31,6 +32,9 @@ pub(crate) enum AdmissionError {
         /// The beginning of the model's name, which the caller chose.
         model: String,
     },
+    /// The client has sent a malformed body, which a policy needs.
+    #[error("malformed request body")]
+    InvalidRequest,
     /// A fallback was chosen, and Envoy did not change the request.
     #[error("request: {0}")]
     Unchangeable(HostError),
@@ -44,6 +48,9 @@ pub(crate) enum AdmissionError {
 impl AdmissionError {
     /// Returns the error of an expression of a policy.
     pub(super) fn evaluation(policy: &Policy, path: String, error: EvaluationError) -> Self {
+        if let EvaluationError::Attribute(AttributeError::Body(MalformedBody)) = error {
+            return Self::InvalidRequest;
+        }
         Self::Evaluation {
             policy: policy.name.clone(),
             path,
@@ -65,6 +72,8 @@ impl AdmissionError {
                 model,
                 ..
             } => telemetry.model_unpriced(policy, limit, model),
+            // It is the client's error.
+            Self::InvalidRequest => {}
             Self::Unchangeable(error) => telemetry.admission_failed("request", error),
             Self::Ledger(error) => telemetry.admission_failed("counters", error),
         }
@@ -72,14 +81,23 @@ impl AdmissionError {
 }
 
 /// Returns a result; where it is an error and the failure mode is to allow, the default, and notes
-/// that the admission failed open.
+/// that the admission failed open. A malformed body is not a failure: it is an error of the client
+/// wherever a limit that is enforced needs it.
 pub(super) fn or_open<T: Default>(
     telemetry: &Telemetry,
     mode: FailureMode,
+    is_enforced: bool,
     failed_open: &mut bool,
     result: Result<T, AdmissionError>,
 ) -> Result<T, AdmissionError> {
     result.or_else(|error| {
+        if let AdmissionError::InvalidRequest = error {
+            return if is_enforced {
+                Err(error)
+            } else {
+                Ok(T::default())
+            };
+        }
         telemetry.count(Count::EvaluationErrors);
         match mode {
             FailureMode::Deny => Err(error),

@@ -69,7 +69,13 @@ pub(super) fn reserve(
     } else {
         FailureMode::Allow
     };
-    let amount = or_open(telemetry, mode, failed_open, amount.map(Some))?;
+    let amount = or_open(
+        telemetry,
+        mode,
+        charge.is_enforced,
+        failed_open,
+        amount.map(Some),
+    )?;
     Ok(amount.map(|amount| {
         // More than the limit cannot be used, and would be in the way of requests with a higher one.
         charge.counter.amount = amount.min(charge.counter.limit);

@@ -60,7 +60,7 @@ fn predicate_on_body_waits_for_it() {
     attributes.body = Body::Pending;
     let applicable = filter.applicable(&mut attributes).unwrap();
     assert!(applicable.depends_on_body && applicable.is_empty());
-    attributes.body = Body::parse(br#"{"model":"m"}"#, true);
+    attributes.body = Body::parse(br#"{"model":"m"}"#, true, &["/model"]);
     let applicable = filter.applicable(&mut attributes).unwrap();
     assert!(!applicable.depends_on_body && applicable.charges.len() == 1);
 }

@@ -1,70 +1,79 @@
 //! The request's body, as far as expressions can read it.
 
-use super::value::{Value, from_json};
+use super::object;
+use super::value::{Value, from_json, string};
+use cel::common::types::CelDouble;
+use usage_meter::request::{BodyReader, Pointers, Syntax, unescaped};
 
 /// What is known of the request's body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Body {
     /// It has not arrived yet.
     Pending,
-    /// There is none, or it is not JSON: every field of it is absent.
+    /// There is none, or it is not JSON, or it was not read: every field of it is missing.
     Opaque,
-    /// It is JSON.
+    /// It is JSON: the document, or a map from the pointers that expressions name to the values there.
+    /// What was not read of it is missing.
     Json(Value),
-    /// It is present but cannot be read, so that its fields are unknown rather than absent.
-    Unreadable(BodyError),
+    /// It should be JSON, or begins like it, and is not.
+    Malformed,
 }
 
-/// Why a body that may well be JSON cannot be read.
+/// The request's body should be JSON and is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BodyError {
-    /// It is larger than what is buffered for inspection.
-    #[error("larger than requestBody.maxBytes ({0})")]
-    TooLarge(usize),
-    /// It is compressed.
-    #[error("it has a content-encoding")]
-    Encoded,
-    /// It should be JSON, or begins like it, and cannot be parsed. A server may be more lenient.
-    #[error("not JSON")]
-    Malformed,
-    /// It had not arrived when the upstream answered.
-    #[error("the response began before its end")]
-    Unfinished,
-}
+#[error("request body: malformed JSON")]
+pub(crate) struct MalformedBody;
 
 // === impl Body ===
 
 impl Body {
-    /// Parses a body that the request's headers call JSON or not. A byte order mark before the JSON
-    /// is skipped, as servers do.
+    /// Returns a body as it was read so far, that the request's headers call JSON or not. Only one that
+    /// was read as a whole can be malformed.
     #[must_use]
-    pub(crate) fn parse(bytes: &[u8], is_json: bool) -> Self {
-        let json = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-        // serde_json rejects what nests too deep for its stack.
-        match serde_json::from_slice(json) {
-            Ok(json) => Self::Json(from_json(json)),
-            Err(_) => Self::unparsed(bytes, is_json),
+    pub(crate) fn read(
+        reader: &BodyReader,
+        pointers: &Pointers,
+        is_json: bool,
+        is_whole: bool,
+    ) -> Self {
+        match reader.syntax() {
+            Some(Syntax::Incomplete | Syntax::Malformed)
+                if is_whole && (is_json || reader.begins_like_json()) =>
+            {
+                Self::Malformed
+            }
+            Some(Syntax::Complete) => Self::of_values(reader, pointers),
+            Some(Syntax::Incomplete) if !is_whole => Self::of_values(reader, pointers),
+            _ => Self::Opaque,
         }
     }
 
-    /// Returns the body for expressions that read none of its fields, without parsing it.
-    #[must_use]
-    pub(crate) fn unread(bytes: &[u8], is_json: bool) -> Self {
-        if begins_like_json(bytes) {
-            Self::Opaque
-        } else {
-            Self::unparsed(bytes, is_json)
-        }
+    /// Returns a whole body with the values at these pointers.
+    #[cfg(test)]
+    pub(crate) fn parse(bytes: &[u8], is_json: bool, pointers: &[&str]) -> Self {
+        let pointers = std::sync::Arc::new(Pointers::new(pointers.iter().copied()));
+        let mut reader = BodyReader::new(None, &pointers);
+        reader.push(bytes);
+        reader.finish();
+        Self::read(&reader, &pointers, is_json, true)
     }
 
-    /// Returns a body that is not JSON: unreadable only if it should be JSON.
-    fn unparsed(bytes: &[u8], is_json: bool) -> Self {
-        let is_empty = bytes.trim_ascii().is_empty();
-        if !is_empty && (is_json || begins_like_json(bytes)) {
-            Self::Unreadable(BodyError::Malformed)
-        } else {
-            Self::Opaque
+    fn of_values(reader: &BodyReader, pointers: &Pointers) -> Self {
+        let pointers = pointers.texts();
+        if pointers.is_empty() {
+            return Self::Opaque;
         }
+        let mut found = Vec::with_capacity(pointers.len());
+        for (index, pointer) in pointers.iter().enumerate() {
+            let Some(value) = reader.value(index).and_then(value) else {
+                continue;
+            };
+            if pointer.is_empty() {
+                return Self::Json(value);
+            }
+            found.push((pointer.clone(), value));
+        }
+        Self::Json(object::fields(found.into_iter()))
     }
 
     /// Returns whether the body has not arrived yet.
@@ -73,13 +82,13 @@ impl Body {
         matches!(self, Self::Pending)
     }
 
-    /// Checks that absent fields are absent rather than unknown.
+    /// Checks that the body is not malformed.
     ///
     /// # Errors
-    /// [`BodyError`] when the body is present and cannot be read.
-    pub(super) fn check_readable(&self) -> Result<(), BodyError> {
+    /// [`MalformedBody`] when it is.
+    pub(super) const fn check_well_formed(&self) -> Result<(), MalformedBody> {
         match self {
-            Self::Unreadable(error) => Err(*error),
+            Self::Malformed => Err(MalformedBody),
             _ => Ok(()),
         }
     }
@@ -92,11 +101,15 @@ impl Body {
     }
 }
 
-/// UTF-8's byte order mark.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// Returns whether bytes begin like a JSON object or array.
-fn begins_like_json(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
+/// Returns a value of JSON that is well-formed; `None` where it nests too deep for a parser's stack.
+fn value(json: &[u8]) -> Option<Value> {
+    if let [b'"', text @ .., b'"'] = json {
+        return Some(string(unescaped(text)));
+    }
+    if let Ok(json) = serde_json::from_slice(json) {
+        return Some(from_json(json));
+    }
+    // A number that no double can hold is infinite.
+    let number: f64 = str::from_utf8(json).ok()?.parse().ok()?;
+    Some(Box::new(CelDouble::from(number)))
 }

@@ -1,6 +1,6 @@
 //! Why an attribute cannot be resolved.
 
-use super::body::BodyError;
+use super::body::MalformedBody;
 use crate::host::HostError;
 
 /// Why an attribute cannot be resolved. Its absence is no error.
@@ -12,7 +12,7 @@ pub(crate) enum AttributeError {
     /// Envoy returned a property in an encoding that it should not have.
     #[error("property {0}: {1} bytes are not {2}")]
     Encoding(&'static str, usize, &'static str),
-    /// The request's body cannot be read.
-    #[error("request body: {0}")]
-    Body(#[from] BodyError),
+    /// The client has sent a body that is malformed.
+    #[error(transparent)]
+    Body(#[from] MalformedBody),
 }

@@ -28,6 +28,13 @@ pub(super) fn value(fields: impl ExactSizeIterator<Item = (String, Value)>) -> V
     Box::new(FieldMap(Object(fields.collect())))
 }
 
+/// Returns the map of these fields, no two of one name, however many there are. CEL can only ask it for
+/// a field.
+pub(super) fn fields(fields: impl Iterator<Item = (String, Value)>) -> Value {
+    let fields = fields.map(|(name, value)| (CelString::from(name), value));
+    Box::new(FieldMap(Object(fields.collect())))
+}
+
 /// Returns the value at a path, names joined with dots, below a value; `None` also where a value on
 /// the path is no map that [`value`] made of few fields.
 pub(super) fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {

@@ -249,16 +249,33 @@ fn remote_address_omits_port() {
 fn body_fields_are_read_by_pointer() {
     let host = Double::default();
     let mut attributes = Attributes::new(Headers::default());
-    attributes.body = Body::parse(
-        b"\xef\xbb\xbf{\"model\":\"m\",\"n\":[1,2.5,null],\"a/b\":{\"~\":true}}",
-        true,
-    );
+    let body =
+        b"\xef\xbb\xbf{\"model\":\"m\\ud83d\",\"n\":[1,2.5,null,1e400],\"a/b\":{\"~\":true}}";
+    let named = [
+        "/model", "/n/0", "/n/1", "/n/2", "/n/3", "/n", "/a~1b/~0", "/none",
+    ];
+    // Beside a computed pointer, the document itself is at hand.
+    let with_document = [&named[..], &[""]].concat();
+    for pointers in [&named[..], &with_document] {
+        attributes.body = Body::parse(body, true, pointers);
+        let mut see = |source: &str| evaluate(&mut attributes, &host, &[], source);
+        if pointers.len() == named.len() {
+            assert_eq!(see("requestBodyJSON('/model')"), "String(\"m\u{fffd}\")");
+            assert_eq!(see("requestBodyJSON('/n/3')"), "Float(inf)");
+            assert_eq!(see("requestBodyJSON('/a' + '')"), "missing");
+        }
+        assert_eq!(see("requestBodyJSON('/n/0')"), "Int(1)");
+        assert_eq!(see("requestBodyJSON('/n/1')"), "Float(2.5)");
+        assert_eq!(see("requestBodyJSON('/n/2') == null"), "Bool(true)");
+        assert_eq!(see("requestBodyJSON('/a~1b/~0')"), "Bool(true)");
+        assert_eq!(see("requestBodyJSON('/none')"), "missing");
+    }
+    let document = br#"{"model":"m","n":[1,2]}"#;
+    attributes.body = Body::parse(document, true, &["", "/model"]);
     let mut see = |source: &str| evaluate(&mut attributes, &host, &[], source);
+    assert_eq!(see("requestBodyJSON('/mod' + 'el')"), "String(\"m\")");
+    assert_eq!(see("requestBodyJSON('').n.size()"), "Int(2)");
     assert_eq!(see("requestBodyJSON('/model')"), "String(\"m\")");
-    assert_eq!(see("requestBodyJSON('/n/0')"), "Int(1)");
-    assert_eq!(see("requestBodyJSON('/n/1')"), "Float(2.5)");
-    assert_eq!(see("requestBodyJSON('/a~1b/~0')"), "Bool(true)");
-    assert_eq!(see("requestBodyJSON('/none')"), "missing");
     for (bytes, is_json) in [
         (b"".as_slice(), true),
         (b" ", true),
@@ -266,7 +283,7 @@ fn body_fields_are_read_by_pointer() {
         (b"\0\0\0\0\x05", false),
     ] {
         let mut attributes = Attributes::new(Headers::default());
-        attributes.body = Body::parse(bytes, is_json);
+        attributes.body = Body::parse(bytes, is_json, &["/model"]);
         let seen = evaluate(&mut attributes, &host, &[], "requestBodyJSON('/model')");
         assert_eq!(seen, "missing", "{bytes:?}");
     }
@@ -286,7 +303,7 @@ fn malformed_json_body_is_an_error() {
         (deep.as_bytes(), false),
     ] {
         let mut attributes = Attributes::new(Headers::default());
-        attributes.body = Body::parse(bytes, is_json);
+        attributes.body = Body::parse(bytes, is_json, &["/model"]);
         assert!(
             attributes.resolve(&host, &[], uses.uses()).is_err(),
             "{is_json}"
@@ -328,7 +345,7 @@ fn llm_variables_come_from_request() {
     assert_eq!(see("llm.estimated_input_tokens"), "missing");
 
     let mut attributes = Attributes::new(Headers::default());
-    attributes.body = Body::Unreadable(super::BodyError::Encoded);
+    attributes.body = Body::Malformed;
     let uses = expression("llm.model");
     assert!(attributes.resolve(&host, &[], uses.uses()).is_err());
 }

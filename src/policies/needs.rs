@@ -1,16 +1,14 @@
 //! What the policies need of a request, found once when they are compiled.
 
 use filter_config::{Attribute, Configuration, Expression, Limit};
+use std::sync::Arc;
+use usage_meter::request::Pointers;
 
 /// What expressions and limits need of a request.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own, and none excludes another"
-)]
 pub(crate) struct Needs {
-    /// Whether an expression reads the request's body as JSON.
-    pub(crate) body: bool,
+    /// The JSON pointers at which expressions read the request's body.
+    pub(crate) body: Arc<Pointers>,
     /// Whether an expression reads `llm`.
     pub(crate) llm: bool,
     /// Whether a limit queues requests.
@@ -40,8 +38,8 @@ impl Needs {
     pub(super) fn of(configuration: &Configuration) -> Self {
         let changes = |limit: &Limit| !limit.alternatives().is_empty();
         Self {
-            body: reads(configuration, |used| *used == Attribute::RequestBody),
-            llm: reads(configuration, |used| matches!(used, Attribute::Llm(_))),
+            body: Arc::new(pointers(configuration)),
+            llm: uses(configuration).any(|used| matches!(used, Attribute::Llm(_))),
             queue: limits(configuration).any(|limit| limit.queue().is_some()),
             fallback: configuration.hold_headers && limits(configuration).any(changes),
             retained: retained(configuration),
@@ -55,16 +53,27 @@ fn limits(configuration: &Configuration) -> impl Iterator<Item = &Limit> {
     policies.flat_map(|policy| &policy.limits)
 }
 
-/// Returns whether an expression of a configuration reads an attribute of some kind.
-fn reads(configuration: &Configuration, what: impl Fn(&Attribute) -> bool) -> bool {
+/// Returns the JSON pointers at which expressions of a configuration read the request's body.
+fn pointers(configuration: &Configuration) -> Pointers {
+    let mut pointers: Vec<&str> = uses(configuration)
+        .filter_map(|used| match used {
+            Attribute::RequestBody(pointer) => Some(pointer.as_str()),
+            _ => None,
+        })
+        .collect();
+    pointers.sort_unstable();
+    pointers.dedup();
+    Pointers::new(pointers)
+}
+
+/// Returns the attributes that the expressions of a configuration read.
+fn uses(configuration: &Configuration) -> impl Iterator<Item = &Attribute> {
     let of_policies = configuration.policies.iter().flat_map(|policy| {
         let limits = policy.limits.iter().flat_map(expressions);
         policy.when.iter().chain(limits)
     });
     let of_exports = configuration.exports.iter().map(|export| &export.cost);
-    of_policies
-        .chain(of_exports)
-        .any(|expression| expression.uses().iter().any(&what))
+    of_policies.chain(of_exports).flat_map(Expression::uses)
 }
 
 /// Returns the expressions of a limit.
@@ -88,8 +97,8 @@ fn retained(configuration: &Configuration) -> RetainedAttributes {
         .filter_map(|limit| limit.cost.as_ref())
         .chain(exports);
     costs.fold(RetainedAttributes::None, |retained, cost| {
-        if retained == RetainedAttributes::WithBody || cost.uses().contains(&Attribute::RequestBody)
-        {
+        let reads_body = |used: &Attribute| matches!(used, Attribute::RequestBody(_));
+        if retained == RetainedAttributes::WithBody || cost.uses().iter().any(reads_body) {
             RetainedAttributes::WithBody
         } else {
             RetainedAttributes::WithoutBody

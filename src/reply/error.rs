@@ -10,6 +10,8 @@ pub(super) enum ErrorKind {
     Limited(&'static str),
     /// Its model has no price.
     Unpriced,
+    /// Its body is malformed.
+    Invalid,
     /// Its policy cannot be evaluated.
     Failed,
 }
@@ -29,6 +31,7 @@ pub(super) fn body(
             let kind = match kind {
                 ErrorKind::Limited(_) => "rate_limit_error",
                 ErrorKind::Unpriced => "permission_error",
+                ErrorKind::Invalid => "invalid_request_error",
                 ErrorKind::Failed => "api_error",
             };
             format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#)
@@ -38,6 +41,7 @@ pub(super) fn body(
             let name = match kind {
                 ErrorKind::Limited(_) => "RESOURCE_EXHAUSTED",
                 ErrorKind::Unpriced => "PERMISSION_DENIED",
+                ErrorKind::Invalid => "INVALID_ARGUMENT",
                 ErrorKind::Failed => "INTERNAL",
             };
             format!(r#"{{"error":{{"code":{status},"message":{message},"status":"{name}"}}}}"#)
@@ -46,6 +50,7 @@ pub(super) fn body(
             let (kind, code) = match kind {
                 ErrorKind::Limited(unit) => (unit, "rate_limit_exceeded"),
                 ErrorKind::Unpriced => ("invalid_request_error", "model_not_priced"),
+                ErrorKind::Invalid => ("invalid_request_error", "invalid_json"),
                 ErrorKind::Failed => ("server_error", "rate_limit_unavailable"),
             };
             format!(

@@ -16,6 +16,9 @@ use usage_meter::request::Endpoint;
 /// gRPC's `RESOURCE_EXHAUSTED`.
 const RESOURCE_EXHAUSTED: i32 = 8;
 
+/// gRPC's `INVALID_ARGUMENT`.
+const INVALID_ARGUMENT: i32 = 3;
+
 /// gRPC's `PERMISSION_DENIED`.
 const PERMISSION_DENIED: i32 = 7;
 
@@ -113,6 +116,14 @@ impl Responder {
             status,
             "tollgate_failed",
         )
+    }
+
+    /// Rejects a request because its body is malformed. Returns whether Envoy took the reply.
+    pub(crate) fn reject_invalid(&self, endpoint: Option<&Endpoint>) -> bool {
+        let message = "The body of the request is not valid JSON.";
+        let status = (400, INVALID_ARGUMENT);
+        let details = "tollgate_invalid_request";
+        self.error(endpoint, ErrorKind::Invalid, message, status, details)
     }
 
     /// Rejects a request because its model has no price. Returns whether Envoy took the reply.

@@ -20,6 +20,8 @@ pub(crate) struct RequestSize<'a> {
     pub(crate) model: Option<&'a str>,
     /// The bytes of text that the model reads.
     pub(crate) input_bytes: u64,
+    /// The images and other parts beside it.
+    pub(crate) input_parts: u64,
     /// The usage that was expected when the request was admitted.
     pub(crate) expected: Usage,
     /// The time for which the upstream may have generated text that did not arrive: from passing on the
@@ -90,7 +92,9 @@ pub(crate) fn estimate(
     request: &RequestSize<'_>,
     output_bytes: u64,
 ) -> MeteredUsage {
-    let input_tokens = estimator.input_tokens(request.model, request.input_bytes);
+    let text = estimator.input_tokens(request.model, request.input_bytes);
+    let parts = estimator.part_tokens(request.model, request.input_parts);
+    let input_tokens = text.saturating_add(parts);
     let mut output_tokens = estimator.output_tokens(request.model, output_bytes);
     if !request.is_complete {
         let generated = estimator.generated_tokens(request.model, request.elapsed);

@@ -29,6 +29,7 @@ impl Stream {
         };
         let meter = &metering.meter;
         if !metering.is_charged && meter.is_likely_final() {
+            self.request.update_parameters();
             self.note_model(meter);
             let metered = self.metered(meter, &self.size(true, Duration::ZERO));
             // What is estimated follows from the whole response.
@@ -48,6 +49,7 @@ impl Stream {
             mut meter,
             is_charged,
         } = metering;
+        self.request.update_parameters();
         // Read before the end: a response that breaks off is not final.
         let is_complete = is_complete || meter.is_likely_final();
         if is_complete {
@@ -80,6 +82,7 @@ impl Stream {
         {
             let observation = Observation {
                 input_bytes: size.input_bytes,
+                input_parts: size.input_parts,
                 output_bytes: meter.output_bytes(),
                 usage,
                 is_bounded: self.request.parameters.max_output_tokens.is_some(),

@@ -1,5 +1,6 @@
 //! The decision on a request: it is admitted, rejected, or handled as the exceeded limit says.
 
+use super::held::WholeBody;
 use super::machine::{Next, Stream};
 use super::parts::Parts;
 use super::state::{
@@ -25,7 +26,7 @@ impl Stream {
         mut attributes: Attributes,
         applicable: Applicable,
         body_bytes: Option<u64>,
-        body: Option<&[u8]>,
+        body: Option<WholeBody>,
         phase: Phase,
     ) -> Next {
         let parts = Rc::clone(&self.parts);
@@ -33,11 +34,15 @@ impl Stream {
         let recheck = needs.queue.then(|| applicable.clone());
         let stream = (phase != Phase::Response).then_some(self.id);
         let checked = self.check(&mut attributes, applicable, body_bytes, stream);
-        let pending = |attributes| PendingDecision {
+        let changes_body = self.may_change_body();
+        let pending = |attributes, body: Option<WholeBody>| PendingDecision {
             attributes,
             recheck,
             body_bytes,
-            body: body.filter(|_| needs.fallback).map(<[u8]>::to_vec),
+            body: body.filter(|_| changes_body).map(|mut body| {
+                body.keep();
+                body
+            }),
             phase,
         };
         match checked {
@@ -47,7 +52,7 @@ impl Stream {
                     if phase == Phase::HeadersBeforeBody {
                         self.read_body(attributes);
                     } else if let Some(body) = body {
-                        self.request_usage_report(&attributes, body);
+                        self.request_usage_report(&attributes, &body.bytes);
                     }
                 }
                 Next::Continue
@@ -55,17 +60,17 @@ impl Stream {
             Ok(Check::Decided(Verdict::Rejected(rejection, response_headers))) => {
                 let exceeded = parts.policies.on_exceeded(rejection.charge.rate);
                 let may_wait = matches!(exceeded, Exceeded::Queue(_)) && phase != Phase::Response;
-                if let Some(body) = body.filter(|_| may_wait) {
-                    self.request_usage_report(&attributes, body);
+                if let Some(body) = body.as_ref().filter(|_| may_wait) {
+                    self.request_usage_report(&attributes, &body.bytes);
                 }
-                self.exceed(pending(attributes), rejection, response_headers)
+                self.exceed(pending(attributes, body), rejection, response_headers)
             }
             Ok(Check::Pending(check)) => {
-                if let Some(body) = body {
-                    self.request_usage_report(&attributes, body);
+                if let Some(body) = &body {
+                    self.request_usage_report(&attributes, &body.bytes);
                 }
                 self.state = State::AwaitingService(Box::new(AwaitingService {
-                    target: CheckTarget::Original(pending(attributes)),
+                    target: CheckTarget::Original(pending(attributes, body)),
                     check,
                     reads_body: phase == Phase::HeadersBeforeBody,
                 }));
@@ -152,7 +157,7 @@ impl Stream {
     /// Returns how a request waits in a phase.
     pub(super) fn wait_in(&self, phase: Phase) -> Next {
         match phase {
-            Phase::Body if !self.request.has_ended => Next::Watermark,
+            Phase::Body => self.wait_with_body(),
             _ => Next::Pause,
         }
     }
@@ -246,6 +251,9 @@ impl Stream {
             self.outcome.decision = Some(Decision::Denied);
             self.outcome.limit = Some(*index);
             responder.reject_unpriced(endpoint);
+        } else if let AdmissionError::InvalidRequest = error {
+            self.outcome.decision = Some(Decision::InvalidRequest);
+            responder.reject_invalid(endpoint);
         } else {
             self.outcome.decision = Some(Decision::Failed);
             responder.fail(endpoint);

@@ -13,7 +13,8 @@ use crate::telemetry::Decision;
 use filter_config::Alternative;
 use std::mem;
 use std::rc::Rc;
-use usage_meter::request::{Parameters, model};
+use std::sync::Arc;
+use usage_meter::request::{BodyReader, Parameters, Pointers, model};
 
 /// The response header that names the fallback that was taken.
 const HEADER: &str = "x-tollgate-alternative";
@@ -23,31 +24,47 @@ const HEADER: &str = "x-tollgate-alternative";
 impl ChangedRequest {
     /// Returns the request as a fallback changes it; `None` where the fallback names a model and the body, if
     /// there is one, does not.
-    fn new(alternative: &Alternative, original: &PendingDecision) -> Option<Self> {
+    fn new(
+        alternative: &Alternative,
+        original: &PendingDecision,
+        parameters: &Parameters,
+        pointers: &Arc<Pointers>,
+    ) -> Option<Self> {
         let mut headers = original.attributes.headers().clone();
         for (name, value) in &alternative.headers {
             headers.set(name, value.as_bytes());
         }
-        let mut body = None;
-        if let Some(model) = &alternative.model {
-            let replaced = model::replace(original.body.as_deref()?, model)?;
-            if headers.get("content-length").is_some() {
-                let mut number = itoa::Buffer::new();
-                headers.set("content-length", number.format(replaced.len()).as_bytes());
-            }
-            body = Some(replaced);
-        }
-        let mut attributes = Attributes::new(headers);
-        attributes.body = match original.attributes.body {
-            Body::Unreadable(error) => Body::Unreadable(error),
-            _ => Body::Opaque,
+        let Some(model) = &alternative.model else {
+            let mut attributes = Attributes::new(headers);
+            attributes.body = original.attributes.body.clone();
+            return Some(Self {
+                attributes,
+                body: None,
+                parameters: parameters.clone(),
+            });
         };
-        Some(Self { attributes, body })
+        let replaced = model::replace(&original.body.as_ref()?.bytes, model)?;
+        if headers.get("content-length").is_some() {
+            let mut number = itoa::Buffer::new();
+            headers.set("content-length", number.format(replaced.len()).as_bytes());
+        }
+        let mut reader = BodyReader::new(headers.get("content-type"), pointers);
+        reader.push(&replaced);
+        reader.finish();
+        let mut attributes = Attributes::new(headers);
+        let is_json = is_json(attributes.headers());
+        attributes.body = Body::read(&reader, pointers, is_json, true);
+        Some(Self {
+            attributes,
+            body: Some(replaced),
+            parameters: reader.into_parameters(),
+        })
     }
 
     /// Returns the body of the request as it is now.
     fn body<'a>(&'a self, original: &'a PendingDecision) -> Option<&'a [u8]> {
-        self.body.as_deref().or(original.body.as_deref())
+        let original = original.body.as_ref().map(|body| body.bytes.as_slice());
+        self.body.as_deref().or(original)
     }
 }
 
@@ -61,11 +78,16 @@ impl Stream {
         let alternatives = parts.policies.alternatives(choice.rejection.charge.rate);
         while let Some(alternative) = alternatives.get(choice.tried) {
             choice.tried = choice.tried.saturating_add(1);
-            let Some(mut changed) = ChangedRequest::new(alternative, &choice.original) else {
+            let changed = ChangedRequest::new(
+                alternative,
+                &choice.original,
+                &choice.parameters,
+                &parts.policies.needs().body,
+            );
+            let Some(mut changed) = changed else {
                 continue;
             };
-            let parameters = changed.body(&choice.original).map(Parameters::read);
-            self.request.parameters = parameters.unwrap_or_default();
+            self.request.parameters.clone_from(&changed.parameters);
             let names_another =
                 alternative.model.is_some() && self.request.model() != alternative.model.as_deref();
             if names_another {
@@ -156,26 +178,19 @@ impl Stream {
 
     /// Checks a changed request like any other.
     fn check_fallback(
-        &self,
+        &mut self,
         changed: &mut ChangedRequest,
         original: &PendingDecision,
     ) -> Result<Check, AdmissionError> {
-        let needs = self.parts.policies.needs();
-        let body = changed.body.as_deref().or(original.body.as_deref());
+        let replaced = changed.body.as_ref().map(|body| body.len() as u64);
         let attributes = &mut changed.attributes;
-        let mut body_bytes = original.body_bytes;
-        if let Some(body) = body {
-            let is_json = is_json(attributes.headers());
-            attributes.body = if needs.body {
-                Body::parse(body, is_json)
-            } else {
-                Body::unread(body, is_json)
-            };
-            body_bytes = Some(body.len() as u64);
+        let body_bytes = replaced.or(original.body_bytes);
+        if let Some(bytes) = replaced {
+            self.request.read_bytes = bytes;
         }
-        if needs.llm {
-            let body_bytes = body.map(|body| body.len() as u64);
-            attributes.llm = self.request.llm(&self.parts.estimator, body_bytes);
+        if self.parts.policies.needs().llm {
+            let is_whole = original.body.is_some();
+            attributes.llm = self.request.llm(&self.parts.estimator, is_whole);
         }
         let applicable = self.applicable(attributes)?;
         self.check(attributes, applicable, body_bytes, Some(self.id))

@@ -31,6 +31,36 @@ pub(super) fn is_json(headers: &Headers) -> bool {
     })
 }
 
+/// Returns whether a body can be read: it is JSON, or may be, or it is a form.
+pub(super) fn is_readable(headers: &Headers) -> bool {
+    is_json(headers) || has_type(headers, &["multipart/form-data"])
+}
+
+/// Returns whether a body as a whole is an image or another medium rather than text.
+pub(super) fn is_part(headers: &Headers) -> bool {
+    has_type(
+        headers,
+        &[
+            "image/",
+            "audio/",
+            "video/",
+            "application/octet-stream",
+            "application/pdf",
+        ],
+    )
+}
+
+/// Returns whether the content type of a body begins like one of these.
+fn has_type(headers: &Headers, types: &[&str]) -> bool {
+    headers.get("content-type").is_some_and(|kind| {
+        let begins = |with: &&str| {
+            kind.get(..with.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()))
+        };
+        types.iter().any(begins)
+    })
+}
+
 /// Returns whether a request says that it is a call of gRPC.
 pub(super) fn is_grpc(headers: &Headers) -> bool {
     headers

@@ -85,6 +85,7 @@ impl Stream {
     /// Ends an admitted exchange without a response. A client that has sent a whole request and
     /// disconnects before the response has caused the upstream to work nevertheless.
     fn end_without_response(&mut self, admitted: Admitted) {
+        self.request.update_parameters();
         let usage = &self.parts.policies.configuration().usage;
         let is_charged = usage.on_missing == OnMissing::Estimate
             && self.request.charging == Charging::Usage

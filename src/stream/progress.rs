@@ -1,25 +1,43 @@
 //! The request of an exchange, as far as it is known.
 
 use super::charging::Charging;
+use super::held::HeldBody;
+use super::holding::Holding;
 use crate::admit::Expected;
 use crate::attributes::Llm;
 use crate::settle::RequestSize;
 use std::time::Duration;
-use usage_meter::request::Endpoint;
-use usage_meter::request::Parameters;
+use usage_meter::request::{BodyReader, Endpoint, Parameters};
 use usage_meter::{Estimator, Usage};
 
 /// The most output tokens that a request is expected to use, whatever bound it has: more than any model
 /// generates.
 const MAX_OUTPUT_TOKENS: u64 = 1_000_000;
 
+/// The bytes of a body that was not read that count as text, before most of it is taken for something
+/// else: about 30,000 tokens.
+const MAX_UNREAD_TEXT_BYTES: u64 = 128 * 1024;
+
+/// Of what exceeds them, one in this number of bytes counts as text.
+const UNREAD_BYTES_DIVISOR: u64 = 8;
+
 /// The request of an exchange, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct RequestProgress {
-    /// Whether the last callback kept the body back.
-    pub(super) is_paused: bool,
+    /// The bytes of the body that the last callback left in Envoy's buffer.
+    pub(super) left: usize,
+    /// What of the body is held in the stream.
+    pub(super) held: HeldBody,
+    /// Where the body is held.
+    pub(super) holding: Holding,
+    /// Reads the body as it passes, until its end.
+    pub(super) reader: Option<Box<BodyReader>>,
+    /// The bytes of the body that were read.
+    pub(super) read_bytes: u64,
     /// The bytes of the body that were seen.
     pub(super) bytes: u64,
+    /// Whether the whole body was seen.
+    pub(super) body_has_ended: bool,
     /// Whether the whole request was seen.
     pub(super) has_ended: bool,
     /// The length of the body by the request's headers.
@@ -49,8 +67,45 @@ impl RequestProgress {
         (self.has_ended || self.content_length == Some(self.bytes)) && self.bytes > 0
     }
 
-    /// Returns the attribute `llm`, by the path and, when it is known, the body of so many bytes.
-    pub(super) fn llm(&self, estimator: &Estimator, body_bytes: Option<u64>) -> Llm {
+    /// Takes the parameters that were read so far.
+    pub(super) fn update_parameters(&mut self) {
+        if let Some(reader) = &self.reader {
+            self.parameters.clone_from(reader.parameters());
+            self.read_bytes = reader.bytes();
+        }
+    }
+
+    /// Ends the reading of a body that was decided on before its end.
+    pub(super) fn end_reading(&mut self) {
+        self.update_parameters();
+        self.reader = None;
+    }
+
+    /// Returns the bytes of text that the model reads of a body of so many bytes. Of what was not read,
+    /// it is not known whether it is text. The more there is of it, the less likely it is; beside images
+    /// and the like it hardly is.
+    fn input_bytes(&self, body_bytes: u64) -> u64 {
+        let read = self.read_bytes.min(body_bytes);
+        let known = self.parameters.input_bytes(read);
+        if self.parameters.parts > 0 {
+            return known;
+        }
+        let unread = body_bytes.saturating_sub(read);
+        let text = unread.min(MAX_UNREAD_TEXT_BYTES);
+        let rest = unread.saturating_sub(text) / UNREAD_BYTES_DIVISOR;
+        known.saturating_add(text).saturating_add(rest)
+    }
+
+    /// Returns an estimate of the tokens of a body of so many bytes.
+    fn input_tokens(&self, estimator: &Estimator, model: Option<&str>, body_bytes: u64) -> u64 {
+        let text = estimator.input_tokens(model, self.input_bytes(body_bytes));
+        let parts = estimator.part_tokens(model, self.parameters.parts);
+        text.saturating_add(parts)
+    }
+
+    /// Returns the attribute `llm`, by the path and the body, as far as it was read; `is_whole` if all of
+    /// it was.
+    pub(super) fn llm(&self, estimator: &Estimator, is_whole: bool) -> Llm {
         let endpoint = self.endpoint.as_ref();
         let model = self.model();
         let parameters = &self.parameters;
@@ -62,10 +117,10 @@ impl RequestProgress {
             stream: parameters
                 .stream
                 .or_else(|| endpoint?.stream)
-                .or(body_bytes.map(|_| false)),
+                .or(is_whole.then_some(false)),
             max_output_tokens: parameters.max_output_tokens,
-            estimated_input_tokens: body_bytes
-                .map(|bytes| estimator.input_tokens(model, parameters.input_bytes(bytes))),
+            estimated_input_tokens: (is_whole || self.read_bytes > 0)
+                .then(|| self.input_tokens(estimator, model, self.read_bytes)),
         }
     }
 
@@ -78,8 +133,7 @@ impl RequestProgress {
                 ..Expected::default()
             };
         }
-        let bytes = self.parameters.input_bytes(body_bytes.unwrap_or_default());
-        let input_tokens = estimator.input_tokens(model, bytes);
+        let input_tokens = self.input_tokens(estimator, model, body_bytes.unwrap_or_default());
         let output_tokens = match self.parameters.max_output_tokens {
             Some(tokens) => tokens.min(MAX_OUTPUT_TOKENS),
             None => estimator.expected_output_tokens(model),
@@ -109,7 +163,8 @@ impl RequestProgress {
     ) -> RequestSize<'a> {
         RequestSize {
             model: self.model().or(answered_by),
-            input_bytes: self.parameters.input_bytes(self.bytes),
+            input_bytes: self.input_bytes(self.bytes),
+            input_parts: self.parameters.parts,
             expected: self.expected(estimator, Some(self.bytes)).usage,
             elapsed,
             is_complete: false,

@@ -4,7 +4,6 @@ use super::charging::Charging;
 use super::head::status;
 use super::machine::{Next, Stream};
 use super::state::{Metering, Phase, State};
-use crate::attributes::BodyError;
 use crate::host::{Buffer, HeaderMap, Headers};
 use crate::telemetry::{Decision, Telemetry};
 use std::mem;
@@ -37,7 +36,9 @@ impl Stream {
                 self.state = other;
                 // A response that was replaced by a rejection goes no further.
                 return match self.outcome.decision {
-                    Some(Decision::Denied | Decision::Failed) => Next::Pause,
+                    Some(Decision::Denied | Decision::InvalidRequest | Decision::Failed) => {
+                        Next::Pause
+                    }
                     _ => Next::Continue,
                 };
             }
@@ -89,9 +90,10 @@ impl Stream {
             };
             return;
         }
-        let was_paused = self.request.is_paused;
-        let next = self.on_whole_body(0, None, BodyError::Unfinished, Phase::Response);
-        if next == Next::Continue && was_paused {
+        // What is held in the stream is put back with the next piece of the body.
+        let is_left = mem::take(&mut self.request.left) > 0;
+        let next = self.decide_on_body(None, false, Phase::Response);
+        if next == Next::Continue && is_left {
             self.resume_request();
         }
     }

@@ -1,5 +1,6 @@
 //! The states of an exchange, each with what only it needs.
 
+use super::held::WholeBody;
 use crate::admit::Applicable;
 use crate::attributes::Attributes;
 use crate::ledger::{Admission, PendingCheck, Rejection, ResponseHeaders};
@@ -67,7 +68,7 @@ pub(super) struct PendingDecision {
     /// The length of the request's body.
     pub(super) body_bytes: Option<u64>,
     /// The request's body as it was received, where there are fallbacks.
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) body: Option<WholeBody>,
     pub(super) phase: Phase,
 }
 
@@ -125,6 +126,8 @@ pub(super) struct ChangedRequest {
     pub(super) attributes: Attributes,
     /// The body that replaces the request's own.
     pub(super) body: Option<Vec<u8>>,
+    /// The parameters of the request as it is now.
+    pub(super) parameters: Parameters,
 }
 
 /// An admitted request.

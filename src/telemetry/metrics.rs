@@ -28,6 +28,8 @@ pub(crate) enum Decision {
     Alternative,
     /// A limit rejected it.
     Denied,
+    /// Its policy needs its body, which is malformed.
+    InvalidRequest,
     /// Its policy could not be evaluated, and it was rejected for that reason.
     Failed,
     /// Its policy could not be evaluated, and it was admitted nevertheless.
@@ -35,13 +37,14 @@ pub(crate) enum Decision {
 }
 
 impl Decision {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Unmatched,
         Self::Admitted,
         Self::ShadowDenied,
         Self::Queued,
         Self::Alternative,
         Self::Denied,
+        Self::InvalidRequest,
         Self::Failed,
         Self::FailedOpen,
     ];
@@ -56,6 +59,7 @@ impl Decision {
             Self::Queued => "queued",
             Self::Alternative => "alternative",
             Self::Denied => "denied",
+            Self::InvalidRequest => "invalid_request",
             Self::Failed => "failed",
             Self::FailedOpen => "failed_open",
         }

@@ -1,6 +1,7 @@
 //! Estimates of tokens, for requests in flight and for responses without a usage report.
 
 mod histogram;
+mod parts;
 mod ratio;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use self::histogram::{Histogram, MAX_VALUE};
+use self::parts::PartTokens;
 use self::ratio::Ratio;
 use crate::usage::Usage;
 
@@ -73,6 +75,9 @@ pub struct Observation {
     /// The number of bytes that the model read, as in
     /// [`Parameters::input_bytes`](crate::request::Parameters::input_bytes).
     pub input_bytes: u64,
+    /// The number of parts that are not text, as in
+    /// [`Parameters::parts`](crate::request::Parameters::parts).
+    pub input_parts: u64,
     /// The number of bytes of generated text, as in [`Meter::output_bytes`](crate::Meter::output_bytes).
     pub output_bytes: u64,
     /// The reported usage.
@@ -90,6 +95,7 @@ pub struct Observation {
 struct Model {
     /// Bytes read per input token.
     input_ratio: Ratio,
+    part_tokens: PartTokens,
     /// Bytes of generated text per output token. Reasoning that is not shown counts as tokens.
     output_ratio: Ratio,
     output: ExpectedOutput,
@@ -118,6 +124,15 @@ impl Estimator {
     #[must_use]
     pub fn input_tokens(&self, model: Option<&str>, input_bytes: u64) -> u64 {
         self.of(model, |model| model.input_ratio.tokens(input_bytes))
+    }
+
+    /// Estimates the input tokens of images, audio and files.
+    #[must_use]
+    pub fn part_tokens(&self, model: Option<&str>, parts: u64) -> u64 {
+        match parts {
+            0 => 0,
+            parts => self.of(model, |model| model.part_tokens.tokens(parts)),
+        }
     }
 
     /// Estimates the output tokens of `output_bytes` of generated text.
@@ -172,6 +187,7 @@ impl Model {
     /// providers, in JSON in requests.
     const START: Self = Self {
         input_ratio: Ratio::new(4_500),
+        part_tokens: PartTokens::START,
         output_ratio: Ratio::new(4_300),
         output: ExpectedOutput {
             responses: Histogram::new(MAX_RESPONSES),
@@ -186,13 +202,21 @@ impl Model {
     fn learn(&mut self, observation: &Observation) {
         let Observation {
             input_bytes,
+            input_parts,
             output_bytes,
             usage,
             is_bounded,
             duration,
             ended_at,
         } = *observation;
-        self.input_ratio.observe(input_bytes, usage.input_tokens);
+        if input_parts == 0 {
+            self.input_ratio.observe(input_bytes, usage.input_tokens);
+        } else {
+            // What is not text would spoil the ratio of text.
+            let text = self.input_ratio.tokens(input_bytes);
+            let tokens = usage.input_tokens.saturating_sub(text);
+            self.part_tokens.observe(tokens, input_parts);
+        }
         self.output_ratio.observe(output_bytes, usage.output_tokens);
         if !is_bounded && usage.output_tokens > 0 {
             self.output.observe(usage.output_tokens, ended_at);

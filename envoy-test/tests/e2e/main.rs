@@ -20,6 +20,7 @@ mod fixtures;
 mod harness;
 mod include_usage;
 mod istio_image;
+mod large_bodies;
 mod limitador;
 mod limitador_contract;
 mod long_cluster_names;

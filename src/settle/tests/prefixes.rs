@@ -202,6 +202,7 @@ fn worst_error(sample: &Sample, language: Language, step: usize, pieces: usize) 
     assert!(!is_estimated, "{}", sample.dialect);
     let observation = Observation {
         input_bytes: request.input_bytes,
+        input_parts: 0,
         output_bytes: whole.output_bytes(),
         usage,
         is_bounded: false,

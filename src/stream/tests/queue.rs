@@ -11,8 +11,8 @@ fn queued_requests_are_admitted_in_order() {
     let envoy = with_queue(2, "");
     let (mut first, mut second, mut third) = (envoy.stream(), envoy.stream(), envoy.stream());
     assert_eq!(send(&envoy, &mut first, "{}"), Next::Continue);
-    assert_eq!(send(&envoy, &mut second, "{}"), Next::Pause);
-    assert_eq!(send(&envoy, &mut third, "{}"), Next::Pause);
+    assert_eq!(send(&envoy, &mut second, "{}"), Next::Watermark);
+    assert_eq!(send(&envoy, &mut third, "{}"), Next::Watermark);
     assert_eq!((envoy.queued(), envoy.replies()), (2, 0));
     let mut fourth = envoy.stream();
     assert_eq!(send(&envoy, &mut fourth, "{}"), Next::Pause);
@@ -158,7 +158,10 @@ fn usage_is_requested_before_queueing() {
     let envoy = with_queue(2, r#", "holdHeaders": true"#);
     let (mut first, mut second) = (envoy.stream(), envoy.stream());
     send(&envoy, &mut first, "{}");
-    assert_eq!(send(&envoy, &mut second, r#"{"stream":true}"#), Next::Pause);
+    assert_eq!(
+        send(&envoy, &mut second, r#"{"stream":true}"#),
+        Next::Watermark
+    );
     let body = envoy.host.buffers.borrow()[&Buffer::RequestBody].clone();
     let body = String::from_utf8(body).unwrap();
     assert!(body.contains("include_usage"), "{body}");

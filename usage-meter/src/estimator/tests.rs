@@ -12,6 +12,7 @@ fn observation(input: (u64, u64), output: (u64, u64)) -> Observation {
     let (output_bytes, output_tokens) = output;
     Observation {
         input_bytes,
+        input_parts: 0,
         output_bytes,
         usage: Usage {
             input_tokens,

@@ -18,7 +18,7 @@ use multipart::MultipartReader;
 pub use pointers::Pointers;
 pub use text::unescaped;
 
-use super::Parameters;
+use super::parameters::Parameters;
 
 /// A reader of a request's body, which finds its [`Parameters`] and the values at [`Pointers`].
 ///
@@ -122,5 +122,19 @@ impl BodyReader {
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+// === impl Parameters ===
+
+impl Parameters {
+    /// Reads the parameters of a JSON body, all of it or the beginning. A body that is not JSON has none
+    /// after the byte that shows it.
+    #[must_use]
+    pub fn read(body: &[u8]) -> Self {
+        let mut reader = BodyReader::new(None, &Pointers::none());
+        reader.push(body);
+        reader.finish();
+        reader.into_parameters()
     }
 }

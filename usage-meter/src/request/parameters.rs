@@ -1,7 +1,5 @@
 //! The parameters in the body of a request.
 
-use super::BodyReader;
-use super::body::Pointers;
 use crate::json::number;
 
 /// The parameters in the body of a request.
@@ -114,16 +112,6 @@ const OTHER_BYTES_DIVISOR: u64 = 8;
 // === impl Parameters ===
 
 impl Parameters {
-    /// Reads the parameters of a JSON body, all of it or the beginning. A body that is not JSON has none
-    /// after the byte that shows it.
-    #[must_use]
-    pub fn read(body: &[u8]) -> Self {
-        let mut reader = BodyReader::new(None, &Pointers::none());
-        reader.push(body);
-        reader.finish();
-        reader.into_parameters()
-    }
-
     /// Returns the number of bytes of a body of `body_bytes` that the model reads as text, from which input
     /// tokens are estimated: its text if any was found, but at least an eighth of the body, for tools.
     /// Images and other [parts](Self::parts) are not among them.
@@ -162,12 +150,8 @@ impl Parameters {
             }
             Field::OtherModel if !self.has_model => self.model = Some(text.to_owned()),
             Field::Stream => {
-                let says = |word: &&str| text.eq_ignore_ascii_case(word);
-                self.stream = Some(
-                    ["true", "1", "yes", "on", "y", "t"]
-                        .iter()
-                        .any(|it| says(it)),
-                );
+                let is = |word: &&str| text.eq_ignore_ascii_case(word);
+                self.stream = Some(["true", "1", "yes", "on", "y", "t"].iter().any(is));
             }
             Field::Bound | Field::Choices => self.set_number(field, text.as_bytes()),
             Field::StreamOptions => self.set_stream_options(),

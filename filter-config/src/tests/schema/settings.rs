@@ -30,7 +30,7 @@ pub(super) fn long_form() -> Value {
         &configuration::REQUEST_BODY,
         &[],
         &json!({
-            "maxBytes": described("Bytes of a request body that are held for a decision.", whole(&bounds::REQUEST_BODY_BYTES)),
+            "maxBytes": described("Bytes of a request body that are held until the decision.", whole(&bounds::REQUEST_BODY_BYTES)),
             "workerBytes": described("Bytes of all request bodies together that a worker holds.", whole(&bounds::REQUEST_BODIES_BYTES))
         }),
     );

@@ -20,7 +20,7 @@ fn pending_check_keeps_the_body() {
         .envoy
         .host
         .set_buffer(Buffer::RequestBody, BODY.as_bytes());
-    assert_eq!(stream.on_request_body(BODY.len(), true), Next::Pause);
+    assert_eq!(stream.on_request_body(BODY.len(), true), Next::Watermark);
     assert_eq!(stream.on_request_trailers(), Next::Pause);
     let mut stream = Some(stream);
     gateway.answer(&mut stream);
@@ -56,12 +56,12 @@ fn service_decides_before_body_is_read() {
     gateway.answer(&mut stream);
     assert_eq!(*gateway.envoy.host.resumed.borrow(), [Direction::Request]);
     let mut stream = stream.unwrap();
-    gateway
-        .envoy
-        .host
-        .set_buffer(Buffer::RequestBody, BODY.as_bytes());
-    assert_eq!(stream.on_request_body(5, false), Next::Pause);
-    assert_eq!(stream.on_request_body(BODY.len(), true), Next::Continue);
+    let (begin, rest) = BODY.split_at(5);
+    let host = &gateway.envoy.host;
+    host.set_buffer(Buffer::RequestBody, begin.as_bytes());
+    assert_eq!(stream.on_request_body(begin.len(), false), Next::Watermark);
+    host.set_buffer(Buffer::RequestBody, rest.as_bytes());
+    assert_eq!(stream.on_request_body(rest.len(), true), Next::Continue);
     let body = gateway.envoy.host.buffers.borrow()[&Buffer::RequestBody].clone();
     assert!(String::from_utf8(body).unwrap().contains("include_usage"));
     stream.on_response_headers(false);
@@ -89,7 +89,7 @@ fn cost_that_reads_body_is_checked_with_it() {
             assert_eq!(stream.on_request_headers(false), Next::Continue);
             let host = &gateway.envoy.host;
             host.set_buffer(Buffer::RequestBody, BODY.as_bytes());
-            assert_eq!(stream.on_request_body(BODY.len(), true), Next::Pause);
+            assert_eq!(stream.on_request_body(BODY.len(), true), Next::Watermark);
             let mut stream = Some(stream);
             gateway.answer(&mut stream);
             let mut stream = stream.unwrap();
@@ -116,7 +116,7 @@ fn check_reserves_expected_usage_of_body() {
     assert!(gateway.methods().is_empty());
     let body = br#"{"max_tokens":9}"#;
     gateway.envoy.host.set_buffer(Buffer::RequestBody, body);
-    assert_eq!(stream.on_request_body(body.len(), true), Next::Pause);
+    assert_eq!(stream.on_request_body(body.len(), true), Next::Watermark);
     let reserve = ReserveRequest::decode(&*gateway.call(0).message).unwrap();
     assert!((10..20).contains(&reserve.amount), "{}", reserve.amount);
 }
@@ -147,7 +147,7 @@ fn early_response_does_not_await_service() {
             .envoy
             .host
             .set_buffer(Buffer::RequestBody, BODY.as_bytes());
-        assert_eq!(stream.on_request_body(BODY.len(), true), Next::Pause);
+        assert_eq!(stream.on_request_body(BODY.len(), true), Next::Watermark);
         let headers = [(":status", status), ("content-type", "application/json")];
         gateway
             .envoy
@@ -175,7 +175,7 @@ fn response_between_replies_leaves_no_reservation() {
         stream.on_request_headers(false);
         let host = &gateway.envoy.host;
         host.set_buffer(Buffer::RequestBody, BODY.as_bytes());
-        assert_eq!(stream.on_request_body(BODY.len(), true), Next::Pause);
+        assert_eq!(stream.on_request_body(BODY.len(), true), Next::Watermark);
         assert_eq!(gateway.methods(), ["Reserve", "Reserve"]);
         let reply = |gateway: &mut Gateway, stream: &mut Stream, index: usize| {
             let call = gateway.call(index);

@@ -222,7 +222,7 @@ impl Gateway {
         self.answer(&mut stream);
         let mut stream = stream.unwrap();
         let (replies, resumed) = (self.replies() - replies, self.resumed() - resumed);
-        let expected = usize::from(next == Next::Pause);
+        let expected = usize::from(next != Next::Continue);
         assert_eq!(replies + resumed, expected, "resumed or answered once");
         if replies == 0 {
             self.end(&mut stream, tokens);

@@ -43,6 +43,8 @@ struct Exchange {
     held_back: usize,
     ended: bool,
     buffer: Vec<u8>,
+    /// What Envoy sends or keeps to send.
+    sent: Vec<u8>,
     headers: Pairs,
     /// Whether the headers wait.
     at_headers: bool,
@@ -352,6 +354,7 @@ impl RandomEvents {
                 held_back: 0,
                 ended: true,
                 buffer: vec![],
+                sent: vec![],
                 headers: vec![],
                 at_headers: true,
                 paused: true,

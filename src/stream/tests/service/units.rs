@@ -149,7 +149,7 @@ fn exhausted_budget_is_checked_with_body_model() {
     assert_eq!(gateway.methods().len(), before);
     let body = br#"{"model":"m","max_tokens":100}"#;
     gateway.envoy.host.set_buffer(Buffer::RequestBody, body);
-    assert_eq!(stream.on_request_body(body.len(), true), Next::Pause);
+    assert_eq!(stream.on_request_body(body.len(), true), Next::Watermark);
     assert_eq!(gateway.methods().len(), before + 3);
 }
 

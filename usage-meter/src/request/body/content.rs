@@ -1,6 +1,6 @@
 //! What the strings of a body are: text that a model reads, an image or another medium, or neither.
 
-/// The number of characters after which a string can be told to be base64.
+/// The number of characters after which a string shows that it is base64.
 const MIN_BASE64: usize = 64;
 
 /// The beginning of a data URL.

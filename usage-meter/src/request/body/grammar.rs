@@ -185,7 +185,6 @@ impl Grammar {
                 tokens.escape(byte, self.is_key);
                 State::String
             }
-            (State::Escape, _) => State::Malformed,
             (State::Digits(left), _) if byte.is_ascii_hexdigit() => {
                 tokens.string(&[byte], self.is_key);
                 match left {
@@ -193,7 +192,7 @@ impl Grammar {
                     left => State::Digits(left.saturating_sub(1)),
                 }
             }
-            (State::Digits(_), _) => State::Malformed,
+            (State::Escape | State::Digits(_), _) => State::Malformed,
             (state, b' ' | b'\t' | b'\r' | b'\n') => match state {
                 State::Start => State::Value,
                 state => state,

@@ -17,7 +17,7 @@ pub const MAX_WHOLE_BYTES: usize = 256 * 1024;
 /// The most bytes of all values of a body together.
 const MAX_KEPT_BYTES: usize = 512 * 1024;
 
-/// The most bytes of a key as it is written; a longer one is not looked for.
+/// The most bytes of a key as it is written; a longer one is not searched for.
 const MAX_KEY_BYTES: usize = 1024;
 
 /// The most bytes of a parameter as it is written; a longer one is truncated.
@@ -87,7 +87,7 @@ enum StringUse {
     Text,
     Part,
     /// Its beginning decides.
-    Undecided(Kind),
+    Pending(Kind),
     Other,
 }
 
@@ -221,6 +221,12 @@ impl Finder {
         }
     }
 
+    fn keep_key(&mut self, bytes: &[u8]) {
+        let free = MAX_KEY_BYTES.saturating_sub(self.key.len());
+        let taken = bytes.get(..free).unwrap_or(bytes);
+        self.key.extend_from_slice(taken);
+    }
+
     fn begin_parameter(&mut self, node: Option<NodeIndex>) {
         self.field = node.and_then(|node| self.pointers.field(node));
         self.field_text.clear();
@@ -239,13 +245,13 @@ impl Finder {
         match self.string {
             StringUse::Text => self.parameters.add_text(bytes),
             StringUse::Part => self.parameters.add_part_bytes(bytes),
-            StringUse::Undecided(_) | StringUse::Other => {}
+            StringUse::Pending(_) | StringUse::Other => {}
         }
     }
 
     /// Counts a part of a string, whose beginning may show what it is.
     fn count_string(&mut self, bytes: &[u8]) {
-        let StringUse::Undecided(kind) = self.string else {
+        let StringUse::Pending(kind) = self.string else {
             return self.count(bytes.len());
         };
         let before = self.beginning.len();
@@ -343,7 +349,7 @@ impl Tokens for Finder {
                         self.parameters.add_part();
                         StringUse::Part
                     }
-                    kind => StringUse::Undecided(kind),
+                    kind => StringUse::Pending(kind),
                 }
             };
         }
@@ -352,9 +358,7 @@ impl Tokens for Finder {
 
     fn string(&mut self, bytes: &[u8], is_key: bool) {
         if is_key {
-            let free = MAX_KEY_BYTES.saturating_sub(self.key.len());
-            self.key
-                .extend_from_slice(bytes.get(..free).unwrap_or(bytes));
+            self.keep_key(bytes);
         } else {
             self.count_string(bytes);
             self.keep_parameter(bytes);
@@ -365,11 +369,11 @@ impl Tokens for Finder {
     fn escape(&mut self, byte: u8, is_key: bool) {
         let escape = [b'\\', byte];
         if is_key {
-            self.key.extend_from_slice(&escape);
+            self.keep_key(&escape);
         } else {
             // The digits after a `u` are counted as text: about the size of the character.
             match self.string {
-                StringUse::Undecided(_) => self.count_string(&[byte]),
+                StringUse::Pending(_) => self.count_string(&[byte]),
                 _ => self.count(usize::from(byte != b'u')),
             }
             self.keep_parameter(&escape);
@@ -382,7 +386,8 @@ impl Tokens for Finder {
         if is_key {
             let key = unescaped(&self.key);
             let level = self.levels.last();
-            let level = level.filter(|level| level.depth == self.depth);
+            let is_whole = self.key.len() < MAX_KEY_BYTES;
+            let level = level.filter(|level| level.depth == self.depth && is_whole);
             self.next = level.and_then(|level| self.pointers.member(level.node, key.as_bytes()));
             self.kind = Kind::of(key.as_bytes(), self.depth == 1);
             return;

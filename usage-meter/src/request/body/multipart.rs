@@ -110,15 +110,15 @@ impl MultipartReader {
                     }
                 }
                 _ if self.matched > 0 => {
-                    // What looked like a delimiter is content. A delimiter begins with the only
+                    // What began like a delimiter is content. A delimiter begins with the only
                     // carriage return in it, so that none of these bytes begins another.
-                    let looked = self
+                    let begun = self
                         .delimiter
                         .get(..self.matched)
                         .unwrap_or_default()
                         .to_vec();
                     self.matched = 0;
-                    self.content(&looked);
+                    self.content(&begun);
                 }
                 _ => {
                     let end = memchr(b'\r', rest).unwrap_or(rest.len());

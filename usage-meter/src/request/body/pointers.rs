@@ -139,18 +139,17 @@ impl Pointers {
     fn insert(&mut self, keys: impl Iterator<Item = String>) -> Option<&mut Node> {
         let mut at = NodeIndex::ROOT;
         for key in keys {
-            at = match self.member(at, key.as_bytes()) {
-                Some(known) => known,
-                None => {
-                    let index = NodeIndex(u16::try_from(self.nodes.len()).ok()?);
-                    self.nodes.push(Node {
-                        index: array_index(&key),
-                        key: key.into_bytes(),
-                        ..Node::default()
-                    });
-                    self.nodes.get_mut(usize::from(at.0))?.children.push(index);
-                    index
-                }
+            at = if let Some(known) = self.member(at, key.as_bytes()) {
+                known
+            } else {
+                let index = NodeIndex(u16::try_from(self.nodes.len()).ok()?);
+                self.nodes.push(Node {
+                    index: array_index(&key),
+                    key: key.into_bytes(),
+                    ..Node::default()
+                });
+                self.nodes.get_mut(usize::from(at.0))?.children.push(index);
+                index
             };
         }
         self.nodes.get_mut(usize::from(at.0))

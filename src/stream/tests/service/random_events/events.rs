@@ -43,6 +43,7 @@ impl RandomEvents {
             held_back: 0,
             ended: !has_body,
             buffer: Vec::new(),
+            sent: Vec::new(),
             headers: pairs,
             at_headers: false,
             paused: false,
@@ -88,6 +89,9 @@ impl RandomEvents {
         });
         self.came(index, next, false);
         let exchange = &mut self.exchanges[index];
+        if next != Next::Pause {
+            exchange.sent.append(&mut exchange.buffer.clone());
+        }
         exchange.held_back = if next == Next::Pause {
             exchange.buffer.len()
         } else {
@@ -170,6 +174,18 @@ impl RandomEvents {
             self.tokens += tokens.parse::<u64>().unwrap();
         }
         let exchange = self.exchanges.swap_remove(index);
+        if exchange.ended && !exchange.paused && !exchange.replied {
+            // A fallback changes the model, and a stream gets `stream_options`: nothing is lost.
+            let mut sent = exchange.sent.clone();
+            sent.extend(exchange.buffer.iter().take(exchange.held_back));
+            let max_tokens = |body: &[u8]| {
+                let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+                body.map(|body| body["max_tokens"].clone())
+            };
+            let sent = max_tokens(&sent);
+            let expected = max_tokens(&exchange.body);
+            assert_eq!(sent, expected, "{} {:?}", self.what, exchange.trail);
+        }
         let went = [
             "admitted",
             "queued",
