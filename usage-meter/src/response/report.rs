@@ -57,7 +57,9 @@ impl Report {
             configured: ConfiguredNumbers::new(formulas),
             ..Self::default()
         };
-        report.reports.add(Source::Headers, &counts);
+        if !counts.is_empty() || counts.is_unreadable() {
+            report.reports.add(Source::Headers, &counts);
+        }
         report
     }
 

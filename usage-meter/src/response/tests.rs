@@ -2,7 +2,11 @@ mod configured;
 mod corpus;
 mod dialects;
 mod hostile;
+mod partial;
+mod recordings;
+mod reports;
 mod splits;
+mod stored;
 
 use std::io::Write as _;
 

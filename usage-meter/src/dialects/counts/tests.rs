@@ -1,21 +1,46 @@
-use super::{Count, Counts};
+use super::{Count, Counts, MAX_TOKENS};
+use crate::json::number::Reported;
 use crate::usage::Usage;
 
-fn usage(counts: &[(Count, u64)]) -> Usage {
+use Count::{
+    AudioInput, BilledInput, BilledOutput, CacheReadExtra, CacheReadIncluded, CacheWriteExtra,
+    CacheWriteIncluded, ConnectorInput, InputWithCache, InputWithoutCache, Output, OutputAtStart,
+    ReasoningExtra, ReasoningIncluded, SnapshotTotal, ToolPromptExtra, Total,
+};
+
+fn counts(counts: &[(Count, u64)]) -> Counts {
     let mut report = Counts::default();
     for &(count, tokens) in counts {
-        report.set(count, Some(tokens));
+        report.read(count, Reported::Tokens(tokens));
     }
-    report.normalize()
+    report
+}
+
+fn usage(report: &[(Count, u64)]) -> Usage {
+    counts(report).normalize()
+}
+
+/// Returns input, output and total tokens.
+fn parts(usage: Usage) -> (u64, u64, u64) {
+    (usage.input_tokens, usage.output_tokens, usage.total_tokens)
+}
+
+/// Returns input, output and total tokens of several reports of one response.
+fn overlaid(reports: &[&[(Count, u64)]]) -> (u64, u64, u64) {
+    let mut report = Counts::default();
+    for later in reports {
+        report.overlay(&counts(later));
+    }
+    parts(report.normalize())
 }
 
 #[test]
 fn extra_cache_tokens_are_added_to_input() {
     let usage = usage(&[
-        (Count::InputWithoutCache, 3),
-        (Count::CacheReadExtra, 40),
-        (Count::CacheWriteExtra, 500),
-        (Count::Output, 7),
+        (InputWithoutCache, 3),
+        (CacheReadExtra, 40),
+        (CacheWriteExtra, 500),
+        (Output, 7),
     ]);
     assert_eq!((usage.input_tokens, usage.total_tokens), (543, 550));
     assert_eq!(
@@ -27,11 +52,11 @@ fn extra_cache_tokens_are_added_to_input() {
 #[test]
 fn included_cache_tokens_are_not_added() {
     let usage = usage(&[
-        (Count::InputWithCache, 100),
-        (Count::CacheReadExtra, 40),
-        (Count::CacheReadIncluded, 40),
-        (Count::Output, 7),
-        (Count::Total, 107),
+        (InputWithCache, 100),
+        (CacheReadExtra, 40),
+        (CacheReadIncluded, 40),
+        (Output, 7),
+        (Total, 107),
     ]);
     assert_eq!((usage.input_tokens, usage.total_tokens), (100, 107));
     assert_eq!(usage.cached_tokens, 40);
@@ -40,81 +65,343 @@ fn included_cache_tokens_are_not_added() {
 #[test]
 fn tool_prompts_and_extra_reasoning_are_added() {
     let usage = usage(&[
-        (Count::InputWithCache, 20),
-        (Count::ToolPromptExtra, 371),
-        (Count::Output, 192),
-        (Count::ReasoningExtra, 192),
-        (Count::Total, 775),
+        (InputWithCache, 20),
+        (ToolPromptExtra, 371),
+        (Output, 192),
+        (ReasoningExtra, 192),
+        (Total, 775),
     ]);
     assert_eq!((usage.input_tokens, usage.output_tokens), (391, 384));
     assert_eq!((usage.total_tokens, usage.reasoning_tokens), (775, 192));
 }
 
 #[test]
-fn total_reveals_excluded_reasoning_or_audio() {
-    let xai = usage(&[
-        (Count::InputWithCache, 496),
-        (Count::Output, 77),
-        (Count::ReasoningIncluded, 256),
-        (Count::Total, 829),
-    ]);
-    assert_eq!((xai.output_tokens, xai.total_tokens), (333, 829));
-    let mistral = usage(&[
-        (Count::InputWithCache, 5),
-        (Count::Output, 11),
-        (Count::AudioInput, 375),
-        (Count::Total, 391),
-    ]);
-    assert_eq!((mistral.input_tokens, mistral.total_tokens), (380, 391));
+fn gap_to_total_is_what_a_part_excludes() {
+    for (report, expected) in [
+        // xAI: reasoning. Mistral: audio, prompts of connectors.
+        (
+            &[
+                (InputWithCache, 496),
+                (Output, 277),
+                (ReasoningIncluded, 256),
+                (Total, 1_029),
+            ][..],
+            (496, 533, 1_029),
+        ),
+        (
+            &[
+                (InputWithCache, 5),
+                (Output, 11),
+                (AudioInput, 375),
+                (Total, 391),
+            ],
+            (380, 11, 391),
+        ),
+        (
+            &[
+                (InputWithCache, 188),
+                (Output, 55),
+                (ConnectorInput, 7_112),
+                (Total, 7_355),
+            ],
+            (7_300, 55, 7_355),
+        ),
+        // A gateway that names Anthropic's input after OpenAI's: cache reads, writes, both.
+        (
+            &[
+                (InputWithCache, 100),
+                (Output, 9),
+                (CacheReadExtra, 50),
+                (CacheReadIncluded, 50),
+                (Total, 159),
+            ],
+            (150, 9, 159),
+        ),
+        (
+            &[
+                (InputWithCache, 100),
+                (Output, 9),
+                (CacheWriteIncluded, 70),
+                (Total, 179),
+            ],
+            (170, 9, 179),
+        ),
+        (
+            &[
+                (InputWithCache, 100),
+                (Output, 9),
+                (CacheReadExtra, 50),
+                (CacheWriteExtra, 70),
+                (Total, 229),
+            ],
+            (220, 9, 229),
+        ),
+        (
+            &[
+                (InputWithCache, 10),
+                (Output, 9),
+                (CacheReadExtra, 5),
+                (ReasoningIncluded, 8),
+                (Total, 32),
+            ],
+            (15, 17, 32),
+        ),
+        // They are included if there is no gap.
+        (
+            &[
+                (InputWithCache, 7_300),
+                (Output, 55),
+                (ConnectorInput, 7_112),
+                (Total, 7_355),
+            ],
+            (7_300, 55, 7_355),
+        ),
+        // The cache was added before the total was compared.
+        (
+            &[
+                (InputWithoutCache, 10),
+                (CacheReadExtra, 40),
+                (Output, 5),
+                (Total, 95),
+            ],
+            (50, 45, 95),
+        ),
+    ] {
+        assert_eq!(parts(usage(report)), expected, "{report:?}");
+    }
+    let without_total = [(InputWithCache, 188), (Output, 55), (ConnectorInput, 7_112)];
+    assert_eq!(parts(usage(&without_total)), (7_300, 55, 7_355));
+}
+
+#[test]
+fn other_gap_is_the_missing_part_or_output() {
+    for (report, expected) in [
+        (&[(Output, 5), (Total, 25)][..], (20, 5, 25)),
+        (
+            &[(InputWithCache, 0), (Output, 5), (Total, 25)],
+            (20, 5, 25),
+        ),
+        (&[(InputWithCache, 20), (Total, 25)], (20, 5, 25)),
+        (
+            &[(InputWithCache, 20), (Output, 424), (Total, 1_016)],
+            (20, 996, 1_016),
+        ),
+        (&[(Total, 18)], (0, 0, 18)),
+    ] {
+        assert_eq!(parts(usage(report)), expected, "{report:?}");
+    }
+}
+
+#[test]
+fn reasoning_above_output_is_no_part_of_it() {
+    let perplexity = [
+        (InputWithCache, 108),
+        (Output, 3_256),
+        (Total, 3_364),
+        (ReasoningIncluded, 73_248),
+    ];
+    assert_eq!(parts(usage(&perplexity)), (108, 76_504, 76_612));
+    let whole = [
+        (InputWithCache, 21),
+        (Output, 0),
+        (Total, 81),
+        (ReasoningIncluded, 60),
+    ];
+    assert_eq!(parts(usage(&whole)), (21, 60, 81));
+    let equal = [(InputWithCache, 21), (Output, 60), (ReasoningIncluded, 60)];
+    assert_eq!(parts(usage(&equal)), (21, 60, 81));
 }
 
 #[test]
 fn total_is_at_least_its_parts() {
-    assert_eq!(
-        usage(&[(Count::InputWithCache, 5), (Count::Output, 6)]).total_tokens,
-        11
-    );
-    assert_eq!(
-        usage(&[
-            (Count::InputWithCache, 5),
-            (Count::Output, 6),
-            (Count::Total, 1)
-        ])
-        .total_tokens,
-        11
-    );
-    assert_eq!(
-        usage(&[(Count::InputWithCache, u64::MAX), (Count::Output, 6)]).total_tokens,
-        u64::MAX
-    );
-    assert_eq!(usage(&[(Count::Total, 18)]).total_tokens, 18);
+    for (report, total) in [
+        (&[(InputWithCache, 5), (Output, 6)][..], 11),
+        (&[(InputWithCache, 5), (Output, 6), (Total, 1)], 11),
+        (
+            &[(InputWithCache, MAX_TOKENS), (Output, MAX_TOKENS)],
+            2 * MAX_TOKENS,
+        ),
+    ] {
+        assert_eq!(usage(report).total_tokens, total, "{report:?}");
+    }
 }
 
 #[test]
 fn billed_units_are_used_without_other_counts() {
-    assert_eq!(usage(&[(Count::BilledInput, 2)]).total_tokens, 2);
+    assert_eq!(usage(&[(BilledInput, 2)]).total_tokens, 2);
+    let images = [(BilledInput, 2), (Count::BilledImages, 271)];
+    assert_eq!(parts(usage(&images)), (273, 0, 273));
     let both = usage(&[
-        (Count::BilledInput, 7),
-        (Count::BilledOutput, 3),
-        (Count::InputWithCache, 502),
-        (Count::Output, 6),
+        (BilledInput, 7),
+        (BilledOutput, 3),
+        (InputWithCache, 502),
+        (Output, 6),
     ]);
     assert_eq!((both.input_tokens, both.output_tokens), (502, 6));
 }
 
 #[test]
-fn later_report_wins_field_by_field() {
-    let mut report = Counts::default();
-    report.set(Count::InputWithoutCache, Some(11));
-    report.set(Count::Output, Some(1));
-    let mut later = Counts::default();
-    later.set(Count::Output, Some(6));
-    report.overlay(&later);
-    assert_eq!(
+fn alias_never_lowers_a_number() {
+    let mut report = counts(&[(Output, 44), (Output, 0)]);
+    report.read(Output, Reported::None);
+    assert_eq!(report.get(Output), Some(44));
+    assert_eq!(counts(&[(Output, 0), (Output, 44)]).get(Output), Some(44));
+    assert_eq!(counts(&[(Output, 0)]).get(Output), Some(0));
+}
+
+#[test]
+fn implausible_number_makes_report_unreadable() {
+    for (value, is_unreadable) in [
+        (Reported::Tokens(MAX_TOKENS), false),
+        (Reported::Tokens(MAX_TOKENS + 1), true),
+        (Reported::Negative, true),
+        (Reported::None, false),
+    ] {
+        let mut read = Counts::default();
+        read.read(Output, value);
+        assert_eq!(read.is_unreadable(), is_unreadable, "{value:?}");
+        let mut added = Counts::default();
+        added.add(Output, value);
+        assert_eq!(added.is_unreadable(), is_unreadable, "{value:?}");
+    }
+    let mut sum = Counts::default();
+    for _ in 0..2 {
+        assert!(!sum.is_unreadable());
+        sum.add(Output, Reported::Tokens(MAX_TOKENS));
+    }
+    assert!(sum.is_unreadable());
+}
+
+#[test]
+fn later_report_wins_unless_it_is_zero() {
+    for (reports, expected) in [
         (
-            report.get(Count::InputWithoutCache),
-            report.get(Count::Output)
+            &[&[(InputWithoutCache, 11), (Output, 1)][..], &[(Output, 6)]][..],
+            (11, 6, 17),
         ),
-        (Some(11), Some(6))
-    );
+        (
+            &[
+                &[(InputWithCache, 11), (Output, 6)],
+                &[(InputWithCache, 0), (Output, 0), (Total, 0)],
+            ],
+            (11, 6, 17),
+        ),
+        (
+            &[
+                &[(InputWithCache, 40), (Output, 30), (Total, 70)],
+                &[(InputWithCache, 40), (Output, 6), (Total, 46)],
+            ],
+            (40, 6, 46),
+        ),
+        // A total that is not repeated is that of other parts.
+        (
+            &[
+                &[(InputWithCache, 40), (Output, 30), (Total, 70)],
+                &[(Output, 6)],
+            ],
+            (40, 6, 46),
+        ),
+        (
+            &[&[(Output, 9), (Total, 42)], &[(InputWithCache, 33)]],
+            (33, 9, 42),
+        ),
+        (
+            &[
+                &[(InputWithCache, 33)],
+                &[(Output, 7)],
+                &[(Output, 9), (Total, 42)],
+            ],
+            (33, 9, 42),
+        ),
+    ] {
+        assert_eq!(overlaid(reports), expected, "{reports:?}");
+    }
+}
+
+#[test]
+fn input_and_cache_are_replaced_together() {
+    let start: &[(Count, u64)] = &[
+        (InputWithoutCache, 10),
+        (CacheReadExtra, 0),
+        (CacheWriteExtra, 500),
+        (OutputAtStart, 1),
+    ];
+    for (later, expected) in [
+        // All absent or zero, or the same input: nothing is new.
+        (&[(Output, 6)][..], (510, 6, 516)),
+        (
+            &[(InputWithoutCache, 0), (CacheReadExtra, 0), (Output, 6)],
+            (510, 6, 516),
+        ),
+        (&[(InputWithoutCache, 10), (Output, 6)], (510, 6, 516)),
+        // The same prompt, divided otherwise.
+        (
+            &[
+                (InputWithoutCache, 10),
+                (CacheReadExtra, 500),
+                (CacheWriteExtra, 0),
+                (Output, 6),
+            ],
+            (510, 6, 516),
+        ),
+        (
+            &[(InputWithoutCache, 0), (CacheReadExtra, 510), (Output, 6)],
+            (510, 6, 516),
+        ),
+        (&[(InputWithoutCache, 510), (Output, 6)], (510, 6, 516)),
+    ] {
+        assert_eq!(overlaid(&[start, later]), expected, "{later:?}");
+    }
+}
+
+#[test]
+fn snapshot_replaces_report_if_it_adds_up() {
+    let inner: &[(Count, u64)] = &[
+        (InputWithCache, 900),
+        (Output, 300),
+        (ReasoningExtra, 40),
+        (ToolPromptExtra, 5),
+        (SnapshotTotal, 1_245),
+    ];
+    for (reports, expected) in [
+        (
+            &[
+                inner,
+                &[(InputWithCache, 100), (Output, 20), (SnapshotTotal, 120)],
+            ][..],
+            (100, 20, 120),
+        ),
+        // In parts: the prompt, then the rest.
+        (
+            &[
+                &[(InputWithCache, 10), (SnapshotTotal, 10)],
+                &[(Output, 5), (SnapshotTotal, 15)],
+            ],
+            (10, 5, 15),
+        ),
+        // A prompt alone is no reason to forget output.
+        (
+            &[
+                &[(InputWithCache, 10), (Output, 5), (SnapshotTotal, 15)],
+                &[(InputWithCache, 10), (SnapshotTotal, 10)],
+            ],
+            (10, 5, 15),
+        ),
+        // One that does not add up changes what it has.
+        (
+            &[inner, &[(Output, 310), (SnapshotTotal, 1_255)]],
+            (905, 350, 1_255),
+        ),
+    ] {
+        assert_eq!(overlaid(reports), expected, "{reports:?}");
+    }
+}
+
+#[test]
+fn iteration_without_output_is_not_billed() {
+    let mut sum = Counts::default();
+    for (input, output) in [(1_000, 0), (1_210, 300), (40, 2)] {
+        sum.add_iteration(&counts(&[(InputWithoutCache, input), (Output, output)]));
+    }
+    assert_eq!(parts(sum.normalize()), (1_250, 302, 1_552));
 }

@@ -44,10 +44,17 @@ pub(super) struct Facts {
 struct OpenReport {
     source: Option<Source>,
     counts: Counts,
-    /// The attempt or step that is being read.
-    iteration: Counts,
+    /// The attempts or steps that it lists; few reports do.
+    iterations: Option<Box<Iterations>>,
+}
+
+/// The attempts or steps of a report.
+#[derive(Debug, Default)]
+struct Iterations {
+    /// The one that is being read.
+    open: Counts,
     /// The sum of those that have ended.
-    iterations: Counts,
+    sum: Counts,
 }
 
 // === impl Document ===
@@ -92,22 +99,22 @@ impl Document {
 
     /// Starts an attempt or step within the report that is being read.
     pub(super) fn begin_iteration(&mut self) {
-        self.open_report.iteration = Counts::default();
+        self.open_report.iterations.get_or_insert_default().open = Counts::default();
     }
 
     /// Reads a number of the attempt or step that is being read.
     pub(super) fn read_iteration(&mut self, count: Count, value: Reported) {
-        self.open_report.iteration.read(count, value);
+        if let Some(iterations) = &mut self.open_report.iterations {
+            iterations.open.read(count, value);
+        }
     }
 
     /// Ends the attempt or step that is being read.
     pub(super) fn end_iteration(&mut self) {
-        let OpenReport {
-            iteration,
-            iterations,
-            ..
-        } = &mut self.open_report;
-        iterations.add_iteration(&std::mem::take(iteration));
+        if let Some(iterations) = &mut self.open_report.iterations {
+            let Iterations { open, sum } = &mut **iterations;
+            sum.add_iteration(open);
+        }
     }
 
     /// Ends the report that is being read. Returns whether it counts: not if it has no number, or numbers that
@@ -119,8 +126,10 @@ impl Document {
         let OpenReport {
             counts, iterations, ..
         } = &mut self.open_report;
-        // The numbers of the report itself leave out some of the iterations, or none.
-        counts.raise(iterations);
+        if let Some(iterations) = iterations.take() {
+            // The numbers of the report itself leave out some of the iterations, or none.
+            counts.raise(&iterations.sum);
+        }
         let counts = *counts;
         if !counts.is_empty() || counts.is_unreadable() {
             self.add_report(source, &counts);
