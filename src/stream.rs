@@ -24,6 +24,7 @@ mod service_reply;
 mod state;
 #[cfg(test)]
 mod tests;
+mod usage_support;
 
 pub use machine::{Next, Stream};
 pub(crate) use parts::Parts;

@@ -139,6 +139,15 @@ impl Telemetry {
         }
     }
 
+    /// Counts and logs that an upstream rejects requests for a usage report.
+    pub(crate) fn include_usage_rejected(&self, cluster: &str, model: &str) {
+        self.count(Count::IncludeUsageRejected);
+        let [cluster, model] = [cluster, model].map(Quoted);
+        log::warn!(
+            "include_usage_rejected cluster={cluster} model={model} msg=\"stream_options are rejected, streams are estimated for an hour\""
+        );
+    }
+
     /// Logs that an exchange's usage could not be recorded.
     pub(crate) fn usage_not_recorded(tokens: u64, error: &dyn Display) {
         let error = error.to_string();

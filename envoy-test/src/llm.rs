@@ -272,6 +272,12 @@ impl Provider {
         let Ok(body) = serde_json::from_slice::<Value>(&received.body) else {
             return Ok(error(StatusCode::BAD_REQUEST, "the body is not JSON"));
         };
+        if let Some(message) = instructions
+            .rejection
+            .filter(|_| !body["stream_options"].is_null())
+        {
+            return Ok(error(StatusCode::BAD_REQUEST, message));
+        }
         if let Some(status) = instructions.status.filter(|status| !status.is_success()) {
             return Ok(error(status, "as instructed"));
         }

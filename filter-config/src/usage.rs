@@ -4,6 +4,7 @@ use usage_meter::{UsageNumber, UsagePointer};
 
 use crate::bounds;
 use crate::error::{Invalid, ValidationErrors};
+use crate::expression::{Expression, Role};
 use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
@@ -11,7 +12,7 @@ use crate::reader::{self, unexpected};
 use crate::values;
 
 /// The `usage` of a configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct UsageSettings {
     /// What is charged for a completion without a usage report.
     pub on_missing: OnMissing,
@@ -39,14 +40,30 @@ pub enum OnMissing {
 }
 
 /// Whether the filter requests a usage report for streams whose client did not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub enum IncludeUsage {
     /// A streaming request in `OpenAI`'s dialect to which a limit applies gets `stream_options.include_usage: true`,
-    /// and the usage report that follows from it is removed from the response.
+    /// and the usage report that follows from it is removed from the response; unless the upstream is known to
+    /// reject such requests.
     #[default]
     Auto,
     /// Requests and responses are not changed.
     Never,
+    /// As `Auto` where the predicate is true, also on paths of no known API and whatever the upstream rejects.
+    When(Box<Expression>),
+}
+
+// === impl IncludeUsage ===
+
+impl IncludeUsage {
+    /// Returns the predicate over the request, if there is one.
+    #[must_use]
+    pub fn predicate(&self) -> Option<&Expression> {
+        match self {
+            Self::When(predicate) => Some(predicate),
+            Self::Auto | Self::Never => None,
+        }
+    }
 }
 
 pub(crate) const SCHEMA: Schema = Schema {
@@ -190,6 +207,20 @@ fn include_usage(
     path: &Path<'_>,
     errors: &mut ValidationErrors,
 ) -> Result<IncludeUsage, Invalid> {
-    let choices = [("auto", IncludeUsage::Auto), ("never", IncludeUsage::Never)];
-    reader::choice(json, &choices, path, errors)
+    match json {
+        Json::String(text) if text == "auto" => Ok(IncludeUsage::Auto),
+        Json::String(text) if text == "never" => Ok(IncludeUsage::Never),
+        // Another single word is meant to be one of these.
+        Json::String(text)
+            if matches!(text.as_str(), "true" | "false")
+                || !text.chars().all(char::is_alphabetic) =>
+        {
+            let predicate = values::expression(json, Role::Predicate, path, errors)?;
+            Ok(IncludeUsage::When(Box::new(predicate)))
+        }
+        _ => {
+            let expected = "\"auto\", \"never\" or a CEL predicate";
+            Err(unexpected(json, expected, path, errors))
+        }
+    }
 }

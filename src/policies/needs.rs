@@ -73,7 +73,10 @@ fn uses(configuration: &Configuration) -> impl Iterator<Item = &Attribute> {
         policy.when.iter().chain(limits)
     });
     let of_exports = configuration.exports.iter().map(|export| &export.cost);
-    of_policies.chain(of_exports).flat_map(Expression::uses)
+    of_policies
+        .chain(of_exports)
+        .chain(configuration.usage.include_usage.predicate())
+        .flat_map(Expression::uses)
 }
 
 /// Returns the expressions of a limit.

@@ -52,7 +52,7 @@ impl Stream {
                     if phase == Phase::HeadersBeforeBody {
                         self.read_body(attributes);
                     } else if let Some(body) = body {
-                        self.request_usage_report(&attributes, &body.bytes);
+                        self.request_usage_report(&mut attributes, &body.bytes);
                     }
                 }
                 Next::Continue
@@ -61,13 +61,13 @@ impl Stream {
                 let exceeded = parts.policies.on_exceeded(rejection.charge.rate);
                 let may_wait = matches!(exceeded, Exceeded::Queue(_)) && phase != Phase::Response;
                 if let Some(body) = body.as_ref().filter(|_| may_wait) {
-                    self.request_usage_report(&attributes, &body.bytes);
+                    self.request_usage_report(&mut attributes, &body.bytes);
                 }
                 self.exceed(pending(attributes, body), rejection, response_headers)
             }
             Ok(Check::Pending(check)) => {
                 if let Some(body) = &body {
-                    self.request_usage_report(&attributes, &body.bytes);
+                    self.request_usage_report(&mut attributes, &body.bytes);
                 }
                 self.state = State::AwaitingService(Box::new(AwaitingService {
                     target: CheckTarget::Original(pending(attributes, body)),

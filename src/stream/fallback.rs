@@ -60,12 +60,6 @@ impl ChangedRequest {
             parameters: reader.into_parameters(),
         })
     }
-
-    /// Returns the body of the request as it is now.
-    fn body<'a>(&'a self, original: &'a PendingDecision) -> Option<&'a [u8]> {
-        let original = original.body.as_ref().map(|body| body.bytes.as_slice());
-        self.body.as_deref().or(original)
-    }
 }
 
 // === impl Stream ===
@@ -160,10 +154,12 @@ impl Stream {
         self.outcome.decision = Some(Decision::Alternative);
         self.outcome.limit = self.limit_of(&choice.rejection);
         self.outcome.fallback = Some(index);
+        let original = choice.original.body.as_ref();
+        let original = original.map(|body| body.bytes.as_slice());
         if matches!(self.state, State::Admitted(_))
-            && let Some(body) = changed.body(&choice.original)
+            && let Some(body) = changed.body.as_deref().or(original)
         {
-            self.request_usage_report(&changed.attributes, body);
+            self.request_usage_report(&mut changed.attributes, body);
         }
         Next::Continue
     }

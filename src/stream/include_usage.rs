@@ -2,10 +2,14 @@
 
 use super::head::is_encoded;
 use super::machine::{Next, Stream};
+use super::parts::Parts;
+use super::usage_support::{Approach, Attempt};
 use crate::attributes::Attributes;
 use crate::host::{Buffer, HeaderMap, Headers};
-use crate::telemetry::Telemetry;
+use crate::policies::EvaluationError;
+use crate::telemetry::{Count, Telemetry};
 use filter_config::IncludeUsage;
+use std::rc::Rc;
 use usage_meter::request::{Endpoint, StreamOptions, include_usage};
 use usage_meter::{Passage, ReportFilter};
 
@@ -17,8 +21,13 @@ impl Stream {
         let configuration = self.parts.policies.configuration();
         let max = configuration.request_body.max_bytes as u64;
         let endpoint = self.request.endpoint.as_ref();
-        configuration.usage.include_usage == IncludeUsage::Auto
-            && endpoint.is_some_and(Endpoint::has_stream_options)
+        let may_have_options = match &configuration.usage.include_usage {
+            IncludeUsage::Never => false,
+            IncludeUsage::Auto => endpoint.is_some_and(Endpoint::has_stream_options),
+            // Where a route rewrites the path, only the configuration knows what it leads to.
+            IncludeUsage::When(_) => endpoint.is_none_or(Endpoint::has_stream_options),
+        };
+        may_have_options
             && self
                 .request
                 .content_length
@@ -26,11 +35,12 @@ impl Stream {
     }
 
     /// Requests the usage report of a stream, to which a limit applies, unless its client did.
-    pub(super) fn request_usage_report(&mut self, attributes: &Attributes, body: &[u8]) {
+    pub(super) fn request_usage_report(&mut self, attributes: &mut Attributes, body: &[u8]) {
         let parameters = &self.request.parameters;
         if parameters.stream != Some(true)
             || parameters.stream_options == StreamOptions::WithUsage
             || !self.may_request_usage()
+            || !self.is_usage_wanted(attributes, body)
         {
             return;
         }
@@ -59,6 +69,78 @@ impl Stream {
                 }
                 Telemetry::host_call_failed("request body", error);
             }
+        }
+    }
+
+    /// Returns whether usage is to be requested, by the predicate of the configuration or, without one, by what
+    /// is known of the upstream.
+    fn is_usage_wanted(&mut self, attributes: &mut Attributes, body: &[u8]) -> bool {
+        let parts = Rc::clone(&self.parts);
+        let Parts {
+            host,
+            policies,
+            telemetry,
+            estimator,
+            ..
+        } = &*parts;
+        let configuration = policies.configuration();
+        let Some(predicate) = configuration.usage.include_usage.predicate() else {
+            let cluster = host.property(&["xds", "cluster_name"]).ok().flatten();
+            let cluster = cluster.unwrap_or_default();
+            let model = self.request.model().unwrap_or_default();
+            let mut hasher = policies.hasher();
+            hasher.value(&cluster);
+            hasher.value(model.as_bytes());
+            let path = &self.request.path;
+            let is_named = include_usage::is_named_in(body)
+                || include_usage::is_named_in(path.as_bytes())
+                || path.contains('%');
+            let attempt = Attempt::new(&**host, hasher.finish(), &cluster, model, is_named);
+            let approach = attempt.approach;
+            self.attempt = Some(Box::new(attempt));
+            return approach == Approach::Ask;
+        };
+        if policies.needs().llm {
+            attributes.llm = self.request.llm(estimator, true);
+        }
+        match policies.evaluator().predicate(attributes, predicate) {
+            Ok(is_wanted) => is_wanted,
+            Err(EvaluationError::Missing) => {
+                telemetry.count(Count::MissingValues);
+                false
+            }
+            Err(error) => {
+                telemetry.count(Count::EvaluationErrors);
+                telemetry.evaluation_failed("", "usage.includeUsage", &error);
+                false
+            }
+        }
+    }
+
+    /// Takes the status of the upstream's response: whether it has accepted the request.
+    pub(super) fn note_acceptance(&mut self, status: u16) {
+        let Parts {
+            host, telemetry, ..
+        } = &*self.parts;
+        if let Some(attempt) = &mut self.attempt
+            && !attempt.on_status(&**host, telemetry, status)
+        {
+            self.attempt = None;
+        }
+    }
+
+    /// Takes a part of the body of an error, which may say why the upstream has not accepted the request.
+    pub(super) fn note_error(&mut self, bytes: &[u8], is_end: bool) {
+        let Parts {
+            host, telemetry, ..
+        } = &*self.parts;
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        attempt.on_error_body(bytes);
+        if is_end {
+            attempt.finish(&**host, telemetry);
+            self.attempt = None;
         }
     }
 

@@ -4,6 +4,7 @@ use super::charging::Charging;
 use super::parts::Parts;
 use super::progress::RequestProgress;
 use super::state::{Admitted, State};
+use super::usage_support::Attempt;
 use crate::host::Direction;
 use crate::settle::{self, MeteredUsage};
 use crate::telemetry::{Decision, ExchangeRecord, Telemetry};
@@ -33,6 +34,8 @@ pub struct Stream {
     pub(super) request: RequestProgress,
     /// Takes the usage report that the filter has requested out of the response.
     pub(super) report_filter: Option<ReportFilter>,
+    /// Finds out whether the upstream accepts that usage is requested, until it has responded.
+    pub(super) attempt: Option<Box<Attempt>>,
     pub(super) outcome: ExchangeOutcome,
 }
 
@@ -64,12 +67,14 @@ impl Stream {
             state: State::New,
             request: RequestProgress::default(),
             report_filter: None,
+            attempt: None,
             outcome: ExchangeOutcome::default(),
         }
     }
 
     /// Ends the exchange, however it ended.
     pub fn on_log(&mut self) {
+        self.note_error(&[], true);
         match mem::replace(&mut self.state, State::Done) {
             State::Metering(metering) => self.end_response(*metering, false),
             State::AwaitingService(mut awaiting) => awaiting.check.abandon(&self.parts.ledger),

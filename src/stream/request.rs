@@ -8,6 +8,7 @@ use crate::attributes::{Attributes, Body};
 use crate::host::{HeaderMap, Headers};
 use crate::ledger::{Precheck, ResponseHeaders};
 use crate::telemetry::Telemetry;
+use filter_config::Expression;
 use std::rc::Rc;
 
 // === impl Stream ===
@@ -88,6 +89,11 @@ impl Stream {
             || applicable.amount_needs_body
             || applicable.cost_needs_body(&parts.policies)
             || holds_headers
+            || configuration
+                .usage
+                .include_usage
+                .predicate()
+                .is_some_and(Expression::needs_body)
             // Queued requests are decided on with their bodies.
             || parts.policies.needs().queue;
         if precheck == Precheck::CallService && !needs_body {

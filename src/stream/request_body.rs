@@ -301,7 +301,7 @@ impl Stream {
             }
             State::ReadingBody(reading) => {
                 let ReadingBody {
-                    attributes,
+                    mut attributes,
                     admitted,
                 } = *reading;
                 self.state = State::Admitted(admitted);
@@ -309,7 +309,7 @@ impl Stream {
                     self.request.reader = None;
                 }
                 if let Some(body) = body {
-                    self.request_usage_report(&attributes, &body.bytes);
+                    self.request_usage_report(&mut attributes, &body.bytes);
                 }
                 Next::Continue
             }

@@ -49,6 +49,7 @@ impl Stream {
             return Next::Continue;
         }
         self.prepare_report_filter(&headers);
+        self.note_acceptance(status);
         let head = ResponseHead {
             status,
             content_type: headers.get("content-type"),
@@ -130,6 +131,7 @@ impl Stream {
                 self.charge_early();
             }
         }
+        self.note_error(&bytes, end_of_stream);
         self.filter_report(&bytes, is_reported, end_of_stream)
     }
 

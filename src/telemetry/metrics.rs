@@ -73,6 +73,8 @@ pub(crate) enum Count {
     MissingUsage,
     /// A response reported numbers of tokens that are not plausible.
     UnreadableUsage,
+    /// An upstream was found to reject requests for a usage report.
+    IncludeUsageRejected,
     /// An exchange was charged an estimate.
     Estimated,
     /// A value that an expression reads was absent or null.
@@ -94,9 +96,10 @@ pub(crate) enum Count {
 }
 
 impl Count {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::MissingUsage,
         Self::UnreadableUsage,
+        Self::IncludeUsageRejected,
         Self::Estimated,
         Self::MissingValues,
         Self::EvaluationErrors,
@@ -112,6 +115,7 @@ impl Count {
         match self {
             Self::MissingUsage => "tollgate.missing_usage",
             Self::UnreadableUsage => "tollgate.unreadable_usage",
+            Self::IncludeUsageRejected => "tollgate.include_usage_rejected",
             Self::Estimated => "tollgate.estimated",
             Self::MissingValues => "tollgate.missing_values",
             Self::EvaluationErrors => "tollgate.evaluation_errors",

@@ -16,6 +16,7 @@
 //! | `x-mock-abort-after` | closes the connection (HTTP/2: resets the stream) after so many parts |
 //! | `x-mock-hold-after` | sends so many parts, then nothing until the client disconnects |
 //! | `x-mock-no-usage` | no usage report, even if requested |
+//! | `x-mock-reject-stream-options` | status 400 for a request with `stream_options`; the error names the field, unless the value is `vaguely` |
 //! | `x-mock-usage-null-chunks` | every event except the last has `"usage": null` |
 //! | `x-mock-no-done` | no `data: [DONE]` |
 //! | `x-mock-comments` | comments between the events |
@@ -52,6 +53,7 @@ pub(super) struct Instructions {
     pub abort_after: Option<u64>,
     pub hold_after: Option<u64>,
     pub usage: Reporting,
+    pub rejection: Option<&'static str>,
     pub done: bool,
     pub comments: bool,
     pub line_ending: &'static str,
@@ -128,6 +130,10 @@ impl Instructions {
             } else {
                 Reporting::Plain
             },
+            rejection: text("reject-stream-options").map(|value| match value {
+                "vaguely" => "extra fields are not permitted",
+                _ => "unrecognized request argument: stream_options",
+            }),
             done: !has("no-done"),
             comments: has("comments"),
             line_ending: match text("line-ending") {

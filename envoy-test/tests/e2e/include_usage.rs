@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     fixtures::{AMPLE, STREAM_WITH_REPORT},
-    support::{TestResult, start_holding_headers},
+    support::{TestResult, metric, start_holding_headers},
 };
 
 /// The text in a body that the filter replaces, and its replacement.
@@ -301,6 +301,80 @@ async fn no_byte_is_lost_before_trailers() -> TestResult {
             let expected = [content, last].concat();
             check_before_trailers(parts, &expected).await?;
         }
+    }
+    Ok(())
+}
+
+/// Sends a streamed chat that does not ask for usage; returns the status, and whether the filter asked for it.
+async fn ask(
+    metered: &Metered,
+    id: &str,
+    header: (&str, &str),
+) -> Result<(u16, bool), Box<dyn Error>> {
+    let chat = Chat::default()
+        .stream(false)
+        .header(CALLER, "alice")
+        .header(header.0, header.1);
+    let exchange = metered.exchange(&client(Protocol::Http1), id, chat).await?;
+    let received = metered.llm.last_request().ok_or("no request")?;
+    let body: Value = serde_json::from_slice(&received.body)?;
+    let is_asked = !body["stream_options"].is_null();
+    Ok((exchange.status.as_u16(), is_asked))
+}
+
+#[tokio::test]
+async fn upstream_that_rejects_the_field_is_not_asked_again() -> TestResult {
+    for (name, asked) in [("1", 1), ("vaguely", 4)] {
+        for hold_headers in [false, true] {
+            let metered = start(hold_headers, false).await?;
+            let header = ("x-mock-reject-stream-options", name);
+            let mut rejected = 0;
+            for number in 0..12 {
+                let (status, is_asked) = ask(&metered, &number.to_string(), header).await?;
+                assert_eq!(status, if is_asked { 400 } else { 200 }, "{number}");
+                rejected += usize::from(is_asked);
+            }
+            assert_eq!(rejected, asked, "{name}");
+            let found = metric(&metered.envoy, "include_usage_rejected").await?;
+            assert_eq!(found, 1);
+            let log = metered.envoy.logs()?;
+            let line = "include_usage_rejected cluster=llm model=";
+            assert_eq!(log.matches(line).count(), 1, "{log}");
+            metered.check().await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn invalid_requests_do_not_stop_requests_for_others() -> TestResult {
+    let metered = start(false, false).await?;
+    let valid = ("x-mock-events", "3");
+    assert_eq!(ask(&metered, "first", valid).await?, (200, true));
+    for number in 0..10 {
+        let id = format!("invalid {number}");
+        assert_eq!(
+            ask(&metered, &id, ("x-mock-status", "400")).await?,
+            (400, true)
+        );
+        let id = format!("valid {number}");
+        assert_eq!(ask(&metered, &id, valid).await?, (200, true));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn predicate_decides_which_streams_are_asked() -> TestResult {
+    let mut configuration = each_caller(AMPLE);
+    let predicate = "request.headers['x-ask'] == 'yes' && llm.model != ''";
+    configuration["usage"] = json!({ "includeUsage": predicate });
+    let metered = Metered::start(configuration).await?;
+    for (value, is_asked) in [("yes", true), ("no", false)] {
+        let (status, asked) = ask(&metered, value, ("x-ask", value)).await?;
+        assert_eq!((status, asked), (200, is_asked));
+        let entry = metered.envoy.logged(value).await?;
+        let is_estimated = (!is_asked).to_string();
+        assert_eq!(entry.tollgate("estimated"), Some(is_estimated.as_str()));
     }
     Ok(())
 }

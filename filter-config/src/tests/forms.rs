@@ -81,15 +81,16 @@ fn settings_have_defaults() {
         assert_eq!(configuration.failure_mode, FailureMode::Deny);
         assert_eq!(configuration.request_body.max_bytes, 8 * 1024 * 1024);
         assert_eq!(configuration.request_body.worker_bytes, 256 * 1024 * 1024);
-        assert_eq!(
-            configuration.usage,
-            UsageSettings {
-                on_missing: OnMissing::Estimate,
-                include_usage: IncludeUsage::Auto,
-                paths: Vec::new(),
-                methods: Methods::default(),
-            }
-        );
+        let UsageSettings {
+            on_missing,
+            include_usage,
+            paths,
+            methods,
+        } = configuration.usage;
+        assert_eq!(on_missing, OnMissing::Estimate);
+        assert!(matches!(include_usage, IncludeUsage::Auto));
+        assert!(paths.is_empty());
+        assert_eq!(methods, Methods::default());
         assert_eq!(configuration.replies, Replies::default());
         assert!(!configuration.hold_headers);
         assert_eq!(
@@ -123,18 +124,12 @@ fn every_setting_is_read() {
     assert_eq!(configuration.failure_mode, FailureMode::Allow);
     assert!(configuration.hold_headers);
     assert_eq!(configuration.request_body.max_bytes, 1000);
-    assert_eq!(
-        configuration.usage,
-        UsageSettings {
-            on_missing: OnMissing::Ignore,
-            include_usage: IncludeUsage::Never,
-            paths: vec![
-                (UsageNumber::Total, "/meter/tokens".parse().unwrap()),
-                (UsageNumber::Total, "/a~1b/0/n".parse().unwrap()),
-            ],
-            methods: configuration.usage.methods.clone(),
-        }
-    );
+    let usage = &configuration.usage;
+    assert_eq!(usage.on_missing, OnMissing::Ignore);
+    assert!(matches!(usage.include_usage, IncludeUsage::Never));
+    let pointers = ["/meter/tokens", "/a~1b/0/n"];
+    let paths = pointers.map(|pointer| (UsageNumber::Total, pointer.parse().unwrap()));
+    assert_eq!(usage.paths, paths);
     let charged = ["POST", "PUT", "GET", "post"].map(|method| {
         let listed = configuration.usage.methods.are_charged(method.as_bytes());
         (listed, Methods::default().are_charged(method.as_bytes()))
@@ -309,4 +304,15 @@ fn exports_and_hits_addend_are_read() {
         .collect();
     assert_eq!(names.len(), 2);
     assert_eq!(names[configuration.hits_addend.unwrap()], "custom");
+}
+
+#[test]
+fn include_usage_can_be_a_predicate() {
+    let predicate = "llm.model.startsWith('mistral') ? false : true";
+    let configuration = read(&json!({
+        "policies": [tutorial()],
+        "usage": { "includeUsage": predicate },
+    }));
+    let found = configuration.usage.include_usage.predicate();
+    assert_eq!(found.map(Expression::source), Some(predicate));
 }

@@ -2,7 +2,7 @@
 
 use crate::host::double::Call;
 use crate::host::{Buffer, HeaderMap};
-use crate::stream::tests::harness::{Envoy, configuration, header, send};
+use crate::stream::tests::harness::{Envoy, MINUTE, configuration, header, request, send};
 use crate::stream::{Next, Stream};
 
 const CHUNK: &str = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
@@ -144,4 +144,133 @@ fn unlimited_stream_is_not_changed() {
         envoy.state("tollgate.decision").as_deref(),
         Some("unmatched")
     );
+}
+
+const NAMING: &str = r#"{"error":{"message":"Unrecognized request argument: stream_options"}}"#;
+const VAGUE: &str = r#"{"error":{"message":"invalid request"}}"#;
+
+/// Sends a streamed request, and the upstream's response to it. Returns whether usage was requested.
+fn ask(envoy: &Envoy, cluster: &str, body: &str, status: &str, response: &str) -> bool {
+    let path = &["xds", "cluster_name"];
+    envoy.host.set_property(path, cluster.as_bytes());
+    let mut stream = envoy.stream();
+    assert_eq!(send(envoy, &mut stream, body), Next::Continue);
+    let is_asked = envoy.sent().contains("include_usage");
+    envoy.host.set_headers(
+        HeaderMap::Response,
+        &[(":status", status), ("content-type", "application/json")],
+    );
+    stream.on_response_headers(false);
+    let (first, rest) = response.split_at(response.len() / 2);
+    envoy.body(&mut stream, first, false);
+    envoy.body(&mut stream, rest, true);
+    stream.on_log();
+    is_asked
+}
+
+const STREAM: &str = r#"{"model":"m","stream":true}"#;
+
+#[test]
+fn upstream_that_rejects_the_field_is_not_asked_for_an_hour() {
+    let envoy = Envoy::new();
+    let rejected = |cluster: &str| ask(&envoy, cluster, STREAM, "400", NAMING);
+    let accepted = |cluster: &str| ask(&envoy, cluster, STREAM, "200", "{}");
+    assert!(rejected("old"));
+    assert!(!accepted("old"), "whether it accepts the request without");
+    let metric = || envoy.host.metric("tollgate.include_usage_rejected");
+    assert_eq!(metric(), 1);
+    for _ in 0..5 {
+        assert!(!accepted("old"));
+        assert!(accepted("new"), "another cluster");
+    }
+    let other = r#"{"model":"other","stream":true}"#;
+    assert!(ask(&envoy, "old", other, "200", "{}"), "another model");
+    envoy.wait(60 * MINUTE);
+    assert!(rejected("old"), "an hour later");
+    assert!(!accepted("old"));
+    assert_eq!(metric(), 2);
+    let lines = envoy.log.lines();
+    let lines = lines
+        .iter()
+        .filter(|(_, line)| line.starts_with("include_usage_rejected cluster=old model=m "));
+    assert_eq!(lines.count(), 2);
+}
+
+#[test]
+fn invalid_requests_do_not_stop_requests_for_others() {
+    let envoy = Envoy::new();
+    assert!(ask(&envoy, "c", STREAM, "200", "{}"));
+    let naming = r#"{"model":"m","stream":true,"user":"stream_options"}"#;
+    for body in [STREAM, naming] {
+        for status in ["400", "422", "401", "404", "429", "500"] {
+            let error = if body == naming { NAMING } else { VAGUE };
+            assert!(ask(&envoy, "c", body, status, error));
+            assert!(ask(&envoy, "c", STREAM, "200", "{}"), "{status} {body}");
+        }
+    }
+    assert_eq!(envoy.host.metric("tollgate.include_usage_rejected"), 0);
+}
+
+#[test]
+fn failure_without_the_field_clears_suspicion() {
+    let envoy = Envoy::new();
+    assert!(ask(&envoy, "c", STREAM, "400", NAMING));
+    assert!(!ask(&envoy, "c", STREAM, "400", VAGUE));
+    assert!(ask(&envoy, "c", STREAM, "200", "{}"));
+}
+
+#[test]
+fn disconnect_ends_the_attempt() {
+    let envoy = Envoy::new();
+    let mut stream = envoy.stream();
+    send(&envoy, &mut stream, STREAM);
+    let headers = [(":status", "400"), ("content-type", "application/json")];
+    envoy.host.set_headers(HeaderMap::Response, &headers);
+    stream.on_response_headers(false);
+    envoy.body(&mut stream, NAMING, false);
+    stream.on_log();
+    assert!(!ask(&envoy, "", STREAM, "200", "{}"));
+}
+
+#[test]
+fn predicate_decides_which_streams_are_asked() {
+    for predicate in [
+        "llm.model.startsWith('mistral') ? false : true",
+        "requestBodyJSON('/model') != 'mistral-large'",
+        "!request.path.endsWith('/completions') || llm.model == 'm'",
+    ] {
+        let usage = format!(r#", "usage": {{ "includeUsage": "{predicate}" }}"#);
+        let envoy = Envoy::with(&configuration("", &usage));
+        for _ in 0..2 {
+            assert!(ask(&envoy, "c", STREAM, "400", NAMING), "{predicate}");
+            let mistral = r#"{"model":"mistral-large","stream":true}"#;
+            assert!(!ask(&envoy, "c", mistral, "200", "{}"), "{predicate}");
+        }
+    }
+}
+
+#[test]
+fn failing_predicate_asks_for_nothing() {
+    let usage = r#", "usage": { "includeUsage": "int(request.headers['x-n']) > 1" }"#;
+    let envoy = Envoy::with(&configuration("", usage));
+    assert!(!ask(&envoy, "c", STREAM, "200", "{}"));
+}
+
+#[test]
+fn predicate_covers_rewritten_paths() {
+    for (include_usage, is_asked) in [("auto", false), ("true", true)] {
+        let usage = format!(r#", "usage": {{ "includeUsage": "{include_usage}" }}"#);
+        let envoy = Envoy::with(&configuration("", &usage));
+        let mut stream = envoy.stream();
+        let mut headers = request("alice").to_vec();
+        headers[1] = (":path", "/llm/chat");
+        envoy.host.set_headers(HeaderMap::Request, &headers);
+        stream.on_request_headers(false);
+        envoy
+            .host
+            .set_buffer(Buffer::RequestBody, STREAM.as_bytes());
+        stream.on_request_body(STREAM.len(), true);
+        assert_eq!(envoy.sent().contains("include_usage"), is_asked);
+        stream.on_log();
+    }
 }

@@ -1,6 +1,7 @@
 //! The request for a usage report in a stream: `stream_options.include_usage`.
 
 use super::splice::{offset, replace};
+use memchr::memchr2_iter;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -63,6 +64,25 @@ pub fn splice(body: &[u8]) -> Option<Vec<u8>> {
             None => insert(text, options, r#""include_usage":true"#),
         },
     }
+}
+
+/// Returns whether a text names `stream_options` or `include_usage`, or may do so by an escape.
+///
+/// An error that does so, about a body that does not, is likely to be about what [`splice`] has added.
+#[must_use]
+pub fn is_named_in(text: &[u8]) -> bool {
+    // Both characters are rare in text and absent from Base64.
+    memchr2_iter(b'_', b'\\', text).any(|at| {
+        let (before, after) = text.split_at_checked(at).unwrap_or_default();
+        match after {
+            [b'_', after @ ..] => {
+                (before.ends_with(b"stream") && after.starts_with(b"options"))
+                    || (before.ends_with(b"include") && after.starts_with(b"usage"))
+            }
+            [_, after @ ..] => after.starts_with(b"u00"),
+            [] => false,
+        }
+    })
 }
 
 /// Returns `text` with a member inserted at the start of `object`, a slice of it.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::include_usage::splice;
+use super::include_usage::{self, splice};
 use super::{Endpoint, Parameters, Purpose, StreamOptions, model};
 
 #[test]
@@ -376,5 +376,28 @@ fn purpose_follows_from_method_and_path() {
             Purpose::Generate,
             "{method} {path}"
         );
+    }
+}
+
+#[test]
+fn names_of_the_field_are_found() {
+    for text in [
+        "Unrecognized request argument: stream_options",
+        r#"{"loc":["body","include_usage"]}"#,
+        r"stream\u005foptions",
+        "_stream_options",
+    ] {
+        assert!(include_usage::is_named_in(text.as_bytes()), "{text}");
+    }
+    for text in [
+        "",
+        "_",
+        r"\",
+        "stream_",
+        "_options",
+        "stream options",
+        r"\u4e2d\n",
+    ] {
+        assert!(!include_usage::is_named_in(text.as_bytes()), "{text}");
     }
 }

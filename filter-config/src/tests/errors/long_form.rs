@@ -119,7 +119,22 @@ fn invalid_settings_are_rejected() {
             (
                 "/usage",
                 Some(json!({ "includeUsage": "always" })),
-                "usage.includeUsage: found \"always\", expected \"auto\" or \"never\"",
+                "usage.includeUsage: found \"always\", expected \"auto\", \"never\" or a CEL predicate",
+            ),
+            (
+                "/usage",
+                Some(json!({ "includeUsage": true })),
+                "usage.includeUsage: found true, expected \"auto\", \"never\" or a CEL predicate",
+            ),
+            (
+                "/usage",
+                Some(json!({ "includeUsage": "llm.model + 'x'" })),
+                "usage.includeUsage: found a string, expected a boolean",
+            ),
+            (
+                "/usage",
+                Some(json!({ "includeUsage": "usage.total_tokens > 1" })),
+                "usage.includeUsage: found `usage`, which is known only after the response; a predicate can only use the request",
             ),
             (
                 "/usage",

@@ -44,8 +44,8 @@ pub(super) fn long_form() -> Value {
                 "default": "estimate"
             },
             "includeUsage": {
-                "description": "Whether the filter requests a usage report for streams whose client did not.",
-                "enum": ["auto", "never"],
+                "description": "Whether the filter requests a usage report for streams whose client did not: where this predicate is true, with \"never\" nowhere, with \"auto\" unless the upstream rejects it.",
+                "anyOf": [{ "enum": ["auto", "never"] }, cel("a boolean")],
                 "default": "auto"
             },
             "paths": {
