@@ -7,7 +7,7 @@ use super::state::{Metering, Phase, State};
 use crate::host::{Buffer, HeaderMap, Headers};
 use crate::telemetry::{Decision, Telemetry};
 use std::mem;
-use usage_meter::{BedrockCounts, Meter, ReportFilter, ResponseHead};
+use usage_meter::{HeaderCounts, Meter, ReportFilter, ResponseHead};
 
 // === impl Stream ===
 
@@ -55,12 +55,7 @@ impl Stream {
             content_type: headers.get("content-type"),
             content_encoding: headers.get("content-encoding"),
             path: self.request.path.as_bytes(),
-            bedrock_counts: BedrockCounts {
-                input: headers.get("x-amzn-bedrock-input-token-count"),
-                output: headers.get("x-amzn-bedrock-output-token-count"),
-                cache_read_input: headers.get("x-amzn-bedrock-cache-read-input-token-count"),
-                cache_write_input: headers.get("x-amzn-bedrock-cache-write-input-token-count"),
-            },
+            header_counts: HeaderCounts::read(|name| headers.get(name)),
         };
         let meter = Meter::with_paths(&head, &self.parts.usage_paths);
         if let Some(retained) = &mut admitted.retained {

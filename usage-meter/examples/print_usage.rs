@@ -12,9 +12,9 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-use usage_meter::{BedrockCounts, Meter, ResponseHead};
+use usage_meter::{HeaderCounts, Meter, ResponseHead};
 
-const HELP: &str = "usage: print_usage HEADERS BODY
+const HELP: &str = "usage: print_usage [--path PATH] HEADERS BODY
        print_usage --content-type TYPE <BODY";
 
 /// A recorded response.
@@ -22,13 +22,18 @@ struct Recording {
     /// The headers with their names in lower case.
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    /// The path of the request.
+    path: String,
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let recording = match arguments.as_slice() {
         [flag, content_type] if flag == "--content-type" => Recording::of_stdin(content_type)?,
-        [headers, body] => Recording::of_files(headers, body)?,
+        [headers, body] => Recording::of_files(headers, body, "")?,
+        [flag, path, headers, body] if flag == "--path" => {
+            Recording::of_files(headers, body, path)?
+        }
         _ => {
             eprintln!("{HELP}");
             return Ok(ExitCode::from(2));
@@ -52,6 +57,7 @@ fn print(meter: &Meter) -> ExitCode {
         println!("output bytes: {}", meter.output_bytes());
         return ExitCode::FAILURE;
     };
+    println!("partial: {}", meter.is_partial());
     println!("input tokens: {}", usage.input_tokens);
     println!("output tokens: {}", usage.output_tokens);
     println!("total tokens: {}", usage.total_tokens);
@@ -72,11 +78,15 @@ impl Recording {
             (":status".to_owned(), "200".to_owned()),
             ("content-type".to_owned(), content_type.to_owned()),
         ];
-        Ok(Self { headers, body })
+        Ok(Self {
+            headers,
+            body,
+            path: String::new(),
+        })
     }
 
     /// Reads a response from a file of headers and a file with the body.
-    fn of_files(headers: &str, body: &str) -> io::Result<Self> {
+    fn of_files(headers: &str, body: &str, path: &str) -> io::Result<Self> {
         let headers = fs::read_to_string(headers)?
             .lines()
             .filter_map(|line| line.rsplit_once(": "))
@@ -85,6 +95,7 @@ impl Recording {
         Ok(Self {
             headers,
             body: fs::read(body)?,
+            path: path.to_owned(),
         })
     }
 
@@ -96,13 +107,8 @@ impl Recording {
             status: str::from_utf8(status)?.parse()?,
             content_type: self.header("content-type"),
             content_encoding: self.header("content-encoding"),
-            path: b"",
-            bedrock_counts: BedrockCounts {
-                input: self.header("x-amzn-bedrock-input-token-count"),
-                output: self.header("x-amzn-bedrock-output-token-count"),
-                cache_read_input: self.header("x-amzn-bedrock-cache-read-input-token-count"),
-                cache_write_input: self.header("x-amzn-bedrock-cache-write-input-token-count"),
-            },
+            path: self.path.as_bytes(),
+            header_counts: HeaderCounts::read(|name| self.header(name)),
         })
     }
 

@@ -62,7 +62,7 @@ pub use dialects::{TooManyPointers, UsageNumber, UsagePaths, UsagePointer, Usage
 pub use estimator::{Estimator, Observation};
 pub use json::{Pointer, PointerError};
 pub use response::{
-    BackgroundStatus, BedrockCounts, DecodeError, Meter, Passage, ReportFilter, ResponseHead,
+    BackgroundStatus, DecodeError, HeaderCounts, Meter, Passage, ReportFilter, ResponseHead,
 };
 pub use usage::Usage;
 

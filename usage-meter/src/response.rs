@@ -14,9 +14,10 @@ mod report;
 mod report_filter;
 #[cfg(test)]
 mod tests;
+mod text_body;
 
 pub use codings::{DecodeError, Decoder};
-pub use head::{BedrockCounts, ResponseHead};
+pub use head::{HeaderCounts, ResponseHead};
 pub use meter::Meter;
 pub use report::BackgroundStatus;
 pub use report_filter::{Passage, ReportFilter};

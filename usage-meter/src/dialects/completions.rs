@@ -6,6 +6,8 @@ const SUFFIXES: &[&str] = &[
     "/completions",
     "/responses",
     "/embeddings",
+    "/audio/transcriptions",
+    "/audio/translations",
     // Anthropic; on Vertex.
     "/messages",
     "/complete",
@@ -28,12 +30,37 @@ const SUFFIXES: &[&str] = &[
     "/api/chat",
     "/api/generate",
     "/api/embed",
+    "/v1/generate",
+    "/v1/embed",
+    "/v2/embed",
+    // llama.cpp and Yandex; SGLang, Triton and Text Generation Inference; text-embeddings-inference.
+    "/completion",
+    "/generate",
+    "/generate_stream",
+    "/embed",
+    // Replicate; SenseNova; Coze; Mistral; DashScope; SageMaker and Databricks; watsonx.
+    "/predictions",
+    "/chat-completions",
+    "/v3/chat",
+    "/conversations",
+    "/generation",
+    "/invocations",
+    "/text/generation_stream",
+    "/text/chat",
+    "/text/chat_stream",
 ];
+
+/// Parts of such paths, which a model follows: Workers AI, DeepInfra.
+const PREFIXES: &[&[u8]] = &[b"/ai/run/", b"/v1/inference/"];
 
 /// Returns whether the response to a request with this path is a completion.
 pub(crate) fn is_completion_path(path: &[u8]) -> bool {
     let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
-    SUFFIXES
+    let has_suffix = SUFFIXES
         .iter()
-        .any(|suffix| path.ends_with(suffix.as_bytes()))
+        .any(|suffix| path.ends_with(suffix.as_bytes()));
+    has_suffix
+        || PREFIXES
+            .iter()
+            .any(|prefix| path.windows(prefix.len()).any(|part| part == *prefix))
 }

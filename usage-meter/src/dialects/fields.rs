@@ -15,6 +15,12 @@ pub(crate) enum Field {
     IterationCount(Count),
     /// A number of a report that is not an object of its own. Documents of one response repeat it.
     InlineCount(Count),
+    /// A part of such a number, in an element of an array.
+    InlinePart(Count),
+    /// The tokens of the prompt, listed.
+    Prompt,
+    /// One of them.
+    PromptToken,
     /// A number whose presence means that the inline counts of its document are not a report.
     NoInlineReport,
     /// The model.
@@ -33,6 +39,10 @@ pub(crate) enum Field {
     Done,
     /// An error.
     Error,
+    /// What only a result of a batch has.
+    BatchResult,
+    /// The candidates of Gemini.
+    Candidates,
     /// A value that only a completion has.
     Completion,
     /// A number at a configured pointer, by the index of the pointer.
@@ -46,8 +56,14 @@ pub(crate) enum Source {
     UsageObject,
     /// The usage object at the start of a stream, whose output is a placeholder; a part of the one above.
     StreamStart,
+    /// The usage objects of the elements of an array, which are added.
+    Elements,
+    /// The usage object within an object that wraps the response.
+    Wrapped,
     /// Numbers outside a usage object: [`Field::InlineCount`].
     Inline,
+    /// An object of statistics, which may have other numbers than those of tokens.
+    Statistics,
     /// A usage object within `metadata`, which in other APIs holds what the client chose.
     Metadata,
     /// The platform that runs the model.
@@ -62,7 +78,7 @@ pub(crate) enum Source {
 
 impl Source {
     /// The number of variants.
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 10;
 
     /// Returns the source whose report this one is a part of.
     pub(crate) const fn of_response(self) -> Self {
@@ -80,8 +96,28 @@ pub(super) const REPORTS: &[(&str, Source)] = &[
     ("usage", Source::UsageObject),
     // Groq, streaming.
     ("x_groq.usage", Source::UsageObject),
+    // Other names of it; Spark.
+    ("token_usage", Source::UsageObject),
+    ("tokenUsage", Source::UsageObject),
+    ("usage_metadata", Source::UsageObject),
     // OpenAI Responses, streaming.
     ("response.usage", Source::UsageObject),
+    // Moonshot, streaming; several results.
+    ("choices[].usage", Source::Elements),
+    ("results[].usage", Source::Elements),
+    ("responses[].usage", Source::Elements),
+    ("outputs[].usage", Source::Elements),
+    ("predictions[].usage", Source::Elements),
+    ("generations[].usage", Source::Elements),
+    // SGLang; LM Studio; Replicate; DeepInfra.
+    ("meta_info", Source::Statistics),
+    ("stats", Source::Statistics),
+    ("metrics", Source::Statistics),
+    ("inference_status", Source::Statistics),
+    ("results[].meta_info", Source::Elements),
+    ("outputs[].meta_info", Source::Elements),
+    // PaLM on Vertex.
+    ("metadata.tokenMetadata", Source::Metadata),
     // Anthropic, `message_start`.
     ("message.usage", Source::StreamStart),
     // Cohere v2, `message-end`.
@@ -103,6 +139,51 @@ pub(super) const REPORTS: &[(&str, Source)] = &[
     ("response.tool_usage.image_gen", Source::Tools),
 ];
 
+/// Objects that wrap a whole response: Workers AI and Yandex; SenseNova, Zhipu and Coze; Vertex; gateways.
+///
+/// Only reports and signs of a completion are read in them, and nothing that would make it free: the object may be what the
+/// model generated.
+pub(super) const WRAPPERS: &[&str] = &[
+    "result",
+    "data",
+    "response",
+    "body",
+    "output",
+    "payload",
+    "prediction",
+    "predictions",
+    "completion",
+];
+
+/// The objects in a wrapper that report usage.
+pub(super) const WRAPPED_REPORTS: &[&str] = &[
+    "usage",
+    "usageMetadata",
+    "usage_metadata",
+    "token_usage",
+    "tokenUsage",
+    "meta",
+    "meta_info",
+    "stats",
+    "metrics",
+    "inference_status",
+    "choices[].usage",
+];
+
+/// The other fields in a wrapper.
+pub(super) const WRAPPED_FIELDS: &[(&str, Field)] = &[
+    ("choices", Field::Completion),
+    ("candidates", Field::Completion),
+    ("alternatives", Field::Completion),
+    ("response", Field::Completion),
+    ("generated_text", Field::Completion),
+    ("output_text", Field::Completion),
+    ("text_output", Field::Completion),
+    ("embeddings", Field::Completion),
+    ("finish_reason", Field::Completion),
+    ("model", Field::Model),
+];
+
 /// The numbers in such an object.
 pub(super) const COUNTS: &[(&str, Count)] = &[
     // OpenAI chat, completions, embeddings, assistants.
@@ -119,6 +200,38 @@ pub(super) const COUNTS: &[(&str, Count)] = &[
         "prompt_tokens_details.cache_write_tokens",
         Count::CacheWriteIncluded,
     ),
+    // DashScope
+    (
+        "prompt_tokens_details.cache_creation_input_tokens",
+        Count::CacheWriteIncluded,
+    ),
+    (
+        "prompt_tokens_details.cache_creation_tokens",
+        Count::CacheWriteIncluded,
+    ),
+    (
+        "input_tokens_details.cache_creation_input_tokens",
+        Count::CacheWriteIncluded,
+    ),
+    // Bifrost
+    (
+        "prompt_tokens_details.cached_read_tokens",
+        Count::CacheReadIncluded,
+    ),
+    (
+        "prompt_tokens_details.cached_write_tokens",
+        Count::CacheWriteIncluded,
+    ),
+    (
+        "input_tokens_details.cached_read_tokens",
+        Count::CacheReadIncluded,
+    ),
+    (
+        "input_tokens_details.cached_write_tokens",
+        Count::CacheWriteIncluded,
+    ),
+    // Mistral
+    ("num_cached_tokens", Count::CacheReadIncluded),
     ("prompt_tokens_details.audio_tokens", Count::AudioInput),
     (
         "prompt_token_details.cached_tokens",
@@ -155,6 +268,13 @@ pub(super) const COUNTS: &[(&str, Count)] = &[
     ("cache_creation_input_tokens", Count::CacheWriteExtra),
     // Gemini and Vertex.
     ("promptTokenCount", Count::InputWithCache),
+    ("responseTokenCount", Count::Output),
+    ("prompt_token_count", Count::InputWithCache),
+    ("candidates_token_count", Count::Output),
+    ("total_token_count", Count::SnapshotTotal),
+    ("cached_content_token_count", Count::CacheReadIncluded),
+    ("tool_use_prompt_token_count", Count::ToolPromptExtra),
+    ("thoughts_token_count", Count::ReasoningExtra),
     ("candidatesTokenCount", Count::Output),
     ("totalTokenCount", Count::SnapshotTotal),
     ("cachedContentTokenCount", Count::CacheReadIncluded),
@@ -168,6 +288,44 @@ pub(super) const COUNTS: &[(&str, Count)] = &[
     ("total_thought_tokens", Count::ReasoningExtra),
     // Bedrock Converse; Nova.
     ("inputTokens", Count::InputWithoutCache),
+    ("cacheCreationInputTokens", Count::CacheWriteExtra),
+    // Names of OpenAI in another notation.
+    ("promptTokens", Count::InputWithCache),
+    ("completionTokens", Count::Output),
+    ("cachedTokens", Count::CacheReadIncluded),
+    ("promptTokensDetails.cachedTokens", Count::CacheReadIncluded),
+    ("inputTokensDetails.cachedTokens", Count::CacheReadIncluded),
+    (
+        "completionTokensDetails.reasoningTokens",
+        Count::ReasoningIncluded,
+    ),
+    (
+        "outputTokensDetails.reasoningTokens",
+        Count::ReasoningIncluded,
+    ),
+    ("reasoningTokens", Count::ReasoningIncluded),
+    // Yandex.
+    ("inputTextTokens", Count::InputWithCache),
+    // Coze.
+    ("input_count", Count::InputWithCache),
+    ("output_count", Count::Output),
+    ("token_count", Count::Total),
+    // LM Studio.
+    ("reasoning_output_tokens", Count::ReasoningIncluded),
+    // Replicate; watsonx.
+    ("input_token_count", Count::InputWithCache),
+    ("output_token_count", Count::Output),
+    ("generated_token_count", Count::Output),
+    // DeepInfra.
+    ("tokens_input", Count::InputWithCache),
+    ("tokens_generated", Count::Output),
+    // Spark.
+    ("text.prompt_tokens", Count::InputWithCache),
+    ("text.completion_tokens", Count::Output),
+    ("text.total_tokens", Count::Total),
+    // PaLM on Vertex.
+    ("inputTokenCount.totalTokens", Count::InputWithCache),
+    ("outputTokenCount.totalTokens", Count::Output),
     ("outputTokens", Count::Output),
     ("totalTokens", Count::Total),
     ("cacheReadInputTokens", Count::CacheReadExtra),
@@ -203,6 +361,10 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
         "prompt_eval_count",
         Field::InlineCount(Count::InputWithCache),
     ),
+    (
+        "prompt_eval_cached_count",
+        Field::InlineCount(Count::CacheReadIncluded),
+    ),
     ("eval_count", Field::InlineCount(Count::Output)),
     // Llama on Bedrock.
     (
@@ -215,16 +377,16 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
         "inputTextTokenCount",
         Field::InlineCount(Count::InputWithCache),
     ),
-    ("results[].tokenCount", Field::InlineCount(Count::Output)),
+    ("results[].tokenCount", Field::InlinePart(Count::Output)),
     ("totalOutputTextTokenCount", Field::NoInlineReport),
     // watsonx.
     (
         "results[].input_token_count",
-        Field::InlineCount(Count::InputWithCache),
+        Field::InlinePart(Count::InputWithCache),
     ),
     (
         "results[].generated_token_count",
-        Field::InlineCount(Count::Output),
+        Field::InlinePart(Count::Output),
     ),
     // Aleph Alpha.
     (
@@ -241,15 +403,26 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
         "details.generated_tokens",
         Field::InlineCount(Count::Output),
     ),
+    ("details.prefill", Field::Prompt),
     (
         "tokens_evaluated",
         Field::InlineCount(Count::InputWithCache),
     ),
     ("tokens_predicted", Field::InlineCount(Count::Output)),
+    // DeepInfra; NLP Cloud; embeddings of Yandex.
+    (
+        "num_input_tokens",
+        Field::InlineCount(Count::InputWithCache),
+    ),
+    ("num_output_tokens", Field::InlineCount(Count::Output)),
+    ("num_tokens", Field::InlineCount(Count::Output)),
+    ("nb_input_tokens", Field::InlineCount(Count::InputWithCache)),
+    ("nb_generated_tokens", Field::InlineCount(Count::Output)),
+    ("numTokens", Field::InlineCount(Count::InputWithCache)),
     // Embeddings on Vertex.
     (
         "predictions[].embeddings.statistics.token_count",
-        Field::InlineCount(Count::InputWithCache),
+        Field::InlinePart(Count::InputWithCache),
     ),
     ("model", Field::Model),
     ("modelVersion", Field::Model),
@@ -274,14 +447,17 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
     ("done", Field::Done),
     ("is_finished", Field::Done),
     ("error", Field::Error),
+    ("errors", Field::Error),
+    ("error_code", Field::Error),
+    ("custom_id", Field::BatchResult),
     // Embeddings: OpenAI, Cohere and Gemini, Titan, Vertex.
     ("data[].embedding", Field::Completion),
     ("embeddings", Field::Completion),
     ("embedding", Field::Completion),
     ("predictions[].embeddings", Field::Completion),
     // Gemini.
-    ("candidates", Field::Completion),
-    ("response.candidates", Field::Completion),
+    ("candidates", Field::Candidates),
+    ("response.candidates", Field::Candidates),
     // Bedrock: Converse and Nova, Anthropic, Llama, Titan, AI21, Mistral.
     ("output.message", Field::Completion),
     ("stopReason", Field::Completion),
@@ -298,4 +474,10 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
     ("generations", Field::Completion),
     ("results[].generated_text", Field::Completion),
     ("generated_text", Field::Completion),
+    // Triton; Yandex; SGLang; LM Studio; llama.cpp.
+    ("text_output", Field::Completion),
+    ("alternatives", Field::Completion),
+    ("output_ids", Field::Completion),
+    ("meta_info.finish_reason", Field::Completion),
+    ("model_instance_id", Field::Completion),
 ];

@@ -15,6 +15,8 @@ pub(crate) enum DocumentKind {
     Error,
     /// A batch: it reports usage that was charged when its completions ran.
     Batch,
+    /// A document that says what it is, and is no completion.
+    NoCompletion,
     /// Any other document.
     Other,
 }
@@ -36,6 +38,14 @@ impl DocumentKind {
             b"error" => Self::Error,
             b"response" | b"interaction" => Self::Response,
             b"batch" | b"message_batch" => Self::Batch,
+            b"response.input_tokens"
+            | b"response.deleted"
+            | b"list"
+            | b"model"
+            | b"file"
+            | b"assistant"
+            | b"thread"
+            | b"conversation" => Self::NoCompletion,
             // OpenAI; Anthropic; Cohere v2; Gemini interactions.
             b"chat.completion"
             | b"chat.completion.chunk"
@@ -50,9 +60,14 @@ impl DocumentKind {
             | b"content-delta"
             | b"tool-plan-delta"
             | b"tool-call-delta"
+            | b"interaction.created"
+            | b"interaction.status_update"
+            | b"step.start"
             | b"step.delta"
             | b"content.delta" => Self::Completion,
+            _ if name.ends_with(b".deleted") => Self::NoCompletion,
             _ if name.starts_with(b"response.") => Self::ResponsesEvent,
+            _ if name.starts_with(b"thread.") => Self::NoCompletion,
             _ => Self::Other,
         }
     }

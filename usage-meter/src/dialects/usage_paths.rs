@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::fields::{COUNTS, FIELDS, Field, ITERATION_COUNTS, ITERATIONS, REPORTS};
+use super::fields::{
+    COUNTS, FIELDS, Field, ITERATION_COUNTS, ITERATIONS, REPORTS, Source, WRAPPED_FIELDS,
+    WRAPPED_REPORTS, WRAPPERS,
+};
 use super::usage_pointer::{UsageNumber, UsagePointer};
 use crate::json::{Node, Paths, Pointer};
 
@@ -124,6 +127,8 @@ fn dialect_paths() -> Paths<Field> {
                 paths.insert_below(iteration, path, Field::IterationCount(count));
             }
         }
+        // First, because what the other tables have below these keys comes on top.
+        insert_wrappers(&mut paths, counts);
         for &(path, source) in REPORTS {
             paths.insert(path, Field::Report(source));
             paths.link(Node::ROOT, path, counts);
@@ -132,5 +137,26 @@ fn dialect_paths() -> Paths<Field> {
     for &(path, field) in FIELDS {
         paths.insert(path, field);
     }
+    paths.insert_elements(Node::ROOT, "details.prefill", Field::PromptToken);
     paths
+}
+
+/// Adds the paths within wrappers. `counts` has those within a report.
+fn insert_wrappers(paths: &mut Paths<Field>, counts: Node) {
+    let Some(wrapped) = paths.add_shared() else {
+        return;
+    };
+    for &path in WRAPPED_REPORTS {
+        paths.insert_below(wrapped, path, Field::Report(Source::Wrapped));
+        paths.link(wrapped, path, counts);
+    }
+    let inline = FIELDS
+        .iter()
+        .filter(|(_, field)| matches!(field, Field::InlineCount(_) | Field::InlinePart(_)));
+    for &(path, field) in WRAPPED_FIELDS.iter().chain(inline) {
+        paths.insert_below(wrapped, path, field);
+    }
+    for &key in WRAPPERS {
+        paths.link(Node::ROOT, key, wrapped);
+    }
 }

@@ -167,7 +167,13 @@ impl<F: Copy> Paths<F> {
     }
 
     /// Adds a path from a node to each object of an array. Returns the node of these objects.
-    pub(crate) fn insert_elements(&mut self, node: Node, key: &str, field: F) -> Option<Node> {
+    pub(crate) fn insert_elements(&mut self, node: Node, path: &str, field: F) -> Option<Node> {
+        let mut node = node;
+        let mut key = path;
+        while let Some((first, others)) = key.split_once('.') {
+            node = self.enter(node, first.as_bytes(), Step::Object)?;
+            key = others;
+        }
         let elements = self.enter(node, key.as_bytes(), Step::Elements)?;
         let edges = self.nodes.get_mut(usize::from(elements.0))?;
         edges.element_field = Some(field);

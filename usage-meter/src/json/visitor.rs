@@ -71,8 +71,9 @@ impl GeneratedKey {
             b"arguments" | b"args" | b"input" | b"parameters" => Self::Arguments,
             b"content" | b"text" | b"reasoning_content" | b"reasoning" | b"thinking"
             | b"partial_json" | b"refusal" | b"response" | b"completion" | b"generation"
-            | b"outputText" | b"output_text" | b"text_output" | b"generated_text"
-            | b"transcript" | b"tool_plan" => Self::Other,
+            | b"outputText" | b"text_output" | b"generated_text" | b"transcript" | b"tool_plan" => {
+                Self::Other
+            }
             _ => return None,
         })
     }

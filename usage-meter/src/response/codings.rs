@@ -1,8 +1,8 @@
 //! Content codings (RFC 9110, section 8.4), decoded as the bytes pass.
 //!
 //! Only the meter reads the decoded bytes; the response itself is not changed. So an error here fails no
-//! response, it only stops the decoding: on corrupt bytes, on an unknown coding, and on bodies that decode
-//! to more than a hundred times their length. Checksums are not verified: the client does that, after
+//! response, it only stops the decoding: on corrupt bytes, on an unknown coding of what is not text, and on
+//! bodies that decode to more than a hundred times their length. Checksums are not verified: the client does that, after
 //! the usage has been read.
 
 mod brotli;
@@ -10,6 +10,7 @@ mod coding;
 mod decoder;
 mod deflate;
 mod gzip;
+mod label;
 mod window;
 mod zstd;
 

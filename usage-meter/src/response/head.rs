@@ -15,39 +15,65 @@ pub struct ResponseHead<'a> {
     /// The path of the request, with or without its query. It decides whether a body that is cut off
     /// before it says what it is counts as a completion.
     pub path: &'a [u8],
-    /// The token counts in the headers of Bedrock.
-    pub bedrock_counts: BedrockCounts<'a>,
+    /// The token counts in the headers.
+    pub header_counts: HeaderCounts,
 }
 
-/// The values of the headers `x-amzn-bedrock-*-token-count`, used where the body has no report.
+/// The token counts in the headers of a response, used where its body has no report.
+///
+/// ```
+/// use usage_meter::HeaderCounts;
+///
+/// let headers = [("x-prompt-tokens", "26"), ("x-generated-tokens", "20")];
+/// let counts = HeaderCounts::read(|name| {
+///     let (_, value) = headers.iter().find(|(header, _)| *header == name)?;
+///     Some(value.as_bytes())
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct BedrockCounts<'a> {
-    /// The value of `x-amzn-bedrock-input-token-count`.
-    pub input: Option<&'a [u8]>,
-    /// The value of `x-amzn-bedrock-output-token-count`.
-    pub output: Option<&'a [u8]>,
-    /// The value of `x-amzn-bedrock-cache-read-input-token-count`.
-    pub cache_read_input: Option<&'a [u8]>,
-    /// The value of `x-amzn-bedrock-cache-write-input-token-count`.
-    pub cache_write_input: Option<&'a [u8]>,
-}
+pub struct HeaderCounts(Counts);
 
-// === impl BedrockCounts ===
+/// The headers with token counts, by their names in lower case.
+const HEADERS: &[(&str, Count)] = &[
+    // Bedrock.
+    ("x-amzn-bedrock-input-token-count", Count::InputWithoutCache),
+    ("x-amzn-bedrock-output-token-count", Count::Output),
+    (
+        "x-amzn-bedrock-cache-read-input-token-count",
+        Count::CacheReadExtra,
+    ),
+    (
+        "x-amzn-bedrock-cache-write-input-token-count",
+        Count::CacheWriteExtra,
+    ),
+    // Text Generation Inference; servers like it.
+    ("x-prompt-tokens", Count::InputWithCache),
+    ("x-generated-tokens", Count::Output),
+    ("x-completion-tokens", Count::Output),
+    ("x-total-tokens", Count::Total),
+    // text-embeddings-inference.
+    ("x-compute-tokens", Count::InputWithCache),
+    // Fireworks.
+    ("fireworks-prompt-tokens", Count::InputWithCache),
+    ("fireworks-cached-prompt-tokens", Count::CacheReadIncluded),
+    ("fireworks-generated-tokens", Count::Output),
+];
 
-impl BedrockCounts<'_> {
-    /// Parses the values.
-    pub(super) fn counts(&self) -> Counts {
+// === impl HeaderCounts ===
+
+impl HeaderCounts {
+    /// Reads the counts. `header` returns the value of a header by its name in lower case.
+    pub fn read<'a>(header: impl Fn(&str) -> Option<&'a [u8]>) -> Self {
         let mut counts = Counts::default();
-        for (count, value) in [
-            (Count::InputWithoutCache, self.input),
-            (Count::Output, self.output),
-            (Count::CacheReadExtra, self.cache_read_input),
-            (Count::CacheWriteExtra, self.cache_write_input),
-        ] {
-            if let Some(value) = value {
+        for &(name, count) in HEADERS {
+            if let Some(value) = header(name) {
                 counts.read(count, number::reported(value));
             }
         }
-        counts
+        Self(counts)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.0
     }
 }

@@ -4,6 +4,7 @@ use super::codings::{DecodeError, Decoder};
 use super::framings::Framing;
 use super::head::ResponseHead;
 use super::report::{BackgroundStatus, Report};
+use super::text_body::TextBody;
 use crate::dialects::{UsagePaths, is_completion_path};
 use crate::usage::Usage;
 
@@ -16,6 +17,7 @@ pub struct Meter {
     decoder: Option<Decoder>,
     framing: Framing,
     report: Report,
+    text_body: TextBody,
     /// The number of bytes that could not be decoded.
     undecoded_bytes: u64,
     is_finished: bool,
@@ -35,11 +37,11 @@ impl Meter {
     #[must_use]
     pub fn with_paths(response: &ResponseHead<'_>, paths: &UsagePaths) -> Self {
         let is_success = (200..300).contains(&response.status);
+        let content_type = response.content_type.unwrap_or_default();
         let (framing, report) = if is_success {
-            let content_type = response.content_type.unwrap_or_default();
             (
                 Framing::of(content_type, paths),
-                Report::new(response.bedrock_counts.counts(), paths.formulas()),
+                Report::new(response.header_counts.counts(), paths.formulas()),
             )
         } else {
             (Framing::Opaque, Report::default())
@@ -52,6 +54,7 @@ impl Meter {
                 .and_then(Decoder::new),
             framing,
             report,
+            text_body: TextBody::of(content_type),
             undecoded_bytes: 0,
             is_finished: false,
             is_cut_off: false,
@@ -64,12 +67,17 @@ impl Meter {
             decoder,
             framing,
             report,
+            text_body,
             ..
         } = self;
+        let mut read = |decoded: &[u8]| {
+            text_body.push(decoded);
+            framing.push(decoded, report);
+        };
         let result = if let Some(decoder) = decoder {
-            decoder.push(bytes, &mut |decoded| framing.push(decoded, report))
+            decoder.push(bytes, &mut read)
         } else {
-            framing.push(bytes, report);
+            read(bytes);
             Ok(())
         };
         if result.is_err() {
@@ -79,9 +87,23 @@ impl Meter {
 
     /// Ends the body. A document that is cut off counts as far as it was read.
     pub fn finish(&mut self) {
-        if !std::mem::replace(&mut self.is_finished, true) {
-            self.framing.finish(&mut self.report);
+        if std::mem::replace(&mut self.is_finished, true) {
+            return;
         }
+        let Self {
+            decoder,
+            framing,
+            report,
+            text_body,
+            ..
+        } = self;
+        if let Some(decoder) = decoder {
+            decoder.finish(&mut |decoded| {
+                text_body.push(decoded);
+                framing.push(decoded, report);
+            });
+        }
+        framing.finish(report);
     }
 
     /// Ends a body that is cut off. Before its first byte that can be read, it may be a completion.
@@ -141,24 +163,34 @@ impl Meter {
         if self.report.is_completion() {
             return true;
         }
-        let may_have_begun = self.framing.may_have_begun()
-            || (self.framing.is_unknown() && (self.is_cut_off || self.undecoded_bytes > 0));
-        self.has_completion_path
-            && may_have_begun
-            && self.report.documents() == 0
-            && !self.report.has_failed()
+        if !self.has_completion_path || self.report.has_failed() {
+            return false;
+        }
+        if self.report.documents() > 0 {
+            return self.report.unknown_bytes() > 0;
+        }
+        self.framing.may_have_begun()
+            || (self.framing.is_unknown() && (self.is_cut_off || self.undecoded_bytes > 0))
+            || (self.framing.is_json() && self.text_body.has_content())
+            || self.text_body.len() > 0
     }
 
     /// Returns the number of bytes of generated text in the body: content, reasoning and arguments of
-    /// tool calls.
+    /// tool calls. Of a body of which nothing else is known, all its text counts.
     ///
     /// It is extrapolated for events that were skipped, and includes all bytes that could not be
     /// decoded.
     #[must_use]
     pub fn output_bytes(&self) -> u64 {
-        self.framing
-            .output_bytes(self.report.output_bytes())
-            .saturating_add(self.undecoded_bytes)
+        let generated = self.framing.output_bytes(self.report.output_bytes());
+        let bytes = if self.report.is_completion() {
+            generated
+        } else if self.report.documents() > 0 {
+            generated.max(self.report.unknown_bytes())
+        } else {
+            generated.max(self.text_body.len())
+        };
+        bytes.saturating_add(self.undecoded_bytes)
     }
 
     /// Returns the model that the response names, truncated to 160 bytes.

@@ -6,7 +6,7 @@ use self::configured::ConfiguredNumbers;
 use self::document::Document;
 use self::reports::{Reported, Reports};
 use self::response_object::ResponseObject;
-use crate::dialects::{Counts, Field, Formula, MAX_TOKENS, Source};
+use crate::dialects::{Count, Counts, Field, Formula, MAX_TOKENS, Source};
 use crate::json::{GeneratedKey, Scalar, Visitor, number};
 use crate::usage::Usage;
 
@@ -45,6 +45,8 @@ pub(crate) struct Report {
     is_skippable: bool,
     output_bytes: u64,
     documents_with_output: u64,
+    /// The bytes of text in documents of which nothing is known.
+    unknown_bytes: u64,
 }
 
 // === impl Report ===
@@ -144,6 +146,11 @@ impl Report {
             .saturating_add(self.document.facts.output_bytes())
     }
 
+    /// Returns the number of bytes of text in documents of which nothing is known.
+    pub(crate) fn unknown_bytes(&self) -> u64 {
+        self.unknown_bytes
+    }
+
     /// Returns the number of documents with generated text.
     pub(crate) fn documents_with_output(&self) -> u64 {
         self.documents_with_output
@@ -184,8 +191,13 @@ impl Report {
         let Self {
             document, reports, ..
         } = self;
+        let is_one_of_several = document.is_one_of_several();
         for (source, counts) in document.reports() {
-            reports.add(source, counts);
+            if is_one_of_several {
+                reports.add_result(source, counts);
+            } else {
+                reports.add(source, counts);
+            }
         }
         if let Some(source) = document.cut_off_source() {
             reports.set_outdated(source);
@@ -202,6 +214,9 @@ impl Report {
         self.documents_with_output = self
             .documents_with_output
             .saturating_add(u64::from(output_bytes > 0));
+        if complete {
+            self.unknown_bytes = self.unknown_bytes.saturating_add(facts.unknown_bytes());
+        }
         self.has_failed |= is_error;
         // What another document follows was not the last.
         self.is_last = facts.is_last || has_last_report;
@@ -226,6 +241,10 @@ impl Visitor<Field> for Report {
         self.document.begin();
     }
 
+    fn begin_element(&mut self) {
+        self.document.begin_element();
+    }
+
     fn open(&mut self, field: Field) {
         let document = &mut self.document;
         match field {
@@ -240,10 +259,21 @@ impl Visitor<Field> for Report {
                 document.facts.is_completion = true;
             }
             Field::Completion => document.facts.is_completion = true,
+            Field::Candidates => {
+                document.facts.is_completion = true;
+                document.facts.is_chunk = true;
+            }
+            Field::PromptToken => {
+                let facts = &mut document.facts;
+                facts.prompt_tokens = facts.prompt_tokens.saturating_add(1);
+            }
             Field::Error => document.facts.is_in_error = true,
             Field::Count(_)
             | Field::IterationCount(_)
             | Field::InlineCount(_)
+            | Field::InlinePart(_)
+            | Field::Prompt
+            | Field::BatchResult
             | Field::NoInlineReport
             | Field::Model
             | Field::ResponseId
@@ -267,6 +297,10 @@ impl Visitor<Field> for Report {
             }
             Field::Iteration => document.end_iteration(),
             Field::Choices => document.facts.has_empty_choices = empty,
+            Field::Prompt if !empty => {
+                let tokens = number::Reported::Tokens(document.facts.prompt_tokens);
+                document.read_inline(Count::InputWithCache, tokens);
+            }
             Field::Error => {
                 document.facts.is_in_error = false;
                 document.facts.is_error |= !empty;
@@ -285,11 +319,17 @@ impl Visitor<Field> for Report {
         match field {
             Field::Count(count) => document.read_count(count, number::reported(text)),
             Field::IterationCount(count) => document.read_iteration(count, number::reported(text)),
-            Field::InlineCount(count) => document.add_inline(count, number::reported(text)),
+            Field::InlineCount(count) => document.read_inline(count, number::reported(text)),
+            Field::InlinePart(count) => document.add_inline(count, number::reported(text)),
+            Field::BatchResult => facts.is_batch |= !matches!(text, b"" | b"null"),
             Field::NoInlineReport => facts.no_inline_report = true,
             // Not a report, and no reason to forget another.
             Field::Report(_) => self.response.forget_text(),
-            Field::Iteration | Field::Choices => {}
+            Field::Iteration
+            | Field::Choices
+            | Field::Candidates
+            | Field::Prompt
+            | Field::PromptToken => {}
             Field::Model => self.set_model(value),
             Field::ResponseId => self.response.end_id(),
             Field::ResponseStatus => self.response.set_status(text),
@@ -300,7 +340,7 @@ impl Visitor<Field> for Report {
                 facts.is_continued = text == b"false";
                 facts.is_last |= text == b"true";
             }
-            Field::Error => facts.is_error |= !matches!(text, b"" | b"null" | b"false"),
+            Field::Error => facts.is_error |= !matches!(text, b"" | b"null" | b"false" | b"0"),
             Field::Completion => facts.is_completion |= *value != Scalar::Literal(b"null"),
             Field::Configured(pointer) => match number::reported(text) {
                 number::Reported::Tokens(tokens) if tokens <= MAX_TOKENS => {
@@ -342,6 +382,10 @@ impl Visitor<Field> for Report {
             GeneratedKey::Arguments | GeneratedKey::Other => &mut facts.other_bytes,
         };
         *counter = counter.saturating_add(bytes);
+    }
+
+    fn strings(&mut self, bytes: u64) {
+        self.document.facts.string_bytes = bytes;
     }
 
     fn end_document(&mut self, complete: bool) {

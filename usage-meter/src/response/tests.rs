@@ -5,6 +5,7 @@ mod hostile;
 mod partial;
 mod recordings;
 mod reports;
+mod shapes;
 mod splits;
 mod stored;
 
@@ -224,7 +225,9 @@ fn other_documents_report_no_usage() {
         r#"{"error":{"message":"no","type":"invalid_request_error"}}"#,
         r#"{"input_tokens":13}"#,
         r#"{"object":"batch","usage":{"input_tokens":4,"output_tokens":5}}"#,
-        r#"{"usage":{"seconds":6,"type":"duration"},"text":"hello"}"#,
+        r#"{"object":"thread.message","id":"msg_1","content":[{"text":"hello"}]}"#,
+        r#"{"object":"conversation","id":"conv_1"}"#,
+        "{}",
         "<html></html>",
         "[]",
         "null",
@@ -361,8 +364,8 @@ fn corrupt_coding_leaves_output_bytes() {
         content_encoding: Some(b"compress"),
         ..head
     });
-    unknown.push(b"anything");
+    unknown.push(b"any\x9dthing");
     unknown.finish();
     assert!(unknown.is_completion() && unknown.decoding_error().is_some());
-    assert_eq!(unknown.output_bytes(), 8);
+    assert_eq!(unknown.output_bytes(), 9);
 }

@@ -1,6 +1,7 @@
 //! The decoder of one body.
 
 use super::coding::{Coding, DecodeError, Progress};
+use super::label::{FirstBytes, Label, Shown};
 use super::{brotli, deflate, gzip, zstd};
 
 #[cfg(test)]
@@ -20,6 +21,9 @@ const MAX_RATIO: u64 = 100;
 pub struct Decoder {
     /// The codings in the order in which they are decoded.
     stages: Vec<Stage>,
+    label: Label,
+    /// The first bytes of the body, until they show whether it is encoded.
+    first: Option<FirstBytes>,
     error: Option<DecodeError>,
     encoded_bytes: u64,
     decoded_bytes: u64,
@@ -35,36 +39,52 @@ struct Stage {
 
 impl Decoder {
     /// Returns a decoder for the value of a `content-encoding` header; `None` if it has no codings.
+    ///
+    /// Unknown codings are left out. A body that is text although it is labelled as encoded is not decoded.
     #[must_use]
     pub fn new(content_encoding: &[u8]) -> Option<Self> {
         let mut decoder = Self {
             stages: Vec::new(),
+            label: Label::Unknown,
+            first: Some(FirstBytes::default()),
             error: None,
             encoded_bytes: 0,
             decoded_bytes: 0,
         };
-        for coding in content_encoding.rsplit(|byte| *byte == b',') {
-            let coding = match coding.trim_ascii().to_ascii_lowercase().as_slice() {
-                b"" | b"identity" => continue,
-                b"gzip" | b"x-gzip" => Box::new(gzip::Gzip::new()) as Box<dyn Coding>,
-                b"deflate" => Box::new(deflate::Deflate::new()),
-                b"br" => Box::new(brotli::Brotli::new()),
-                b"zstd" => Box::new(zstd::Zstd::new()),
+        let mut has_unknown = false;
+        for name in content_encoding.rsplit(|byte| *byte == b',') {
+            let name = name.split(|byte| *byte == b';').next().unwrap_or_default();
+            let (coding, label) = match name.trim_ascii().to_ascii_lowercase().as_slice() {
+                b"" | b"identity" | b"none" | b"utf-8" | b"utf8" => continue,
+                b"gzip" | b"x-gzip" => (
+                    Box::new(gzip::Gzip::new()) as Box<dyn Coding>,
+                    Label::Begins(b"\x1f\x8b"),
+                ),
+                b"deflate" => (Box::new(deflate::Deflate::new()) as _, Label::Any),
+                b"br" => (Box::new(brotli::Brotli::new()) as _, Label::Any),
+                b"zstd" => (
+                    Box::new(zstd::Zstd::new()) as _,
+                    Label::Begins(b"\x28\xb5\x2f\xfd"),
+                ),
                 _ => {
-                    decoder.error = Some(DecodeError::Unknown);
-                    break;
+                    has_unknown = true;
+                    continue;
                 }
             };
             if decoder.stages.len() >= MAX_CODINGS {
-                decoder.error = Some(DecodeError::Unknown);
+                decoder.stop(DecodeError::Unknown);
                 break;
+            }
+            if decoder.stages.is_empty() {
+                decoder.label = label;
             }
             decoder.stages.push(Stage {
                 coding,
                 output: vec![0; PIECE_BYTES].into_boxed_slice(),
             });
         }
-        (decoder.error.is_some() || !decoder.stages.is_empty()).then_some(decoder)
+        let is_needed = decoder.error.is_some() || has_unknown || !decoder.stages.is_empty();
+        is_needed.then_some(decoder)
     }
 
     /// Returns the reason why the decoding stopped, if it did.
@@ -85,6 +105,43 @@ impl Decoder {
     ///
     /// The reason why the decoding stopped. All later calls return it too.
     pub fn push(&mut self, bytes: &[u8], take: &mut dyn FnMut(&[u8])) -> Result<(), DecodeError> {
+        let Some(mut first) = self.first else {
+            return self.decode(bytes, take);
+        };
+        let others = first.take(bytes);
+        self.first = Some(first);
+        self.decode_first(false, take)?;
+        self.decode(others, take)
+    }
+
+    /// Ends the body: passes on its first bytes if they are all it has.
+    pub fn finish(&mut self, take: &mut dyn FnMut(&[u8])) {
+        // An error is kept.
+        let _ = self.decode_first(true, take);
+    }
+
+    /// Decodes the first bytes of the body once they show whether it is encoded. `are_all` says whether it
+    /// has no more.
+    fn decode_first(
+        &mut self,
+        are_all: bool,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), DecodeError> {
+        let Some(first) = self.first else {
+            return Ok(());
+        };
+        match first.show(self.label, are_all) {
+            Shown::Nothing => return Ok(()),
+            Shown::Text => self.stages.clear(),
+            Shown::Encoded if self.label == Label::Unknown => self.stop(DecodeError::Unknown),
+            Shown::Encoded => {}
+        }
+        self.first = None;
+        self.decode(first.as_bytes(), take)
+    }
+
+    /// Decodes bytes after the first.
+    fn decode(&mut self, bytes: &[u8], take: &mut dyn FnMut(&[u8])) -> Result<(), DecodeError> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -98,11 +155,16 @@ impl Decoder {
             take,
         );
         if let Err(error) = result {
-            self.error = Some(error);
-            // Releases the memory of the codings.
-            self.stages.clear();
+            self.stop(error);
         }
         result
+    }
+
+    /// Stops the decoding, and releases the memory of the codings.
+    fn stop(&mut self, error: DecodeError) {
+        self.error = Some(error);
+        self.first = None;
+        self.stages.clear();
     }
 }
 

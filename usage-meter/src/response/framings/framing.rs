@@ -14,6 +14,8 @@ pub(in crate::response) enum Framing {
     /// Not known before the first byte that is not white space.
     Unknown {
         media_type: MediaType,
+        /// The number of bytes of a byte order mark so far.
+        mark: usize,
         /// The last byte of the white space so far.
         space: Option<u8>,
         paths: UsagePaths,
@@ -33,6 +35,9 @@ pub(in crate::response) enum Framing {
     /// Anything that does not report usage.
     Opaque,
 }
+
+/// A byte order mark, which may come before any text.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A content type, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +79,7 @@ impl Framing {
     pub(in crate::response) fn of(content_type: &[u8], paths: &UsagePaths) -> Self {
         Self::Unknown {
             media_type: MediaType::of(content_type),
+            mark: 0,
             space: None,
             paths: paths.clone(),
         }
@@ -81,15 +87,25 @@ impl Framing {
 
     /// Reads the next bytes of the decoded body.
     pub(in crate::response) fn push(&mut self, bytes: &[u8], report: &mut Report) {
+        let mut bytes = bytes;
         if let Self::Unknown {
             media_type,
+            mark,
             space,
             paths,
         } = self
         {
-            let found = bytes.iter().position(|byte| !byte.is_ascii_whitespace());
-            let Some(first) = found.and_then(|index| bytes.get(index)) else {
-                *space = bytes.last().copied().or(*space);
+            while let Some((&byte, tail)) = bytes.split_first() {
+                if space.is_none() && MARK.get(*mark) == Some(&byte) {
+                    *mark = mark.saturating_add(1);
+                } else if byte.is_ascii_whitespace() {
+                    *space = Some(byte);
+                } else {
+                    break;
+                }
+                bytes = tail;
+            }
+            let Some(first) = bytes.first() else {
                 return;
             };
             let space = *space;
@@ -151,6 +167,11 @@ impl Framing {
         }
     }
 
+    /// Returns whether the body is JSON.
+    pub(in crate::response) fn is_json(&self) -> bool {
+        matches!(self, Self::Json { .. })
+    }
+
     /// Returns whether the framing is not known yet.
     pub(in crate::response) fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown { .. })
@@ -176,7 +197,7 @@ impl Framing {
                 is_sequence: media_type == MediaType::JsonSequence || first == 0x1e,
                 is_cut_off: false,
             },
-            // `data`, `event`, `id`, `retry`, a comment, a byte order mark.
+            // `data`, `event`, `id`, `retry`, a comment, a second byte order mark.
             b'd' | b'e' | b'i' | b'r' | b':' | 0xef => {
                 Self::Events(Box::new(Events::new(scanner, below_usage)))
             }

@@ -3,7 +3,8 @@
 //! The framing is that of the WHATWG HTML standard, section 9.2.6: lines end with CR, LF or CRLF, a
 //! byte order mark may come first, a line that starts with a colon is a comment, the `data` lines of
 //! an event are joined by a newline, and a blank line ends it. Other fields are ignored. Unlike in the
-//! standard, an event that the end of the stream cuts off counts as far as it has come.
+//! standard, an event that the end of the stream cuts off counts as far as it has come, and a line that
+//! starts with a brace is data.
 //!
 //! Most events of a long OpenAI stream need not be scanned. [`Events::push`] scans the incomplete
 //! events at both ends of a piece, the first events of the stream, one event every
@@ -211,6 +212,11 @@ impl Events {
                 (_, b'\r' | b'\n') => {
                     self.end_line(byte, report);
                     tail
+                }
+                // JSON without the name of a field, as some servers send it under this content type.
+                (Line::Start, b'{') => {
+                    self.begin_data(report);
+                    rest
                 }
                 (Line::Start, b'd') => self.continue_in(Line::Name(1), tail),
                 (Line::Name(4), b':') => self.continue_in(Line::Space, tail),

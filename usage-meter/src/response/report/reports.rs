@@ -45,6 +45,19 @@ impl Reports {
             .is_some_and(|slot| !slot.counts.is_empty())
     }
 
+    /// Adds what one of several results reports.
+    pub(super) fn add_result(&mut self, source: Source, counts: &Counts) {
+        self.has_unreadable_counts |= counts.is_unreadable();
+        let Some(slot) = self.slot_mut(source) else {
+            return;
+        };
+        if counts.is_unreadable() {
+            slot.is_outdated = true;
+        } else {
+            slot.counts.add_all(counts);
+        }
+    }
+
     /// Adds what a document reports.
     pub(super) fn add(&mut self, source: Source, counts: &Counts) {
         self.has_unreadable_counts |= counts.is_unreadable();

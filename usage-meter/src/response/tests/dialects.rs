@@ -1,7 +1,7 @@
 //! A response of every dialect, written from the API references of the providers.
 
 use super::{JSON, SSE, head, read, tokens};
-use crate::{BedrockCounts, Meter, ResponseHead};
+use crate::{HeaderCounts, Meter, ResponseHead};
 
 /// Content type, body, and usage: input, output, total, cached, cache creation, reasoning.
 type Response = (&'static str, &'static str, [u64; 6]);
@@ -260,14 +260,54 @@ fn repeated_text_counts_once() {
     assert_eq!(meter.output_bytes(), 5);
 }
 
+/// Returns the counts in these headers.
+fn headers(headers: &[(&str, &'static str)]) -> HeaderCounts {
+    HeaderCounts::read(|name| {
+        let (_, value) = headers.iter().find(|(header, _)| *header == name)?;
+        Some(value.as_bytes())
+    })
+}
+
+#[test]
+fn counts_of_every_server_in_headers_are_read() {
+    for (names, body, expected) in [
+        (
+            &[("x-prompt-tokens", "26"), ("x-generated-tokens", "20")][..],
+            r#"{"generated_text":" and so on"}"#,
+            (26, 20, 46),
+        ),
+        (
+            &[("x-compute-tokens", "20"), ("x-compute-characters", "96")],
+            "[[0.1,0.2]]",
+            (20, 0, 20),
+        ),
+        (
+            &[
+                ("fireworks-prompt-tokens", "7"),
+                ("fireworks-cached-prompt-tokens", "4"),
+                ("fireworks-generated-tokens", "2"),
+            ],
+            r#"{"choices":[{"text":"a"}]}"#,
+            (7, 2, 9),
+        ),
+    ] {
+        let mut meter = Meter::new(&ResponseHead {
+            header_counts: headers(names),
+            ..head(JSON)
+        });
+        meter.push(body.as_bytes());
+        meter.finish();
+        assert_eq!(tokens(&meter), Some(expected), "{names:?}");
+    }
+}
+
 #[test]
 fn headers_count_without_report_in_body() {
-    let bedrock_counts = BedrockCounts {
-        input: Some(b"10"),
-        output: Some(b"12"),
-        cache_read_input: Some(b"5"),
-        cache_write_input: None,
-    };
+    let header_counts = headers(&[
+        ("x-amzn-bedrock-input-token-count", "10"),
+        ("x-amzn-bedrock-output-token-count", "12"),
+        ("x-amzn-bedrock-cache-read-input-token-count", "5"),
+    ]);
     for (body, expected) in [
         (r#"{"completions":[{"data":{"text":"hi"}}]}"#, (15, 12, 27)),
         (
@@ -276,7 +316,7 @@ fn headers_count_without_report_in_body() {
         ),
     ] {
         let mut meter = Meter::new(&ResponseHead {
-            bedrock_counts,
+            header_counts,
             ..head(JSON)
         });
         meter.push(body.as_bytes());
@@ -285,7 +325,7 @@ fn headers_count_without_report_in_body() {
     }
     let rejected = Meter::new(&ResponseHead {
         status: 400,
-        bedrock_counts,
+        header_counts,
         ..head(JSON)
     });
     assert_eq!(rejected.usage(), None);

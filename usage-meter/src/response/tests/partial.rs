@@ -1,7 +1,7 @@
 //! Reports that are previews, only a part of the usage, or not plausible.
 
 use super::{JSON, SSE, head, read, tokens};
-use crate::{BedrockCounts, Meter, ResponseHead};
+use crate::{HeaderCounts, Meter, ResponseHead};
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -301,11 +301,11 @@ fn skipped_events_do_not_hide_text() {
 #[test]
 fn whole_report_of_another_source_replaces_a_part() {
     let mut meter = Meter::new(&ResponseHead {
-        bedrock_counts: BedrockCounts {
-            input: Some(b"10"),
-            output: Some(b"12"),
-            ..BedrockCounts::default()
-        },
+        header_counts: HeaderCounts::read(|name| match name {
+            "x-amzn-bedrock-input-token-count" => Some(&b"10"[..]),
+            "x-amzn-bedrock-output-token-count" => Some(b"12"),
+            _ => None,
+        }),
         ..head(JSON)
     });
     meter.push(br#"{"type":"message","content":[{"text":"hi"}],"usage":{"input_tokens":0,"output_tokens":0}}"#);

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{BedrockCounts, Meter, ResponseHead};
+use crate::{HeaderCounts, Meter, ResponseHead};
 
 /// Returns the cases of a set of responses: in the directory that an environment variable names, else in
 /// `shared/<name>` beside the repository or above it. `None` where there are none.
@@ -78,12 +78,7 @@ impl Case {
             content_type: self.header("content-type"),
             content_encoding: self.header("content-encoding"),
             path: self.path.as_bytes(),
-            bedrock_counts: BedrockCounts {
-                input: self.header("x-amzn-bedrock-input-token-count"),
-                output: self.header("x-amzn-bedrock-output-token-count"),
-                cache_read_input: self.header("x-amzn-bedrock-cache-read-input-token-count"),
-                cache_write_input: self.header("x-amzn-bedrock-cache-write-input-token-count"),
-            },
+            header_counts: HeaderCounts::read(|name| self.header(name)),
         })
     }
 

@@ -54,6 +54,7 @@ fn decode(codings: &str, bytes: &[u8], piece: usize) -> (Vec<u8>, Decoder) {
             break;
         }
     }
+    decoder.finish(&mut |bytes| plain.extend_from_slice(bytes));
     (plain, decoder)
 }
 
@@ -73,7 +74,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn identity_needs_no_decoder() {
-    for header in ["", "identity", " , identity,", "Identity"] {
+    for header in ["", "identity", " , identity,", "Identity", "none", "UTF-8"] {
         assert!(Decoder::new(header.as_bytes()).is_none(), "{header}");
     }
 }
@@ -103,11 +104,51 @@ fn several_codings_are_decoded_from_the_last() {
 
 #[test]
 fn unknown_and_too_many_codings_are_errors() {
-    for header in ["compress", "gzip, dcz", "br,br,br,br,br"] {
-        let (plain, decoder) = decode(header, b"anything", 8);
+    for header in ["compress", "x-own", "br,br,br,br,br"] {
+        let (plain, decoder) = decode(header, b"any\x9dthing", 8);
         assert_eq!(decoder.error(), Some(DecodeError::Unknown), "{header}");
         assert!(plain.is_empty());
     }
+}
+
+#[test]
+fn unknown_coding_is_left_out() {
+    let text = b"known ".repeat(50);
+    let (plain, decoder) = decode("gzip;q=1, X-Own", &gzip(&text), 7);
+    assert_eq!((plain, decoder.error()), (text, None));
+}
+
+#[test]
+fn text_with_a_wrong_label_is_passed_on() {
+    for text in [
+        r#"{"choices":[{"message":{"content":"Grüße"}}]}"#,
+        "\r\ndata: {\"a\":1}\n\n",
+        "[{}]",
+        "{",
+        "event: é",
+        "\u{feff}{\"a\":\"b\"}            ",
+    ] {
+        for header in [
+            "gzip", "deflate", "br", "zstd", "compress", "x-own", "gzip, br",
+        ] {
+            for piece in [1, 5, text.len()] {
+                let (plain, decoder) = decode(header, text.as_bytes(), piece);
+                assert_eq!(String::from_utf8_lossy(&plain), text, "{header}");
+                assert_eq!(decoder.error(), None, "{header}");
+            }
+        }
+    }
+    // Plain text that starts otherwise shows only where the coding has a magic number.
+    assert_eq!(
+        decode("gzip", b"Hello there, my friends.", 3).0,
+        b"Hello there, my friends."
+    );
+    assert!(
+        decode("br", b"Hello there, my friends.", 3)
+            .1
+            .error()
+            .is_some()
+    );
 }
 
 #[test]
@@ -217,6 +258,7 @@ proptest! {
         for (coding, encoded) in [
             ("gzip", gzip(&text)),
             ("deflate", compress_to_vec_zlib(&text, 6)),
+            ("deflate", compress_to_vec(&text, 6)),
             ("br", brotli(&text)),
             ("zstd", zstd(&text, level)),
         ] {

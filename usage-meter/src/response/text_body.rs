@@ -1,0 +1,74 @@
+//! Bodies that are an answer as text, such as a transcript.
+
+/// The length of a body, which may be an answer as text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TextBody {
+    kind: Kind,
+    has_begun: bool,
+    bytes: u64,
+}
+
+/// The length of the longest JSON that says nothing: `null`.
+const NOTHING_BYTES: u64 = 4;
+
+/// What the content type says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Plain text, subtitles, or nothing.
+    Text,
+    /// JSON or another format; text if it is one JSON string.
+    Other,
+}
+
+// === impl TextBody ===
+
+impl TextBody {
+    /// Returns the body of a response with this content type, before its first byte.
+    pub(super) fn of(content_type: &[u8]) -> Self {
+        let content_type = content_type.to_ascii_lowercase();
+        let has = |name: &[u8]| content_type.windows(name.len()).any(|part| part == name);
+        let is_text = content_type.is_empty() || content_type.starts_with(b"text/");
+        let is_other = has(b"html") || has(b"event-stream");
+        Self {
+            kind: if (is_text && !is_other) || has(b"subrip") {
+                Kind::Text
+            } else {
+                Kind::Other
+            },
+            has_begun: false,
+            bytes: 0,
+        }
+    }
+
+    /// Takes the next bytes of the decoded body.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        let mut bytes = bytes;
+        if !self.has_begun {
+            bytes = bytes.trim_ascii_start();
+            let Some(first) = bytes.first() else {
+                return;
+            };
+            self.has_begun = true;
+            match first {
+                b'"' => self.kind = Kind::Text,
+                // Markup, or not text at all.
+                b'<' | ..b' ' => self.kind = Kind::Other,
+                _ => {}
+            }
+        }
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+    }
+
+    /// Returns whether the body is more than an empty value of JSON.
+    pub(super) fn has_content(&self) -> bool {
+        self.bytes > NOTHING_BYTES
+    }
+
+    /// Returns the length of the text; 0 if the body is not text.
+    pub(super) fn len(&self) -> u64 {
+        match self.kind {
+            Kind::Text => self.bytes,
+            Kind::Other => 0,
+        }
+    }
+}
