@@ -2,7 +2,7 @@
 //!
 //! [`Window`] is the arithmetic of a limit over time. [`LocalStore`] keeps counters in memory that
 //! several workers share, behind the trait [`SharedData`]. [`service`] is the client of a rate limit
-//! service that keeps counters for many instances.
+//! service that keeps counters for many instances. [`RecordStore`] keeps other records in the same memory.
 //!
 //! Nothing here reads a clock: time is passed in, as a [`Timestamp`]. Amounts are whole numbers of
 //! whatever the limit counts.
@@ -70,6 +70,7 @@ mod counter;
 mod local;
 mod page;
 mod rate;
+mod records;
 mod reservation;
 pub mod service;
 mod shared_data;
@@ -78,6 +79,7 @@ mod window;
 
 pub use local::{LocalStore, Occupancy, StoreError};
 pub use rate::Rate;
+pub use records::{Insertion, RecordStore, Taken, WithExpired};
 pub use reservation::{Charged, GenerationId, Reservation, Standing, Verdict};
 pub use shared_data::{CREATE, SharedData, SharedDataError};
 pub use time::{Nanos, Timestamp};

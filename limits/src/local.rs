@@ -26,7 +26,7 @@ use std::ops::ControlFlow;
 const COUNTERS_PER_PAGE: u32 = 6;
 
 /// The attempts of an update while other workers write the same page.
-const ATTEMPTS: u32 = 64;
+pub(crate) const ATTEMPTS: u32 = 64;
 
 /// Why counters could not be read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -397,9 +397,14 @@ impl LocalStore {
     }
 }
 
-/// Returns the key of a page in shared data: "tollgate", the version of the format, the page's number.
+/// Returns the key of a page of counters in shared data.
 fn page_key(number: u64) -> [u8; 16] {
-    let prefix = u64::from_be_bytes(*b"tollgate");
-    let number = u64::from(VERSION) << 56 | number;
+    shared_key(*b"tollgate", VERSION, number)
+}
+
+/// Returns the key of a page in shared data: a prefix, the version of the format, the page's number.
+pub(crate) fn shared_key(prefix: [u8; 8], version: u8, number: u64) -> [u8; 16] {
+    let prefix = u64::from_be_bytes(prefix);
+    let number = u64::from(version) << 56 | number;
     (u128::from(prefix) << 64 | u128::from(number)).to_be_bytes()
 }

@@ -43,7 +43,8 @@ impl Rate {
     }
 
     /// Returns the identity as it is stored.
-    pub(crate) const fn tag(&self) -> u64 {
+    #[must_use]
+    pub const fn tag(&self) -> u64 {
         self.tag
     }
 }

@@ -38,6 +38,20 @@ impl GenerationId {
     pub(crate) const NONE: Self = Self {
         until: Timestamp::EPOCH,
     };
+
+    /// Returns the number that stands for it, for a record of the reservation.
+    #[must_use]
+    pub const fn to_u64(self) -> u64 {
+        self.until.as_u64()
+    }
+
+    /// Returns what a number stands for.
+    #[must_use]
+    pub const fn from_u64(number: u64) -> Self {
+        Self {
+            until: Timestamp::new(number),
+        }
+    }
 }
 
 // === impl Generations ===

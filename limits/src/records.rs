@@ -1,0 +1,231 @@
+//! Records that several workers share, each until one of them takes it or until it expires.
+//!
+//! Keys of shared data are never removed, so records share a fixed number of values, the pages, and a
+//! record's key determines its page. Whoever reads a page removes what has expired from it, and has to
+//! deal with it: a record is returned once, to one worker.
+//!
+//! The bytes, integers little-endian: "tr", the version, 0; then the records, each with its key, when it
+//! expires, its length, and that many bytes. A record that was taken stays without bytes.
+
+use crate::local::{ATTEMPTS, StoreError, shared_key};
+use crate::rate::{SPREAD, halves};
+use crate::shared_data::{CREATE, SharedData, SharedDataError};
+use crate::time::Timestamp;
+
+/// The number of records that a page has room for.
+const CAPACITY: usize = 16;
+
+/// The version of the format.
+const VERSION: u8 = 1;
+
+const HEADER: [u8; 4] = [b't', b'r', VERSION, 0];
+
+/// A store of records in shared data.
+///
+/// # Memory
+/// A page has room for 16 records of at most [`RecordStore::MAX_BYTES`], so the store never takes more than
+/// 17 KB for each page.
+#[derive(Debug)]
+pub struct RecordStore {
+    pages: u64,
+}
+
+/// What became of a record that was to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insertion {
+    /// It is stored on the page of this number.
+    Stored(u64),
+    /// There is, or was, another with its key.
+    Known,
+    /// There is no room for it.
+    Full,
+}
+
+/// What is found under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The record, which nothing else will find any more.
+    Record(Vec<u8>),
+    /// The record was taken before.
+    Before,
+    /// There is none.
+    Nothing,
+}
+
+/// The result of an operation, and the records that have expired.
+pub type WithExpired<T> = (T, Vec<Vec<u8>>);
+
+#[derive(Clone, Debug)]
+struct Record {
+    key: u128,
+    expires: Timestamp,
+    /// Empty once it was taken.
+    bytes: Vec<u8>,
+}
+
+// === impl RecordStore ===
+
+impl RecordStore {
+    /// The size of the largest record.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// Returns a store with so many pages, at least one.
+    #[must_use]
+    pub fn new(pages: u32) -> Self {
+        Self {
+            pages: pages.max(1).into(),
+        }
+    }
+
+    /// Stores a record, which must not be empty. A record that was taken makes room for it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the record is not stored then.
+    pub fn insert(
+        &self,
+        shared: &dyn SharedData,
+        now: Timestamp,
+        key: u128,
+        expires: Timestamp,
+        bytes: &[u8],
+    ) -> Result<WithExpired<Insertion>, StoreError> {
+        let page = self.page_of(key);
+        update(shared, now, page, |records| {
+            if records.iter().any(|record| record.key == key) {
+                return Insertion::Known;
+            }
+            if bytes.len() > Self::MAX_BYTES || bytes.is_empty() {
+                return Insertion::Full;
+            }
+            if records.len() >= CAPACITY {
+                let taken = records.iter().position(|record| record.bytes.is_empty());
+                let Some(taken) = taken else {
+                    return Insertion::Full;
+                };
+                records.remove(taken);
+            }
+            records.push(Record {
+                key,
+                expires,
+                bytes: bytes.to_vec(),
+            });
+            Insertion::Stored(page)
+        })
+    }
+
+    /// Takes a record.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is taken then.
+    pub fn take(
+        &self,
+        shared: &dyn SharedData,
+        now: Timestamp,
+        key: u128,
+    ) -> Result<WithExpired<Taken>, StoreError> {
+        update(shared, now, self.page_of(key), |records| {
+            let mut records = records.iter_mut();
+            let record = records.find(|record| record.key == key);
+            match record.map(|record| std::mem::take(&mut record.bytes)) {
+                None => Taken::Nothing,
+                Some(bytes) if bytes.is_empty() => Taken::Before,
+                Some(bytes) => Taken::Record(bytes),
+            }
+        })
+    }
+
+    /// Returns the records of a page that have expired, and removes them.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is removed then.
+    pub fn expired(
+        &self,
+        shared: &dyn SharedData,
+        now: Timestamp,
+        page: u64,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let ((), expired) = update(shared, now, page, |_| ())?;
+        Ok(expired)
+    }
+
+    fn page_of(&self, key: u128) -> u64 {
+        let [low, high] = halves(key);
+        let spread = (low ^ high).wrapping_mul(SPREAD) >> 32;
+        spread.checked_rem(self.pages).unwrap_or_default()
+    }
+}
+
+/// Changes the records of a page that have not expired, and writes them if anything has changed; starts over
+/// if another worker has written the page meanwhile.
+fn update<T>(
+    shared: &dyn SharedData,
+    now: Timestamp,
+    page: u64,
+    mut change: impl FnMut(&mut Vec<Record>) -> T,
+) -> Result<WithExpired<T>, StoreError> {
+    let key = shared_key(*b"tollrecs", VERSION, page);
+    for _ in 0..ATTEMPTS {
+        let (before, version) = shared.shared_data(&key)?.unwrap_or((Vec::new(), CREATE));
+        let mut records = read(&before);
+        let expired = records
+            .extract_if(.., |record| record.expires <= now)
+            .map(|record| record.bytes)
+            .filter(|bytes| !bytes.is_empty())
+            .collect();
+        let result = change(&mut records);
+        let after = write(&records);
+        if after == before || (before.is_empty() && records.is_empty()) {
+            return Ok((result, expired));
+        }
+        match shared.set_shared_data(&key, &after, version) {
+            Ok(()) => return Ok((result, expired)),
+            Err(SharedDataError::CasMismatch) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Contended)
+}
+
+/// Reads the records of a page. What is none ends them.
+fn read(bytes: &[u8]) -> Vec<Record> {
+    let mut records = Vec::new();
+    let mut rest = bytes.strip_prefix(&HEADER).unwrap_or_default();
+    while let Some((record, after)) = Record::read(rest) {
+        records.push(record);
+        rest = after;
+    }
+    records
+}
+
+fn write(records: &[Record]) -> Vec<u8> {
+    let mut bytes = HEADER.to_vec();
+    for record in records {
+        let length = u32::try_from(record.bytes.len()).unwrap_or_default();
+        bytes.extend(record.key.to_le_bytes());
+        bytes.extend(record.expires.as_u64().to_le_bytes());
+        bytes.extend(length.to_le_bytes());
+        bytes.extend(&record.bytes);
+    }
+    bytes
+}
+
+// === impl Record ===
+
+impl Record {
+    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (key, bytes) = bytes.split_first_chunk()?;
+        let (expires, bytes) = bytes.split_first_chunk()?;
+        let (length, bytes) = bytes.split_first_chunk()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (record, rest) = bytes.split_at_checked(length)?;
+        let record = Self {
+            key: u128::from_le_bytes(*key),
+            expires: Timestamp::new(u64::from_le_bytes(*expires)),
+            bytes: record.to_vec(),
+        };
+        Some((record, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests;
