@@ -9,6 +9,7 @@ use crate::host::{Host, HostError};
 use crate::ledger::Ledger;
 use crate::policies::Policies;
 use crate::reply::Responder;
+use crate::settle::{self, DeferredCost};
 use crate::stream::{Parts, Stream};
 use crate::telemetry::Telemetry;
 use filter_config::{Configuration, ValidationErrors};
@@ -94,9 +95,20 @@ impl Plugin {
         Stream::new(Rc::clone(&self.parts), id)
     }
 
-    /// Sends what is due to the rate limit service.
+    /// Sends what is due to the rate limit service, and settles deferred charges whose time is up.
     pub fn on_tick(&self) {
-        self.parts.ledger.on_tick();
+        let Parts {
+            policies,
+            ledger,
+            telemetry,
+            ..
+        } = &*self.parts;
+        ledger.on_tick();
+        let now = ledger.now().unwrap_or_default();
+        for deferred in ledger.take_expired(now) {
+            let cost = DeferredCost::Estimate;
+            settle::settle_deferred(policies, ledger, telemetry, deferred, cost);
+        }
     }
 
     /// Takes a reply of the rate limit service: its message, or the gRPC status of a failure. Returns

@@ -1,9 +1,11 @@
 //! Settlement: what an exchange used becomes its cost at each counter.
 
 mod cost;
+mod deferred;
 #[cfg(test)]
 mod tests;
 mod usage;
 
 pub(crate) use cost::{CostContext, export, settle};
+pub(crate) use deferred::{DeferredCost, estimate_costs, report_reserved, settle_deferred};
 pub(crate) use usage::{MeteredUsage, RequestSize, estimate, metered};

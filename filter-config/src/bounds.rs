@@ -59,6 +59,9 @@ pub const STORAGE_FLUSH: RangeInclusive<Duration> = Duration::ZERO..=Duration::f
 pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=64 * 1024 * 1024;
 /// `requestBody.workerBytes`: half of the memory that a VM has.
 pub const REQUEST_BODIES_BYTES: RangeInclusive<u64> = 1..=512 * 1024 * 1024;
+/// `usage.backgroundTtl`: from a second to a day.
+pub const BACKGROUND_TTL: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 /// Methods in `usage.methods`.
 pub const METHODS: usize = 16;
 /// Bytes of the name of a method.

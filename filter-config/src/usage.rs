@@ -1,5 +1,7 @@
 //! `usage`: how usage is found, and what is charged without a usage report.
 
+use std::time::Duration;
+
 use usage_meter::{UsageNumber, UsagePointer};
 
 use crate::bounds;
@@ -12,7 +14,7 @@ use crate::reader::{self, unexpected};
 use crate::values;
 
 /// The `usage` of a configuration.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct UsageSettings {
     /// What is charged for a completion without a usage report.
     pub on_missing: OnMissing,
@@ -23,6 +25,8 @@ pub struct UsageSettings {
     pub paths: Vec<(UsageNumber, UsagePointer)>,
     /// The methods of requests whose responses are charged.
     pub methods: Methods,
+    /// How long a background response is remembered whose usage is not reported yet.
+    pub background_ttl: Duration,
 }
 
 /// The methods of requests whose responses are charged.
@@ -67,12 +71,32 @@ impl IncludeUsage {
 }
 
 pub(crate) const SCHEMA: Schema = Schema {
-    known: &["onMissing", "includeUsage", "paths", "methods"],
+    known: &[
+        "onMissing",
+        "includeUsage",
+        "paths",
+        "methods",
+        "backgroundTtl",
+    ],
     ignored: &[],
 };
 
 /// The methods that generate nothing: what they read was charged when it was generated.
 const FREE: [&str; 6] = ["GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+
+// === impl UsageSettings ===
+
+impl Default for UsageSettings {
+    fn default() -> Self {
+        Self {
+            on_missing: OnMissing::default(),
+            include_usage: IncludeUsage::default(),
+            paths: Vec::new(),
+            methods: Methods::default(),
+            background_ttl: Duration::from_secs(3600),
+        }
+    }
+}
 
 // === impl Methods ===
 
@@ -118,12 +142,26 @@ pub(crate) fn read(
     );
     let paths = fields.read_or("paths", path, errors, Vec::new, usage_paths);
     let methods = fields.read_or("methods", path, errors, Methods::default, methods);
+    let default = || UsageSettings::default().background_ttl;
+    let background_ttl = fields.read_or("backgroundTtl", path, errors, default, background_ttl);
     Ok(UsageSettings {
         on_missing: on_missing?,
         include_usage: include_usage?,
         paths: paths?,
         methods: methods?,
+        background_ttl: background_ttl?,
     })
+}
+
+/// Reads `usage.backgroundTtl`.
+fn background_ttl(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Duration, Invalid> {
+    const EXPECTED: &str = "a duration from \"1s\" to \"24h\"";
+    let within = &bounds::BACKGROUND_TTL;
+    values::duration(json, within, EXPECTED, |text| text, path, errors)
 }
 
 /// Reads `usage.methods`.

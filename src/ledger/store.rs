@@ -2,6 +2,7 @@
 
 use super::admission::Admission;
 use super::charge::{Charge, Rejection, Stage};
+use super::deferred::DeferredCharges;
 use super::error::LedgerError;
 use super::service::Service;
 use crate::host::Host;
@@ -23,6 +24,8 @@ pub(crate) struct Ledger {
     pub(super) telemetry: Rc<Telemetry>,
     /// All counters or, beside a service, what this Envoy knows of them.
     local: LocalStore,
+    /// The charges of background responses.
+    pub(super) deferred: DeferredCharges,
     /// The rate limit service, if there is one.
     pub(super) service: Option<Service>,
 }
@@ -46,6 +49,7 @@ impl Ledger {
         };
         Ok(Self {
             local: LocalStore::new(max_counters),
+            deferred: DeferredCharges::default(),
             service: Service::new(&host, configuration)?,
             host,
             policies,

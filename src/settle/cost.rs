@@ -90,7 +90,12 @@ impl<'a> CostContext<'a> {
     }
 
     /// Returns the cost of the exchange in the unit of a charge.
-    fn at(&mut self, policies: &Policies, telemetry: &Telemetry, charge: &Charge) -> u64 {
+    pub(super) fn at(
+        &mut self,
+        policies: &Policies,
+        telemetry: &Telemetry,
+        charge: &Charge,
+    ) -> u64 {
         match charge.unit {
             Unit::Tokens(_) => self.at_tokens(policies, telemetry, charge),
             Unit::Usd(_) => self.usd.0,
@@ -133,10 +138,23 @@ pub(crate) fn settle(
     stage: Stage,
     context: &mut CostContext<'_>,
 ) -> Result<(), StoreError> {
+    let cost = |charge: &Charge| context.at(policies, telemetry, charge);
+    record(policies, ledger, telemetry, admission, stage, cost)
+}
+
+/// Settles an exchange whose cost at each counter is given.
+pub(super) fn record(
+    policies: &Policies,
+    ledger: &Ledger,
+    telemetry: &Telemetry,
+    admission: &mut Admission,
+    stage: Stage,
+    mut cost: impl FnMut(&Charge) -> u64,
+) -> Result<(), StoreError> {
     let mut before = Vec::with_capacity(admission.charges.len());
     let settled = ledger.settle(admission, stage, |charge| {
         before.push(charge.counter.charged.map_or(0, |charged| charged.cost()));
-        context.at(policies, telemetry, charge)
+        cost(charge)
     });
     for (charge, before) in admission.charges.iter().zip(before) {
         let counter = &charge.counter;

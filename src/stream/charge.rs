@@ -1,10 +1,11 @@
 //! The charge of an exchange: early, once its usage is known, and corrected at its end.
 
+use super::background::is_pending;
+use super::charging::Charging;
 use super::machine::Stream;
 use super::parts::Parts;
 use super::state::{Admitted, Metering, State};
 use crate::ledger::{Admission, Stage};
-use crate::policies::Unit;
 use crate::policies::price::{self, Priced};
 use crate::settle::{self, CostContext, MeteredUsage, RequestSize};
 use crate::telemetry::{Count, Telemetry};
@@ -12,7 +13,7 @@ use limits::{StoreError, Timestamp};
 use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
-use usage_meter::{Meter, Observation};
+use usage_meter::{Meter, Observation, Usage};
 
 // === impl Stream ===
 
@@ -28,7 +29,8 @@ impl Stream {
             }
         };
         let meter = &metering.meter;
-        if !metering.is_charged && meter.is_likely_final() {
+        let is_due = !metering.is_charged && self.request.fetched.is_none();
+        if is_due && meter.is_likely_final() {
             self.request.update_parameters();
             self.note_model(meter);
             let metered = self.metered(meter, &self.size(true, Duration::ZERO));
@@ -62,7 +64,20 @@ impl Stream {
         let duration = admitted.admission.elapsed(now);
         let generating = duration.filter(|_| self.request.may_generate_text());
         let size = self.size(is_complete, generating.unwrap_or_default());
-        let metered = self.metered(&meter, &size);
+        let raw = meter.raw_usage().unwrap_or_default();
+        let mut metered = self.metered(&meter, &size);
+        self.settle_expired(now);
+        if self.settle_fetched(&meter, now) {
+            metered = None;
+        }
+        if is_pending(&meter) && !is_charged && self.request.charging == Charging::Usage {
+            let estimate = self.deferred_estimate(&size, metered);
+            if self.defer(&mut admitted, &meter, estimate, now) {
+                self.charge(&mut admitted, Stage::End, None, raw);
+                return;
+            }
+            metered = estimate;
+        }
         let Parts {
             telemetry,
             estimator,
@@ -91,7 +106,6 @@ impl Stream {
             };
             estimator.learn(size.model, &observation);
         }
-        let raw = meter.raw_usage().unwrap_or_default();
         if is_charged && self.is_charged_for(&admitted, metered, raw) {
             self.release_in_flight(&mut admitted.admission);
         } else {
@@ -192,7 +206,7 @@ impl Stream {
     }
 
     /// Reports that counters could not be written. After an early charge, they are tried again.
-    fn on_unsettled(&self, stage: Stage, error: &StoreError) {
+    pub(super) fn on_unsettled(&self, stage: Stage, error: &StoreError) {
         self.parts.telemetry.count(Count::StorageErrors);
         if stage == Stage::End {
             let usage = &self.outcome.usage;
@@ -224,38 +238,26 @@ impl Stream {
             .iter()
             .all(|charge| charge.counter.charged.is_none())
         {
-            self.report_reserved(admission, -1);
-        }
-    }
-
-    /// Reports the tokens that the exchange reserves of each limit: with 1 as the sign when they are
-    /// reserved, and with -1 when they are released. Of a limit's rates, which reserve the same, the
-    /// first counts.
-    pub(super) fn report_reserved(&self, admission: &Admission, sign: i64) {
-        let Parts {
-            policies,
-            telemetry,
-            ..
-        } = &*self.parts;
-        for charge in &admission.charges {
-            let amount = charge.counter.amount;
-            if charge.unit == Unit::Tokens(0)
-                && amount > 0
-                && let Some(rate) = policies.rate(charge.rate)
-            {
-                let tokens = i64::try_from(amount).unwrap_or(i64::MAX);
-                telemetry.reserved(rate.limit, tokens.saturating_mul(sign));
-            }
+            let Parts {
+                policies,
+                telemetry,
+                ..
+            } = &*self.parts;
+            settle::report_reserved(policies, telemetry, admission, -1);
         }
     }
 
     /// Returns the price of the usage that is charged, by the requested model and the one that answered;
     /// `None` where there are no prices, or nothing is charged.
     fn priced(&self) -> Option<Priced> {
+        self.price_of(&self.outcome.usage.as_ref()?.usage)
+    }
+
+    /// Returns the price of usage.
+    pub(super) fn price_of(&self, usage: &Usage) -> Option<Priced> {
         let pricing = self.parts.policies.configuration().pricing.as_ref()?;
-        let metered = self.outcome.usage.as_ref()?;
         let models = [self.request.model(), self.outcome.model.as_deref()];
         let models = models.into_iter().flatten();
-        Some(price::priced(pricing, models, &metered.usage))
+        Some(price::priced(pricing, models, usage))
     }
 }

@@ -19,13 +19,15 @@ pub(super) enum Charging {
 // === impl Charging ===
 
 impl Charging {
-    /// Returns what is charged of the response to a request with this method and path.
-    pub(super) fn of(methods: &Methods, method: &str, path: &str) -> Self {
+    /// Returns what is charged of the response to a request with this method and purpose.
+    pub(super) fn of(methods: &Methods, method: &str, purpose: Purpose<'_>) -> Self {
         if !methods.are_charged(method.as_bytes()) {
             return Self::Nothing;
         }
-        match Purpose::of(method, path) {
+        match purpose {
             Purpose::Generate => Self::Usage,
+            // As configured: by default, a GET is charged nothing.
+            Purpose::Fetch(_) if method == "GET" => Self::Usage,
             Purpose::Fetch(_) | Purpose::Manage => Self::GeneratedText,
         }
     }

@@ -11,6 +11,7 @@ use crate::admit::{self, AdmissionError, Applicable, CheckInput};
 use crate::attributes::Attributes;
 use crate::ledger::{Admission, Check, Rejection, ResponseHeaders, Verdict};
 use crate::policies::RetainedAttributes;
+use crate::settle;
 use crate::telemetry::{Count, Decision};
 use filter_config::{Exceeded, LimitIndex};
 use std::mem;
@@ -178,7 +179,7 @@ impl Stream {
             self.state = State::Done;
             return;
         }
-        self.report_reserved(&admission, 1);
+        settle::report_reserved(&self.parts.policies, &self.parts.telemetry, &admission, 1);
         let retained = self.retain(attributes);
         self.state = State::Admitted(Box::new(Admitted {
             admission,

@@ -46,6 +46,8 @@ pub(super) struct RequestProgress {
     pub(super) path: String,
     /// What of the response is charged.
     pub(super) charging: Charging,
+    /// The identifier of the response that it fetches, which another request has started.
+    pub(super) fetched: Option<String>,
     /// The API that the path leads to, if it is a known one.
     pub(super) endpoint: Option<Endpoint>,
     /// The parameters in the body.

@@ -10,6 +10,7 @@ use crate::ledger::{Precheck, ResponseHeaders};
 use crate::telemetry::Telemetry;
 use filter_config::Expression;
 use std::rc::Rc;
+use usage_meter::request::Purpose;
 
 // === impl Stream ===
 
@@ -31,7 +32,11 @@ impl Stream {
         if let Some(path) = headers.text(":path") {
             let method = headers.text(":method").unwrap_or_default();
             let methods = &configuration.usage.methods;
-            self.request.charging = Charging::of(methods, &method, &path);
+            let purpose = Purpose::of(&method, &path);
+            self.request.charging = Charging::of(methods, &method, purpose);
+            if let Purpose::Fetch(id) = purpose {
+                self.request.fetched = Some(id.to_owned());
+            }
             self.request.endpoint = usage_meter::request::Endpoint::of_path(&path);
             self.request.path = path.into_owned();
         }

@@ -1,5 +1,7 @@
 //! Tests of valid configurations, in both forms.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use usage_meter::{UsageNumber, UsagePointer};
 
@@ -86,11 +88,13 @@ fn settings_have_defaults() {
             include_usage,
             paths,
             methods,
+            background_ttl,
         } = configuration.usage;
         assert_eq!(on_missing, OnMissing::Estimate);
         assert!(matches!(include_usage, IncludeUsage::Auto));
         assert!(paths.is_empty());
         assert_eq!(methods, Methods::default());
+        assert_eq!(background_ttl, Duration::from_secs(3600));
         assert_eq!(configuration.replies, Replies::default());
         assert!(!configuration.hold_headers);
         assert_eq!(
@@ -117,7 +121,7 @@ fn every_setting_is_read() {
         ],
         "holdHeaders": true,
         "requestBody": { "maxBytes": 1000 },
-        "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0/n"], "methods": ["POST", "GET"] },
+        "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0/n"], "methods": ["POST", "GET"], "backgroundTtl": "90s" },
         "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "error": "anthropic", "headers": "draft-03" }
     }));
     assert_eq!(configuration.storage, Storage::Local { max_counters: 1024 });
@@ -130,6 +134,7 @@ fn every_setting_is_read() {
     let pointers = ["/meter/tokens", "/a~1b/0/n"];
     let paths = pointers.map(|pointer| (UsageNumber::Total, pointer.parse().unwrap()));
     assert_eq!(usage.paths, paths);
+    assert_eq!(usage.background_ttl, Duration::from_secs(90));
     let charged = ["POST", "PUT", "GET", "post"].map(|method| {
         let listed = configuration.usage.methods.are_charged(method.as_bytes());
         (listed, Methods::default().are_charged(method.as_bytes()))

@@ -144,6 +144,11 @@ fn invalid_settings_are_rejected() {
             ),
             (
                 "/usage",
+                Some(json!({ "backgroundTtl": "2d" })),
+                "usage.backgroundTtl: found \"2d\", expected a duration from \"1s\" to \"24h\"",
+            ),
+            (
+                "/usage",
                 Some(json!({ "includeusage": "auto" })),
                 "usage.includeusage: unknown field, did you mean \"includeUsage\"?",
             ),

@@ -55,6 +55,10 @@ pub(super) fn long_form() -> Value {
                     usage_paths()
                 ]
             },
+            "backgroundTtl": described(
+                "How long a background response is remembered whose usage is not reported yet: a duration such as 1h.",
+                text(64)
+            ),
             "methods": described(
                 "The methods of requests whose responses are charged. By default all but GET, HEAD, DELETE, OPTIONS, TRACE and CONNECT.",
                 list(0, bounds::METHODS, &json!({ "type": "string", "maxLength": bounds::METHOD_BYTES, "pattern": "^[A-Z]+$" }))

@@ -1,0 +1,109 @@
+//! Deferral of charges, and the end of it.
+
+use super::admission::{Admission, RemoteReservation};
+use super::charge::{Charge, CounterId};
+use super::deferred::{self, Deferred};
+use super::store::Ledger;
+use crate::policies::Unit;
+use limits::{Insertion, Nanos, StoreError, Taken, Timestamp};
+use usage_meter::Usage;
+
+/// The number of records that a worker remembers to have stored, to see when they expire.
+const MAX_STORED: usize = 4096;
+
+/// The longest name of a model that is kept, in bytes.
+const MAX_MODEL_BYTES: usize = 64;
+
+/// What is known of a deferred charge.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is to be settled by the caller.
+    Deferred(Box<Deferred>),
+    /// It was settled before.
+    Settled,
+    /// There is none.
+    Nothing,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Defers the charges of tokens and money of an exchange, whose cost is estimated; the others stay. If there
+    /// is no room, all of them stay.
+    ///
+    /// Returns whether they were deferred, and charges whose time is up, which are to be settled.
+    ///
+    /// # Errors
+    /// [`StoreError`]; all of them stay then.
+    pub(crate) fn defer(
+        &self,
+        now: Timestamp,
+        lifetime: Nanos,
+        key: u128,
+        admission: &mut Admission,
+        (estimate, model): (Usage, Option<&str>),
+    ) -> Result<(bool, Vec<Deferred>), StoreError> {
+        let is_deferred = |charge: &Charge| matches!(charge.unit, Unit::Tokens(_) | Unit::Usd(_));
+        let charges = admission.charges.iter().copied();
+        let charges: Vec<Charge> = charges.filter(is_deferred).collect();
+        let model = model.filter(|model| model.len() <= MAX_MODEL_BYTES);
+        let counters: Vec<CounterId> = charges.iter().map(Charge::id).collect();
+        let is_remote = |it: &RemoteReservation| counters.contains(&it.counter);
+        let remote = admission.remote.iter().filter(|it| is_remote(it));
+        let bytes = deferred::encode(&self.policies, &charges, remote, &estimate, model);
+        let until = now.saturating_add(lifetime);
+        let records = &self.deferred.records;
+        let (insertion, expired) = records.insert(&*self.host, now, key, until, &bytes)?;
+        let expired = self.decode_all(&expired);
+        let Insertion::Stored(page) = insertion else {
+            return Ok((false, expired));
+        };
+        admission.charges.retain(|charge| !is_deferred(charge));
+        admission.remote.retain(|it| !is_remote(it));
+        let mut stored = self.deferred.stored.borrow_mut();
+        if stored.len() < MAX_STORED {
+            stored.push_back((until, page));
+        }
+        Ok((true, expired))
+    }
+
+    /// Takes a deferred charge, to settle it. Returns it, and charges whose time is up, which are to be settled as
+    /// well.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was taken then.
+    pub(crate) fn take_deferred(
+        &self,
+        now: Timestamp,
+        key: u128,
+    ) -> Result<(Found, Vec<Deferred>), StoreError> {
+        let (taken, expired) = self.deferred.records.take(&*self.host, now, key)?;
+        let found = match taken {
+            Taken::Record(bytes) => deferred::decode(&self.policies, &bytes)
+                .map_or(Found::Settled, |deferred| {
+                    Found::Deferred(Box::new(deferred))
+                }),
+            Taken::Before => Found::Settled,
+            Taken::Nothing => Found::Nothing,
+        };
+        Ok((found, self.decode_all(&expired)))
+    }
+
+    /// Takes charges whose time is up: those of one page on which this worker has stored some. They are to be
+    /// settled.
+    pub(crate) fn take_expired(&self, now: Timestamp) -> Vec<Deferred> {
+        let mut stored = self.deferred.stored.borrow_mut();
+        let Some((_, page)) = stored.front().copied().filter(|(until, _)| *until <= now) else {
+            return Vec::new();
+        };
+        stored.pop_front();
+        let expired = self.deferred.records.expired(&*self.host, now, page);
+        self.decode_all(&expired.unwrap_or_default())
+    }
+
+    fn decode_all(&self, records: &[Vec<u8>]) -> Vec<Deferred> {
+        let records = records.iter();
+        let deferred = records.filter_map(|bytes| deferred::decode(&self.policies, bytes));
+        deferred.collect()
+    }
+}

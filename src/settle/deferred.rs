@@ -1,0 +1,154 @@
+//! The charges of background responses, which are settled when their usage is known, or is not to be
+//! expected any more.
+
+use super::cost::{CostContext, record};
+use super::usage::MeteredUsage;
+use crate::attributes::{Attributes, Body};
+use crate::host::Headers;
+use crate::ledger::{Admission, Charge, Deferred, Ledger, Stage};
+use crate::policies::{Policies, Unit, price};
+use crate::telemetry::{Count, Telemetry};
+use filter_config::Attribute;
+use usage_meter::Usage;
+
+/// What a deferred charge is settled with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DeferredCost<'a> {
+    /// The usage that the response reports.
+    Reported {
+        /// The tokens.
+        usage: Usage,
+        /// The model that the response names.
+        model: Option<&'a str>,
+        /// The provider's report.
+        raw: &'a [u8],
+    },
+    /// What was estimated when it was deferred.
+    Estimate,
+    /// Nothing: the response has failed.
+    Nothing,
+}
+
+/// Sets the cost of each charge to what an estimate makes of it.
+pub(crate) fn estimate_costs(
+    policies: &Policies,
+    telemetry: &Telemetry,
+    admission: &mut Admission,
+    context: &mut CostContext<'_>,
+) {
+    for charge in &mut admission.charges {
+        charge.counter.cost = context.at(policies, telemetry, charge);
+    }
+}
+
+/// Settles a deferred charge, and releases its reservations.
+///
+/// Costs that read only the usage are computed from it. The request is gone that others read: they are what
+/// they were for the estimated usage, in proportion.
+pub(crate) fn settle_deferred(
+    policies: &Policies,
+    ledger: &Ledger,
+    telemetry: &Telemetry,
+    deferred: Deferred,
+    cost: DeferredCost<'_>,
+) {
+    let Deferred {
+        mut admission,
+        estimate,
+        model: requested,
+    } = deferred;
+    report_reserved(policies, telemetry, &admission, -1);
+    let (metered, model, raw) = match cost {
+        DeferredCost::Reported { usage, model, raw } => {
+            let is_estimated = false;
+            let metered = MeteredUsage {
+                usage,
+                is_estimated,
+            };
+            (Some(metered), model, raw)
+        }
+        DeferredCost::Estimate if estimate.total_tokens > 0 => {
+            let metered = MeteredUsage {
+                usage: estimate,
+                is_estimated: true,
+            };
+            (Some(metered), None, [].as_slice())
+        }
+        DeferredCost::Estimate | DeferredCost::Nothing => (None, None, [].as_slice()),
+    };
+    let usd = metered.and_then(|metered| {
+        let pricing = policies.configuration().pricing.as_ref()?;
+        let models = [requested.as_deref(), model].into_iter().flatten();
+        Some(price::priced(pricing, models, &metered.usage).usd)
+    });
+    if let Some(metered) = &metered {
+        if metered.is_estimated {
+            telemetry.count(Count::Estimated);
+        }
+        let model = model.or(requested.as_deref());
+        telemetry.tokens(model, &metered.usage, usd);
+    }
+    let mut attributes = Attributes::new(Headers::default());
+    attributes.body = Body::Opaque;
+    let usd = usd.unwrap_or_default();
+    let mut context = CostContext::new(metered, usd, Some(&mut attributes), raw);
+    let total = |usage: &Usage| u128::from(usage.total_tokens);
+    let settled = record(
+        policies,
+        ledger,
+        telemetry,
+        &mut admission,
+        Stage::End,
+        |charge| match &metered {
+            None => 0,
+            Some(metered) if metered.is_estimated => charge.counter.cost,
+            Some(_) if reads_usage_only(policies, charge) => {
+                context.at(policies, telemetry, charge)
+            }
+            Some(metered) => {
+                let scaled = u128::from(charge.counter.cost).saturating_mul(total(&metered.usage));
+                let scaled = scaled.checked_div(total(&estimate));
+                scaled.map_or(metered.usage.total_tokens, |cost| {
+                    u64::try_from(cost).unwrap_or(u64::MAX)
+                })
+            }
+        },
+    );
+    if let Err(error) = settled {
+        telemetry.count(Count::StorageErrors);
+        let tokens = metered.map_or(0, |metered| metered.usage.total_tokens);
+        Telemetry::usage_not_recorded(tokens, &error);
+    }
+}
+
+/// Returns whether the cost of a charge follows from the usage.
+fn reads_usage_only(policies: &Policies, charge: &Charge) -> bool {
+    let Some((_, _, limit)) = policies.rate_of(charge.rate) else {
+        return true;
+    };
+    let is_usage = |used: &Attribute| matches!(used, Attribute::Usage(_));
+    let cost = limit.cost.as_ref();
+    !matches!(charge.unit, Unit::Tokens(_))
+        || cost.is_none_or(|cost| cost.uses().iter().all(is_usage))
+}
+
+/// Reports the tokens that an exchange reserves of each limit: with 1 as the sign when they are
+/// reserved, and with -1 when they are released. Of a limit's rates, which reserve the same, the
+/// first counts.
+pub(crate) fn report_reserved(
+    policies: &Policies,
+    telemetry: &Telemetry,
+    admission: &Admission,
+    sign: i64,
+) {
+    for charge in &admission.charges {
+        let amount = charge.counter.amount;
+        if charge.unit == Unit::Tokens(0)
+            && amount > 0
+            && let Some(rate) = policies.rate(charge.rate)
+        {
+            let tokens = i64::try_from(amount).unwrap_or(i64::MAX);
+            telemetry.reserved(rate.limit, tokens.saturating_mul(sign));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Responses that are generated in the background: their usage is reported to a later request, which may be
+//! another caller's, on another worker.
+//!
+//! The charge of the request that starts one is deferred. The first exchange that fetches its report settles
+//! that charge; without one, the charge is estimated in the end.
+
+use super::charging::Charging;
+use super::machine::Stream;
+use super::parts::Parts;
+use super::state::Admitted;
+use crate::ledger::{Deferred, Found, Stage};
+use crate::settle::{self, CostContext, DeferredCost, MeteredUsage, RequestSize};
+use filter_config::OnMissing;
+use limits::Timestamp;
+use usage_meter::{BackgroundStatus, Meter, Usage};
+
+/// The longest identifier of a response that is remembered, in bytes.
+const MAX_ID_BYTES: usize = 256;
+
+/// Returns whether a response says that it is generated in the background, and has not ended.
+pub(super) fn is_pending(meter: &Meter) -> bool {
+    meter.background() == Some(BackgroundStatus::Pending)
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// Returns what a background response is charged if its report is never seen: the usage that was expected
+    /// of it, or more if more has been seen already.
+    pub(super) fn deferred_estimate(
+        &self,
+        size: &RequestSize<'_>,
+        metered: Option<MeteredUsage>,
+    ) -> Option<MeteredUsage> {
+        if self.parts.policies.configuration().usage.on_missing == OnMissing::Ignore {
+            return None;
+        }
+        let seen = metered.map(|metered| metered.usage).unwrap_or_default();
+        let input_tokens = size.expected.input_tokens.max(seen.input_tokens);
+        let output_tokens = size.expected.output_tokens.max(seen.output_tokens);
+        Some(MeteredUsage {
+            usage: Usage {
+                input_tokens,
+                output_tokens,
+                total_tokens: input_tokens.saturating_add(output_tokens),
+                ..Usage::default()
+            },
+            is_estimated: true,
+        })
+    }
+
+    /// Defers the charge of an exchange whose response is generated in the background. Returns whether it is
+    /// deferred; otherwise it is to be charged the estimate now.
+    pub(super) fn defer(
+        &self,
+        admitted: &mut Admitted,
+        meter: &Meter,
+        estimate: Option<MeteredUsage>,
+        now: Timestamp,
+    ) -> bool {
+        let Some(id) = meter.response_id().filter(|id| id.len() <= MAX_ID_BYTES) else {
+            return false;
+        };
+        let Parts {
+            policies,
+            ledger,
+            telemetry,
+            ..
+        } = &*self.parts;
+        let Admitted {
+            admission,
+            retained,
+        } = admitted;
+        let usage = estimate.map(|metered| metered.usage).unwrap_or_default();
+        let usd = self.price_of(&usage).map(|priced| priced.usd);
+        let usd = usd.unwrap_or_default();
+        let mut context = CostContext::new(estimate, usd, retained.as_deref_mut(), &[]);
+        settle::estimate_costs(policies, telemetry, admission, &mut context);
+        let lifetime = policies.configuration().usage.background_ttl.into();
+        let known = (usage, self.request.model());
+        match ledger.defer(now, lifetime, self.background_key(id), admission, known) {
+            Ok((is_deferred, expired)) => {
+                self.settle_all(expired);
+                is_deferred
+            }
+            Err(error) => {
+                self.on_unsettled(Stage::Early, &error);
+                false
+            }
+        }
+    }
+
+    /// Settles the deferred charge of the response that the request fetches, if this is its report. Returns
+    /// whether the response is one that another request is charged for.
+    pub(super) fn settle_fetched(&self, meter: &Meter, now: Timestamp) -> bool {
+        let Some(id) = self.request.fetched.as_deref() else {
+            return false;
+        };
+        if meter.response_id() != Some(id) {
+            return false;
+        }
+        let is_free = self.request.charging != Charging::Usage;
+        if meter.background().is_none() || is_pending(meter) {
+            return is_free;
+        }
+        let key = self.background_key(id);
+        match self.parts.ledger.take_deferred(now, key) {
+            Ok((found, expired)) => {
+                self.settle_all(expired);
+                match found {
+                    Found::Deferred(deferred) => self.settle_one(*deferred, self.cost_of(meter)),
+                    Found::Settled => {}
+                    Found::Nothing => return is_free,
+                }
+                true
+            }
+            Err(error) => {
+                self.on_unsettled(Stage::Early, &error);
+                true
+            }
+        }
+    }
+
+    /// Settles deferred charges whose time is up.
+    pub(super) fn settle_expired(&self, now: Timestamp) {
+        self.settle_all(self.parts.ledger.take_expired(now));
+    }
+
+    /// Returns what a background response costs that has ended.
+    fn cost_of<'a>(&'a self, meter: &'a Meter) -> DeferredCost<'a> {
+        match meter.usage() {
+            Some(usage) if !meter.is_partial() => DeferredCost::Reported {
+                usage,
+                model: self.outcome.model.as_deref(),
+                raw: meter.raw_usage().unwrap_or_default(),
+            },
+            // A response that is cancelled may have been read to its last word before.
+            None if !meter.is_completion() => DeferredCost::Nothing,
+            _ => DeferredCost::Estimate,
+        }
+    }
+
+    fn settle_all(&self, expired: Vec<Deferred>) {
+        for deferred in expired {
+            self.settle_one(deferred, DeferredCost::Estimate);
+        }
+    }
+
+    fn settle_one(&self, deferred: Deferred, cost: DeferredCost<'_>) {
+        let Parts {
+            policies,
+            ledger,
+            telemetry,
+            ..
+        } = &*self.parts;
+        settle::settle_deferred(policies, ledger, telemetry, deferred, cost);
+    }
+
+    /// Returns the key under which a background response is remembered: by the upstream as well, so that none
+    /// can report the usage of another's.
+    fn background_key(&self, id: &str) -> u128 {
+        let cluster = self.parts.host.property(&["xds", "cluster_name"]);
+        let mut hasher = self.parts.policies.hasher();
+        hasher.value(&cluster.ok().flatten().unwrap_or_default());
+        hasher.value(id.as_bytes());
+        hasher.finish()
+    }
+}
