@@ -1,7 +1,7 @@
 //! Records that several workers share, each until one of them takes it or until it expires.
 //!
 //! Keys of shared data are never removed, so records share a fixed number of values, the pages, and a
-//! record's key determines its page. Whoever reads a page removes what has expired from it, and has to
+//! record's key determines its page. A worker that reads a page removes what has expired from it, and has to
 //! deal with it: a record is returned once, to one worker.
 //!
 //! The bytes, integers little-endian: "tr", the version, 0; then the records, each with its key, when it

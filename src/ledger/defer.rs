@@ -47,6 +47,9 @@ impl Ledger {
         let charges = admission.charges.iter().copied();
         let charges: Vec<Charge> = charges.filter(is_deferred).collect();
         let model = model.filter(|model| model.len() <= MAX_MODEL_BYTES);
+        if charges.is_empty() {
+            return Ok((false, Vec::new()));
+        }
         let counters: Vec<CounterId> = charges.iter().map(Charge::id).collect();
         let is_remote = |it: &RemoteReservation| counters.contains(&it.counter);
         let remote = admission.remote.iter().filter(|it| is_remote(it));

@@ -83,7 +83,7 @@ impl Stream {
             estimator,
             ..
         } = &*self.parts;
-        let is_included = self.request.charging.includes(&meter);
+        let is_included = self.request.charging.includes(&meter) && self.request.fetched.is_none();
         if is_included && meter.is_completion() && meter.usage().is_none() {
             telemetry.count(Count::MissingUsage);
         }

@@ -1,6 +1,7 @@
 //! Exchanges whose counters are at a rate limit service: whatever it replies, and however late, each is
 //! resumed or answered once, and its usage is counted there.
 
+mod background;
 mod body_phase;
 mod corrections;
 mod dry_run;
