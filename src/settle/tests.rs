@@ -1,6 +1,7 @@
 //! Settlement, apart from a whole stream.
 
 mod prefixes;
+mod reports;
 
 use super::{CostContext, MeteredUsage, RequestSize, estimate, export, metered, settle};
 use crate::ledger::Stage;
@@ -157,6 +158,51 @@ fn partial_report_is_the_least_that_is_charged() {
     assert!(metered.usage.output_tokens > 1, "estimated from the text");
     let total = metered.usage.input_tokens + metered.usage.output_tokens;
     assert_eq!(metered.usage.total_tokens, total);
+}
+
+#[test]
+fn partial_report_is_completed_by_its_estimate() {
+    let estimator = Estimator::default();
+    let size = RequestSize {
+        input_bytes: 45,
+        is_complete: true,
+        ..RequestSize::default()
+    };
+    let text = "x".repeat(430);
+    for (report, expected) in [
+        // Input, output, total: estimates are 10 and 100.
+        (
+            json!({ "prompt_tokens": 0, "completion_tokens": 0 }),
+            (10, 100, 110),
+        ),
+        (json!({ "prompt_tokens": 7 }), (7, 100, 107)),
+        (json!({ "completion_tokens": 3 }), (10, 100, 110)),
+        (json!({ "completion_tokens": 300 }), (10, 300, 310)),
+        (json!({ "total_tokens": 50 }), (10, 40, 50)),
+        (json!({ "total_tokens": 4 }), (4, 0, 4)),
+        (
+            json!({ "prompt_tokens": 7, "completion_tokens": -1 }),
+            (10, 100, 110),
+        ),
+    ] {
+        let body = json!({ "choices": [{ "message": { "content": text } }], "usage": report });
+        let mut meter = Meter::new(&ResponseHead {
+            status: 200,
+            content_type: Some(b"application/json"),
+            path: b"/v1/chat/completions",
+            ..ResponseHead::default()
+        });
+        meter.push(body.to_string().as_bytes());
+        meter.finish();
+        let metered = metered(&estimator, OnMissing::Estimate, &meter, &size).unwrap();
+        let usage = metered.usage;
+        assert!(metered.is_estimated, "{report}");
+        assert_eq!(
+            (usage.input_tokens, usage.output_tokens, usage.total_tokens),
+            expected,
+            "{report}"
+        );
+    }
 }
 
 #[test]

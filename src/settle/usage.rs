@@ -69,6 +69,16 @@ pub(crate) fn metered(
         reported => reported,
     };
     let output_tokens = floor.output_tokens.max(estimate.output_tokens);
+    let (input_tokens, output_tokens) = if is_total_alone(&floor) && request.is_complete {
+        // Only its division is not known.
+        let input_tokens = input_tokens.min(floor.total_tokens);
+        (
+            input_tokens,
+            floor.total_tokens.saturating_sub(input_tokens),
+        )
+    } else {
+        (input_tokens, output_tokens)
+    };
     let usage = Usage {
         input_tokens,
         output_tokens,
@@ -81,6 +91,11 @@ pub(crate) fn metered(
         usage,
         is_estimated: true,
     })
+}
+
+/// Returns whether a report has a total but neither input nor output.
+fn is_total_alone(usage: &Usage) -> bool {
+    usage.total_tokens > 0 && usage.input_tokens == 0 && usage.output_tokens == 0
 }
 
 /// Returns an estimate, by the size of a request and of the content of its response. Of a response that is

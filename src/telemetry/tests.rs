@@ -87,6 +87,7 @@ fn log_everything(filter: &Filter) {
     telemetry.alert(policies, id, &standing, 60);
     telemetry.evaluation_failed("test/llm", "limits.free.cost", &"no value");
     telemetry.model_unpriced("test/llm", "free", "a \"new\" model");
+    telemetry.usage_unreadable(Some("gpt-4o"));
     telemetry.admission_failed("request", &HostError::BadArgument);
     telemetry.occupancy(Occupancy {
         evictions: 3,

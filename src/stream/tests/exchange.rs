@@ -252,6 +252,29 @@ fn completion_without_plausible_report_is_estimated() {
 }
 
 #[test]
+fn implausible_usage_is_counted_and_logged_once() {
+    let envoy = Envoy::with(&configuration("", "").replace("50,", "1000,"));
+    for _ in 0..3 {
+        let mut stream = envoy.stream();
+        stream.on_request_headers(true);
+        stream.on_response_headers(false);
+        let absurd =
+            completion(5).replace("\"completion_tokens\":4", "\"completion_tokens\":1e400");
+        envoy.body(&mut stream, &absurd, true);
+        stream.on_log();
+        assert_eq!(envoy.state("tollgate.estimated").as_deref(), Some("true"));
+    }
+    assert_eq!(envoy.host.metric("tollgate.unreadable_usage"), 3);
+    let lines = envoy.log.lines();
+    let lines: Vec<_> = lines
+        .iter()
+        .filter(|(_, line)| line.starts_with("usage_unreadable"))
+        .collect();
+    assert_eq!(lines.len(), 1, "a caller cannot cause more");
+    assert!(envoy.exchange(1), "the caller is not locked out");
+}
+
+#[test]
 fn configured_pointer_finds_total() {
     let json = configuration("", r#", "usage": { "paths": ["/meta/spent"] }"#);
     let envoy = Envoy::with(&json);

@@ -1,5 +1,6 @@
 mod configured;
 mod corpus;
+mod deliveries;
 mod dialects;
 mod hostile;
 mod partial;

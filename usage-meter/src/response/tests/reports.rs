@@ -58,10 +58,10 @@ impl Case {
     }
 
     /// Describes what is wrong about the result of a delivery, if anything.
-    fn fault(&self, meter: &Meter) -> Option<String> {
+    fn mismatch(&self, meter: &Meter) -> Option<String> {
         let usage = meter.usage();
         let is_partial = meter.is_partial();
-        let fault = if self.expected["must_estimate"].is_object() {
+        let mismatch = if self.expected["must_estimate"].is_object() {
             let is_estimated = meter.is_completion() && (usage.is_none() || is_partial);
             (!is_estimated).then(|| format!("{usage:?} is not estimated"))
         } else if self.expected["usage_present"] == true {
@@ -72,7 +72,7 @@ impl Case {
             let is_free = usage.is_none() || self.method != "POST";
             (!is_free).then(|| format!("{usage:?} is not free"))
         };
-        fault.map(|fault| format!("{}: {fault}", self.id))
+        mismatch.map(|mismatch| format!("{}: {mismatch}", self.id))
     }
 
     fn is_expected(&self, usage: &Usage) -> bool {
@@ -106,13 +106,13 @@ fn reports_are_read_exactly_in_every_delivery() {
     for case in cases {
         for delivery in DELIVERIES {
             let meter = case.deliver(delivery, &mut random);
-            if let Some(fault) = case.fault(&meter) {
-                let faults = if case.expected["ambiguous"] == true {
+            if let Some(mismatch) = case.mismatch(&meter) {
+                let mismatches = if case.expected["ambiguous"] == true {
                     &mut disputed
                 } else {
                     &mut failures
                 };
-                faults.push(format!("{fault} ({delivery:?})"));
+                mismatches.push(format!("{mismatch} ({delivery:?})"));
             }
         }
     }
