@@ -51,7 +51,7 @@ impl Body {
     /// Returns a whole body with the values at these pointers.
     #[cfg(test)]
     pub(crate) fn parse(bytes: &[u8], is_json: bool, pointers: &[&str]) -> Self {
-        let pointers = std::sync::Arc::new(Pointers::new(pointers.iter().copied()));
+        let pointers = std::sync::Arc::new(Pointers::new(pointers));
         let mut reader = BodyReader::new(None, &pointers);
         reader.push(bytes);
         reader.finish();
@@ -110,6 +110,10 @@ fn value(json: &[u8]) -> Option<Value> {
         return Some(from_json(json));
     }
     // A number that no double can hold is infinite.
-    let number: f64 = str::from_utf8(json).ok()?.parse().ok()?;
-    Some(Box::new(CelDouble::from(number)))
+    let infinite = match json.first()? {
+        b'-' => f64::NEG_INFINITY,
+        b'0'..=b'9' => f64::INFINITY,
+        _ => return None,
+    };
+    Some(Box::new(CelDouble::from(infinite)))
 }

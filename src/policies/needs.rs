@@ -55,15 +55,15 @@ fn limits(configuration: &Configuration) -> impl Iterator<Item = &Limit> {
 
 /// Returns the JSON pointers at which expressions of a configuration read the request's body.
 fn pointers(configuration: &Configuration) -> Pointers {
-    let mut pointers: Vec<&str> = uses(configuration)
-        .filter_map(|used| match used {
-            Attribute::RequestBody(pointer) => Some(pointer.as_str()),
-            _ => None,
-        })
-        .collect();
-    pointers.sort_unstable();
-    pointers.dedup();
-    Pointers::new(pointers)
+    let mut pointers: Vec<&str> = Vec::new();
+    for used in uses(configuration) {
+        if let Attribute::RequestBody(pointer) = used
+            && !pointers.contains(&pointer.as_str())
+        {
+            pointers.push(pointer);
+        }
+    }
+    Pointers::new(&pointers)
 }
 
 /// Returns the attributes that the expressions of a configuration read.

@@ -142,6 +142,7 @@ impl Parameters {
     }
 
     /// Takes a parameter that is text.
+    #[cold]
     pub(super) fn set_text(&mut self, field: Field, text: &str) {
         match field {
             Field::Model => {
@@ -160,6 +161,7 @@ impl Parameters {
     }
 
     /// Takes a parameter that is a number, `true`, `false` or `null`.
+    #[cold]
     pub(super) fn set_literal(&mut self, field: Field, literal: &[u8]) {
         match field {
             Field::Stream if literal == b"true" => self.stream = Some(true),

@@ -246,6 +246,7 @@ impl Grammar {
         number
     }
 
+    #[inline(never)]
     fn open(&mut self, is_object: bool, tokens: &mut impl Tokens) -> State {
         if self.depth >= MAX_DEPTH {
             return State::Malformed;
@@ -263,6 +264,7 @@ impl Grammar {
         }
     }
 
+    #[inline(never)]
     fn close(&mut self, is_object: bool, tokens: &mut impl Tokens) -> State {
         self.depth = self.depth.saturating_sub(1);
         tokens.close(is_object);
@@ -287,7 +289,11 @@ impl Grammar {
 
     /// Reads a string up to its closing quote, an escape, or the end of the piece.
     fn string<'a>(&mut self, bytes: &'a [u8], tokens: &mut impl Tokens) -> &'a [u8] {
-        let Some(bytes) = self.rest_of_character(bytes, tokens) else {
+        let bytes = if self.character_bytes == 0 {
+            bytes
+        } else if let Some(rest) = self.rest_of_character(bytes, tokens) {
+            rest
+        } else {
             self.state = State::Malformed;
             return &[];
         };
@@ -340,6 +346,7 @@ impl Grammar {
     }
 
     /// Reads the rest of a character that the last piece cut in two; `None` if it is none.
+    #[cold]
     fn rest_of_character<'a>(
         &mut self,
         bytes: &'a [u8],

@@ -146,6 +146,7 @@ impl JsonReader {
 
 impl Finder {
     /// Begins a value, and returns its place and what its key says of it.
+    #[inline(never)]
     fn begin_value(&mut self) -> (Option<NodeIndex>, Kind) {
         let mut kind = std::mem::take(&mut self.kind);
         let mut node = self.next.take();
@@ -181,6 +182,7 @@ impl Finder {
     }
 
     /// Ends a value, whose end is at the current depth.
+    #[inline(never)]
     fn end_value(&mut self) {
         if self
             .open_values
@@ -195,6 +197,13 @@ impl Finder {
 
     /// Adds bytes to the values that are being read.
     fn keep(&mut self, bytes: &[u8]) {
+        if !self.open_values.is_empty() {
+            self.keep_in_values(bytes);
+        }
+    }
+
+    #[cold]
+    fn keep_in_values(&mut self, bytes: &[u8]) {
         for open in &mut self.open_values {
             let Some(value) = &mut open.bytes else {
                 continue;
@@ -221,6 +230,7 @@ impl Finder {
         }
     }
 
+    #[inline(never)]
     fn keep_key(&mut self, bytes: &[u8]) {
         let free = MAX_KEY_BYTES.saturating_sub(self.key.len());
         let taken = bytes.get(..free).unwrap_or(bytes);
@@ -232,6 +242,7 @@ impl Finder {
         self.field_text.clear();
     }
 
+    #[inline(never)]
     fn keep_parameter(&mut self, bytes: &[u8]) {
         if self.field.is_some() {
             let free = MAX_PARAMETER_BYTES.saturating_sub(self.field_text.len());
@@ -250,6 +261,7 @@ impl Finder {
     }
 
     /// Counts a part of a string, whose beginning may show what it is.
+    #[inline(never)]
     fn count_string(&mut self, bytes: &[u8]) {
         let StringUse::Pending(kind) = self.string else {
             return self.count(bytes.len());
@@ -274,6 +286,7 @@ impl Finder {
 }
 
 impl Tokens for Finder {
+    #[inline(never)]
     fn open(&mut self, is_object: bool) {
         let (node, kind) = self.begin_value();
         if node.and_then(|node| self.pointers.field(node)) == Some(Field::StreamOptions) {
@@ -304,6 +317,7 @@ impl Tokens for Finder {
         }
     }
 
+    #[inline(never)]
     fn close(&mut self, is_object: bool) {
         self.keep(if is_object { b"}" } else { b"]" });
         if self

@@ -46,6 +46,7 @@ enum State {
 }
 
 /// Returns the boundary of a form by its content type; `None` if it is no form.
+#[cold]
 pub(super) fn boundary(content_type: &[u8]) -> Option<Vec<u8>> {
     let mut attributes = content_type.split(|byte| *byte == b';');
     let kind = attributes.next()?.trim_ascii();
@@ -58,6 +59,7 @@ pub(super) fn boundary(content_type: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Returns the value of an attribute such as `name="model"`, if it has this name.
+#[cold]
 fn value_of<'a>(attribute: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let equals = memchr(b'=', attribute)?;
     let (found, value) = attribute.split_at_checked(equals)?;
@@ -90,6 +92,7 @@ impl MultipartReader {
         &self.parameters
     }
 
+    #[cold]
     pub(super) fn push(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while let Some((&byte, tail)) = rest.split_first() {
@@ -131,6 +134,7 @@ impl MultipartReader {
     }
 
     /// Reads a byte of the headers of a field, or of what follows the last one.
+    #[cold]
     fn header(&mut self, byte: u8) {
         self.kept.push(byte);
         if self.kept == b"--" {
@@ -145,6 +149,7 @@ impl MultipartReader {
     }
 
     /// Returns what the field is that its headers describe.
+    #[cold]
     fn field(&mut self) -> State {
         const DISPOSITION: &[u8] = b"content-disposition:";
         let mut lines = self.kept.split(|byte| *byte == b'\n');
@@ -173,6 +178,7 @@ impl MultipartReader {
         }
     }
 
+    #[cold]
     fn content(&mut self, bytes: &[u8]) {
         match self.state {
             State::Parameter(_) => {
@@ -186,6 +192,7 @@ impl MultipartReader {
         }
     }
 
+    #[cold]
     fn end_field(&mut self) {
         if let State::Parameter(field) = self.state {
             let value = String::from_utf8_lossy(&self.kept);

@@ -11,7 +11,7 @@ use super::super::parameters::{FIELDS, Field};
 /// use std::sync::Arc;
 /// use usage_meter::request::{BodyReader, Pointers};
 ///
-/// let pointers = Arc::new(Pointers::new(["/metadata/team", "/tools/0"]));
+/// let pointers = Arc::new(Pointers::new(&["/metadata/team", "/tools/0"]));
 /// let mut reader = BodyReader::new(None, &pointers);
 /// reader.push(br#"{"model":"m","metadata":{"te"#);
 /// reader.push(br#"am":"search"}}"#);
@@ -54,14 +54,15 @@ impl NodeIndex {
 impl Pointers {
     /// Returns a set of pointers; their values are known by their positions. What is not a pointer has no
     /// value.
+    #[cold]
     #[must_use]
-    pub fn new<'p>(pointers: impl IntoIterator<Item = &'p str>) -> Self {
+    pub fn new(pointers: &[&str]) -> Self {
         let mut set = Self {
             nodes: vec![Node::default()],
-            texts: pointers.into_iter().map(str::to_owned).collect(),
+            texts: pointers.iter().map(|&text| text.to_owned()).collect(),
         };
         for &(path, field) in FIELDS {
-            if let Some(node) = set.insert(path.split('.').map(str::to_owned)) {
+            if let Some(node) = set.insert(&mut path.split('.').map(str::to_owned)) {
                 node.field = Some(field);
             }
         }
@@ -71,8 +72,8 @@ impl Pointers {
                 continue;
             }
             let keys = text.split('/').skip(1);
-            let keys = keys.map(|key| key.replace("~1", "/").replace("~0", "~"));
-            if let Some(node) = set.insert(keys) {
+            let mut keys = keys.map(|key| key.replace("~1", "/").replace("~0", "~"));
+            if let Some(node) = set.insert(&mut keys) {
                 node.pointer = Some(index);
             }
         }
@@ -81,7 +82,7 @@ impl Pointers {
 
     /// Returns the set without pointers.
     pub(crate) fn none() -> Arc<Self> {
-        static NONE: LazyLock<Arc<Pointers>> = LazyLock::new(|| Arc::new(Pointers::new([])));
+        static NONE: LazyLock<Arc<Pointers>> = LazyLock::new(|| Arc::new(Pointers::new(&[])));
         Arc::clone(&NONE)
     }
 
@@ -115,7 +116,8 @@ impl Pointers {
     }
 
     /// Calls back with each pointer at a place or below it.
-    pub(super) fn each_below(&self, node: NodeIndex, found: &mut impl FnMut(usize)) {
+    #[cold]
+    pub(super) fn each_below(&self, node: NodeIndex, found: &mut dyn FnMut(usize)) {
         let mut open = vec![node];
         while let Some(node) = open.pop().and_then(|node| self.node(node)) {
             if let Some(pointer) = node.pointer {
@@ -136,7 +138,8 @@ impl Pointers {
     }
 
     /// Returns the node at a path, which is added where it is missing; `None` if there are too many.
-    fn insert(&mut self, keys: impl Iterator<Item = String>) -> Option<&mut Node> {
+    #[cold]
+    fn insert(&mut self, keys: &mut dyn Iterator<Item = String>) -> Option<&mut Node> {
         let mut at = NodeIndex::ROOT;
         for key in keys {
             at = if let Some(known) = self.member(at, key.as_bytes()) {

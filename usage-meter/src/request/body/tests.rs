@@ -16,10 +16,7 @@ const POINTERS: &[&str] = &[
 ];
 
 fn reader(content_type: Option<&[u8]>) -> BodyReader {
-    BodyReader::new(
-        content_type,
-        &Arc::new(Pointers::new(POINTERS.iter().copied())),
-    )
+    BodyReader::new(content_type, &Arc::new(Pointers::new(POINTERS)))
 }
 
 /// Reads a body in pieces that end at these places.

@@ -9,6 +9,11 @@ pub fn unescaped(string: &[u8]) -> Cow<'_, str> {
     if !string.contains(&b'\\') {
         return String::from_utf8_lossy(string);
     }
+    Cow::Owned(without_escapes(string))
+}
+
+#[cold]
+fn without_escapes(string: &[u8]) -> String {
     let mut text = Vec::with_capacity(string.len());
     let mut rest = string;
     while let Some((&byte, tail)) = rest.split_first() {
@@ -36,10 +41,7 @@ pub fn unescaped(string: &[u8]) -> Cow<'_, str> {
         };
         text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
     }
-    match String::from_utf8(text) {
-        Ok(text) => Cow::Owned(text),
-        Err(error) => Cow::Owned(String::from_utf8_lossy(error.as_bytes()).into_owned()),
-    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Returns the character of the digits after `\u`, and what follows it.
