@@ -13,16 +13,16 @@ fn check_splice(body: &[u8]) {
     let Some(spliced) = splice(body) else {
         return;
     };
+    let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let Ok(mut value) = serde_json::from_slice::<Value>(json) else {
+        // Not JSON, or too deep for this parser.
+        return;
+    };
     let parameters = Parameters::read(&spliced);
     assert_eq!(parameters.stream_options, StreamOptions::WithUsage);
     let mut expected = Parameters::read(body);
     expected.stream_options = StreamOptions::WithUsage;
     assert_eq!(parameters, expected);
-    let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let Ok(mut value) = serde_json::from_slice::<Value>(json) else {
-        // Too deep for this parser.
-        return;
-    };
     let json = spliced.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&spliced);
     let options = &mut value["stream_options"];
     if !options.is_object() {

@@ -1,5 +1,6 @@
 //! A streaming JSON scanner: finds the values on a set of paths without building a document.
 
+mod members;
 mod nesting;
 pub(crate) mod number;
 mod paths;
@@ -9,6 +10,7 @@ pub(crate) mod search;
 mod text;
 mod visitor;
 
+pub(crate) use members::{Members, skip_space};
 pub(crate) use paths::Node;
 pub use paths::Paths;
 pub use pointer::{Pointer, PointerError};

@@ -1,15 +1,6 @@
 //! The change of the model that a request names.
 
-use super::splice;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-/// The part of a body that changes.
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-}
+use super::splice::Object;
 
 /// Returns the body with another `model`; all other bytes stay the same. `None` if the body is not a JSON
 /// object that names a model exactly once.
@@ -22,15 +13,10 @@ struct Body<'a> {
 /// ```
 #[must_use]
 pub fn replace(body: &[u8], model: &str) -> Option<Vec<u8>> {
-    let text = str::from_utf8(body).ok()?;
-    let json = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // `serde` would read an array as the members in order.
-    if !json.trim_start().starts_with('{') {
+    let object = Object::new(body)?;
+    let value = object.find("model").ok()??;
+    if !object.text(&value).starts_with(b"\"") {
         return None;
     }
-    let value = serde_json::from_str::<Body<'_>>(json).ok()?.model?.get();
-    if !value.starts_with('"') {
-        return None;
-    }
-    splice::replace(text, value, &serde_json::to_string(model).ok()?)
+    object.replace(&value, serde_json::to_string(model).ok()?.as_bytes())
 }

@@ -1,17 +1,76 @@
-//! Changes to a part of a text. All other bytes stay the same.
+//! Changes to a part of a JSON body. All other bytes stay the same.
 
-/// Returns `text` with its slice `part` replaced.
-pub(super) fn replace(text: &str, part: &str, replacement: &str) -> Option<Vec<u8>> {
-    let start = offset(text, part)?;
-    let end = start.checked_add(part.len())?;
-    let mut spliced = Vec::with_capacity(text.len().saturating_add(replacement.len()));
-    spliced.extend_from_slice(text.get(..start)?.as_bytes());
-    spliced.extend_from_slice(replacement.as_bytes());
-    spliced.extend_from_slice(text.get(end..)?.as_bytes());
-    Some(spliced)
+use std::ops::Range;
+
+use crate::json::{Members, skip_space};
+
+/// The byte order mark of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A body that is a JSON object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Object<'a> {
+    body: &'a [u8],
+    /// Where the object is; without what follows it.
+    start: usize,
+    end: usize,
 }
 
-/// Returns the offset of `part`, a slice of `text`.
-pub(super) fn offset(text: &str, part: &str) -> Option<usize> {
-    (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)
+// === impl Object ===
+
+impl<'a> Object<'a> {
+    /// Returns a body of UTF-8, which is an object, perhaps after a byte order mark, if it can be changed.
+    pub(super) fn new(body: &'a [u8]) -> Option<Self> {
+        str::from_utf8(body).ok()?;
+        let json = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+        Some(Self {
+            body,
+            start: body.len().saturating_sub(json.len()),
+            end: body.len(),
+        })
+    }
+
+    /// Returns the value at a place, if it is an object.
+    pub(super) const fn at(self, place: &Range<usize>) -> Self {
+        Self {
+            start: place.start,
+            end: place.end,
+            ..self
+        }
+    }
+
+    /// Returns the part of the body that is at a place.
+    pub(super) fn text(self, place: &Range<usize>) -> &'a [u8] {
+        self.body.get(place.clone()).unwrap_or_default()
+    }
+
+    /// Returns where the value of a key is, `None` without one.
+    ///
+    /// # Errors
+    /// If the key is not unique, or there is no object.
+    pub(super) fn find(self, key: &str) -> Result<Option<Range<usize>>, ()> {
+        let members = Members::of(self.text(&(self.start..self.end))).ok_or(())?;
+        let found = members.find(key)?;
+        let absolute = |at: usize| at.saturating_add(self.start);
+        Ok(found.map(|value| absolute(value.start)..absolute(value.end)))
+    }
+
+    /// Returns the body with what is at a place replaced.
+    pub(super) fn replace(self, place: &Range<usize>, replacement: &[u8]) -> Option<Vec<u8>> {
+        let capacity = self.body.len().saturating_add(replacement.len());
+        let mut spliced = Vec::with_capacity(capacity);
+        spliced.extend_from_slice(self.body.get(..place.start)?);
+        spliced.extend_from_slice(replacement);
+        spliced.extend_from_slice(self.body.get(place.end..)?);
+        Some(spliced)
+    }
+
+    /// Returns the body with a member inserted at the start of the object.
+    pub(super) fn insert(self, member: &str) -> Option<Vec<u8>> {
+        let members = Members::of(self.body.get(self.start..self.end)?)?;
+        let at = members.position().checked_add(self.start)?;
+        let is_empty = self.body.get(skip_space(self.body, at)) == Some(&b'}');
+        let comma = if is_empty { "" } else { "," };
+        self.replace(&(at..at), [member, comma].concat().as_bytes())
+    }
 }

@@ -1,10 +1,9 @@
 //! The filter that removes a usage report from a stream.
 
 use memchr::{memchr2, memmem};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::framings::sse::boundaries::after_last_blank_line;
+use crate::json::Members;
 
 #[cfg(test)]
 mod tests;
@@ -61,24 +60,6 @@ pub struct Passage {
     pub replacement: Option<Vec<u8>>,
     /// Whether they are to be held until more follow.
     pub is_held: bool,
-}
-
-/// A chunk of a stream.
-#[derive(Deserialize)]
-struct Chunk {
-    choices: Vec<IgnoredAny>,
-    usage: IgnoredUsage,
-}
-
-/// An object; a chunk in which `usage` is anything else is not a report.
-struct IgnoredUsage;
-
-// === impl IgnoredUsage ===
-
-impl<'de> Deserialize<'de> for IgnoredUsage {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::collections::HashMap::<String, IgnoredAny>::deserialize(deserializer).map(|_| Self)
-    }
 }
 
 // === impl ReportFilter ===
@@ -268,11 +249,13 @@ fn is_report(event: &[u8]) -> bool {
             data.push(b'\n');
         }
     }
-    serde_json::from_slice::<Chunk>(&data).is_ok_and(|chunk| {
-        let Chunk {
-            choices,
-            usage: IgnoredUsage,
-        } = chunk;
-        choices.is_empty()
-    })
+    let value = |key: &str| {
+        let place = Members::of(&data)?.find(key).ok()??;
+        data.get(place)
+    };
+    let is_empty = |choices: &[u8]| {
+        let inside = choices.strip_prefix(b"[").unwrap_or_default();
+        inside.trim_ascii_start() == b"]"
+    };
+    value("choices").is_some_and(is_empty) && value("usage").is_some_and(|it| it.starts_with(b"{"))
 }
