@@ -11,6 +11,7 @@ mod corpus;
 mod corrections;
 mod costs;
 mod counters;
+mod custom_reports;
 mod disconnects;
 mod dry_run;
 mod estimates;
