@@ -1,5 +1,7 @@
 //! The request paths of completions.
 
+use memchr::memmem;
+
 /// Suffixes of the paths, without a query, whose responses are completions.
 const SUFFIXES: &[&str] = &[
     // OpenAI and Azure.
@@ -62,5 +64,5 @@ pub(crate) fn is_completion_path(path: &[u8]) -> bool {
     has_suffix
         || PREFIXES
             .iter()
-            .any(|prefix| path.windows(prefix.len()).any(|part| part == *prefix))
+            .any(|prefix| memmem::find(path, prefix).is_some())
 }

@@ -160,6 +160,7 @@ impl<F: Copy> Paths<F> {
     }
 
     /// Adds a path from a node.
+    #[cold]
     pub(crate) fn insert_below(&mut self, node: Node, path: &str, field: F) {
         if let Some(end) = self.end_of(node, path) {
             end.field = Some(field);
@@ -167,6 +168,7 @@ impl<F: Copy> Paths<F> {
     }
 
     /// Adds a path from a node to each object of an array. Returns the node of these objects.
+    #[cold]
     pub(crate) fn insert_elements(&mut self, node: Node, path: &str, field: F) -> Option<Node> {
         let mut node = node;
         let mut key = path;
@@ -188,6 +190,7 @@ impl<F: Copy> Paths<F> {
     }
 
     /// Adds a path from a node to an object that continues in another node.
+    #[cold]
     pub(crate) fn link(&mut self, node: Node, path: &str, to: Node) {
         if let Some(end) = self.end_of(node, path) {
             end.object = Some(to);
@@ -196,6 +199,7 @@ impl<F: Copy> Paths<F> {
 
     /// Adds the path of a JSON pointer to a scalar, which may be on another path too. An index is
     /// that of an element of an array, or a key of an object.
+    #[cold]
     pub(crate) fn insert_pointer(&mut self, pointer: &Pointer, field: F) {
         let mut node = Node::ROOT;
         if self.root_elements.is_none() {
@@ -258,6 +262,7 @@ impl<F: Copy> Paths<F> {
 
     /// Returns the end of a path from a node, and adds the path if it is missing. `None` if the tree
     /// is full.
+    #[cold]
     fn end_of(&mut self, node: Node, path: &str) -> Option<&mut Match<F>> {
         let mut node = node;
         let mut keys = path.split('.').peekable();
@@ -276,6 +281,7 @@ impl<F: Copy> Paths<F> {
 
     /// Adds an element of an array. If it is an object, the paths of all objects of the array continue
     /// in it too.
+    #[cold]
     fn add_item(&mut self, node: Node, index: &[u8], elements: Option<Node>) {
         let is_known = self
             .edge(node, index)
@@ -290,6 +296,7 @@ impl<F: Copy> Paths<F> {
     }
 
     /// Returns the node in which a path continues, for this path alone.
+    #[cold]
     fn enter(&mut self, node: Node, key: &[u8], step: Step) -> Option<Node> {
         let found = *self.edge(node, key)?;
         let known = match step {
@@ -318,6 +325,7 @@ impl<F: Copy> Paths<F> {
     }
 
     /// Copies a node. The nodes below it are shared from then on.
+    #[cold]
     fn copy(&mut self, node: Node) -> Option<Node> {
         let mut edges = self.nodes.get(usize::from(node.0))?.clone();
         edges.is_shared = false;
@@ -328,6 +336,7 @@ impl<F: Copy> Paths<F> {
     }
 
     /// Returns the match of a key, and adds the key if it is missing.
+    #[cold]
     fn edge(&mut self, node: Node, key: &[u8]) -> Option<&mut Match<F>> {
         let edges = self.nodes.get_mut(usize::from(node.0))?;
         let edges = edges.of_length_mut(key.len())?;

@@ -362,6 +362,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
 
     /// Finds what the paths say about the next element of the innermost array, if they distinguish
     /// its elements: it is then treated as the value of a key.
+    #[cold]
     fn begin_element(&mut self) {
         if let Some(found) = self.nesting.next_element(&self.paths) {
             self.next = found;

@@ -39,6 +39,7 @@ pub(crate) fn string_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Returns the index of the first quote, colon, brace or bracket.
+#[inline(never)]
 pub(super) fn structure(bytes: &[u8]) -> Option<usize> {
     find(bytes, |word| {
         // Brackets differ from braces in one bit.

@@ -188,7 +188,8 @@ impl Meter {
         } else if self.report.documents() > 0 {
             generated.max(self.report.unknown_bytes())
         } else {
-            generated.max(self.text_body.len())
+            let text = self.text_body.len().max(self.framing.text_bytes());
+            generated.max(text)
         };
         bytes.saturating_add(self.undecoded_bytes)
     }

@@ -25,16 +25,18 @@ enum Kind {
 impl TextBody {
     /// Returns the body of a response with this content type, before its first byte.
     pub(super) fn of(content_type: &[u8]) -> Self {
-        let content_type = content_type.to_ascii_lowercase();
-        let has = |name: &[u8]| content_type.windows(name.len()).any(|part| part == name);
-        let is_text = content_type.is_empty() || content_type.starts_with(b"text/");
-        let is_other = has(b"html") || has(b"event-stream");
+        let begins = |name: &[u8]| {
+            let beginning = content_type.get(..name.len());
+            beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(name))
+        };
+        let is_text = content_type.is_empty() || begins(b"text/");
+        let is_other = begins(b"text/html") || begins(b"text/event-stream");
+        let kind = match (is_text && !is_other) || begins(b"application/x-subrip") {
+            true => Kind::Text,
+            false => Kind::Other,
+        };
         Self {
-            kind: if (is_text && !is_other) || has(b"subrip") {
-                Kind::Text
-            } else {
-                Kind::Other
-            },
+            kind,
             has_begun: false,
             bytes: 0,
         }

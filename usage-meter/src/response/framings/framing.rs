@@ -167,6 +167,14 @@ impl Framing {
         }
     }
 
+    /// Returns the length of the text of events whose data is not JSON.
+    pub(in crate::response) fn text_bytes(&self) -> u64 {
+        match self {
+            Self::Events(events) => events.data_bytes(),
+            _ => 0,
+        }
+    }
+
     /// Returns whether the body is JSON.
     pub(in crate::response) fn is_json(&self) -> bool {
         matches!(self, Self::Json { .. })

@@ -55,6 +55,8 @@ pub(crate) struct Events {
     documents_with_output: u64,
     /// The total length of the scanned events with generated text.
     output_event_bytes: u64,
+    /// The length of the data of all scanned events, except that of the last.
+    data_bytes: u64,
     /// The total length of the events that were skipped.
     skipped_bytes: u64,
     /// Whether an event that does not mention [`NEEDLE`] cannot report usage.
@@ -93,6 +95,7 @@ impl Events {
             event_bytes: 0,
             documents_with_output: 0,
             output_event_bytes: 0,
+            data_bytes: 0,
             skipped_bytes: 0,
             may_skip: below_usage,
         }
@@ -132,6 +135,11 @@ impl Events {
             .checked_div(u128::from(self.output_event_bytes))
             .unwrap_or(0);
         counted.saturating_add(u64::try_from(skipped).unwrap_or(u64::MAX))
+    }
+
+    /// Returns the length of the data of events that were scanned.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.data_bytes
     }
 
     /// Reads complete events, and scans samples of them, from which the text of the others is extrapolated.
@@ -291,6 +299,7 @@ impl Events {
                 .is_some_and(|missing| missing.starts_with(bytes));
             self.done_prefix = agrees.then_some(known.saturating_add(bytes.len()));
         }
+        self.data_bytes = self.data_bytes.saturating_add(bytes.len() as u64);
         self.scanner.push(bytes, report);
     }
 
@@ -309,6 +318,7 @@ impl Events {
         self.scanner.finish(report);
         if self.done_prefix == Some(DONE.len()) {
             report.set_last();
+            self.data_bytes = self.data_bytes.saturating_sub(DONE.len() as u64);
         }
         self.has_data = false;
         self.done_prefix = Some(0);

@@ -1,5 +1,7 @@
 //! Reports in other places than those of the large providers, and completions without any.
 
+use proptest::prelude::*;
+
 use super::{JSON, SSE, head, read, tokens};
 use crate::{Meter, ResponseHead};
 
@@ -332,6 +334,11 @@ fn unknown_shapes_on_completion_paths_are_completions() {
         ("", "plain", 5),
         ("text/vtt; charset=utf-8", "WEBVTT\n\nHi", 10),
         ("application/x-subrip", "1\nHi", 4),
+        (
+            SSE,
+            "event: output\ndata: The\n\nevent: output\ndata:  river\n\nevent: done\ndata: [DONE]\n\n",
+            9,
+        ),
     ] {
         let meter = read(content_type, body.as_bytes());
         assert_eq!(meter.usage(), None, "{body}");
@@ -456,5 +463,33 @@ fn paths_of_completions_are_known() {
         meter.push(br#"{"anything":"at all"}"#);
         meter.finish();
         assert_eq!(meter.is_completion(), expected, "{path}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_shape_reads_the_same_in_pieces(
+        shape in proptest::sample::select(RESPONSES),
+        cuts in proptest::collection::vec(any::<usize>(), 0..8),
+        end in any::<proptest::sample::Index>(),
+    ) {
+        let (content_type, body, _) = shape;
+        // Also where the body is cut off.
+        let body = &body.as_bytes()[..=end.index(body.len())];
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (body.len() + 1)).collect();
+        cuts.push(body.len());
+        cuts.sort_unstable();
+        let mut meter = Meter::new(&head(content_type));
+        let mut from = 0;
+        for cut in cuts {
+            meter.push(&body[from..cut]);
+            from = cut;
+        }
+        meter.finish();
+        let whole = read(content_type, body);
+        prop_assert_eq!(meter.usage(), whole.usage());
+        prop_assert_eq!(meter.is_partial(), whole.is_partial());
+        prop_assert_eq!(meter.is_completion(), whole.is_completion());
+        prop_assert_eq!(meter.output_bytes(), whole.output_bytes());
     }
 }
