@@ -68,6 +68,7 @@ impl UsagePaths {
     /// # Errors
     ///
     /// If there are more than [`Self::MAX_POINTERS`] distinct pointers.
+    #[cold]
     pub fn new<'a>(
         pointers: impl IntoIterator<Item = (UsageNumber, &'a UsagePointer)>,
     ) -> Result<Self, TooManyPointers> {
@@ -116,6 +117,7 @@ impl UsagePaths {
 }
 
 /// Returns the paths of the tables.
+#[cold]
 fn dialect_paths() -> Paths<Field> {
     let mut paths = Paths::new();
     if let Some(counts) = paths.add_shared() {
@@ -142,6 +144,7 @@ fn dialect_paths() -> Paths<Field> {
 }
 
 /// Adds the paths within wrappers. `counts` has those within a report.
+#[cold]
 fn insert_wrappers(paths: &mut Paths<Field>, counts: Node) {
     let Some(wrapped) = paths.add_shared() else {
         return;

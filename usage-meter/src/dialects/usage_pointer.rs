@@ -69,6 +69,7 @@ impl UsagePointer {
 impl FromStr for UsagePointer {
     type Err = UsagePointerError;
 
+    #[cold]
     fn from_str(text: &str) -> Result<Self, UsagePointerError> {
         let mut terms = Vec::new();
         let mut rest = text;

@@ -40,6 +40,7 @@ impl Pointer {
 impl std::str::FromStr for Pointer {
     type Err = PointerError;
 
+    #[cold]
     fn from_str(text: &str) -> Result<Self, PointerError> {
         let parts = text.strip_prefix('/').ok_or(PointerError::Invalid)?;
         let mut escapes = text.split('~').skip(1);

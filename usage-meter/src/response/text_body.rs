@@ -31,9 +31,10 @@ impl TextBody {
         };
         let is_text = content_type.is_empty() || begins(b"text/");
         let is_other = begins(b"text/html") || begins(b"text/event-stream");
-        let kind = match (is_text && !is_other) || begins(b"application/x-subrip") {
-            true => Kind::Text,
-            false => Kind::Other,
+        let kind = if (is_text && !is_other) || begins(b"application/x-subrip") {
+            Kind::Text
+        } else {
+            Kind::Other
         };
         Self {
             kind,
