@@ -16,6 +16,7 @@ const CONTENT_TYPES: &[&[u8]] = &[
 #[derive(Debug, PartialEq)]
 struct Outcome {
     usage: Option<Usage>,
+    is_partial: bool,
     is_completion: bool,
     raw: Option<Vec<u8>>,
 }
@@ -33,6 +34,7 @@ fn read<'a>(content_type: &[u8], pieces: impl Iterator<Item = &'a [u8]>) -> Outc
     meter.finish();
     Outcome {
         usage: meter.usage(),
+        is_partial: meter.is_partial(),
         is_completion: meter.is_completion(),
         raw: meter.raw_usage().map(<[u8]>::to_vec),
     }

@@ -31,12 +31,14 @@
 //! # Guarantees
 //!
 //! * **Any split gives the same result.** The usage does not depend on how the body is divided into pieces.
+//!   Nothing before the end of the body is the last word: [`Meter::is_likely_final`] is a hint.
 //! * **No input panics.** Any bytes have a result. What is not JSON reports nothing.
 //! * **Memory is bounded.** Nothing is buffered, neither a body nor an event nor a line. A meter keeps at
 //!   most a usage object of 64 KiB and, for a body with a content coding, the window of its decoder; all
 //!   windows on a thread share 256 MiB.
-//! * **The number is exact.** It is the one that the provider reports, of a body of any size. Unlike the
-//!   usage, [`Meter::output_bytes`] is an estimate for long streams, of which not every event is read.
+//! * **The number is exact.** It is the one that the provider reports, of a body of any size. If the provider
+//!   reports only a part, [`Meter::is_partial`] says so. Unlike the usage, [`Meter::output_bytes`] is an
+//!   estimate for long streams, of which not every event is read.
 
 #![cfg_attr(
     not(test),

@@ -18,17 +18,20 @@ impl Counts {
         let tokens = |count| self.get(count).unwrap_or(0);
         let cache_read = tokens(Count::CacheReadExtra);
         let cache_write = tokens(Count::CacheWriteExtra);
+        let cache = cache_read.saturating_add(cache_write);
         let input_and_cache = self
             .get(Count::InputWithoutCache)
-            .map(|input| input.saturating_add(cache_read).saturating_add(cache_write));
+            .map(|input| input.saturating_add(cache));
         let billed = tokens(Count::BilledInput).saturating_add(tokens(Count::BilledImages));
         let mut input = input_and_cache
             .max(self.get(Count::InputWithCache))
-            .unwrap_or(billed)
+            .filter(|input| *input > 0)
+            .unwrap_or(billed.max(cache))
             .saturating_add(tokens(Count::ToolPromptExtra));
         let mut output = self
             .get(Count::Output)
             .or(self.get(Count::OutputAtStart))
+            .filter(|output| *output > 0)
             .unwrap_or(tokens(Count::BilledOutput))
             .saturating_add(tokens(Count::ReasoningExtra));
         let mut reasoning = tokens(Count::ReasoningIncluded);

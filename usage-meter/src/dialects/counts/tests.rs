@@ -47,6 +47,8 @@ fn extra_cache_tokens_are_added_to_input() {
         (usage.cached_tokens, usage.cache_creation_tokens),
         (40, 500)
     );
+    let cache_alone = counts(&[(CacheReadExtra, 40), (CacheWriteExtra, 500), (Output, 7)]);
+    assert_eq!(parts(cache_alone.normalize()), (540, 7, 547));
 }
 
 #[test]
@@ -231,6 +233,13 @@ fn billed_units_are_used_without_other_counts() {
     assert_eq!(usage(&[(BilledInput, 2)]).total_tokens, 2);
     let images = [(BilledInput, 2), (Count::BilledImages, 271)];
     assert_eq!(parts(usage(&images)), (273, 0, 273));
+    let zero = [
+        (BilledInput, 7),
+        (BilledOutput, 3),
+        (InputWithCache, 0),
+        (Output, 0),
+    ];
+    assert_eq!(parts(usage(&zero)), (7, 3, 10));
     let both = usage(&[
         (BilledInput, 7),
         (BilledOutput, 3),
