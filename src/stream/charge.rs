@@ -94,6 +94,8 @@ impl Stream {
             usage,
             is_estimated: false,
         }) = metered
+            // What is fetched without a body was generated at another time, for a request that is not known.
+            && self.request.bytes > 0
         {
             let observation = Observation {
                 input_bytes: size.input_bytes,

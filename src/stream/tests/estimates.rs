@@ -78,6 +78,28 @@ fn bounded_answers_teach_nothing_about_unbounded_ones() {
     assert_eq!(admitted_at_once(&envoy), before);
 }
 
+#[test]
+fn fetched_answers_teach_nothing() {
+    let json = configuration("", r#", "usage": { "methods": ["POST", "GET"] }"#);
+    let envoy = Envoy::with(&json.replace(r#""limit": 50"#, r#""limit": 100000"#));
+    let before = admitted_at_once(&envoy);
+    for _ in 0..20 {
+        let mut stream = envoy.stream();
+        let mut headers = request("alice").to_vec();
+        headers[0] = (":method", "GET");
+        envoy.host.set_headers(HeaderMap::Request, &headers);
+        assert_eq!(stream.on_request_headers(true), Next::Continue);
+        envoy.wait(2 * MINUTE);
+        envoy.answer(&mut stream, 20_000);
+        assert_eq!(
+            envoy.state("tollgate.total_tokens").as_deref(),
+            Some("20000")
+        );
+    }
+    envoy.wait(2 * MINUTE);
+    assert_eq!(admitted_at_once(&envoy), before);
+}
+
 const MARKER: &str = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"<\"}}]}\n\n";
 
 /// Sends a request, whose response has these bytes after so many seconds; then the client disconnects.
