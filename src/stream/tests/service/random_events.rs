@@ -59,6 +59,8 @@ struct Exchange {
 enum Progress {
     Nothing,
     Headers,
+    /// A stream of events, which has reported so many tokens and may report more.
+    Events(u64),
     Whole,
 }
 

@@ -3,6 +3,7 @@
 use super::{Exchange, MS, Progress, RandomEvents};
 use crate::host::HeaderMap;
 use crate::stream::Next;
+use crate::stream::tests::corrections::{TEXT, usage};
 use crate::stream::tests::harness::{completion, request};
 use limits::service::CallId;
 
@@ -124,7 +125,13 @@ impl RandomEvents {
             if exchange.paused && !self.random.one_in(6) {
                 return;
             }
-            let headers = [(":status", status), ("content-type", "application/json")];
+            let is_stream = self.random.one_in(2);
+            let kind = if is_stream {
+                "text/event-stream"
+            } else {
+                "application/json"
+            };
+            let headers = [(":status", status), ("content-type", kind)];
             let next = self.act(
                 index,
                 &format!("response {status}"),
@@ -142,7 +149,27 @@ impl RandomEvents {
                 self.what,
                 exchange.trail
             );
-            exchange.response = Progress::Headers;
+            exchange.response = if is_stream {
+                Progress::Events(0)
+            } else {
+                Progress::Headers
+            };
+        } else if let Progress::Events(before) = self.exchanges[index].response {
+            // A service is never sent too much, which would leave it with a credit.
+            let tokens = before.max(1) + u64::try_from(self.random.below(20)).unwrap();
+            let is_end = self.random.one_in(2);
+            let body = TEXT.to_owned() + &usage(tokens);
+            self.act(
+                index,
+                &format!("response events {tokens} {is_end}"),
+                false,
+                |storm, stream| storm.envoy.body(stream, &body, is_end),
+            );
+            self.exchanges[index].response = if is_end {
+                Progress::Whole
+            } else {
+                Progress::Events(tokens)
+            };
         } else {
             let tokens = u64::try_from(self.random.below(40)).unwrap();
             self.act(
