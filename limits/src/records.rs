@@ -90,27 +90,16 @@ impl RecordStore {
         bytes: &[u8],
     ) -> Result<WithExpired<Insertion>, StoreError> {
         let page = self.page_of(key);
-        update(shared, now, page, |records| {
-            if records.iter().any(|record| record.key == key) {
-                return Insertion::Known;
-            }
-            if bytes.len() > Self::MAX_BYTES || bytes.is_empty() {
-                return Insertion::Full;
-            }
-            if records.len() >= CAPACITY {
-                let taken = records.iter().position(|record| record.bytes.is_empty());
-                let Some(taken) = taken else {
-                    return Insertion::Full;
-                };
-                records.remove(taken);
-            }
-            records.push(Record {
+        let mut insertion = Insertion::Full;
+        let expired = update(shared, now, page, &mut |records| {
+            let record = Record {
                 key,
                 expires,
                 bytes: bytes.to_vec(),
-            });
-            Insertion::Stored(page)
-        })
+            };
+            insertion = insert(records, record, page);
+        })?;
+        Ok((insertion, expired))
     }
 
     /// Takes a record.
@@ -123,15 +112,17 @@ impl RecordStore {
         now: Timestamp,
         key: u128,
     ) -> Result<WithExpired<Taken>, StoreError> {
-        update(shared, now, self.page_of(key), |records| {
+        let mut taken = Taken::Nothing;
+        let expired = update(shared, now, self.page_of(key), &mut |records| {
             let mut records = records.iter_mut();
             let record = records.find(|record| record.key == key);
-            match record.map(|record| std::mem::take(&mut record.bytes)) {
+            taken = match record.map(|record| std::mem::take(&mut record.bytes)) {
                 None => Taken::Nothing,
                 Some(bytes) if bytes.is_empty() => Taken::Before,
                 Some(bytes) => Taken::Record(bytes),
-            }
-        })
+            };
+        })?;
+        Ok((taken, expired))
     }
 
     /// Returns the records of a page that have expired, and removes them.
@@ -144,8 +135,7 @@ impl RecordStore {
         now: Timestamp,
         page: u64,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
-        let ((), expired) = update(shared, now, page, |_| ())?;
-        Ok(expired)
+        update(shared, now, page, &mut |_| ())
     }
 
     fn page_of(&self, key: u128) -> u64 {
@@ -155,14 +145,33 @@ impl RecordStore {
     }
 }
 
+/// Adds a record to those of a page.
+fn insert(records: &mut Vec<Record>, record: Record, page: u64) -> Insertion {
+    if records.iter().any(|other| other.key == record.key) {
+        return Insertion::Known;
+    }
+    if record.bytes.len() > RecordStore::MAX_BYTES || record.bytes.is_empty() {
+        return Insertion::Full;
+    }
+    if records.len() >= CAPACITY {
+        let taken = records.iter().position(|record| record.bytes.is_empty());
+        let Some(taken) = taken else {
+            return Insertion::Full;
+        };
+        records.remove(taken);
+    }
+    records.push(record);
+    Insertion::Stored(page)
+}
+
 /// Changes the records of a page that have not expired, and writes them if anything has changed; starts over
-/// if another worker has written the page meanwhile.
-fn update<T>(
+/// if another worker has written the page meanwhile. Returns the records that have expired.
+fn update(
     shared: &dyn SharedData,
     now: Timestamp,
     page: u64,
-    mut change: impl FnMut(&mut Vec<Record>) -> T,
-) -> Result<WithExpired<T>, StoreError> {
+    change: &mut dyn FnMut(&mut Vec<Record>),
+) -> Result<Vec<Vec<u8>>, StoreError> {
     let key = shared_key(*b"tollrecs", VERSION, page);
     for _ in 0..ATTEMPTS {
         let (before, version) = shared.shared_data(&key)?.unwrap_or((Vec::new(), CREATE));
@@ -172,13 +181,13 @@ fn update<T>(
             .map(|record| record.bytes)
             .filter(|bytes| !bytes.is_empty())
             .collect();
-        let result = change(&mut records);
+        change(&mut records);
         let after = write(&records);
         if after == before || (before.is_empty() && records.is_empty()) {
-            return Ok((result, expired));
+            return Ok(expired);
         }
         match shared.set_shared_data(&key, &after, version) {
-            Ok(()) => return Ok((result, expired)),
+            Ok(()) => return Ok(expired),
             Err(SharedDataError::CasMismatch) => {}
             Err(error) => return Err(error.into()),
         }
