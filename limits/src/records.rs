@@ -91,7 +91,7 @@ impl RecordStore {
     ) -> Result<WithExpired<Insertion>, StoreError> {
         let page = self.page_of(key);
         let mut insertion = Insertion::Full;
-        let expired = update(shared, now, page, &mut |records| {
+        let over = update(shared, now, page, &mut |records| {
             let record = Record {
                 key,
                 expires,
@@ -99,7 +99,7 @@ impl RecordStore {
             };
             insertion = insert(records, record, page);
         })?;
-        Ok((insertion, expired))
+        Ok((insertion, over))
     }
 
     /// Takes a record.
