@@ -1,6 +1,7 @@
 //! Recorded responses of real services, replayed through Envoy: charged exactly and forwarded unchanged.
 //!
-//! The corpus is in the folder that `TOLLGATE_CORPUS` names, by default `../shared/corpus` beside the repository.
+//! The corpus is in the folder that `TOLLGATE_CORPUS` names, by default `../shared/corpus` beside the repository;
+//! reports as providers and gateways send them are in `TOLLGATE_REPORTS`, by default `../shared/reports`.
 
 use std::{
     error::Error,
@@ -30,10 +31,27 @@ const LIMIT: u64 = 1_000_000_000_000;
 /// The number of concurrent exchanges.
 const MAX_IN_FLIGHT: usize = 32;
 
-fn corpus() -> Option<PathBuf> {
-    let path = std::env::var_os("TOLLGATE_CORPUS")
-        .map_or_else(|| workspace::root().join("../shared/corpus"), PathBuf::from);
-    path.join("cases").is_dir().then_some(path)
+/// The number of deliveries of a report, each in other parts.
+const DELIVERIES: usize = 6;
+
+/// Returns the undisputed cases in the folder that a variable names, by default a folder in `../shared`.
+fn cases(variable: &str, name: &str) -> Result<Option<Vec<Case>>, Box<dyn Error>> {
+    let folder = std::env::var_os(variable).map_or_else(
+        || workspace::root().join("../shared").join(name),
+        PathBuf::from,
+    );
+    let folder = folder.join("cases");
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let mut cases = Vec::new();
+    for directory in fs::read_dir(folder)? {
+        let case = Case::read(&directory?.path()).map_err(|error| error.to_string())?;
+        if case.expected["ambiguous"] != true {
+            cases.push(case);
+        }
+    }
+    Ok(Some(cases))
 }
 
 /// A recorded exchange.
@@ -111,6 +129,39 @@ impl Case {
             .then_some([input, output, input + output, 0])
     }
 
+    /// Whether the report has only a part of the usage, so that the rest is estimated: no input although there
+    /// is output, zeros beside text, or the placeholder with which a stream starts.
+    fn is_partial(&self) -> bool {
+        let Some([input, output, total, _]) = self.tokens() else {
+            return false;
+        };
+        let notes = self.expected["notes"].to_string();
+        let has_calls = self.expected["tags"].to_string().contains("tool_calls");
+        (input == 0 && output > 0) || (total == 0 && has_calls) || notes.contains("placeholder")
+    }
+
+    /// Describes what is wrong about the charge, if anything.
+    fn mismatch(&self, tokens: [u64; 4], is_estimate: bool) -> Option<String> {
+        let least = &self.expected["must_estimate"];
+        let is_right = if least.is_object() {
+            let least = |key: &str| least[key].as_u64().unwrap_or(0);
+            is_estimate && tokens[0] >= least("in") && tokens[1] >= least("out")
+        } else {
+            match self.tokens() {
+                Some(expected) if self.is_partial() => {
+                    is_estimate && tokens.iter().zip(expected).all(|(a, b)| *a >= b)
+                }
+                Some(expected) => !is_estimate && tokens == expected,
+                None => tokens == [0; 4] || is_estimate,
+            }
+        };
+        (!is_right).then(|| {
+            let expected = self.tokens();
+            let id = &self.id;
+            format!("{id}: {tokens:?}, expected {expected:?} {least}, estimated: {is_estimate}")
+        })
+    }
+
     /// Whether a client may receive this body: the recorded one, without the usage report if the request did not
     /// include it.
     fn is_expected(&self, body: &[u8]) -> bool {
@@ -160,28 +211,16 @@ async fn replay(
     Ok((case, status, body))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn recorded_responses_are_charged_exactly_and_forwarded_unchanged() -> TestResult {
-    let Some(corpus) = corpus() else {
-        println!("corpus: skipped, there is no folder of recorded responses");
-        return Ok(());
-    };
-    let seed = random::seed();
-    println!("TOLLGATE_SEED={seed}");
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let metered = Metered::build(each_caller(LIMIT), |builder| builder.concurrency(2)).await?;
-    let mut cases = Vec::new();
-    for directory in fs::read_dir(corpus.join("cases"))? {
-        let case = Case::read(&directory?.path()).map_err(|error| error.to_string())?;
-        if case.expected["ambiguous"] != true {
-            metered.llm.script(&case.id, case.response.clone());
-            cases.push(case);
-        }
+/// Replays cases, several at once, and returns each with the status and the body that the client received.
+async fn replay_all(
+    metered: &Metered,
+    cases: Vec<Case>,
+    rng: &mut fastrand::Rng,
+) -> Result<Vec<(Case, u16, Bytes)>, Box<dyn Error>> {
+    for case in &cases {
+        metered.llm.script(&case.id, case.response.clone());
     }
-    let count = cases.len();
-
     let clients = Protocol::ALL.map(client);
-    let mut failures = Vec::new();
     let mut replayed = Vec::new();
     let mut in_flight = JoinSet::new();
     let mut pending = cases.into_iter();
@@ -194,14 +233,29 @@ async fn recorded_responses_are_charged_exactly_and_forwarded_unchanged() -> Tes
             in_flight.spawn(replay(client, url, case, rng.u64(..)));
         }
         match in_flight.join_next().await {
-            Some(Ok(Ok(exchange))) => replayed.push(exchange),
-            Some(Ok(Err(error))) => failures.push(error.to_string()),
-            Some(Err(error)) => return Err(error.into()),
-            None => break,
+            Some(exchange) => {
+                replayed.push(exchange?.map_err(|error| error.to_string())?);
+            }
+            None => return Ok(replayed),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recorded_responses_are_charged_exactly_and_forwarded_unchanged() -> TestResult {
+    let Some(cases) = cases("TOLLGATE_CORPUS", "corpus")? else {
+        println!("corpus: skipped, there is no folder of recorded responses");
+        return Ok(());
+    };
+    let seed = random::seed();
+    println!("TOLLGATE_SEED={seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let metered = Metered::build(each_caller(LIMIT), |builder| builder.concurrency(2)).await?;
+    let count = cases.len();
+    let replayed = replay_all(&metered, cases, &mut rng).await?;
 
     let log = metered.envoy.access_log(replayed.len()).await?;
+    let mut failures = Vec::new();
     let (mut charged, mut estimated, mut withheld) = (0, Vec::new(), Vec::new());
     for (case, status, body) in replayed {
         let id = &case.id;
@@ -219,18 +273,10 @@ async fn recorded_responses_are_charged_exactly_and_forwarded_unchanged() -> Tes
         let tokens = logged_tokens(entry).map(|tokens| tokens.unwrap_or(0));
         charged += tokens[2];
         let is_estimate = entry.tollgate("estimated") == Some("true");
-        match case.tokens() {
-            Some(expected) if expected != tokens || is_estimate => {
-                failures.push(format!(
-                    "{id}: {tokens:?}, expected {expected:?}, estimated: {is_estimate}"
-                ));
-            }
-            None if is_estimate && case.response.status < 300 => {
-                estimated.push(format!("{id} {tokens:?}"));
-            }
-            None if tokens != [0; 4] => failures.push(format!("{id}: {tokens:?}, expected none")),
-            _ => {}
+        if is_estimate && case.response.status < 300 {
+            estimated.push(format!("{id} {tokens:?}"));
         }
+        failures.extend(case.mismatch(tokens, is_estimate));
     }
     println!("{count} cases; estimated: {estimated:#?}; report withheld: {withheld:#?}");
     assert!(
@@ -239,6 +285,48 @@ async fn recorded_responses_are_charged_exactly_and_forwarded_unchanged() -> Tes
         failures.len()
     );
     assert_eq!(metered.remaining("shared").await?, LIMIT - charged);
+    metered.check().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_of_all_kinds_are_charged_exactly() -> TestResult {
+    let Some(cases) = cases("TOLLGATE_REPORTS", "reports")? else {
+        println!("reports: skipped, there is no folder of reports");
+        return Ok(());
+    };
+    let seed = random::seed();
+    println!("TOLLGATE_SEED={seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let metered = Metered::build(each_caller(LIMIT), |builder| builder.concurrency(2)).await?;
+    let deliveries = cases.iter().flat_map(|case| {
+        (0..DELIVERIES).map(|delivery| Case {
+            id: format!("{}-{delivery}", case.id),
+            ..case.clone()
+        })
+    });
+    let replayed = replay_all(&metered, deliveries.collect(), &mut rng).await?;
+
+    let log = metered.envoy.access_log(replayed.len()).await?;
+    let mut failures = Vec::new();
+    for (case, _, body) in replayed {
+        let entry = log.iter().find(|entry| entry.test_id() == Some(&case.id));
+        let entry = entry.ok_or("an exchange that is not logged")?;
+        let tokens = logged_tokens(entry).map(|tokens| tokens.unwrap_or(0));
+        let is_estimate = entry.tollgate("estimated") == Some("true");
+        failures.extend(case.mismatch(tokens, is_estimate));
+        if !case.expected["must_estimate"].is_object() && case.tokens().is_none() && is_estimate {
+            failures.push(format!("{}: {tokens:?} is not free", case.id));
+        }
+        if !case.is_expected(&body) {
+            failures.push(format!("{}: another body", case.id));
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} failures: {failures:#?}",
+        failures.len()
+    );
     metered.check().await?;
     Ok(())
 }
