@@ -77,9 +77,6 @@ pub(crate) enum Source {
 // === impl Source ===
 
 impl Source {
-    /// The number of variants.
-    pub(crate) const COUNT: usize = 10;
-
     /// Returns the source whose report this one is a part of.
     pub(crate) const fn of_response(self) -> Self {
         match self {

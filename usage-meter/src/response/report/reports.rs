@@ -4,15 +4,17 @@ use crate::dialects::{Count, Counts, Source};
 use crate::usage::Usage;
 
 /// The reports of a response, by source.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Reports {
-    slots: [Slot; Source::COUNT],
+    /// A slot for each source that has reported, in order of precedence.
+    slots: Vec<Slot>,
     has_unreadable_counts: bool,
 }
 
 /// The report of a source, as far as it has come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 struct Slot {
+    source: Source,
     counts: Counts,
     /// Whether a later report could not be read, so that this one is out of date.
     is_outdated: bool,
@@ -85,9 +87,8 @@ impl Reports {
         let mut reports = self
             .slots
             .iter()
-            .enumerate()
-            .filter(|(index, slot)| *index != Source::Tools as usize && !slot.counts.is_empty())
-            .map(|(_, slot)| slot.reported(has_text));
+            .filter(|slot| slot.source != Source::Tools && !slot.counts.is_empty())
+            .map(|slot| slot.reported(has_text));
         let first = reports.next();
         let counting = match first {
             Some(first) if first.is_partial => {
@@ -122,11 +123,27 @@ impl Reports {
     }
 
     fn slot(&self, source: Source) -> Option<&Slot> {
-        self.slots.get(source.of_response() as usize)
+        let source = source.of_response();
+        self.slots.iter().find(|slot| slot.source == source)
     }
 
+    /// Returns the slot of a source, and adds it if it is missing.
     fn slot_mut(&mut self, source: Source) -> Option<&mut Slot> {
-        self.slots.get_mut(source.of_response() as usize)
+        let source = source.of_response();
+        let index = self.slots.partition_point(|slot| slot.source < source);
+        let is_known = self
+            .slots
+            .get(index)
+            .is_some_and(|slot| slot.source == source);
+        if !is_known {
+            let slot = Slot {
+                source,
+                counts: Counts::default(),
+                is_outdated: false,
+            };
+            self.slots.insert(index, slot);
+        }
+        self.slots.get_mut(index)
     }
 }
 
