@@ -7,6 +7,7 @@ mod paths;
 mod pointer;
 mod scanner;
 pub(crate) mod search;
+mod strings;
 mod text;
 mod visitor;
 

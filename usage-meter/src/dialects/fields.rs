@@ -39,6 +39,8 @@ pub(crate) enum Field {
     Done,
     /// An error.
     Error,
+    /// Whether the request succeeded.
+    Success,
     /// What only a result of a batch has.
     BatchResult,
     /// The candidates of Gemini.
@@ -445,6 +447,7 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
     ("is_finished", Field::Done),
     ("error", Field::Error),
     ("errors", Field::Error),
+    ("success", Field::Success),
     ("error_code", Field::Error),
     ("custom_id", Field::BatchResult),
     // Embeddings: OpenAI, Cohere and Gemini, Titan, Vertex.

@@ -13,6 +13,7 @@ use std::{borrow::Cow, sync::Arc};
 use super::nesting::Nesting;
 use super::paths::{Match, Node, Paths};
 use super::search;
+use super::strings::StringBytes;
 use super::text::{MAX_SCALAR_BYTES, Text};
 use super::visitor::{GeneratedKey, Scalar, Visitor};
 
@@ -38,10 +39,7 @@ pub struct Scanner<F> {
     generated_below: Option<u64>,
     /// The index of the level whose bytes the visitor receives.
     recorded_level: Option<usize>,
-    /// The length of the strings of the document that are values.
-    strings: u64,
-    /// The length of the last string, which may be a key.
-    last_string: u64,
+    strings: StringBytes,
     text: Text,
 }
 
@@ -88,8 +86,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
             next_generated: None,
             generated_below: None,
             recorded_level: None,
-            strings: 0,
-            last_string: 0,
+            strings: StringBytes::default(),
             text: Text::new(),
         }
     }
@@ -142,8 +139,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
         if self.nesting.is_in_document() {
             self.end_document(false, visitor);
         }
-        self.strings = 0;
-        self.last_string = 0;
+        self.strings.take();
         self.state = State::Between;
         self.nesting.reset();
         self.is_after_colon = false;
@@ -165,7 +161,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
             b'"' => self.open_string(visitor),
             b':' => {
                 self.is_after_colon = true;
-                self.last_string = 0;
+                self.strings.forget_last();
             }
             b',' => {
                 self.is_after_colon = false;
@@ -206,8 +202,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
             innermost.is_empty = false;
         }
         self.state = State::String;
-        self.strings = self.strings.saturating_add(self.last_string);
-        self.last_string = 0;
+        self.strings.begin();
         self.string_use = if !self.is_after_colon {
             StringUse::Key
         } else if self.next.is_scalar() {
@@ -229,7 +224,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
             let (run, rest) = bytes
                 .split_at_checked(end.unwrap_or(bytes.len()))
                 .unwrap_or((bytes, &[]));
-            self.last_string = self.last_string.saturating_add(run.len() as u64);
+            self.strings.add(run);
             if let Some(key) = self.generated_key() {
                 visitor.generated(key, run.len() as u64);
             }
@@ -405,9 +400,7 @@ impl<F: Copy + PartialEq> Scanner<F> {
     }
 
     fn end_document(&mut self, complete: bool, visitor: &mut impl Visitor<F>) {
-        visitor.strings(self.strings.saturating_add(self.last_string));
-        self.strings = 0;
-        self.last_string = 0;
+        visitor.strings(self.strings.take());
         visitor.end_document(complete);
     }
 }

@@ -34,7 +34,8 @@ pub trait Visitor<F> {
     /// Receives the length of a piece of generated text, found under `key`.
     fn generated(&mut self, key: GeneratedKey, bytes: u64);
 
-    /// Receives the total length of the strings in a document, without its keys, before its end.
+    /// Receives the total length of the strings in a document, without its keys, before its end. Long strings
+    /// without a space, such as images in base64, do not count.
     fn strings(&mut self, _bytes: u64) {}
 
     /// Receives the end of a document; not `complete` if the input ends within it.

@@ -274,6 +274,7 @@ impl Visitor<Field> for Report {
             | Field::InlinePart(_)
             | Field::Prompt
             | Field::BatchResult
+            | Field::Success
             | Field::NoInlineReport
             | Field::Model
             | Field::ResponseId
@@ -321,6 +322,7 @@ impl Visitor<Field> for Report {
             Field::IterationCount(count) => document.read_iteration(count, number::reported(text)),
             Field::InlineCount(count) => document.read_inline(count, number::reported(text)),
             Field::InlinePart(count) => document.add_inline(count, number::reported(text)),
+            Field::Success => facts.is_error |= text == b"false",
             Field::BatchResult => facts.is_batch |= !matches!(text, b"" | b"null"),
             Field::NoInlineReport => facts.no_inline_report = true,
             // Not a report, and no reason to forget another.

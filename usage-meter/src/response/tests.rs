@@ -9,6 +9,7 @@ mod reports;
 mod shapes;
 mod splits;
 mod stored;
+mod unknown;
 
 use std::io::Write as _;
 
@@ -28,6 +29,16 @@ fn head(content_type: &str) -> ResponseHead<'_> {
 fn read(content_type: &str, body: &[u8]) -> Meter {
     let mut meter = Meter::new(&head(content_type));
     meter.push(body);
+    meter.finish();
+    meter
+}
+
+/// Reads a body in single bytes.
+fn read_bytes(head: &ResponseHead<'_>, body: &[u8]) -> Meter {
+    let mut meter = Meter::new(head);
+    for byte in body {
+        meter.push(&[*byte]);
+    }
     meter.finish();
     meter
 }

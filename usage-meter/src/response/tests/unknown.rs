@@ -1,0 +1,179 @@
+//! Completions of which nothing is known but their path.
+
+use super::{JSON, SSE, head, read, read_bytes, tokens};
+use crate::{Meter, ResponseHead};
+
+const TEXT: &str = "text/plain";
+
+#[test]
+fn unknown_shapes_on_completion_paths_are_completions() {
+    let transcript = "dear all, this is a transcript";
+    for (content_type, body, output_bytes) in [
+        (JSON, r#"{"id":"x","answer_text":"eight ch","n":5}"#, 9),
+        (JSON, r#"{"parts":["one","two\n"],"key":{"a":"b"}}"#, 7),
+        (JSON, "{\"a\":\"one\"}\n{\"a\":\"two\"}", 6),
+        (JSON, r#"{"text_output":"abc","model_name":"m"}"#, 3),
+        (JSON, "[[0.5,0.25],[1,2]]", 0),
+        (JSON, "\"one string\"", 12),
+        (TEXT, transcript, 30),
+        (TEXT, "The river is long.", 18),
+        (TEXT, "\r\n1\n00:00 --> 00:01\nHi", 20),
+        (TEXT, "[Music] Hello", 13),
+        ("", "plain", 5),
+        ("text/vtt; charset=utf-8", "WEBVTT\n\nHi", 10),
+        ("application/x-subrip", "1\nHi", 4),
+        (
+            SSE,
+            "event: output\ndata: The\n\nevent: output\ndata:  river\n\nevent: done\ndata: [DONE]\n\n",
+            9,
+        ),
+    ] {
+        let meter = read(content_type, body.as_bytes());
+        assert_eq!(meter.usage(), None, "{body}");
+        assert!(meter.is_completion(), "{content_type} {body}");
+        assert_eq!(meter.output_bytes(), output_bytes, "{content_type} {body}");
+        let in_bytes = read_bytes(&head(content_type), body.as_bytes());
+        assert!(in_bytes.is_completion(), "{body}");
+        assert_eq!(in_bytes.output_bytes(), output_bytes, "{body}");
+        let other = ResponseHead {
+            path: b"/v1/other",
+            ..head(content_type)
+        };
+        let is_known = body.contains("text_output");
+        assert_eq!(
+            read_bytes(&other, body.as_bytes()).is_completion(),
+            is_known,
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn encoded_images_are_no_text() {
+    let image = "iVBORw0KGgo".repeat(10_000);
+    let text = "words and more words ".repeat(100);
+    for (string, is_text) in [
+        (&image, false),
+        (&text, true),
+        (&"\u{6cb3}\u{6d41}\u{3002}".repeat(500), true),
+    ] {
+        let body = format!(r#"{{"result":{{"own":"{string}"}},"list":["ab"]}}"#);
+        let expected = if is_text { string.len() as u64 + 2 } else { 2 };
+        for size in [1, 100, body.len()] {
+            let mut meter = Meter::new(&head(JSON));
+            for piece in body.as_bytes().chunks(size) {
+                meter.push(piece);
+            }
+            meter.finish();
+            assert!(meter.is_completion());
+            assert_eq!(meter.output_bytes(), expected);
+        }
+    }
+}
+
+#[test]
+fn bodies_without_text_are_no_completions() {
+    for (content_type, body) in [
+        (JSON, ""),
+        (JSON, " \r\n"),
+        (JSON, "{}"),
+        (JSON, "[]"),
+        (JSON, "null"),
+        (TEXT, "\n"),
+        (JSON, r#"{"input_tokens":13}"#),
+        (JSON, r#"{"error":"no such model"}"#),
+        (
+            JSON,
+            r#"{"errors":[{"code":7,"message":"no"}],"result":null}"#,
+        ),
+        (JSON, r#"{"error_code":17,"error_msg":"daily limit"}"#),
+        (JSON, r#"{"success":false,"message":"no such model"}"#),
+        (JSON, r#"{"object":"vector_store.deleted","id":"vs_1"}"#),
+        (
+            JSON,
+            r#"{"object":"response.input_tokens","input_tokens":11}"#,
+        ),
+        (
+            JSON,
+            r#"{"custom_id":"a","response":{"body":{"choices":[{}]}}}"#,
+        ),
+        ("text/html", "<html><p>Sign in</p></html>"),
+        ("", "<!doctype html><p>Sign in</p>"),
+        ("audio/mpeg", "ID3\u{4}some sound"),
+        ("application/octet-stream", "some bytes"),
+    ] {
+        let meter = read(content_type, body.as_bytes());
+        assert!(!meter.is_completion(), "{content_type} {body}");
+    }
+    // Events of a known stream of which nothing else is known add nothing.
+    let meter = read(
+        SSE,
+        b"data: {\"type\":\"ping\"}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\n",
+    );
+    assert_eq!(meter.output_bytes(), 3);
+}
+
+#[test]
+fn wrong_content_encoding_is_ignored() {
+    let json = r#"{"choices":[{}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
+    for coding in [
+        "none",
+        "utf-8",
+        "x-none",
+        "gzip",
+        "br",
+        "deflate",
+        "zstd",
+        "Identity",
+        "",
+        "aws-chunked",
+    ] {
+        for body in [
+            json.to_owned(),
+            format!("data: {json}\n\n"),
+            format!("\u{feff}{json}"),
+        ] {
+            let head = ResponseHead {
+                content_encoding: Some(coding.as_bytes()),
+                ..head(JSON)
+            };
+            let meter = read_bytes(&head, body.as_bytes());
+            assert_eq!(tokens(&meter), Some((3, 1, 4)), "{coding} {body}");
+            assert_eq!(meter.decoding_error(), None, "{coding} {body}");
+        }
+    }
+    let short = ResponseHead {
+        content_encoding: Some(b"gzip"),
+        ..head(TEXT)
+    };
+    let meter = read_bytes(&short, b"Hi.");
+    assert!(meter.is_completion());
+    assert_eq!(meter.output_bytes(), 3);
+}
+
+#[test]
+fn paths_of_completions_are_known() {
+    for (path, expected) in [
+        ("/v1/audio/transcriptions", true),
+        (
+            "/client/v4/accounts/a/ai/run/@cf/meta/llama-3.1-8b-instruct",
+            true,
+        ),
+        ("/v1/inference/meta-llama/Llama-3-8B", true),
+        ("/v2/models/ensemble/generate", true),
+        ("/completion", true),
+        ("/ml/v1/text/generation?version=2024", true),
+        ("/v1/models/meta/llama/predictions", true),
+        ("/v1/models", false),
+        ("/v1/audio/speech", false),
+        ("/v1/files/generated", false),
+    ] {
+        let mut meter = Meter::new(&ResponseHead {
+            path: path.as_bytes(),
+            ..head(JSON)
+        });
+        meter.push(br#"{"anything":"at all"}"#);
+        meter.finish();
+        assert_eq!(meter.is_completion(), expected, "{path}");
+    }
+}
