@@ -10,10 +10,13 @@
 use crate::local::{ATTEMPTS, StoreError, shared_key};
 use crate::rate::{SPREAD, halves};
 use crate::shared_data::{CREATE, SharedData, SharedDataError};
-use crate::time::Timestamp;
+use crate::time::{Nanos, Timestamp};
 
 /// The number of records that a page has room for.
 const CAPACITY: usize = 16;
+
+/// How long records of others are kept after they have expired.
+const GRACE: Nanos = Nanos::HOUR;
 
 /// The version of the format.
 const VERSION: u8 = 1;
@@ -25,10 +28,13 @@ const HEADER: [u8; 4] = [b't', b'r', VERSION, 0];
 /// # Memory
 /// A page has room for 16 records of at most [`RecordStore::MAX_BYTES`], so the store never takes more than
 /// 17 KB for each page.
-#[derive(Debug)]
 pub struct RecordStore {
     pages: u64,
+    is_own: IsOwn,
 }
+
+/// Returns whether a record concerns the user of a store: others may share the memory.
+type IsOwn = Box<dyn Fn(&[u8]) -> bool>;
 
 /// What became of a record that was to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +75,13 @@ impl RecordStore {
     /// The size of the largest record.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Returns a store with so many pages, at least one.
+    /// Returns a store with so many pages, at least one. Records of which `is_own` says that they are
+    /// another's are neither found nor returned; they are dropped an hour after they have expired.
     #[must_use]
-    pub fn new(pages: u32) -> Self {
+    pub fn new(pages: u32, is_own: impl Fn(&[u8]) -> bool + 'static) -> Self {
         Self {
             pages: pages.max(1).into(),
+            is_own: Box::new(is_own),
         }
     }
 
@@ -91,7 +99,7 @@ impl RecordStore {
     ) -> Result<WithExpired<Insertion>, StoreError> {
         let page = self.page_of(key);
         let mut insertion = Insertion::Full;
-        let over = update(shared, now, page, &mut |records| {
+        let over = self.update(shared, now, page, &mut |records| {
             let record = Record {
                 key,
                 expires,
@@ -113,9 +121,9 @@ impl RecordStore {
         key: u128,
     ) -> Result<WithExpired<Taken>, StoreError> {
         let mut taken = Taken::Nothing;
-        let expired = update(shared, now, self.page_of(key), &mut |records| {
+        let expired = self.update(shared, now, self.page_of(key), &mut |records| {
             let mut records = records.iter_mut();
-            let record = records.find(|record| record.key == key);
+            let record = records.find(|record| record.key == key && self.is_mine(record));
             taken = match record.map(|record| std::mem::take(&mut record.bytes)) {
                 None => Taken::Nothing,
                 Some(bytes) if bytes.is_empty() => Taken::Before,
@@ -135,7 +143,47 @@ impl RecordStore {
         now: Timestamp,
         page: u64,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
-        update(shared, now, page, &mut |_| ())
+        self.update(shared, now, page, &mut |_| ())
+    }
+
+    /// Changes the records of a page that have not expired, and writes them if anything has changed; starts over
+    /// if another worker has written the page meanwhile. Returns the records that have expired.
+    fn update(
+        &self,
+        shared: &dyn SharedData,
+        now: Timestamp,
+        page: u64,
+        change: &mut dyn FnMut(&mut Vec<Record>),
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let key = shared_key(*b"tollrecs", VERSION, page);
+        for _ in 0..ATTEMPTS {
+            let (before, version) = shared.shared_data(&key)?.unwrap_or((Vec::new(), CREATE));
+            let mut records = read(&before);
+            let expired = records
+                .extract_if(.., |record| {
+                    let is_over = record.expires.saturating_add(GRACE) <= now;
+                    is_over || (record.expires <= now && self.is_mine(record))
+                })
+                .map(|record| record.bytes)
+                .filter(|bytes| !bytes.is_empty() && (self.is_own)(bytes))
+                .collect();
+            change(&mut records);
+            let after = write(&records);
+            if after == before || (before.is_empty() && records.is_empty()) {
+                return Ok(expired);
+            }
+            match shared.set_shared_data(&key, &after, version) {
+                Ok(()) => return Ok(expired),
+                Err(SharedDataError::CasMismatch) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// Returns whether a record is the user's, or was.
+    fn is_mine(&self, record: &Record) -> bool {
+        record.bytes.is_empty() || (self.is_own)(&record.bytes)
     }
 
     fn page_of(&self, key: u128) -> u64 {
@@ -162,37 +210,6 @@ fn insert(records: &mut Vec<Record>, record: Record, page: u64) -> Insertion {
     }
     records.push(record);
     Insertion::Stored(page)
-}
-
-/// Changes the records of a page that have not expired, and writes them if anything has changed; starts over
-/// if another worker has written the page meanwhile. Returns the records that have expired.
-fn update(
-    shared: &dyn SharedData,
-    now: Timestamp,
-    page: u64,
-    change: &mut dyn FnMut(&mut Vec<Record>),
-) -> Result<Vec<Vec<u8>>, StoreError> {
-    let key = shared_key(*b"tollrecs", VERSION, page);
-    for _ in 0..ATTEMPTS {
-        let (before, version) = shared.shared_data(&key)?.unwrap_or((Vec::new(), CREATE));
-        let mut records = read(&before);
-        let expired = records
-            .extract_if(.., |record| record.expires <= now)
-            .map(|record| record.bytes)
-            .filter(|bytes| !bytes.is_empty())
-            .collect();
-        change(&mut records);
-        let after = write(&records);
-        if after == before || (before.is_empty() && records.is_empty()) {
-            return Ok(expired);
-        }
-        match shared.set_shared_data(&key, &after, version) {
-            Ok(()) => return Ok(expired),
-            Err(SharedDataError::CasMismatch) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(StoreError::Contended)
 }
 
 /// Reads the records of a page. What is none ends them.

@@ -26,7 +26,6 @@ pub(crate) struct Deferred {
 }
 
 /// The deferred charges of a worker.
-#[derive(Debug)]
 pub(super) struct DeferredCharges {
     pub(super) records: RecordStore,
     /// When records expire that this worker has stored, and the pages that they are on.
@@ -35,10 +34,15 @@ pub(super) struct DeferredCharges {
 
 // === impl DeferredCharges ===
 
-impl Default for DeferredCharges {
-    fn default() -> Self {
+impl DeferredCharges {
+    /// Returns those to the rates of these policies. Others may be in the same memory.
+    pub(super) fn new(policies: &Rc<Policies>) -> Self {
+        let policies = Rc::clone(policies);
+        let is_own = move |bytes: &[u8]| {
+            decode(&policies, bytes).is_some_and(|it| !it.admission.charges.is_empty())
+        };
         Self {
-            records: RecordStore::new(PAGES),
+            records: RecordStore::new(PAGES, is_own),
             stored: RefCell::default(),
         }
     }

@@ -49,7 +49,7 @@ impl Ledger {
         };
         Ok(Self {
             local: LocalStore::new(max_counters),
-            deferred: DeferredCharges::default(),
+            deferred: DeferredCharges::new(&policies),
             service: Service::new(&host, configuration)?,
             host,
             policies,

@@ -100,11 +100,9 @@ pub(crate) fn settle_deferred(
         &mut admission,
         Stage::End,
         |charge| match &metered {
-            None => 0,
             Some(metered) if metered.is_estimated => charge.counter.cost,
-            Some(_) if reads_usage_only(policies, charge) => {
-                context.at(policies, telemetry, charge)
-            }
+            _ if reads_usage_only(policies, charge) => context.at(policies, telemetry, charge),
+            None => 0,
             Some(metered) => {
                 let scaled = u128::from(charge.counter.cost).saturating_mul(total(&metered.usage));
                 let scaled = scaled.checked_div(total(&estimate));

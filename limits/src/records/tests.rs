@@ -15,6 +15,11 @@ fn at(nanoseconds: u64) -> Timestamp {
     NOW.saturating_add(Nanos::new(nanoseconds))
 }
 
+/// Returns a store of records that all are its own.
+fn store_of(pages: u32) -> RecordStore {
+    RecordStore::new(pages, |_| true)
+}
+
 /// A value, and the number of its last write.
 type Written = (Vec<u8>, u32);
 
@@ -55,7 +60,7 @@ impl SharedData for Memory {
 
 #[test]
 fn record_is_taken_once() {
-    let (memory, store) = (Memory::default(), RecordStore::new(4));
+    let (memory, store) = (Memory::default(), store_of(4));
     let insert = |key| store.insert(&memory, NOW, key, at(10), b"record").unwrap();
     assert!(matches!(insert(7), (Insertion::Stored(_), _)));
     assert_eq!(insert(7).0, Insertion::Known);
@@ -73,7 +78,7 @@ fn record_is_taken_once() {
 
 #[test]
 fn expired_record_is_returned_once() {
-    let (memory, store) = (Memory::default(), RecordStore::new(1));
+    let (memory, store) = (Memory::default(), store_of(1));
     let (stored, _) = store.insert(&memory, NOW, 7, at(10), b"old").unwrap();
     let Insertion::Stored(page) = stored else {
         panic!("{stored:?}");
@@ -86,7 +91,7 @@ fn expired_record_is_returned_once() {
 
 #[test]
 fn full_page_takes_no_more_until_one_is_taken() {
-    let (memory, store) = (Memory::default(), RecordStore::new(1));
+    let (memory, store) = (Memory::default(), store_of(1));
     let insert = |key: usize| {
         let key = u128::try_from(key).unwrap();
         store.insert(&memory, NOW, key, at(10), b"r").unwrap().0
@@ -98,16 +103,16 @@ fn full_page_takes_no_more_until_one_is_taken() {
     store.take(&memory, NOW, 3).unwrap();
     assert!(matches!(insert(CAPACITY), Insertion::Stored(_)));
     let large = vec![1; RecordStore::MAX_BYTES + 1];
-    let large = RecordStore::new(64).insert(&memory, NOW, 1 << 70, at(10), &large);
+    let large = store_of(64).insert(&memory, NOW, 1 << 70, at(10), &large);
     assert_eq!(large.unwrap().0, Insertion::Full);
 }
 
 #[test]
 fn worker_that_writes_first_takes_the_record() {
-    let (memory, store) = (Memory::default(), RecordStore::new(1));
+    let (memory, store) = (Memory::default(), store_of(1));
     store.insert(&memory, NOW, 7, at(10), b"record").unwrap();
     *memory.intruder.borrow_mut() = Some(Box::new(|memory| {
-        let (taken, _) = RecordStore::new(1).take(memory, NOW, 7).unwrap();
+        let (taken, _) = store_of(1).take(memory, NOW, 7).unwrap();
         assert_eq!(taken, Taken::Record(b"record".to_vec()));
     }));
     assert_eq!(store.take(&memory, NOW, 7).unwrap().0, Taken::Before);
@@ -124,7 +129,7 @@ fn failing_memory_is_an_error() {
             Err(SharedDataError::CasMismatch)
         }
     }
-    let inserted = RecordStore::new(1).insert(&Failing, NOW, 7, at(10), b"record");
+    let inserted = store_of(1).insert(&Failing, NOW, 7, at(10), b"record");
     assert_eq!(inserted, Err(StoreError::Contended));
 }
 
@@ -148,7 +153,7 @@ fn operations() -> impl Strategy<Value = Vec<(u64, Operation)>> {
 proptest! {
     #[test]
     fn every_stored_record_is_returned_once(operations in operations()) {
-        let (memory, store) = (Memory::default(), RecordStore::new(3));
+        let (memory, store) = (Memory::default(), store_of(3));
         let mut now = NOW;
         let mut stored = BTreeMap::new();
         let mut number = 0_u64;
@@ -198,6 +203,24 @@ proptest! {
         page.extend(bytes);
         let key = super::shared_key(*b"tollrecs", super::VERSION, 0);
         memory.values.borrow_mut().insert(key.to_vec(), (page, 1));
-        let _ = RecordStore::new(1).take(&memory, NOW, 7);
+        let _ = store_of(1).take(&memory, NOW, 7);
     }
+}
+
+#[test]
+fn record_of_another_is_left_to_it() {
+    let memory = Memory::default();
+    let [mine, other] = [b'm', b'o']
+        .map(|first| RecordStore::new(1, move |bytes: &[u8]| bytes.first() == Some(&first)));
+    mine.insert(&memory, NOW, 7, at(10), b"mine").unwrap();
+    assert_eq!(other.take(&memory, NOW, 7).unwrap().0, Taken::Nothing);
+    assert!(other.expired(&memory, at(20), 0).unwrap().is_empty());
+    assert_eq!(mine.expired(&memory, at(20), 0).unwrap(), [b"mine"]);
+    mine.insert(&memory, NOW, 8, at(10), b"mine").unwrap();
+    let much_later = at(20).saturating_add(super::GRACE);
+    assert!(other.expired(&memory, much_later, 0).unwrap().is_empty());
+    assert!(
+        mine.expired(&memory, much_later, 0).unwrap().is_empty(),
+        "dropped"
+    );
 }

@@ -56,6 +56,16 @@ impl Envoy {
         }
     }
 
+    /// Returns the same worker with limits of another name.
+    fn renamed(self) -> Self {
+        let configuration = configuration("", "").replace("\"free\"", "\"other\"");
+        let plugin = Plugin::configure(self.host.clone(), configuration.as_bytes()).unwrap();
+        Self {
+            plugin: Rc::new(plugin),
+            ..self
+        }
+    }
+
     pub(in crate::stream::tests) fn request(&self, user: &str, method: &str, path: &str) -> Stream {
         let mut stream = self.stream();
         let length = if method == "POST" { "40" } else { "0" };
@@ -343,4 +353,15 @@ fn money_is_charged_by_the_price_of_the_model() {
     let used: Vec<u64> = stream.standings().iter().map(|it| it.used).collect();
     assert_eq!(used, [70, 120_000]);
     stream.on_log();
+}
+
+#[test]
+fn other_policies_leave_a_deferred_charge_alone() {
+    let envoy = ample("", "");
+    let other = envoy.worker("", "").renamed();
+    envoy.submit("alice", "resp_1");
+    other.poll("bob", "resp_1", "completed", Some(70));
+    assert_eq!(envoy.counter("alice"), (0, 300));
+    envoy.poll("bob", "resp_1", "completed", Some(70));
+    assert_eq!(envoy.counter("alice"), (70, 0));
 }
