@@ -220,3 +220,24 @@ proptest! {
         prop_assert!(above * 10 <= responses.len() + START_WEIGHT as usize + 10, "{above}");
     }
 }
+
+#[test]
+fn parts_are_learned_apart_from_text() {
+    let estimator = Estimator::default();
+    assert_eq!(estimator.part_tokens(Some("m"), 0), 0);
+    assert_eq!(estimator.part_tokens(Some("m"), 3), 3_000);
+    let with_parts = |parts: u64, tokens: u64| Observation {
+        input_parts: parts,
+        ..observation((4_500, tokens), (0, 0))
+    };
+    // 4,500 bytes of text are 1,000 tokens.
+    learn(&estimator, 20, &with_parts(2, 1_000 + 2 * 1_500));
+    assert_eq!(estimator.input_tokens(Some("m"), 4_500), 1_000);
+    assert!((1_490..=1_500).contains(&estimator.part_tokens(Some("m"), 1)));
+    assert_eq!(estimator.part_tokens(Some("n"), 1), 1_000);
+    learn(&estimator, 99, &with_parts(1, 1));
+    let least = estimator.part_tokens(Some("m"), 1);
+    assert!((250..=260).contains(&least), "{least}");
+    learn(&estimator, 99, &with_parts(1, u64::MAX));
+    assert!(estimator.part_tokens(Some("m"), 1) <= 16_000);
+}
