@@ -10,6 +10,7 @@ mod fields;
 mod kind;
 mod usage_paths;
 mod usage_pointer;
+mod wrappers;
 
 pub(crate) use completions::is_completion_path;
 pub(crate) use counts::{Count, Counts, MAX_TOKENS};

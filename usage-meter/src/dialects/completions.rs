@@ -39,6 +39,9 @@ const SUFFIXES: &[&str] = &[
     "/completion",
     "/generate",
     "/generate_stream",
+    "/infer",
+    "/infill",
+    "/embedding",
     "/embed",
     // Replicate; SenseNova; Coze; Mistral; DashScope; SageMaker and Databricks; watsonx.
     "/predictions",

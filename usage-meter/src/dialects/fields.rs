@@ -95,7 +95,8 @@ pub(super) const REPORTS: &[(&str, Source)] = &[
     ("usage", Source::UsageObject),
     // Groq, streaming.
     ("x_groq.usage", Source::UsageObject),
-    // Other names of it; Spark.
+    // Hunyuan; other names of it.
+    ("Usage", Source::UsageObject),
     ("token_usage", Source::UsageObject),
     ("tokenUsage", Source::UsageObject),
     ("usage_metadata", Source::UsageObject),
@@ -136,51 +137,6 @@ pub(super) const REPORTS: &[(&str, Source)] = &[
     // OpenAI Responses: images that a tool generates.
     ("tool_usage.image_gen", Source::Tools),
     ("response.tool_usage.image_gen", Source::Tools),
-];
-
-/// Objects that wrap a whole response: Workers AI and Yandex; SenseNova, Zhipu and Coze; Vertex; gateways.
-///
-/// Only reports and signs of a completion are read in them, and nothing that would make it free: the object may be what the
-/// model generated.
-pub(super) const WRAPPERS: &[&str] = &[
-    "result",
-    "data",
-    "response",
-    "body",
-    "output",
-    "payload",
-    "prediction",
-    "predictions",
-    "completion",
-];
-
-/// The objects in a wrapper that report usage.
-pub(super) const WRAPPED_REPORTS: &[&str] = &[
-    "usage",
-    "usageMetadata",
-    "usage_metadata",
-    "token_usage",
-    "tokenUsage",
-    "meta",
-    "meta_info",
-    "stats",
-    "metrics",
-    "inference_status",
-    "choices[].usage",
-];
-
-/// The other fields in a wrapper.
-pub(super) const WRAPPED_FIELDS: &[(&str, Field)] = &[
-    ("choices", Field::Completion),
-    ("candidates", Field::Completion),
-    ("alternatives", Field::Completion),
-    ("response", Field::Completion),
-    ("generated_text", Field::Completion),
-    ("output_text", Field::Completion),
-    ("text_output", Field::Completion),
-    ("embeddings", Field::Completion),
-    ("finish_reason", Field::Completion),
-    ("model", Field::Model),
 ];
 
 /// The numbers in such an object.
@@ -303,6 +259,10 @@ pub(super) const COUNTS: &[(&str, Count)] = &[
         Count::ReasoningIncluded,
     ),
     ("reasoningTokens", Count::ReasoningIncluded),
+    // Hunyuan.
+    ("PromptTokens", Count::InputWithCache),
+    ("CompletionTokens", Count::Output),
+    ("TotalTokens", Count::Total),
     // Yandex.
     ("inputTextTokens", Count::InputWithCache),
     // Coze.
@@ -386,6 +346,10 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
     (
         "results[].generated_token_count",
         Field::InlinePart(Count::Output),
+    ),
+    (
+        "input_token_count",
+        Field::InlineCount(Count::InputWithCache),
     ),
     // Aleph Alpha.
     (

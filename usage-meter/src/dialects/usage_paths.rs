@@ -2,11 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::fields::{
-    COUNTS, FIELDS, Field, ITERATION_COUNTS, ITERATIONS, REPORTS, Source, WRAPPED_FIELDS,
-    WRAPPED_REPORTS, WRAPPERS,
-};
+use super::fields::{COUNTS, FIELDS, Field, ITERATION_COUNTS, ITERATIONS, REPORTS, Source};
 use super::usage_pointer::{UsageNumber, UsagePointer};
+use super::wrappers::{WRAPPED_FIELDS, WRAPPED_REPORTS, WRAPPERS};
 use crate::json::{Node, Paths, Pointer};
 
 /// The paths at which usage is found: those of all dialects, and configured ones.

@@ -88,6 +88,42 @@ const RESPONSES: &[Response] = &[
         r#"{"model_id":"g","results":[{"generated_text":"a","generated_token_count":5,"input_token_count":7},{"generated_text":"b","generated_token_count":2,"input_token_count":3}]}"#,
         [10, 7, 17, 0, 0, 0],
     ),
+    (
+        JSON,
+        r#"{"model_id":"e","results":[{"embedding":[0.1]},{"embedding":[0.2]}],"input_token_count":12}"#,
+        [12, 0, 12, 0, 0, 0],
+    ),
+    // Hunyuan, complete and streamed; OCI; SAP AI Core; LangServe; Dify
+    (
+        JSON,
+        r#"{"Response":{"Choices":[{"Message":{"Content":"hi"}}],"Usage":{"PromptTokens":6,"CompletionTokens":2,"TotalTokens":8},"RequestId":"r"}}"#,
+        [6, 2, 8, 0, 0, 0],
+    ),
+    (
+        SSE,
+        "data: {\"Choices\":[{\"Delta\":{\"Content\":\"h\"}}],\"Usage\":{\"PromptTokens\":6,\"CompletionTokens\":1,\"TotalTokens\":7}}\n\ndata: {\"Choices\":[{\"Delta\":{\"Content\":\"i\"}}],\"Usage\":{\"PromptTokens\":6,\"CompletionTokens\":2,\"TotalTokens\":8}}\n\n",
+        [6, 2, 8, 0, 0, 0],
+    ),
+    (
+        JSON,
+        r#"{"modelId":"c","chatResponse":{"apiFormat":"GENERIC","choices":[{}],"usage":{"completionTokens":2,"promptTokens":6,"totalTokens":8}}}"#,
+        [6, 2, 8, 0, 0, 0],
+    ),
+    (
+        JSON,
+        r#"{"request_id":"r","final_result":{"object":"chat.completion","choices":[{}],"usage":{"prompt_tokens":6,"completion_tokens":2}}}"#,
+        [6, 2, 8, 0, 0, 0],
+    ),
+    (
+        JSON,
+        r#"{"output":{"content":"hi","response_metadata":{"token_usage":{"prompt_tokens":6,"completion_tokens":2,"total_tokens":8}}},"metadata":{"run_id":"r"}}"#,
+        [6, 2, 8, 0, 0, 0],
+    ),
+    (
+        SSE,
+        "data: {\"event\":\"message\",\"answer\":\"hi\"}\n\ndata: {\"event\":\"message_end\",\"metadata\":{\"usage\":{\"prompt_tokens\":6,\"completion_tokens\":2,\"total_tokens\":8}}}\n\n",
+        [6, 2, 8, 0, 0, 0],
+    ),
     // DeepInfra, complete and at the end of a stream
     (
         JSON,
