@@ -152,12 +152,13 @@ impl Reports {
 impl Slot {
     /// Normalizes the report. It is partial if
     ///
-    /// * output or input is 0 or absent although there is text, or output;
+    /// * output, apart from reasoning beside it, or input is 0 or absent although there is text, or output;
     /// * its output is the placeholder of a stream's start;
     /// * a later report could not be read.
     fn reported(&self, has_text: bool) -> Reported {
         let usage = self.counts.normalize();
-        let lacks_output = has_text && usage.output_tokens == 0;
+        let reasoning = self.counts.get(Count::ReasoningExtra).unwrap_or(0);
+        let lacks_output = has_text && usage.output_tokens <= reasoning;
         let lacks_input = usage.input_tokens == 0 && (has_text || usage.output_tokens > 0);
         let is_at_start = self.counts.get(Count::Output).is_none()
             && self.counts.get(Count::OutputAtStart).is_some();

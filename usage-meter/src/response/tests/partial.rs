@@ -158,6 +158,18 @@ const PARTIAL: &[(&str, &str, (u64, u64), bool)] = &[
         (2, 0),
         false,
     ),
+    (
+        JSON,
+        r#"{"candidates":[{"content":{"parts":[{"text":"hi"}]}}],"usageMetadata":{"promptTokenCount":9,"thoughtsTokenCount":5,"totalTokenCount":14}}"#,
+        (9, 5),
+        true,
+    ),
+    (
+        JSON,
+        r#"{"candidates":[{"content":{}}],"usageMetadata":{"promptTokenCount":9,"thoughtsTokenCount":5,"totalTokenCount":14}}"#,
+        (9, 5),
+        false,
+    ),
     // Input alone, output alone, the total alone.
     (
         JSON,
