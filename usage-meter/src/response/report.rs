@@ -323,7 +323,7 @@ impl Visitor<Field> for Report {
             Field::InlineCount(count) => document.read_inline(count, number::reported(text)),
             Field::InlinePart(count) => document.add_inline(count, number::reported(text)),
             Field::Success => facts.is_error |= text == b"false",
-            Field::BatchResult => facts.is_batch |= !matches!(text, b"" | b"null"),
+            Field::BatchResult => facts.has_custom_id |= !matches!(text, b"" | b"null"),
             Field::NoInlineReport => facts.no_inline_report = true,
             // Not a report, and no reason to forget another.
             Field::Report(_) => self.response.forget_text(),

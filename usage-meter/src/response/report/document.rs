@@ -25,7 +25,11 @@ pub(super) struct Facts {
     repeats_text: bool,
     pub(super) is_last: bool,
     pub(super) is_error: bool,
-    pub(super) is_batch: bool,
+    is_batch: bool,
+    /// Whether it has what a result of a batch has.
+    pub(super) has_custom_id: bool,
+    /// Whether it says itself that it is a completion.
+    is_of_completion_kind: bool,
     /// Whether it says that it is something else than a completion.
     is_no_completion: bool,
     /// Whether it is in an array at the root.
@@ -226,7 +230,7 @@ impl Document {
                 Source::Inline => !facts.no_inline_report,
                 _ => true,
             })
-            .filter(move |_| !facts.is_batch)
+            .filter(move |_| !facts.is_batch())
             .map(|(source, counts)| (*source, counts))
     }
 }
@@ -239,15 +243,21 @@ impl Facts {
         self.is_error || self.is_in_error
     }
 
+    /// Returns whether it is a batch, or one of its results. A completion that repeats an identifier of the
+    /// client is neither.
+    fn is_batch(&self) -> bool {
+        self.is_batch || (self.has_custom_id && !self.has_choices && !self.is_of_completion_kind)
+    }
+
     /// Returns whether it is a completion, or a part of one.
     pub(super) fn is_valid_completion(&self) -> bool {
-        self.is_completion && !self.is_error() && !self.is_batch
+        self.is_completion && !self.is_error() && !self.is_batch()
     }
 
     /// Returns the number of bytes of text in a document of which nothing is known.
     pub(super) fn unknown_bytes(&self) -> u64 {
         let is_known =
-            self.is_completion || self.is_error() || self.is_batch || self.is_no_completion;
+            self.is_completion || self.is_error() || self.is_batch() || self.is_no_completion;
         if is_known { 0 } else { self.string_bytes }
     }
 
@@ -263,13 +273,14 @@ impl Facts {
     /// Sets the kind that the document gives itself.
     pub(super) fn set_kind(&mut self, name: &[u8]) {
         let kind = DocumentKind::of(name);
-        self.is_completion |= matches!(
+        self.is_of_completion_kind |= matches!(
             kind,
             DocumentKind::Completion
                 | DocumentKind::Response
                 | DocumentKind::ResponsesEvent
                 | DocumentKind::Last
         );
+        self.is_completion |= self.is_of_completion_kind;
         self.is_response |= matches!(
             kind,
             DocumentKind::Response | DocumentKind::ResponsesEvent | DocumentKind::Last

@@ -335,7 +335,17 @@ fn what_is_generated_or_chosen_by_the_client_is_no_report() {
     ] {
         assert_eq!(read(JSON, body.as_bytes()).usage(), None, "{body}");
     }
-    // A generated object cannot make a response free.
+    // Neither an identifier of the client nor a generated object makes a response free.
+    for start in [
+        r#""object":"chat.completion""#,
+        r#""type":"message""#,
+        r#""choices":[{}]"#,
+    ] {
+        let body = format!(
+            r#"{{"custom_id":"a",{start},"usage":{{"prompt_tokens":4,"completion_tokens":2}}}}"#
+        );
+        assert_eq!(tokens(&read(JSON, body.as_bytes())), Some((4, 2, 6)));
+    }
     let body = r#"{"result":{"response":{"object":"batch","error":"x","type":"error"}}}"#;
     let meter = read(JSON, body.as_bytes());
     assert!(meter.is_completion());
