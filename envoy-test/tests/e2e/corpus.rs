@@ -112,8 +112,12 @@ impl Case {
         })
     }
 
-    /// The expected input, output, total and cached tokens; `None` for a response without usage.
+    /// The expected input, output, total and cached tokens; `None` for a response without usage, or to a request
+    /// that only fetches it.
     fn tokens(&self) -> Option<[u64; 4]> {
+        if self.method != Method::POST {
+            return None;
+        }
         let number = |value: &Value| value.as_u64().unwrap_or(0);
         let expected = &self.expected;
         if expected["usage_present"] == true {
