@@ -227,7 +227,12 @@ impl Provider {
             for (name, value) in &script.headers {
                 response = response.header(name, value);
             }
-            let parts = Box::new(std::iter::once(script.body));
+            let parts: Box<dyn Iterator<Item = Bytes> + Send> =
+                if received.headers.contains_key("x-mock-script-events") {
+                    Box::new(events(&script.body).into_iter())
+                } else {
+                    Box::new(std::iter::once(script.body))
+                };
             self.deliver(&instructions, parts, response, None)
         }))
     }
@@ -347,6 +352,23 @@ async fn echo(State(provider): State<Arc<Provider>>, request: Request<Body>) -> 
         response,
         None,
     )
+}
+
+/// Splits a body after each blank line, or else after each line.
+fn events(body: &Bytes) -> Vec<Bytes> {
+    let has_blank_lines = body.windows(2).any(|pair| pair == b"\n\n");
+    let mut events = Vec::new();
+    let mut start = 0;
+    for (index, _) in body.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+        let is_blank = index > 0 && body.get(index - 1) == Some(&b'\n');
+        if is_blank || !has_blank_lines {
+            events.push(body.slice(start..=index));
+            start = index + 1;
+        }
+    }
+    events.push(body.slice(start..));
+    events.retain(|event| !event.is_empty());
+    events
 }
 
 async fn scripted(State(provider): State<Arc<Provider>>, request: Request<Body>) -> Reply {

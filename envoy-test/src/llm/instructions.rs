@@ -26,6 +26,7 @@
 //! | `x-mock-not-json` | a body that claims to be JSON |
 //! | `x-mock-raw` | the body; `\n` and `\r` in it stand for the control characters |
 //! | `x-mock-script` | the scripted response of that name |
+//! | `x-mock-script-events` | its body is sent in parts that end with its blank lines or, without any, with its lines |
 //!
 //! A part is an event of a stream or a whole JSON body; with `x-mock-split` it is so many bytes of either.
 

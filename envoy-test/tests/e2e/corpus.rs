@@ -1,7 +1,6 @@
 //! Recorded responses of real services, replayed through Envoy: charged exactly and forwarded unchanged.
 //!
-//! The corpus is in the folder that `TOLLGATE_CORPUS` names, by default `../shared/corpus` beside the repository;
-//! reports as providers and gateways send them are in `TOLLGATE_REPORTS`, by default `../shared/reports`.
+//! The corpus is in the folder that `TOLLGATE_CORPUS` names, by default `../shared/corpus` beside the repository.
 
 use std::{
     error::Error,
@@ -31,11 +30,8 @@ const LIMIT: u64 = 1_000_000_000_000;
 /// The number of concurrent exchanges.
 const MAX_IN_FLIGHT: usize = 32;
 
-/// The number of deliveries of a report, each in other parts.
-const DELIVERIES: usize = 6;
-
 /// Returns the undisputed cases in the folder that a variable names, by default a folder in `../shared`.
-fn cases(variable: &str, name: &str) -> Result<Option<Vec<Case>>, Box<dyn Error>> {
+pub(crate) fn cases(variable: &str, name: &str) -> Result<Option<Vec<Case>>, Box<dyn Error>> {
     let folder = std::env::var_os(variable).map_or_else(
         || workspace::root().join("../shared").join(name),
         PathBuf::from,
@@ -56,16 +52,16 @@ fn cases(variable: &str, name: &str) -> Result<Option<Vec<Case>>, Box<dyn Error>
 
 /// A recorded exchange.
 #[derive(Debug, Clone)]
-struct Case {
-    id: String,
-    method: Method,
-    path: String,
-    content_type: String,
-    request: Bytes,
+pub(crate) struct Case {
+    pub(crate) id: String,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) content_type: String,
+    pub(crate) request: Bytes,
     /// Whether the request has `stream_options.include_usage`.
     includes_usage: bool,
-    response: Script,
-    expected: Value,
+    pub(crate) response: Script,
+    pub(crate) expected: Value,
 }
 
 impl Case {
@@ -112,14 +108,14 @@ impl Case {
         })
     }
 
-    /// The expected input, output, total and cached tokens; `None` for a response without usage, or to a request
-    /// that only fetches it.
-    fn tokens(&self) -> Option<[u64; 4]> {
+    /// The expected input, output, total and cached tokens; `None` for a response without usage, and for one that
+    /// retrieves what was charged when it was generated.
+    pub(crate) fn tokens(&self) -> Option<[u64; 4]> {
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        let expected = &self.expected;
         if self.method != Method::POST {
             return None;
         }
-        let number = |value: &Value| value.as_u64().unwrap_or(0);
-        let expected = &self.expected;
         if expected["usage_present"] == true {
             let normalized = &expected["normalized"];
             let tokens = ["input_tokens", "output_tokens", "total_tokens"];
@@ -145,7 +141,7 @@ impl Case {
     }
 
     /// Describes what is wrong about the charge, if anything.
-    fn mismatch(&self, tokens: [u64; 4], is_estimate: bool) -> Option<String> {
+    pub(crate) fn mismatch(&self, tokens: [u64; 4], is_estimate: bool) -> Option<String> {
         let least = &self.expected["must_estimate"];
         let is_right = if least.is_object() {
             let least = |key: &str| least[key].as_u64().unwrap_or(0);
@@ -168,7 +164,7 @@ impl Case {
 
     /// Whether a client may receive this body: the recorded one, without the usage report if the request did not
     /// include it.
-    fn is_expected(&self, body: &[u8]) -> bool {
+    pub(crate) fn is_expected(&self, body: &[u8]) -> bool {
         let recorded = &self.response.body;
         if recorded == body {
             return true;
@@ -289,48 +285,6 @@ async fn recorded_responses_are_charged_exactly_and_forwarded_unchanged() -> Tes
         failures.len()
     );
     assert_eq!(metered.remaining("shared").await?, LIMIT - charged);
-    metered.check().await?;
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reports_of_all_kinds_are_charged_exactly() -> TestResult {
-    let Some(cases) = cases("TOLLGATE_REPORTS", "reports")? else {
-        println!("reports: skipped, there is no folder of reports");
-        return Ok(());
-    };
-    let seed = random::seed();
-    println!("TOLLGATE_SEED={seed}");
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let metered = Metered::build(each_caller(LIMIT), |builder| builder.concurrency(2)).await?;
-    let deliveries = cases.iter().flat_map(|case| {
-        (0..DELIVERIES).map(|delivery| Case {
-            id: format!("{}-{delivery}", case.id),
-            ..case.clone()
-        })
-    });
-    let replayed = replay_all(&metered, deliveries.collect(), &mut rng).await?;
-
-    let log = metered.envoy.access_log(replayed.len()).await?;
-    let mut failures = Vec::new();
-    for (case, _, body) in replayed {
-        let entry = log.iter().find(|entry| entry.test_id() == Some(&case.id));
-        let entry = entry.ok_or("an exchange that is not logged")?;
-        let tokens = logged_tokens(entry).map(|tokens| tokens.unwrap_or(0));
-        let is_estimate = entry.tollgate("estimated") == Some("true");
-        failures.extend(case.mismatch(tokens, is_estimate));
-        if !case.expected["must_estimate"].is_object() && case.tokens().is_none() && is_estimate {
-            failures.push(format!("{}: {tokens:?} is not free", case.id));
-        }
-        if !case.is_expected(&body) {
-            failures.push(format!("{}: another body", case.id));
-        }
-    }
-    assert!(
-        failures.is_empty(),
-        "{} failures: {failures:#?}",
-        failures.len()
-    );
     metered.check().await?;
     Ok(())
 }

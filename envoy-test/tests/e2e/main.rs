@@ -35,7 +35,9 @@ mod on_exceeded_remote;
 mod outage;
 mod protocols;
 mod reload;
+
 mod replies;
+mod reports;
 mod request_body;
 mod reservations;
 mod sdk;
