@@ -29,7 +29,7 @@ async fn send_load(
                     .header(CALLER, "alice")
                     .header("x-mock-events", 1)
                     .header("x-mock-prompt-tokens", 1 + connection)
-                    .header("x-mock-completion-tokens", request % 97);
+                    .header("x-mock-completion-tokens", 1 + request % 97);
                 let response = chat.send(&client, address).await?;
                 assert_eq!(response.status(), 200);
                 response.bytes().await?;

@@ -32,7 +32,8 @@ async fn send_each(address: SocketAddr, name: String, callers: usize) -> io::Res
     let mut response = Vec::new();
     for caller in 0..callers {
         let request = format!(
-            "GET /v1/chat/completions HTTP/1.1\r\nhost: llm\r\n{CALLER}: {name}-{caller}\r\n\r\n"
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: llm\r\n{CALLER}: {name}-{caller}\r\n\
+             content-length: 0\r\n\r\n"
         );
         connection.write_all(request.as_bytes()).await?;
         response.clear();
@@ -89,7 +90,7 @@ async fn key_flood_evicts_no_exhausted_counter() -> TestResult {
     let address = envoy.address();
     let client = client(Protocol::Http1);
     let send_exhausted = async |path: &str| {
-        let request = client.get(envoy.url(path)).header(CALLER, "exhausted");
+        let request = client.post(envoy.url(path)).header(CALLER, "exhausted");
         Ok::<_, reqwest::Error>(request.send().await?.status().as_u16())
     };
     assert_eq!(send_exhausted("/v1/completions").await?, 200);

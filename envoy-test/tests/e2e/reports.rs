@@ -2,6 +2,7 @@
 //!
 //! They are in the folder that `TOLLGATE_REPORTS` names, by default `../shared/reports` beside the repository.
 
+use bytes::Bytes;
 use envoy_test::{
     client::{Protocol, client},
     metered::{CALLER, Metered, each_caller},
@@ -69,8 +70,14 @@ impl Delivery {
     }
 }
 
-/// Requests a case, and reads the response as far as it comes.
-async fn replay(client: &Client, metered: &Metered, case: &Case, id: &str, delivery: Delivery) {
+/// Requests a case. Returns the body of the response; `None` if it is cut off.
+async fn replay(
+    client: &Client,
+    metered: &Metered,
+    case: &Case,
+    id: &str,
+    delivery: Delivery,
+) -> Option<Bytes> {
     let request = client
         .request(case.method.clone(), metered.envoy.url(&case.path))
         .header(CALLER, "shared")
@@ -82,10 +89,7 @@ async fn replay(client: &Client, metered: &Metered, case: &Case, id: &str, deliv
             .header("content-type", &case.content_type)
             .body(case.request.clone());
     }
-    // A response that is cut off is an error here, and has an entry in the access log.
-    if let Ok(response) = request.send().await {
-        let _ = response.bytes().await;
-    }
+    request.send().await.ok()?.bytes().await.ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,19 +113,26 @@ async fn reported_responses_are_charged_exactly_in_any_delivery() -> TestResult 
         let deliveries = Delivery::all(case.response.body.len(), &mut rng);
         for (delivery, client) in deliveries.into_iter().zip(clients.iter().cycle()) {
             let id = format!("{} {delivery:?}", case.id);
-            replay(client, &metered, case, &id, delivery).await;
-            exchanges.push((case, id));
+            let body = replay(client, &metered, case, &id, delivery).await;
+            exchanges.push((case, id, body));
         }
     }
     let log = metered.envoy.access_log(exchanges.len()).await?;
     let mut failures = Vec::new();
-    for (case, id) in &exchanges {
+    for (case, id, body) in &exchanges {
         let entry = log.iter().find(|entry| entry.test_id() == Some(id));
         let entry = entry.ok_or("an exchange that is not logged")?;
         let is_estimate = entry.tollgate("estimated") == Some("true");
         let tokens = logged_tokens(entry).map(|tokens| tokens.unwrap_or(0));
         let mismatch = case.mismatch(tokens, is_estimate);
         failures.extend(mismatch.map(|mismatch| format!("{id}: {mismatch}")));
+        let is_expected = match body {
+            Some(body) => case.is_expected(body),
+            None => case.expected["cut"] == true,
+        };
+        if !is_expected {
+            failures.push(format!("{id}: another body"));
+        }
         let is_free = !case.expected["must_estimate"].is_object() && case.tokens().is_none();
         if is_free && is_estimate {
             failures.push(format!("{id}: {tokens:?} is not free"));
