@@ -105,7 +105,7 @@ impl JsonReader {
                 values,
                 open_values: Vec::new(),
                 kept: 0,
-                levels: Vec::new(),
+                levels: Vec::with_capacity(4),
                 depth: 0,
                 next: None,
                 kind: Kind::Unknown,
@@ -114,7 +114,7 @@ impl JsonReader {
                 part_above: None,
                 string: StringUse::Other,
                 beginning: Beginning::new(),
-                key: Vec::new(),
+                key: Vec::with_capacity(32),
                 field: None,
                 field_text: Vec::new(),
             },
@@ -398,12 +398,14 @@ impl Tokens for Finder {
     fn end_string(&mut self, is_key: bool) {
         self.keep(b"\"");
         if is_key {
-            let key = unescaped(&self.key);
+            // A key without escapes is what it is written as.
+            let unescaped = self.key.contains(&b'\\').then(|| unescaped(&self.key));
+            let key = unescaped.as_ref().map_or(&*self.key, |key| key.as_bytes());
             let level = self.levels.last();
             let is_whole = self.key.len() < MAX_KEY_BYTES;
             let level = level.filter(|level| level.depth == self.depth && is_whole);
-            self.next = level.and_then(|level| self.pointers.member(level.node, key.as_bytes()));
-            self.kind = Kind::of(key.as_bytes(), self.depth == 1);
+            self.next = level.and_then(|level| self.pointers.member(level.node, key));
+            self.kind = Kind::of(key, self.depth == 1);
             return;
         }
         if let Some(field) = self.field.take() {

@@ -37,7 +37,8 @@ struct Node {
     key: Vec<u8>,
     /// The index that leads here, where the value above is an array.
     index: Option<u32>,
-    children: Vec<NodeIndex>,
+    /// The places below, each with the length of the key that leads there.
+    children: Vec<(usize, NodeIndex)>,
     field: Option<Field>,
     pointer: Option<usize>,
 }
@@ -99,12 +100,18 @@ impl Pointers {
 
     /// Returns the place of a member of the object at a place.
     pub(super) fn member(&self, node: NodeIndex, key: &[u8]) -> Option<NodeIndex> {
-        self.child(node, |child| child.key == key)
+        let children = &self.node(node)?.children;
+        let mut children = children.iter().filter(|(length, _)| *length == key.len());
+        let found = children.find(|(_, child)| self.node(*child).is_some_and(|it| it.key == key));
+        found.map(|(_, child)| *child)
     }
 
     /// Returns the place of an element of the array at a place.
     pub(super) fn element(&self, node: NodeIndex, index: u32) -> Option<NodeIndex> {
-        self.child(node, |child| child.index == Some(index))
+        let mut children = self.node(node)?.children.iter();
+        let is_it = |child: &Node| child.index == Some(index);
+        let found = children.find(|(_, child)| self.node(*child).is_some_and(is_it));
+        found.map(|(_, child)| *child)
     }
 
     pub(super) fn field(&self, node: NodeIndex) -> Option<Field> {
@@ -123,18 +130,12 @@ impl Pointers {
             if let Some(pointer) = node.pointer {
                 found(pointer);
             }
-            open.extend_from_slice(&node.children);
+            open.extend(node.children.iter().map(|(_, child)| *child));
         }
     }
 
     fn node(&self, node: NodeIndex) -> Option<&Node> {
         self.nodes.get(usize::from(node.0))
-    }
-
-    fn child(&self, node: NodeIndex, is_it: impl Fn(&Node) -> bool) -> Option<NodeIndex> {
-        let children = self.node(node)?.children.iter().copied();
-        let mut children = children.filter(|child| self.node(*child).is_some_and(&is_it));
-        children.next()
     }
 
     /// Returns the node at a path, which is added where it is missing; `None` if there are too many.
@@ -146,12 +147,16 @@ impl Pointers {
                 known
             } else {
                 let index = NodeIndex(u16::try_from(self.nodes.len()).ok()?);
+                let length = key.len();
                 self.nodes.push(Node {
                     index: array_index(&key),
                     key: key.into_bytes(),
                     ..Node::default()
                 });
-                self.nodes.get_mut(usize::from(at.0))?.children.push(index);
+                self.nodes
+                    .get_mut(usize::from(at.0))?
+                    .children
+                    .push((length, index));
                 index
             };
         }
