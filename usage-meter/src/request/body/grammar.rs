@@ -10,8 +10,14 @@ pub(super) const MAX_DEPTH: u16 = 512;
 
 const DEPTH_WORDS: usize = 8;
 
-/// UTF-8's byte order mark, which servers skip.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What can follow the first byte of `true`, `false`, `null`, and of UTF-8's byte order mark, which servers
+/// skip; each with a zero byte at its end. A [`State`] has a position here, so that it is small.
+const WORDS: &[u8] = b"rue\0alse\0ull\0\xbb\xbf\0";
+
+const TRUE: u8 = 0;
+const FALSE: u8 = 4;
+const NULL: u8 = 9;
+const MARK: u8 = 13;
 
 /// Receives the tokens of a document, in the order of its bytes, without white space.
 pub(super) trait Tokens {
@@ -70,7 +76,7 @@ enum State {
     /// The first byte.
     Start,
     /// The rest of a byte order mark.
-    Mark(&'static [u8]),
+    Mark(u8),
     Value,
     /// A value, or the end of an empty array.
     FirstElement,
@@ -86,7 +92,7 @@ enum State {
     Digits(u8),
     Number(Number),
     /// The rest of `true`, `false` or `null`.
-    Word(&'static [u8]),
+    Word(u8),
     /// White space after the document.
     End,
     Malformed,
@@ -159,24 +165,24 @@ impl Grammar {
     /// Returns the state after a byte that is neither in a string nor in a number.
     fn next(&mut self, byte: u8, tokens: &mut impl Tokens) -> State {
         match (self.state, byte) {
-            (State::Start, 0xef) => State::Mark(BYTE_ORDER_MARK.get(1..).unwrap_or_default()),
-            (State::Mark(rest), _) => match rest.split_first() {
-                Some((expected, [])) if *expected == byte => State::Value,
-                Some((expected, rest)) if *expected == byte => State::Mark(rest),
-                _ => State::Malformed,
+            (State::Start, 0xef) => State::Mark(MARK),
+            (State::Mark(at), _) => match word_state(at, byte) {
+                WordState::Goes(at) => State::Mark(at),
+                WordState::Ends => State::Value,
+                WordState::Breaks => State::Malformed,
             },
-            (State::Word(rest), _) => match rest.split_first() {
-                Some((expected, rest)) if *expected == byte => {
-                    tokens.literal(&[byte]);
-                    if rest.is_empty() {
-                        tokens.end_literal();
-                        self.after_value()
-                    } else {
-                        State::Word(rest)
-                    }
+            (State::Word(at), _) => {
+                let state = word_state(at, byte);
+                if state == WordState::Breaks {
+                    return State::Malformed;
                 }
-                _ => State::Malformed,
-            },
+                tokens.literal(&[byte]);
+                if let WordState::Goes(at) = state {
+                    return State::Word(at);
+                }
+                tokens.end_literal();
+                self.after_value()
+            }
             (State::Escape, b'u') => {
                 tokens.escape(byte, self.is_key);
                 State::Digits(4)
@@ -233,9 +239,9 @@ impl Grammar {
                 tokens.begin_string(false);
                 return State::String;
             }
-            b't' => State::Word(b"rue"),
-            b'f' => State::Word(b"alse"),
-            b'n' => State::Word(b"ull"),
+            b't' => State::Word(TRUE),
+            b'f' => State::Word(FALSE),
+            b'n' => State::Word(NULL),
             b'-' => State::Number(Number::Minus),
             b'0' => State::Number(Number::Zero),
             b'1'..=b'9' => State::Number(Number::Integer),
@@ -395,6 +401,28 @@ impl Grammar {
             State::Malformed
         };
         rest
+    }
+}
+
+/// What a byte means for one of the [`WORDS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WordState {
+    /// The word goes on at this position.
+    Goes(u8),
+    /// It is the last byte.
+    Ends,
+    /// The word has another byte there.
+    Breaks,
+}
+
+fn word_state(at: u8, byte: u8) -> WordState {
+    if WORDS.get(usize::from(at)) != Some(&byte) {
+        return WordState::Breaks;
+    }
+    let at = at.saturating_add(1);
+    match WORDS.get(usize::from(at)) {
+        None | Some(0) => WordState::Ends,
+        Some(_) => WordState::Goes(at),
     }
 }
 
