@@ -167,7 +167,7 @@ impl Grammar {
         match (self.state, byte) {
             (State::Start, 0xef) => State::Mark(MARK),
             (State::Mark(at), _) => match word_state(at, byte) {
-                WordState::Goes(at) => State::Mark(at),
+                WordState::Continues(at) => State::Mark(at),
                 WordState::Ends => State::Value,
                 WordState::Breaks => State::Malformed,
             },
@@ -177,7 +177,7 @@ impl Grammar {
                     return State::Malformed;
                 }
                 tokens.literal(&[byte]);
-                if let WordState::Goes(at) = state {
+                if let WordState::Continues(at) = state {
                     return State::Word(at);
                 }
                 tokens.end_literal();
@@ -407,8 +407,8 @@ impl Grammar {
 /// What a byte means for one of the [`WORDS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WordState {
-    /// The word goes on at this position.
-    Goes(u8),
+    /// The word continues at this position.
+    Continues(u8),
     /// It is the last byte.
     Ends,
     /// The word has another byte there.
@@ -422,7 +422,7 @@ fn word_state(at: u8, byte: u8) -> WordState {
     let at = at.saturating_add(1);
     match WORDS.get(usize::from(at)) {
         None | Some(0) => WordState::Ends,
-        Some(_) => WordState::Goes(at),
+        Some(_) => WordState::Continues(at),
     }
 }
 
