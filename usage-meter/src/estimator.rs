@@ -157,6 +157,7 @@ impl Estimator {
     }
 
     /// Learns from an exchange.
+    #[cold]
     pub fn learn(&self, model: Option<&str>, observation: &Observation) {
         let Some(name) = model.filter(|name| name.len() <= MAX_NAME_BYTES) else {
             return;
@@ -230,6 +231,7 @@ impl Model {
 // === impl ExpectedOutput ===
 
 impl ExpectedOutput {
+    #[cold]
     fn observe(&mut self, tokens: u64, at: Duration) {
         if self.responses.quantile(OUTPUT_QUANTILE).is_none() {
             self.responses.add(START_OUTPUT_TOKENS, START_WEIGHT);
@@ -257,6 +259,7 @@ impl Rate {
         quantile.map_or(START_RATE, |bucket| bucket.min)
     }
 
+    #[cold]
     fn observe(&mut self, tokens: u64, duration: Duration) {
         if tokens < MIN_RATE_TOKENS {
             return;

@@ -47,6 +47,7 @@ impl Histogram {
     }
 
     /// Adds a number with a weight.
+    #[cold]
     pub(super) fn add(&mut self, value: u64, weight: u32) {
         if let Some(count) = self.counts.get_mut(Bucket::index(value)) {
             *count = count.saturating_add(weight);
@@ -62,6 +63,7 @@ impl Histogram {
 
     /// Returns the bucket that has the quantile: that part, in hundredths, of the numbers are in it or in
     /// lower ones. `None` if there are no numbers.
+    #[cold]
     pub(super) fn quantile(&self, hundredths: u32) -> Option<Bucket> {
         let total = u64::from(self.total);
         let wanted = total.saturating_mul(hundredths.into()).div_ceil(100).max(1);

@@ -55,6 +55,7 @@ impl<'a> Members<'a> {
     ///
     /// # Errors
     /// If several members have that key, the object is malformed, or something follows it.
+    #[cold]
     pub(crate) fn find(mut self, key: &str) -> Result<Option<Range<usize>>, ()> {
         let mut found = None;
         while let Some(member) = self.next() {
@@ -72,6 +73,7 @@ impl<'a> Members<'a> {
         self.at
     }
 
+    #[cold]
     fn next(&mut self) -> Option<Member<'a>> {
         self.at = skip_space(self.text, self.at);
         match (self.state, self.text.get(self.at)) {
@@ -98,6 +100,7 @@ impl<'a> Members<'a> {
         member
     }
 
+    #[cold]
     fn member(&mut self) -> Option<Member<'a>> {
         let text = self.text;
         if text.get(self.at) != Some(&b'"') {
@@ -121,13 +124,26 @@ impl<'a> Members<'a> {
 // === impl Member ===
 
 impl Member<'_> {
-    /// Returns whether the key is this name, which has no escapes.
+    /// Returns whether the key is this name, which has only letters, digits and underscores.
     fn is_named(&self, name: &str) -> bool {
-        if !self.key.contains(&b'\\') {
-            return self.key == name.as_bytes();
+        let mut rest = self.key;
+        for expected in name.bytes() {
+            rest = match rest {
+                [b'\\', b'u', tail @ ..] => {
+                    let Some((digits, tail)) = tail.split_at_checked(4) else {
+                        return false;
+                    };
+                    let digits = str::from_utf8(digits).unwrap_or_default();
+                    if u32::from_str_radix(digits, 16) != Ok(expected.into()) {
+                        return false;
+                    }
+                    tail
+                }
+                [byte, tail @ ..] if *byte == expected => tail,
+                _ => return false,
+            };
         }
-        let quoted = [b"\"", self.key, b"\""].concat();
-        serde_json::from_slice::<String>(&quoted).is_ok_and(|key| key == name)
+        rest.is_empty()
     }
 }
 

@@ -18,6 +18,7 @@ const OPTIONS_VALUE: &str = r#"{"include_usage":true}"#;
 /// let spliced = include_usage::splice(br#"{"stream":true}"#).unwrap();
 /// assert_eq!(spliced, br#"{"stream_options":{"include_usage":true},"stream":true}"#);
 /// ```
+#[cold]
 #[must_use]
 pub fn splice(body: &[u8]) -> Option<Vec<u8>> {
     let object = Object::new(body)?;
@@ -37,6 +38,7 @@ pub fn splice(body: &[u8]) -> Option<Vec<u8>> {
 /// Returns whether a text names `stream_options` or `include_usage`, or may do so by an escape.
 ///
 /// An error that does so, about a body that does not, is likely to be about what [`splice`] has added.
+#[cold]
 #[must_use]
 pub fn is_named_in(text: &[u8]) -> bool {
     // Both characters are rare in text and absent from Base64.

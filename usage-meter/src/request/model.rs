@@ -11,6 +11,7 @@ use super::splice::Object;
 /// let body = br#"{"model":"large","messages":[]}"#;
 /// assert_eq!(model::replace(body, "small").unwrap(), br#"{"model":"small","messages":[]}"#);
 /// ```
+#[cold]
 #[must_use]
 pub fn replace(body: &[u8], model: &str) -> Option<Vec<u8>> {
     let object = Object::new(body)?;

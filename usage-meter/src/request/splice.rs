@@ -20,6 +20,7 @@ pub(super) struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// Returns a body of UTF-8, which is an object, perhaps after a byte order mark, if it can be changed.
+    #[cold]
     pub(super) fn new(body: &'a [u8]) -> Option<Self> {
         str::from_utf8(body).ok()?;
         let json = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
@@ -48,6 +49,7 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// If the key is not unique, or there is no object.
+    #[cold]
     pub(super) fn find(self, key: &str) -> Result<Option<Range<usize>>, ()> {
         let members = Members::of(self.text(&(self.start..self.end))).ok_or(())?;
         let found = members.find(key)?;
@@ -56,6 +58,7 @@ impl<'a> Object<'a> {
     }
 
     /// Returns the body with what is at a place replaced.
+    #[cold]
     pub(super) fn replace(self, place: &Range<usize>, replacement: &[u8]) -> Option<Vec<u8>> {
         let capacity = self.body.len().saturating_add(replacement.len());
         let mut spliced = Vec::with_capacity(capacity);
@@ -66,6 +69,7 @@ impl<'a> Object<'a> {
     }
 
     /// Returns the body with a member inserted at the start of the object.
+    #[cold]
     pub(super) fn insert(self, member: &str) -> Option<Vec<u8>> {
         let members = Members::of(self.body.get(self.start..self.end)?)?;
         let at = members.position().checked_add(self.start)?;

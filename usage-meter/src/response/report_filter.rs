@@ -97,7 +97,7 @@ impl ReportFilter {
         self.passed_end.extend_from_slice(near_end);
         let found = FINISH_REASONS
             .iter()
-            .filter_map(|reason| memmem::rfind(&self.passed_end, reason))
+            .filter_map(|reason| last_position(&self.passed_end, reason))
             .max();
         self.since_finish = match found {
             Some(at) => Some(self.passed_end.len().saturating_sub(at)),
@@ -231,7 +231,19 @@ fn may_be_report(begun: &[u8]) -> bool {
     }
 }
 
+/// Returns where the last occurrence of a text begins.
+fn last_position(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    let mut last = None;
+    let mut from = 0_usize;
+    while let Some(at) = memmem::find(bytes.get(from..)?, text) {
+        last = from.checked_add(at);
+        from = last?.checked_add(1)?;
+    }
+    last
+}
+
 /// Returns whether an event is a usage report and nothing else.
+#[cold]
 fn is_report(event: &[u8]) -> bool {
     // A fast check: a report has an empty array, which is rare in other chunks.
     let mut closes = memchr::memchr_iter(b']', event);
