@@ -175,7 +175,7 @@ async fn limitador_counts_background_response_once() -> TestResult {
 }
 
 #[tokio::test]
-async fn what_generates_nothing_costs_nothing() -> TestResult {
+async fn requests_that_generate_nothing_are_free() -> TestResult {
     let metered = Metered::start(each_caller(AMPLE)).await?;
     let completion = r#"{"id":"c","object":"chat.completion","model":"m","choices":[{"message":{"content":"Rivers"}}],"usage":{"prompt_tokens":10,"completion_tokens":90,"total_tokens":100}}"#;
     let result = r#"{"key":"r0","response":{"candidates":[{"content":{"parts":[{"text":"x"}]}}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":90,"totalTokenCount":100}}}"#;

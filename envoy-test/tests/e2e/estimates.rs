@@ -138,7 +138,7 @@ async fn hang_up_is_charged_within_the_bound() -> TestResult {
 }
 
 #[tokio::test]
-async fn response_cut_off_before_its_first_byte_is_estimated() -> TestResult {
+async fn response_cut_off_before_first_byte_is_estimated() -> TestResult {
     let metered = Metered::start(each_caller(AMPLE)).await?;
     let wait = Duration::from_secs(1);
     for protocol in Protocol::ALL {

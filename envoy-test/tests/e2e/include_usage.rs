@@ -323,7 +323,7 @@ async fn ask(
 }
 
 #[tokio::test]
-async fn upstream_that_rejects_the_field_is_not_asked_again() -> TestResult {
+async fn rejecting_upstream_is_not_asked_again() -> TestResult {
     for (name, asked) in [("1", 1), ("vaguely", 4)] {
         for hold_headers in [false, true] {
             let metered = start(hold_headers, false).await?;

@@ -220,12 +220,12 @@ async fn check_sizes(hold_headers: bool, sizes: &[usize], configuration: Value) 
 }
 
 #[tokio::test]
-async fn bodies_beyond_envoys_buffer_are_decided_on() -> TestResult {
+async fn large_bodies_are_decided_on_without_held_headers() -> TestResult {
     check_sizes(false, &[300_000, MEBIBYTE, 4 * MEBIBYTE], limits()).await
 }
 
 #[tokio::test]
-async fn bodies_beyond_envoys_buffer_are_decided_on_with_held_headers() -> TestResult {
+async fn large_bodies_are_decided_on_with_held_headers() -> TestResult {
     check_sizes(true, &[300_000, MEBIBYTE, 4 * MEBIBYTE], limits()).await
 }
 
@@ -237,7 +237,7 @@ async fn max_bytes_can_be_raised() -> TestResult {
 }
 
 #[tokio::test]
-async fn body_beyond_max_bytes_is_decided_on_by_its_beginning() -> TestResult {
+async fn oversized_body_is_decided_on_by_its_beginning() -> TestResult {
     let chat = APIS[0];
     let last = chat.3("large", 20 * MEBIBYTE);
     let first = last.replacen('{', r#"{"model":"large","#, 1);

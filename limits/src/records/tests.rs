@@ -90,7 +90,7 @@ fn expired_record_is_returned_once() {
 }
 
 #[test]
-fn full_page_takes_no_more_until_one_is_taken() {
+fn full_page_rejects_records_until_one_is_taken() {
     let (memory, store) = (Memory::default(), store_of(1));
     let insert = |key: usize| {
         let key = u128::try_from(key).unwrap();
@@ -208,7 +208,7 @@ proptest! {
 }
 
 #[test]
-fn record_of_another_is_left_to_it() {
+fn record_of_another_store_stays() {
     let memory = Memory::default();
     let [mine, other] = [b'm', b'o']
         .map(|first| RecordStore::new(1, move |bytes: &[u8]| bytes.first() == Some(&first)));

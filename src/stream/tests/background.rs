@@ -177,7 +177,7 @@ fn concurrency_ends_with_the_exchange_that_submits() {
 }
 
 #[test]
-fn stream_that_is_cut_off_is_charged_when_it_is_resumed() {
+fn cut_off_stream_is_charged_when_resumed() {
     let envoy = ample("", "");
     let stream = envoy.request("alice", "POST", "/v1/responses");
     let begun = event("response.created", "resp_1", "queued", None)
@@ -195,7 +195,7 @@ fn stream_that_is_cut_off_is_charged_when_it_is_resumed() {
 }
 
 #[test]
-fn streamed_background_response_is_charged_by_its_own_report() {
+fn streamed_background_response_is_charged_by_own_report() {
     let envoy = ample("", "");
     let stream = envoy.request("alice", "POST", "/v1/responses");
     let whole = event("response.created", "resp_1", "queued", None)
@@ -228,7 +228,7 @@ fn response_without_report_in_time_is_estimated() {
 }
 
 #[test]
-fn end_without_report_costs_what_it_may_have_used() {
+fn final_status_decides_cost_without_report() {
     let envoy = ample("", "");
     for (user, status, usage) in [
         ("alice", "cancelled", None),
@@ -256,7 +256,7 @@ fn end_without_report_costs_what_it_may_have_used() {
 }
 
 #[test]
-fn response_that_cannot_be_remembered_is_estimated_at_once() {
+fn response_without_record_is_estimated_at_once() {
     let envoy = ample("", "");
     let long = "x".repeat(300);
     for id in ["resp_1", "resp_1", "", &long] {
@@ -311,7 +311,7 @@ fn report_of_another_upstream_or_response_settles_nothing() {
 }
 
 #[test]
-fn charged_get_is_not_charged_for_a_known_response() {
+fn charged_get_of_known_response_is_free() {
     let envoy = ample("", r#", "usage": { "methods": ["POST", "GET"] }"#);
     envoy.submit("alice", "resp_1");
     for _ in 0..2 {
@@ -342,7 +342,7 @@ fn costs_follow_from_report_or_in_proportion() {
 }
 
 #[test]
-fn money_is_charged_by_the_price_of_the_model() {
+fn budget_is_charged_by_price_of_model() {
     let envoy = ample(
         r#", "budgets": [{ "usd": 1, "window": "1h" }]"#,
         r#", "pricing": { "m": { "input": 0, "output": 2 } }"#,

@@ -79,7 +79,7 @@ fn decision(envoy: &Envoy, mut stream: Stream) -> String {
 }
 
 #[test]
-fn what_was_not_read_is_missing() {
+fn unread_values_are_missing() {
     let max = r#", "requestBody": { "maxBytes": 1024 }"#;
     let envoy = Envoy::with(&configuration(BODY_WHEN, max));
     let padding = " ".repeat(1_010);
@@ -171,7 +171,7 @@ fn content_length_ends_the_body() {
 }
 
 #[test]
-fn small_body_stays_in_envoy_where_trailers_may_end_it() {
+fn small_body_stays_in_envoy_before_possible_trailers() {
     let envoy = Envoy::with(&configuration(BODY_WHEN, ""));
     let protocol = ["request", "protocol"];
     envoy.host.set_property(&protocol, b"HTTP/2");

@@ -48,7 +48,7 @@ fn short_answers_admit_no_more_requests_at_once() {
 }
 
 #[test]
-fn others_short_answers_admit_no_more_requests_at_once() {
+fn short_answers_of_others_admit_no_more() {
     let honest = with_limit(100_000);
     for _ in 0..20 {
         teach(&honest, 10_000, 2 * MINUTE);
@@ -171,7 +171,7 @@ fn client_that_leaves_before_response_pays_for_time() {
 }
 
 #[test]
-fn response_that_is_cut_off_before_its_first_byte_is_estimated() {
+fn response_cut_off_before_first_byte_is_estimated() {
     let gzip = [
         (":status", "200"),
         ("content-type", "application/json"),
@@ -241,7 +241,7 @@ fn reservation_is_clamped_to_each_limit() {
 }
 
 #[test]
-fn excessive_bound_reserves_no_more_than_a_model_generates() {
+fn excessive_bound_reserves_at_most_one_million_tokens() {
     let envoy = with_limit(10_000_000);
     let mut stream = envoy.stream();
     let body = r#"{"max_tokens":9007199254740992}"#;

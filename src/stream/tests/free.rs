@@ -41,7 +41,7 @@ fn ample(rest: &str) -> Envoy {
 }
 
 #[test]
-fn what_generates_nothing_costs_nothing() {
+fn requests_that_generate_nothing_are_free() {
     let operation = format!("{AT}/veo-3:fetchPredictOperation");
     let count = format!("{AT}/gemini:countTokens");
     let results = r#"{"key":"r0","response":{"candidates":[{"content":{"parts":[{"text":"x"}]}}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":100,"totalTokenCount":110}}}"#;

@@ -27,7 +27,7 @@ fn deliver(
 }
 
 #[test]
-fn bytes_that_end_within_an_event_flow_on_at_trailers() {
+fn bytes_of_incomplete_event_pass_at_trailers() {
     let begun = &REPORT[..60];
     let unterminated = REPORT.trim_end();
     for (last, kept) in [(begun, begun), (unterminated, ""), (": ping", ": ping")] {
@@ -171,7 +171,7 @@ fn ask(envoy: &Envoy, cluster: &str, body: &str, status: &str, response: &str) -
 const STREAM: &str = r#"{"model":"m","stream":true}"#;
 
 #[test]
-fn upstream_that_rejects_the_field_is_not_asked_for_an_hour() {
+fn rejecting_upstream_is_not_asked_for_an_hour() {
     let envoy = Envoy::new();
     let rejected = |cluster: &str| ask(&envoy, cluster, STREAM, "400", NAMING);
     let accepted = |cluster: &str| ask(&envoy, cluster, STREAM, "200", "{}");

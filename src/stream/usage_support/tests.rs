@@ -33,7 +33,7 @@ impl Upstream {
 }
 
 #[test]
-fn named_field_turns_requests_off_after_one_rejection() {
+fn one_rejection_that_names_field_is_sufficient() {
     let mut upstream = Upstream::new();
     let mut answer = || upstream.answer(NAMED, Outcome::Accepted);
     assert_eq!(answer(), Approach::Ask);
@@ -44,7 +44,7 @@ fn named_field_turns_requests_off_after_one_rejection() {
 }
 
 #[test]
-fn unnamed_rejections_turn_requests_off_after_several() {
+fn several_unnamed_rejections_are_required() {
     let mut upstream = Upstream::new();
     let mut asked = 0;
     for _ in 0..6 {
@@ -56,7 +56,7 @@ fn unnamed_rejections_turn_requests_off_after_several() {
 }
 
 #[test]
-fn requests_that_always_fail_turn_nothing_off() {
+fn requests_that_always_fail_prove_nothing() {
     let mut upstream = Upstream::new();
     for _ in 0..100 {
         let approach = upstream.answer(UNNAMED, UNNAMED);
@@ -65,7 +65,7 @@ fn requests_that_always_fail_turn_nothing_off() {
 }
 
 #[test]
-fn invalid_requests_do_not_turn_off_a_working_upstream() {
+fn invalid_requests_do_not_stop_asking_working_upstream() {
     let mut upstream = Upstream::new();
     upstream.answer(Outcome::Accepted, Outcome::Accepted);
     for round in 0..100 {
@@ -111,12 +111,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_not(bytes: Vec<u8>) {
+    fn any_bytes_do_not_panic(bytes: Vec<u8>) {
         let _ = Support::from_bytes(&bytes);
     }
 
     #[test]
-    fn upstream_that_accepts_is_never_turned_off(
+    fn accepting_upstream_is_always_asked(
         // Requests of any clients: valid ones are accepted, the others rejected, whatever is added to them.
         valid in prop::collection::vec(any::<bool>(), 1..100)
     ) {

@@ -280,7 +280,7 @@ fn cut_off_body_is_a_completion() {
 }
 
 #[test]
-fn body_cut_off_before_its_first_byte_is_a_completion() {
+fn body_cut_off_before_first_byte_is_completion() {
     let cut_off = |head: &ResponseHead<'_>, bytes: &[u8]| {
         let mut meter = Meter::new(head);
         meter.push(bytes);

@@ -118,7 +118,7 @@ proptest! {
 }
 
 #[test]
-fn correction_of_an_ended_window_frees_nothing_in_the_next() {
+fn correction_of_ended_window_leaves_next_unchanged() {
     for algorithm in [Algorithm::Fixed, Algorithm::Calendar] {
         let counter = Counter::new(algorithm);
         let mut made = counter.admit(NOW, 50);

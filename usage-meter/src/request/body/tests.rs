@@ -204,7 +204,7 @@ fn byte_order_mark_is_skipped() {
 }
 
 #[test]
-fn large_values_are_missing_and_the_rest_is_not() {
+fn large_values_are_missing_and_others_found() {
     let text = "x".repeat(MAX_VALUE_BYTES);
     let body = format!(r#"{{"a":"{text}","b":[1,"{text}"],"0":"y"}}"#);
     let reader = read(body.as_bytes(), &[], None);
@@ -223,7 +223,7 @@ fn large_values_are_missing_and_the_rest_is_not() {
 }
 
 #[test]
-fn repeated_large_values_do_not_use_up_the_bound() {
+fn repeated_large_values_do_not_exhaust_bound() {
     let text = "x".repeat(MAX_VALUE_BYTES - 10);
     let member = format!(r#""b":"{text}","#);
     let body = format!(r#"{{{}"b":7,"0":"y"}}"#, member.repeat(20));

@@ -87,7 +87,7 @@ fn long_event_is_not_held() {
 }
 
 #[test]
-fn much_is_held_only_after_a_choice_has_finished() {
+fn long_beginning_is_held_only_after_finish() {
     let begun = &REPORT[..20];
     for (before, is_held) in [
         (CHUNK, false),

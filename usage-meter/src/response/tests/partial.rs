@@ -28,7 +28,7 @@ fn report(input: u64, output: u64) -> String {
 }
 
 #[test]
-fn report_behind_the_end_counts() {
+fn report_after_end_marker_counts() {
     let error = r#"{"error":{"message":"overloaded"}}"#;
     for data in [
         [&*text("a"), &report(1, 2), &report(3, 4)],
@@ -274,7 +274,7 @@ const PARTIAL: &[(&str, &str, (u64, u64), bool)] = &[
 ];
 
 #[test]
-fn part_of_the_usage_is_known_as_such() {
+fn partial_reports_are_recognized() {
     for &(content_type, body, (input, output), is_partial) in PARTIAL {
         let total = (input + output).max(if body.contains("\"total_tokens\":9") {
             9

@@ -319,7 +319,7 @@ fn every_shape_reports_its_usage() {
 }
 
 #[test]
-fn what_is_generated_or_chosen_by_the_client_is_no_report() {
+fn text_and_client_values_are_no_reports() {
     for body in [
         // A generated object, below the object that wraps the response.
         r#"{"result":{"response":{"usage":{"prompt_tokens":1,"completion_tokens":1}}}}"#,

@@ -139,7 +139,7 @@ fn platform_counts_without_report_of_model() {
 }
 
 #[test]
-fn exception_is_no_last_word() {
+fn exception_is_not_likely_final() {
     let mut body = event("contentBlockDelta", r#"{"delta":{"text":"Hello"}}"#);
     body.extend(message(
         &[
