@@ -65,7 +65,7 @@ fn requests_that_always_fail_prove_nothing() {
 }
 
 #[test]
-fn invalid_requests_do_not_stop_asking_working_upstream() {
+fn invalid_requests_leave_working_upstream_asked() {
     let mut upstream = Upstream::new();
     upstream.answer(Outcome::Accepted, Outcome::Accepted);
     for round in 0..100 {
