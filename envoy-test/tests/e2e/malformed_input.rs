@@ -141,7 +141,6 @@ async fn body_that_is_no_completion_costs_nothing() -> TestResult {
             ("x-mock-not-json", "1"),
             ("x-mock-raw", "[]"),
             ("x-mock-raw", "null"),
-            ("x-mock-raw", "\"usage\""),
             ("x-mock-raw", "{\"object\":\"list\",\"data\":[]}"),
             ("x-mock-status", "503"),
             ("x-mock-status", "204"),

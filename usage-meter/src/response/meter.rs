@@ -13,6 +13,7 @@ use crate::usage::Usage;
 /// See the [crate](crate) for an example.
 #[derive(Debug)]
 pub struct Meter {
+    /// Whether a response that says nothing about itself is a completion: it succeeded, on a path of completions.
     has_completion_path: bool,
     decoder: Option<Decoder>,
     framing: Framing,
@@ -47,7 +48,7 @@ impl Meter {
             (Framing::Opaque, Report::default())
         };
         Self {
-            has_completion_path: is_completion_path(response.path),
+            has_completion_path: is_success && is_completion_path(response.path),
             decoder: response
                 .content_encoding
                 .filter(|_| is_success)

@@ -49,6 +49,28 @@ fn unknown_shapes_on_completion_paths_are_completions() {
 }
 
 #[test]
+fn unsuccessful_responses_are_no_completions() {
+    for status in [101, 304, 400, 429, 500, 503] {
+        for content_type in [JSON, TEXT, SSE, ""] {
+            for body in [
+                "upstream connect error",
+                r#"{"answer":"text"}"#,
+                "data: text\n\n",
+            ] {
+                let head = ResponseHead {
+                    status,
+                    ..head(content_type)
+                };
+                let mut meter = Meter::new(&head);
+                meter.push(body.as_bytes());
+                meter.cut_off();
+                assert!(!meter.is_completion(), "{status} {content_type} {body}");
+            }
+        }
+    }
+}
+
+#[test]
 fn encoded_images_are_no_text() {
     let image = "iVBORw0KGgo".repeat(10_000);
     let text = "words and more words ".repeat(100);
