@@ -3,7 +3,7 @@
 //! [`Ledger::precheck`] finds exhausted counters before the request's body is known.
 //! [`Ledger::check`] admits a request and reserves its expected cost, all or nothing, or returns a
 //! [`PendingCheck`] that waits for the service. [`Ledger::settle`] records the cost of an exchange and
-//! releases its reservations, early and again at its end, when the cost may be another;
+//! releases its reservations; called early and again at the end, it corrects the cost.
 //! [`Ledger::release`] only releases them.
 //!
 //! Beside a service, this Envoy keeps its own count of everything, as it would without one: what its

@@ -95,7 +95,7 @@ impl Plugin {
         Stream::new(Rc::clone(&self.parts), id)
     }
 
-    /// Sends what is due to the rate limit service, and settles deferred charges whose time is up.
+    /// Sends what is due to the rate limit service, and settles expired deferred charges.
     pub fn on_tick(&self) {
         let Parts {
             policies,

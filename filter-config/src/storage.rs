@@ -38,7 +38,7 @@ pub struct Remote {
     pub timeout: Duration,
     /// The decision on requests while the service is unavailable.
     pub failure_mode: RemoteFailureMode,
-    /// The time for which settlements are collected to be sent together, within [`bounds::STORAGE_FLUSH`]; none
+    /// The time for which settlements are collected to be sent together, within [`bounds::STORAGE_FLUSH`]; zero
     /// sends each at once.
     pub flush: Duration,
     /// The number of counters that this Envoy itself keeps, in shared data.

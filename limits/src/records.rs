@@ -1,8 +1,8 @@
 //! Records that several workers share, each until one of them takes it or until it expires.
 //!
 //! Keys of shared data are never removed, so records share a fixed number of values, the pages, and a
-//! record's key determines its page. A worker that reads a page removes what has expired from it, and has to
-//! deal with it: a record is returned once, to one worker.
+//! record's key determines its page. A worker that reads a page removes the expired records from it, and
+//! has to handle them: each is returned once, to one worker.
 //!
 //! The bytes, integers little-endian: "tr", the version, 0; then the records, each with its key, when it
 //! expires, its length, and that many bytes. A record that was taken stays without bytes.
@@ -15,7 +15,7 @@ use crate::time::{Nanos, Timestamp};
 /// The number of records that a page has room for.
 const CAPACITY: usize = 16;
 
-/// How long records of others are kept after they have expired.
+/// How long records of other stores are kept after they have expired.
 const GRACE: Nanos = Nanos::HOUR;
 
 /// The version of the format.
@@ -33,7 +33,7 @@ pub struct RecordStore {
     is_own: IsOwn,
 }
 
-/// Returns whether a record concerns the user of a store: others may share the memory.
+/// Returns whether a record belongs to a store: others may share the memory.
 type IsOwn = Box<dyn Fn(&[u8]) -> bool>;
 
 /// What became of a record that was to be stored.
@@ -50,7 +50,7 @@ pub enum Insertion {
 /// What is found under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// The record, which nothing else will find any more.
+    /// The record. No other worker can take it any more.
     Record(Vec<u8>),
     /// The record was taken before.
     Before,
@@ -75,8 +75,8 @@ impl RecordStore {
     /// The size of the largest record.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Returns a store with so many pages, at least one. Records of which `is_own` says that they are
-    /// another's are neither found nor returned; they are dropped an hour after they have expired.
+    /// Returns a store with so many pages, at least one. Records for which `is_own` is false belong to other
+    /// stores: they are neither found nor returned, and are dropped an hour after they have expired.
     #[must_use]
     pub fn new(pages: u32, is_own: impl Fn(&[u8]) -> bool + 'static) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl RecordStore {
     ) -> Result<WithExpired<Insertion>, StoreError> {
         let page = self.page_of(key);
         let mut insertion = Insertion::Full;
-        let over = self.update(shared, now, page, &mut |records| {
+        let expired = self.update(shared, now, page, &mut |records| {
             let record = Record {
                 key,
                 expires,
@@ -107,7 +107,7 @@ impl RecordStore {
             };
             insertion = insert(records, record, page);
         })?;
-        Ok((insertion, over))
+        Ok((insertion, expired))
     }
 
     /// Takes a record.
@@ -123,7 +123,7 @@ impl RecordStore {
         let mut taken = Taken::Nothing;
         let expired = self.update(shared, now, self.page_of(key), &mut |records| {
             let mut records = records.iter_mut();
-            let record = records.find(|record| record.key == key && self.is_mine(record));
+            let record = records.find(|record| record.key == key && self.owns(record));
             taken = match record.map(|record| std::mem::take(&mut record.bytes)) {
                 None => Taken::Nothing,
                 Some(bytes) if bytes.is_empty() => Taken::Before,
@@ -161,8 +161,8 @@ impl RecordStore {
             let mut records = read(&before);
             let expired = records
                 .extract_if(.., |record| {
-                    let is_over = record.expires.saturating_add(GRACE) <= now;
-                    is_over || (record.expires <= now && self.is_mine(record))
+                    let is_abandoned = record.expires.saturating_add(GRACE) <= now;
+                    is_abandoned || (record.expires <= now && self.owns(record))
                 })
                 .map(|record| record.bytes)
                 .filter(|bytes| !bytes.is_empty() && (self.is_own)(bytes))
@@ -181,8 +181,8 @@ impl RecordStore {
         Err(StoreError::Contended)
     }
 
-    /// Returns whether a record is the user's, or was.
-    fn is_mine(&self, record: &Record) -> bool {
+    /// Returns whether a record belongs to this store; one that was taken belongs to any.
+    fn owns(&self, record: &Record) -> bool {
         record.bytes.is_empty() || (self.is_own)(&record.bytes)
     }
 
@@ -212,7 +212,7 @@ fn insert(records: &mut Vec<Record>, record: Record, page: u64) -> Insertion {
     Insertion::Stored(page)
 }
 
-/// Reads the records of a page. What is none ends them.
+/// Reads the records of a page, up to the first bytes that are not a record.
 fn read(bytes: &[u8]) -> Vec<Record> {
     let mut records = Vec::new();
     let mut rest = bytes.strip_prefix(&HEADER).unwrap_or_default();

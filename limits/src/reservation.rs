@@ -33,7 +33,7 @@ pub struct Reservation {
     pub charged: Option<Charged>,
 }
 
-/// What was recorded of an exchange, with all that it takes to correct it.
+/// The recorded cost of an exchange, with the state that is needed to correct it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charged {
     /// The usage.

@@ -10,8 +10,8 @@
 //!
 //! # What is exact
 //! A settlement that turns out too high is corrected by a credit ([`ServiceClient::credit`]): it reduces
-//! the next settlements of the same counters. A settlement is sent until the service confirms it. So nothing is lost; and nothing is counted twice
-//! by a service that either confirms a call or does nothing. A service that counts, but whose reply
+//! the next settlements of the same counters. A settlement is sent until the service confirms it. So
+//! nothing is lost; and nothing is counted twice by a service that either confirms a call or does nothing. A service that counts, but whose reply
 //! arrives too late, is sent the settlement again: counting twice is the lesser evil.
 
 mod backoff;

@@ -77,7 +77,7 @@ pub(super) fn reserve(
         amount.map(Some),
     )?;
     Ok(amount.map(|amount| {
-        // More than the limit cannot be used, and would be in the way of requests with a higher one.
+        // More than the limit cannot be used, and would exclude requests with a higher limit.
         charge.counter.amount = amount.min(charge.counter.limit);
         charge
     }))

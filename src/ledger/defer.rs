@@ -1,4 +1,4 @@
-//! Deferral of charges, and the end of it.
+//! Deferral of charges, and their settlement or expiry.
 
 use super::admission::{Admission, RemoteReservation};
 use super::charge::{Charge, CounterId};
@@ -8,7 +8,7 @@ use crate::policies::Unit;
 use limits::{Insertion, Nanos, StoreError, Taken, Timestamp};
 use usage_meter::Usage;
 
-/// The number of records that a worker remembers to have stored, to see when they expire.
+/// The number of stored records whose expiry a worker watches.
 const MAX_STORED: usize = 4096;
 
 /// The longest name of a model that is kept, in bytes.
@@ -31,7 +31,7 @@ impl Ledger {
     /// Defers the charges of tokens and money of an exchange, whose cost is estimated; the others stay. If there
     /// is no room, all of them stay.
     ///
-    /// Returns whether they were deferred, and charges whose time is up, which are to be settled.
+    /// Returns whether they were deferred, and expired charges, which are to be settled.
     ///
     /// # Errors
     /// [`StoreError`]; all of them stay then.
@@ -70,8 +70,7 @@ impl Ledger {
         Ok((true, expired))
     }
 
-    /// Takes a deferred charge, to settle it. Returns it, and charges whose time is up, which are to be settled as
-    /// well.
+    /// Takes a deferred charge, to settle it. Returns it, and expired charges, which are to be settled as well.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was taken then.
@@ -92,8 +91,7 @@ impl Ledger {
         Ok((found, self.decode_all(&expired)))
     }
 
-    /// Takes charges whose time is up: those of one page on which this worker has stored some. They are to be
-    /// settled.
+    /// Takes the expired charges of a page on which this worker has stored some. They are to be settled.
     pub(crate) fn take_expired(&self, now: Timestamp) -> Vec<Deferred> {
         let mut stored = self.deferred.stored.borrow_mut();
         let Some((_, page)) = stored.front().copied().filter(|(until, _)| *until <= now) else {

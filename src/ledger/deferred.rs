@@ -1,5 +1,5 @@
-//! Charges that are deferred until the usage of a background response is known: to whichever exchange
-//! fetches its report, on any worker, or until it is too late for that.
+//! Charges of background responses, deferred until an exchange on any worker fetches the report, or until
+//! they expire.
 
 use super::admission::{Admission, RemoteReservation};
 use super::charge::Charge;
@@ -35,7 +35,7 @@ pub(super) struct DeferredCharges {
 // === impl DeferredCharges ===
 
 impl DeferredCharges {
-    /// Returns those to the rates of these policies. Others may be in the same memory.
+    /// Returns the deferred charges at the rates of these policies. Those of others may be in the same memory.
     pub(super) fn new(policies: &Rc<Policies>) -> Self {
         let policies = Rc::clone(policies);
         let is_own = move |bytes: &[u8]| {

@@ -1,5 +1,4 @@
-//! The charges of background responses, which are settled when their usage is known, or is not to be
-//! expected any more.
+//! The charges of background responses, which are settled when their usage is known, or when they expire.
 
 use super::cost::{CostContext, record};
 use super::usage::MeteredUsage;
@@ -29,7 +28,7 @@ pub(crate) enum DeferredCost<'a> {
     Nothing,
 }
 
-/// Sets the cost of each charge to what an estimate makes of it.
+/// Sets the cost of each charge to that of an estimate.
 pub(crate) fn estimate_costs(
     policies: &Policies,
     telemetry: &Telemetry,
@@ -43,8 +42,8 @@ pub(crate) fn estimate_costs(
 
 /// Settles a deferred charge, and releases its reservations.
 ///
-/// Costs that read only the usage are computed from it. The request is gone that others read: they are what
-/// they were for the estimated usage, in proportion.
+/// Costs that read only the usage are computed from it. Others read the request, which is no longer
+/// available: they are scaled from the cost of the estimated usage.
 pub(crate) fn settle_deferred(
     policies: &Policies,
     ledger: &Ledger,

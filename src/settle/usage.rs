@@ -16,7 +16,7 @@ pub(crate) struct MeteredUsage {
 /// What is known of the request of an exchange.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestSize<'a> {
-    /// The model, by which estimates were learnt.
+    /// The model, by which estimates were learned.
     pub(crate) model: Option<&'a str>,
     /// The bytes of text that the model reads.
     pub(crate) input_bytes: u64,
@@ -70,7 +70,7 @@ pub(crate) fn metered(
     };
     let output_tokens = floor.output_tokens.max(estimate.output_tokens);
     let (input_tokens, output_tokens) = if is_total_alone(&floor) && request.is_complete {
-        // Only its division is not known.
+        // Only the division of the total is not known.
         let input_tokens = input_tokens.min(floor.total_tokens);
         (
             input_tokens,

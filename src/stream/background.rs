@@ -2,7 +2,7 @@
 //! another caller's, on another worker.
 //!
 //! The charge of the request that starts one is deferred. The first exchange that fetches its report settles
-//! that charge; without one, the charge is estimated in the end.
+//! that charge; without one, the charge is estimated when it expires.
 
 use super::charging::Charging;
 use super::machine::Stream;
@@ -121,12 +121,12 @@ impl Stream {
         }
     }
 
-    /// Settles deferred charges whose time is up.
+    /// Settles expired deferred charges.
     pub(super) fn settle_expired(&self, now: Timestamp) {
         self.settle_all(self.parts.ledger.take_expired(now));
     }
 
-    /// Returns what a background response costs that has ended.
+    /// Returns the cost of a background response that has ended.
     fn cost_of<'a>(&'a self, meter: &'a Meter) -> DeferredCost<'a> {
         match meter.usage() {
             Some(usage) if !meter.is_partial() => DeferredCost::Reported {
@@ -134,7 +134,7 @@ impl Stream {
                 model: self.outcome.model.as_deref(),
                 raw: meter.raw_usage().unwrap_or_default(),
             },
-            // A response that is cancelled may have been read to its last word before.
+            // A failed response is an error, not a completion. A cancelled one may have generated text.
             None if !meter.is_completion() => DeferredCost::Nothing,
             _ => DeferredCost::Estimate,
         }
@@ -156,8 +156,8 @@ impl Stream {
         settle::settle_deferred(policies, ledger, telemetry, deferred, cost);
     }
 
-    /// Returns the key under which a background response is remembered: by the upstream as well, so that none
-    /// can report the usage of another's.
+    /// Returns the key of a background response. It includes the upstream, so that no upstream can report the
+    /// usage of another's response.
     fn background_key(&self, id: &str) -> u128 {
         let cluster = self.parts.host.property(&["xds", "cluster_name"]);
         let mut hasher = self.parts.policies.hasher();

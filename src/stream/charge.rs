@@ -34,7 +34,7 @@ impl Stream {
             self.request.update_parameters();
             self.note_model(meter);
             let metered = self.metered(meter, &self.size(true, Duration::ZERO));
-            // What is estimated follows from the whole response.
+            // An estimate follows from the whole response.
             if metered.is_some_and(|metered| !metered.is_estimated) {
                 let raw = meter.raw_usage().unwrap_or_default();
                 self.charge(&mut metering.admitted, Stage::Early, metered, raw);
@@ -94,7 +94,7 @@ impl Stream {
             usage,
             is_estimated: false,
         }) = metered
-            // What is fetched without a body was generated at another time, for a request that is not known.
+            // A request without a body fetches what was generated before, for a request that is not known.
             && self.request.bytes > 0
         {
             let observation = Observation {
@@ -116,7 +116,7 @@ impl Stream {
         self.count_usage();
     }
 
-    /// Takes note of the model that the response names.
+    /// Sets the model of the outcome to the one that the response names.
     fn note_model(&mut self, meter: &Meter) {
         // The name goes into logs and metrics.
         let plain = |model: &str| model.replace(char::is_control, "_");
@@ -198,7 +198,7 @@ impl Stream {
             && reported.is_none_or(|reported| reported.raw == raw)
     }
 
-    /// Releases what stays reserved after an early charge, which was right.
+    /// Releases what an early charge left reserved, if it needs no correction.
     fn release_in_flight(&self, admission: &mut Admission) {
         let ledger = &self.parts.ledger;
         let settled = ledger.settle(admission, Stage::End, |charge| charge.counter.cost);

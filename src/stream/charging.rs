@@ -1,32 +1,33 @@
-//! What of a response is charged, by what its request is for.
+//! Whether a response is charged, by the method and the purpose of its request.
 
 use filter_config::Methods;
 use usage_meter::Meter;
 use usage_meter::request::Purpose;
 
-/// What of a response is charged.
+/// Whether the response to a request is charged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Charging {
-    /// Its usage.
+    /// Its usage is charged.
     #[default]
     Usage,
-    /// Its usage if it has generated text. Its path says that it has not, but a route may lead anywhere.
+    /// Its usage is charged if it has generated text. Its path says that it has not, but a route may change
+    /// the path.
     GeneratedText,
-    /// Nothing: its method generates nothing.
+    /// Nothing is charged: its method generates nothing.
     Nothing,
 }
 
 // === impl Charging ===
 
 impl Charging {
-    /// Returns what is charged of the response to a request with this method and purpose.
+    /// Returns whether the response to a request with this method and purpose is charged.
     pub(super) fn of(methods: &Methods, method: &str, purpose: Purpose<'_>) -> Self {
         if !methods.are_charged(method.as_bytes()) {
             return Self::Nothing;
         }
         match purpose {
             Purpose::Generate => Self::Usage,
-            // As configured: by default, a GET is charged nothing.
+            // `usage.methods` has GET, which is not charged by default.
             Purpose::Fetch(_) if method == "GET" => Self::Usage,
             Purpose::Fetch(_) | Purpose::Manage => Self::GeneratedText,
         }

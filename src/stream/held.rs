@@ -42,8 +42,8 @@ impl HeldBody {
         self.blocks.is_empty()
     }
 
-    /// Returns whether so many bytes more may be held, where a worker may hold `max` in all, and counts
-    /// them as held.
+    /// Counts more bytes as held, if a worker that may hold `max` in all has room for them. Returns whether
+    /// it has.
     pub(super) fn reserve(&mut self, bytes: usize, max: usize) -> bool {
         self.share.grow(bytes, max)
     }

@@ -24,7 +24,7 @@ pub(crate) struct Parts {
     pub(crate) responder: Responder,
     /// The requests that wait for room.
     pub(crate) queue: RefCell<Queue>,
-    /// What was learnt of the models.
+    /// What was learned of the models.
     pub(crate) estimator: Estimator,
     /// Where the configuration says that responses have their usage.
     pub(crate) usage_paths: UsagePaths,

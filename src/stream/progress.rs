@@ -14,11 +14,11 @@ use usage_meter::{Estimator, Usage};
 /// generates.
 const MAX_OUTPUT_TOKENS: u64 = 1_000_000;
 
-/// The bytes of a body that was not read that count as text, before most of it is taken for something
-/// else: about 30,000 tokens.
+/// The bytes of an unread body that all count as text, about 30,000 tokens. Most of a larger one is likely
+/// to be something else.
 const MAX_UNREAD_TEXT_BYTES: u64 = 128 * 1024;
 
-/// Of what exceeds them, one in this number of bytes counts as text.
+/// Of the bytes beyond [`MAX_UNREAD_TEXT_BYTES`], one in this number counts as text.
 const UNREAD_BYTES_DIVISOR: u64 = 8;
 
 /// The request of an exchange, as far as it is known.
@@ -44,7 +44,7 @@ pub(super) struct RequestProgress {
     pub(super) content_length: Option<u64>,
     /// The path.
     pub(super) path: String,
-    /// What of the response is charged.
+    /// Whether the response is charged.
     pub(super) charging: Charging,
     /// The identifier of the response that it fetches, which another request has started.
     pub(super) fetched: Option<String>,
@@ -83,9 +83,8 @@ impl RequestProgress {
         self.reader = None;
     }
 
-    /// Returns the bytes of text that the model reads of a body of so many bytes. Of what was not read,
-    /// it is not known whether it is text. The more there is of it, the less likely it is; beside images
-    /// and the like it hardly is.
+    /// Returns the bytes of text that the model reads of a body of so many bytes. It is not known whether
+    /// unread bytes are text: the more there are, the less likely it is, and beside images it is unlikely.
     fn input_bytes(&self, body_bytes: u64) -> u64 {
         let read = self.read_bytes.min(body_bytes);
         let known = self.parameters.input_bytes(read);

@@ -1,8 +1,8 @@
 //! The body of a request: it is read as it passes, and held while the decision needs it.
 //!
 //! A body is held in the stream rather than in Envoy's buffer, whose bound the filter does not know:
-//! each piece is taken out, and the whole body is put in at the end. Envoy takes nothing back when
-//! trailers end the request, so that a body that may have trailers stays in its buffer.
+//! each piece is taken out, and the whole body is put in at the end. An empty buffer cannot be filled when
+//! trailers end the request, so a small body that may have trailers stays in it.
 
 use super::head::{is_grpc, is_json};
 use super::held::WholeBody;
@@ -20,8 +20,8 @@ use usage_meter::request::BodyReader;
 /// trailers end it, or a rate limit service is awaited.
 const MAX_IN_ENVOY: usize = 256 * 1024;
 
-/// How much of a body that may have trailers stays in Envoy's buffer, whose bound is rarely less. What
-/// is larger hardly has any.
+/// How much of a body that may have trailers stays in Envoy's buffer, whose bound is rarely lower. Larger
+/// bodies rarely have any.
 const MAX_BEFORE_TRAILERS: usize = 16 * 1024;
 
 // === impl Stream ===
@@ -250,7 +250,7 @@ impl Stream {
         }
     }
 
-    /// Takes a body that Envoy does not show: it is unknown from here on.
+    /// Handles a body that cannot be read from Envoy's buffer: the rest of it is unknown.
     fn on_unreadable_body(&mut self, error: HostError) -> Next {
         self.request.reader = None;
         if self.request.held.is_empty() {
@@ -261,7 +261,7 @@ impl Stream {
         }
     }
 
-    /// Rejects a request whose body Envoy does not take back.
+    /// Rejects a request whose body cannot be put back into Envoy's buffer.
     fn fail_unchangeable(&mut self, error: HostError) -> Next {
         self.request.held = super::held::HeldBody::default();
         if let State::ReadingBody(reading) = mem::replace(&mut self.state, State::Done) {

@@ -1,6 +1,6 @@
 //! Upstreams that reject requests for a usage report, as the workers remember them: by cluster and model.
 //!
-//! A rejected request is not evidence enough, or any client could stop the requests for all others by an
+//! A rejected request alone is not sufficient: any client could stop the requests for all others by an
 //! invalid body. An upstream is taken to reject `stream_options` only if it also accepts the next
 //! request, to which nothing was added. One rejection counts if its error names the field and the client's body does
 //! not; otherwise there have to be several, and none count within a day of a request that was accepted.
@@ -16,19 +16,19 @@ use limits::{CREATE, Nanos, SharedDataError, Timestamp};
 const SLOTS: u64 = 1024;
 
 /// The key of a slot in shared data, before its number.
-const KEY: &str = "tollgate/1/include-usage/";
+const KEY_PREFIX: &str = "tollgate/1/include-usage/";
 
-/// How long an upstream is not asked that rejects such requests.
-const OFF: Nanos = Nanos::HOUR;
+/// How long an upstream that rejects such requests is not asked.
+const SKIP_DURATION: Nanos = Nanos::HOUR;
 
 /// How long an upstream that has accepted a request is trusted to accept others.
-const TRUSTED: Nanos = Nanos::DAY;
+const TRUST_DURATION: Nanos = Nanos::DAY;
 
-/// How old that knowledge gets before it is renewed.
-const RENEWED: Nanos = Nanos::MINUTE.saturating_mul(10);
+/// The age at which that knowledge is renewed.
+const RENEWAL_AGE: Nanos = Nanos::MINUTE.saturating_mul(10);
 
 /// The rejections whose errors do not name the field before an upstream is suspected.
-const UNNAMED_REJECTIONS: u8 = 3;
+const MIN_UNNAMED_REJECTIONS: u8 = 3;
 
 /// The most bytes of an error in which the name of the field is searched.
 const MAX_ERROR_BYTES: usize = 8192;
@@ -77,7 +77,7 @@ struct Support {
     /// When it last accepted a request for a report.
     accepted_at: Timestamp,
     /// Until when it is not asked.
-    off_until: Timestamp,
+    skipped_until: Timestamp,
     /// The requests for a report that it has rejected, and those without that it has accepted after that.
     rejected: u8,
     accepted_without: u8,
@@ -113,7 +113,7 @@ impl Attempt {
         let (support, _) = upstream.read(host, now).unwrap_or_default();
         Self {
             approach: support.approach(now),
-            is_known: support.rejected == 0 && now.since(support.accepted_at) < RENEWED,
+            is_known: support.rejected == 0 && now.since(support.accepted_at) < RENEWAL_AGE,
             upstream,
             is_named_by_client,
             error: None,
@@ -173,7 +173,7 @@ impl Attempt {
             let key = self.upstream.key();
             match host.set_shared_data(key.as_bytes(), &support.to_bytes(), version) {
                 Ok(()) => {
-                    if support.off_until > known.off_until {
+                    if support.skipped_until > known.skipped_until {
                         let Upstream { cluster, model, .. } = &self.upstream;
                         telemetry.include_usage_rejected(cluster, model);
                     }
@@ -191,7 +191,7 @@ impl Attempt {
 impl Upstream {
     fn key(&self) -> String {
         let slot = u64::try_from(self.hash & u128::from(u64::MAX)).unwrap_or_default() % SLOTS;
-        format!("{KEY}{slot}")
+        format!("{KEY_PREFIX}{slot}")
     }
 
     /// Returns what is remembered of the upstream, and the version of its slot; `None` if the slot cannot be read
@@ -219,7 +219,7 @@ impl Support {
     const BYTES: usize = 27;
 
     fn approach(&self, now: Timestamp) -> Approach {
-        if self.off_until > now {
+        if self.skipped_until > now {
             Approach::Skip
         } else if self.is_suspected() {
             Approach::Probe
@@ -228,15 +228,19 @@ impl Support {
         }
     }
 
-    /// Returns whether there are more rejections than accepted requests without the field explain.
+    /// Returns whether there were enough rejections to try requests without the field.
     const fn is_suspected(&self) -> bool {
-        let needed = if self.is_named { 1 } else { UNNAMED_REJECTIONS };
+        let needed = if self.is_named {
+            1
+        } else {
+            MIN_UNNAMED_REJECTIONS
+        };
         self.rejected >= needed.saturating_add(self.accepted_without)
     }
 
     /// Returns whether the upstream must not be forgotten yet.
     fn is_live(&self, now: Timestamp) -> bool {
-        self.off_until > now || now.since(self.accepted_at) < TRUSTED
+        self.skipped_until > now || now.since(self.accepted_at) < TRUST_DURATION
     }
 
     /// Returns what is to be remembered after a request.
@@ -253,7 +257,7 @@ impl Support {
                 ..cleared
             },
             (Approach::Ask, Outcome::Rejected { is_named }) => {
-                if !is_named && now.since(self.accepted_at) < TRUSTED {
+                if !is_named && now.since(self.accepted_at) < TRUST_DURATION {
                     return self;
                 }
                 Self {
@@ -266,7 +270,7 @@ impl Support {
                 let accepted_without = self.accepted_without.saturating_add(1);
                 if self.is_named || accepted_without > 1 {
                     return Self {
-                        off_until: now.saturating_add(OFF),
+                        skipped_until: now.saturating_add(SKIP_DURATION),
                         ..cleared
                     };
                 }
@@ -283,7 +287,11 @@ impl Support {
 
     fn to_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::BYTES);
-        for number in [self.tag, self.accepted_at.as_u64(), self.off_until.as_u64()] {
+        for number in [
+            self.tag,
+            self.accepted_at.as_u64(),
+            self.skipped_until.as_u64(),
+        ] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend([self.rejected, self.accepted_without, self.is_named.into()]);
@@ -292,7 +300,7 @@ impl Support {
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (numbers, rest) = bytes.as_chunks::<8>();
-        let (&[tag, accepted_at, off_until], &[rejected, accepted_without, is_named]) =
+        let (&[tag, accepted_at, skipped_until], &[rejected, accepted_without, is_named]) =
             (numbers, rest)
         else {
             return None;
@@ -300,7 +308,7 @@ impl Support {
         Some(Self {
             tag: u64::from_le_bytes(tag),
             accepted_at: Timestamp::new(u64::from_le_bytes(accepted_at)),
-            off_until: Timestamp::new(u64::from_le_bytes(off_until)),
+            skipped_until: Timestamp::new(u64::from_le_bytes(skipped_until)),
             rejected,
             accepted_without,
             is_named: is_named != 0,

@@ -14,13 +14,13 @@ use self::parts::PartTokens;
 use self::ratio::Ratio;
 use crate::usage::Usage;
 
-/// The maximum number of models of which anything is learnt.
+/// The maximum number of models of which anything is learned.
 const MAX_MODELS: usize = 64;
 
-/// The maximum length in bytes of the name of a model of which anything is learnt.
+/// The maximum length in bytes of the name of a model of which anything is learned.
 const MAX_NAME_BYTES: usize = 256;
 
-/// The output tokens of a response of which nothing is known: half a page. Expected are never fewer.
+/// The output tokens of a response of which nothing is known: half a page. The expected output is never lower.
 const START_OUTPUT_TOKENS: u64 = 400;
 
 /// The part of the responses, in hundredths, that stay below what is expected of one without a bound.
@@ -39,14 +39,14 @@ const HALF_LIFE: Duration = Duration::from_secs(3600);
 /// The output tokens a second of a model of which nothing is known.
 const START_RATE: u64 = 100;
 
-/// The rates, in tokens a second, that a model can have; others are not learnt from, such as those of
+/// The rates, in tokens a second, that a model can have; others are not learned from, such as those of
 /// responses from a cache.
 const PLAUSIBLE_RATES: std::ops::RangeInclusive<u64> = 1..=10_000;
 
 /// The part of the tokens, in hundredths, that are generated at less than the rate.
 const RATE_QUANTILE: u32 = 25;
 
-/// The minimum number of output tokens of a response of which the rate is learnt.
+/// The minimum number of output tokens of a response of which the rate is learned.
 const MIN_RATE_TOKENS: u64 = 16;
 
 /// The maximum weight of a response in the rate: its output tokens.
@@ -61,7 +61,7 @@ const MAX_RATE_TOKENS: u32 = 64 * 4096;
 /// It learns of at most 64 models; others have the start values.
 ///
 /// What a caller can make it learn does not lower what is reserved for another: the expected output
-/// is never below its start value, is learnt only from requests without a bound of their own, and
+/// is never below its start value, is learned only from requests without a bound of their own, and
 /// at most halves within an hour. The rate has each response with its tokens as the weight, so that
 /// many short or slow ones do not lower it.
 #[derive(Debug, Default)]
@@ -90,7 +90,7 @@ pub struct Observation {
     pub ended_at: Duration,
 }
 
-/// What has been learnt about a model.
+/// What has been learned about a model.
 #[derive(Clone, Debug)]
 struct Model {
     /// Bytes read per input token.

@@ -31,7 +31,7 @@
 //! # Guarantees
 //!
 //! * **Any split gives the same result.** The usage does not depend on how the body is divided into pieces.
-//!   Nothing before the end of the body is the last word: [`Meter::is_likely_final`] is a hint.
+//!   It can change until the body ends: [`Meter::is_likely_final`] is a hint.
 //! * **No input panics.** Any bytes have a result. What is not JSON reports nothing.
 //! * **Memory is bounded.** Nothing is buffered, neither a body nor an event nor a line. A meter keeps at
 //!   most a usage object of 64 KiB and, for a body with a content coding, the window of its decoder; all

@@ -1,4 +1,4 @@
-//! Usage reports that are not the last word: what is charged early is corrected at the end of the response.
+//! Usage reports that later ones replace: an early charge is corrected at the end of the response.
 
 use envoy_test::{
     client::{Chat, Protocol, client},

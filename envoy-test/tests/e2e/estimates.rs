@@ -1,4 +1,4 @@
-//! Estimates under attack: what callers cannot lower by what they send, and pay although it was never reported.
+//! Estimates under attack: callers cannot lower them, and pay for usage that is never reported.
 
 use std::{error::Error, time::Duration};
 

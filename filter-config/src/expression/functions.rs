@@ -36,7 +36,7 @@ const fn member(name: &'static str, arguments: &'static [usize]) -> Function {
     }
 }
 
-/// Names of other languages for functions, with CEL's.
+/// Names of functions in other languages, each with CEL's name.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("lower", "lowerAscii"),
     ("toLowerCase", "lowerAscii"),

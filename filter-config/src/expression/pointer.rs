@@ -14,9 +14,8 @@ pub(crate) fn is_pointer(text: &str) -> bool {
             .all(|rest| rest.starts_with(['0', '1']))
 }
 
-/// The function `@json_pointer(document, pointer)`: returns the value at the pointer. A document other than a map, a list
-/// or a scalar of CEL's own is asked for the pointer as for a key: a resolver may know the values at some pointers rather
-/// than the document.
+/// The function `@json_pointer(document, pointer)`: returns the value at the pointer. A map that is
+/// not CEL's own has pointers as its keys: a resolver may know the values at some pointers instead of the document.
 ///
 /// # Errors
 ///

@@ -6,7 +6,7 @@ mod tests;
 /// The maximum number of characters of a message.
 const MAX_MESSAGE_CHARS: usize = 160;
 
-/// Operators of other languages, with CEL's.
+/// Operators of other languages, each with CEL's.
 const OPERATORS: &[(&str, &str)] = &[
     ("=", "=="),
     ("===", "=="),

@@ -1,7 +1,7 @@
 //! Credits: what a service was sent in excess of what an exchange costs in the end.
 //!
-//! The protocols can add to a counter and not take from it. A credit reduces what is sent next for the
-//! same counters instead, as long as the window is believed to last in which the excess was counted.
+//! The protocols can add to a counter but not subtract. A credit reduces what is sent next for the same
+//! counters instead, until the end of the window in which the excess was counted, as far as it is known.
 
 use super::descriptors::DescriptorSet;
 use crate::time::Timestamp;

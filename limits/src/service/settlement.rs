@@ -38,7 +38,7 @@ pub(super) struct Settlements {
     queue: RefCell<SettlementQueue>,
     calls: RefCell<HashMap<CallId, Call>>,
     credits: RefCell<Credits>,
-    /// Whether the service adds nothing that does not fit. It may not have counted an excess.
+    /// Whether the service drops amounts that exceed the limit: it may not have counted an excess.
     drops_excess: Cell<bool>,
     /// Whether a settlement was ever merged with another.
     has_merged: Cell<bool>,

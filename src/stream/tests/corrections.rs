@@ -1,4 +1,4 @@
-//! Charges that turn out to be too early: the end of the response has the last word.
+//! Early charges that are corrected at the end of the response.
 
 use crate::host::HeaderMap;
 use crate::stream::tests::harness::{Envoy, configuration, request};

@@ -1,4 +1,4 @@
-use super::{Approach, OFF, Outcome, Support, TRUSTED};
+use super::{Approach, Outcome, SKIP_DURATION, Support, TRUST_DURATION};
 use limits::{Nanos, Timestamp};
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ fn one_rejection_that_names_field_is_sufficient() {
     assert_eq!(answer(), Approach::Ask);
     assert_eq!(answer(), Approach::Probe);
     assert_eq!(answer(), Approach::Skip);
-    upstream.now = upstream.now.saturating_add(OFF);
+    upstream.now = upstream.now.saturating_add(SKIP_DURATION);
     assert_eq!(upstream.answer(NAMED, Outcome::Accepted), Approach::Ask);
 }
 
@@ -77,7 +77,7 @@ fn invalid_requests_leave_working_upstream_asked() {
         };
         assert_eq!(upstream.answer(outcome, outcome), Approach::Ask);
     }
-    upstream.now = upstream.now.saturating_add(TRUSTED);
+    upstream.now = upstream.now.saturating_add(TRUST_DURATION);
     upstream.answer(UNNAMED, UNNAMED);
     assert_eq!(upstream.support.rejected, 1, "it may have changed");
 }

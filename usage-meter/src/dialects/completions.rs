@@ -55,7 +55,7 @@ const SUFFIXES: &[&str] = &[
     "/text/chat_stream",
 ];
 
-/// Parts of such paths, which a model follows: Workers AI, DeepInfra.
+/// Parts of such paths that precede the name of the model: Workers AI, DeepInfra.
 const PREFIXES: &[&[u8]] = &[b"/ai/run/", b"/v1/inference/"];
 
 /// Returns whether the response to a request with this path is a completion.

@@ -3,8 +3,8 @@
 /// The tokens of a part of which nothing is known: about those of a picture of a million pixels.
 const START: u64 = 1_000;
 
-/// The means that a model can have. Some charge an image that is small on a small scale, a document
-/// many times as much as an image.
+/// The means that a model can have: some charge little for a small image, and many times as much for a
+/// document.
 const PLAUSIBLE: std::ops::RangeInclusive<u64> = 250..=16_000;
 
 /// The number of observations from which on a new one has this part of the weight.

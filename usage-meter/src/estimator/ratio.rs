@@ -3,10 +3,10 @@
 /// A ratio is in thousandths of a byte per token.
 const MILLI: u64 = 1000;
 
-/// The ratios that a tokenizer can have; others are not learnt from.
+/// The ratios that a tokenizer can have; others are not learned from.
 const PLAUSIBLE: std::ops::RangeInclusive<u64> = 500..=32_000;
 
-/// The minimum number of tokens from which a ratio is learnt.
+/// The minimum number of tokens from which a ratio is learned.
 const MIN_TOKENS: u64 = 16;
 
 /// The number of observations from which on a new one has this part of the weight.

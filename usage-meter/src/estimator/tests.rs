@@ -62,7 +62,7 @@ fn tokens_are_rounded_up() {
 }
 
 #[test]
-fn ratios_are_learnt_per_model() {
+fn ratios_are_learned_per_model() {
     let estimator = Estimator::default();
     for _ in 0..50 {
         estimator.learn(Some("dense"), &observation((2_000, 1_000), (1_000, 1_000)));
@@ -91,9 +91,9 @@ fn bounded_responses_do_not_change_expected_output() {
     learn(&estimator, 100, &bounded(5_000));
     assert_eq!(expected(&estimator), START_OUTPUT_TOKENS);
     learn(&estimator, 100, &unbounded(5_000));
-    let learnt = expected(&estimator);
+    let learned = expected(&estimator);
     learn(&estimator, 100, &bounded(1));
-    assert_eq!(expected(&estimator), learnt);
+    assert_eq!(expected(&estimator), learned);
 }
 
 #[test]
@@ -118,14 +118,14 @@ fn one_long_response_does_not_raise_expected_output() {
 fn flood_of_short_responses_lowers_slowly() {
     let estimator = Estimator::default();
     learn(&estimator, 20, &unbounded(4_000));
-    let learnt = expected(&estimator);
-    assert!(learnt >= 4_000);
+    let learned = expected(&estimator);
+    assert!(learned >= 4_000);
     let mut short = unbounded(1);
     learn(&estimator, 5_000, &short);
-    assert_eq!(expected(&estimator), learnt, "within an hour");
+    assert_eq!(expected(&estimator), learned, "within an hour");
     short.ended_at += HALF_LIFE;
     learn(&estimator, 5_000, &short);
-    assert_eq!(expected(&estimator), learnt / 2, "after an hour");
+    assert_eq!(expected(&estimator), learned / 2, "after an hour");
     for _ in 0..10 {
         short.ended_at += HALF_LIFE;
         learn(&estimator, 1, &short);
@@ -134,7 +134,7 @@ fn flood_of_short_responses_lowers_slowly() {
 }
 
 #[test]
-fn rate_is_learnt_from_duration() {
+fn rate_is_learned_from_duration() {
     let estimator = Estimator::default();
     assert_eq!(in_a_second(&estimator), START_RATE);
     learn(&estimator, 3, &timed(600, 2_000));
@@ -159,10 +159,10 @@ fn implausible_rates_are_ignored() {
 fn slow_short_responses_do_not_lower_rate() {
     let estimator = Estimator::default();
     learn(&estimator, 5, &timed(1_000, 10_000));
-    let learnt = in_a_second(&estimator);
+    let learned = in_a_second(&estimator);
     learn(&estimator, 40, &timed(16, 8_000));
     learn(&estimator, 1_000, &timed(1, 8_000));
-    assert_eq!(in_a_second(&estimator), learnt);
+    assert_eq!(in_a_second(&estimator), learned);
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub struct Parameters {
     bound: Option<u64>,
     /// The number of choices that are requested.
     choices: Option<u64>,
-    /// Whether `model` has the name that all APIs but a few give it.
+    /// Whether the model is that of the key `model`, which takes precedence over other names.
     has_model: bool,
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Object<'a> {
 // === impl Object ===
 
 impl<'a> Object<'a> {
-    /// Returns a body of UTF-8, which is an object, perhaps after a byte order mark, if it can be changed.
+    /// Returns a body that is expected to be an object, without a byte order mark; `None` if it is not UTF-8.
     #[cold]
     pub(super) fn new(body: &'a [u8]) -> Option<Self> {
         str::from_utf8(body).ok()?;

@@ -2,8 +2,8 @@
 //!
 //! Only the meter reads the decoded bytes; the response itself is not changed. So an error here fails no
 //! response, it only stops the decoding: on corrupt bytes, on an unknown coding of what is not text, and on
-//! bodies that decode to more than a hundred times their length. Checksums are not verified: the client does that, after
-//! the usage has been read.
+//! bodies that decode to more than a hundred times their length. Checksums are not verified: the client
+//! does that, after the usage has been read.
 
 mod brotli;
 mod coding;

@@ -122,8 +122,8 @@ impl Meter {
     /// Returns whether the usage is unlikely to change any more: the body says that it has ended, or it has
     /// reported its usage after its text.
     ///
-    /// This allows to use the report before the body has ended. It is not the last word: a body may report
-    /// more behind its own end, so bytes are to be pushed until the body has ended.
+    /// The report can then be used before the body has ended. This is a hint: another report may follow, so
+    /// push all bytes of the body.
     #[must_use]
     pub fn is_likely_final(&self) -> bool {
         self.framing.is_likely_final(&self.report)

@@ -218,7 +218,7 @@ impl Report {
             self.unknown_bytes = self.unknown_bytes.saturating_add(facts.unknown_bytes());
         }
         self.has_failed |= is_error;
-        // What another document follows was not the last.
+        // A document that another one follows was not the last.
         self.is_last = facts.is_last || has_last_report;
         self.is_continued = facts.is_continued;
         self.documents = self.documents.saturating_add(u64::from(complete));
@@ -290,8 +290,8 @@ impl Visitor<Field> for Report {
         let document = &mut self.document;
         match field {
             Field::Report(source) => {
-                let counts = document.end_report();
-                if counts && self.raw_source.is_none_or(|first| source <= first) {
+                let is_counted = document.end_report();
+                if is_counted && self.raw_source.is_none_or(|first| source <= first) {
                     std::mem::swap(&mut self.raw, &mut self.recording);
                     self.raw_source = Some(source);
                 }
@@ -325,7 +325,7 @@ impl Visitor<Field> for Report {
             Field::Success => facts.is_error |= text == b"false",
             Field::BatchResult => facts.has_custom_id |= !matches!(text, b"" | b"null"),
             Field::NoInlineReport => facts.no_inline_report = true,
-            // Not a report, and no reason to forget another.
+            // A value that is not an object is not a report, and replaces none.
             Field::Report(_) => self.response.forget_text(),
             Field::Iteration
             | Field::Choices

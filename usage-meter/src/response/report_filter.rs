@@ -183,8 +183,8 @@ impl ReportFilter {
 
     /// Returns whether bytes of this length, whose last event has begun with `rest`, are held.
     ///
-    /// The buffer that they are in may have a bound beyond which the stream fails. So many are held only where a
-    /// report is near.
+    /// The buffer that they are in may have a bound beyond which the stream fails. More than [`SMALL_BYTES`] are
+    /// held only where a report is likely to follow.
     fn holds(&self, rest: &[u8], length: usize) -> bool {
         if rest.is_empty() || length > Self::MAX_REPORT_BYTES || !may_be_report(rest) {
             return false;

@@ -24,7 +24,7 @@ impl Counts {
     /// Replaces the numbers that a later report of the same response has.
     ///
     /// * A snapshot replaces the whole report if its parts add up to its total: an agent may report an inner
-    ///   turn first, of which the later numbers are no sum.
+    ///   turn first, whose numbers the later ones do not include.
     /// * A number is never replaced by 0: gateways fill in zeros for what they do not know.
     /// * Input and cache are replaced together, because a later report may divide the same prompt otherwise.
     /// * A total is dropped if a part of it changes and the later report has none.

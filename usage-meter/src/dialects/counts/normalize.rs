@@ -12,8 +12,8 @@ impl Counts {
     ///   added to it; OpenAI and others report them as a part of it.
     /// * **Reasoning.** Gemini reports it beside the output, so it is added. Reasoning that exceeds the output
     ///   (xAI, Perplexity) cannot be a part of it, and is added too.
-    /// * **Total.** What the total has and its parts lack is what they exclude, see [`Self::excluded`]; else it
-    ///   is the part that is not reported, or else output that has no number of its own.
+    /// * **Total.** If it exceeds the sum of its parts, the difference is what they exclude, see
+    ///   [`Self::excluded`]; else the part that is not reported, or else output without a number of its own.
     pub(crate) fn normalize(&self) -> Usage {
         let tokens = |count| self.get(count).unwrap_or(0);
         let cache_read = tokens(Count::CacheReadExtra);
