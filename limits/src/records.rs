@@ -99,7 +99,7 @@ impl RecordStore {
     ) -> Result<WithExpired<Insertion>, StoreError> {
         let page = self.page_of(key);
         let mut insertion = Insertion::Full;
-        let expired = self.update(shared, now, page, &mut |records| {
+        let removed = self.update(shared, now, page, &mut |records| {
             let record = Record {
                 key,
                 expires,
@@ -107,7 +107,7 @@ impl RecordStore {
             };
             insertion = insert(records, record, page);
         })?;
-        Ok((insertion, expired))
+        Ok((insertion, removed))
     }
 
     /// Takes a record.
