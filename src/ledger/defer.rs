@@ -2,7 +2,7 @@
 
 use super::admission::{Admission, RemoteReservation};
 use super::charge::{Charge, CounterId};
-use super::deferred::{self, Deferred};
+use super::deferred::{self, DeferredCharge};
 use super::store::Ledger;
 use crate::policies::Unit;
 use limits::{Insertion, Nanos, StoreError, Taken, Timestamp};
@@ -14,15 +14,15 @@ const MAX_STORED: usize = 4096;
 /// The longest name of a model that is kept, in bytes.
 const MAX_MODEL_BYTES: usize = 64;
 
-/// What is known of a deferred charge.
+/// The result of a search for a deferred charge.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum DeferredLookup {
     /// It is to be settled by the caller.
-    Deferred(Box<Deferred>),
+    Found(Box<DeferredCharge>),
     /// It was settled before.
     Settled,
     /// There is none.
-    Nothing,
+    Missing,
 }
 
 // === impl Ledger ===
@@ -42,7 +42,7 @@ impl Ledger {
         key: u128,
         admission: &mut Admission,
         (estimate, model): (Usage, Option<&str>),
-    ) -> Result<(bool, Vec<Deferred>), StoreError> {
+    ) -> Result<(bool, Vec<DeferredCharge>), StoreError> {
         let is_deferred = |charge: &Charge| matches!(charge.unit, Unit::Tokens(_) | Unit::Usd(_));
         let charges = admission.charges.iter().copied();
         let charges: Vec<Charge> = charges.filter(is_deferred).collect();
@@ -78,21 +78,21 @@ impl Ledger {
         &self,
         now: Timestamp,
         key: u128,
-    ) -> Result<(Found, Vec<Deferred>), StoreError> {
+    ) -> Result<(DeferredLookup, Vec<DeferredCharge>), StoreError> {
         let (taken, expired) = self.deferred.records.take(&*self.host, now, key)?;
         let found = match taken {
             Taken::Record(bytes) => deferred::decode(&self.policies, &bytes)
-                .map_or(Found::Settled, |deferred| {
-                    Found::Deferred(Box::new(deferred))
+                .map_or(DeferredLookup::Settled, |deferred| {
+                    DeferredLookup::Found(Box::new(deferred))
                 }),
-            Taken::Before => Found::Settled,
-            Taken::Nothing => Found::Nothing,
+            Taken::Before => DeferredLookup::Settled,
+            Taken::Nothing => DeferredLookup::Missing,
         };
         Ok((found, self.decode_all(&expired)))
     }
 
     /// Takes the expired charges of a page on which this worker has stored some. They are to be settled.
-    pub(crate) fn take_expired(&self, now: Timestamp) -> Vec<Deferred> {
+    pub(crate) fn take_expired(&self, now: Timestamp) -> Vec<DeferredCharge> {
         let mut stored = self.deferred.stored.borrow_mut();
         let Some((_, page)) = stored.front().copied().filter(|(until, _)| *until <= now) else {
             return Vec::new();
@@ -102,7 +102,7 @@ impl Ledger {
         self.decode_all(&expired.unwrap_or_default())
     }
 
-    fn decode_all(&self, records: &[Vec<u8>]) -> Vec<Deferred> {
+    fn decode_all(&self, records: &[Vec<u8>]) -> Vec<DeferredCharge> {
         let records = records.iter();
         let deferred = records.filter_map(|bytes| deferred::decode(&self.policies, bytes));
         deferred.collect()

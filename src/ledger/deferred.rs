@@ -16,7 +16,7 @@ const PAGES: u32 = 256;
 
 /// A charge that is deferred.
 #[derive(Debug)]
-pub(crate) struct Deferred {
+pub(crate) struct DeferredCharge {
     /// The counters of tokens and money, each with its estimated cost, and what is reserved there.
     pub(crate) admission: Admission,
     /// The estimated usage.
@@ -89,7 +89,7 @@ pub(super) fn encode<'a>(
 }
 
 /// Reads a record. Rates that the configuration no longer has are left out.
-pub(super) fn decode(policies: &Policies, bytes: &[u8]) -> Option<Deferred> {
+pub(super) fn decode(policies: &Policies, bytes: &[u8]) -> Option<DeferredCharge> {
     Decoder(bytes).deferred(policies)
 }
 
@@ -147,7 +147,7 @@ impl<'a> Decoder<'a> {
         str::from_utf8(self.text()?).ok()
     }
 
-    fn deferred(mut self, policies: &Policies) -> Option<Deferred> {
+    fn deferred(mut self, policies: &Policies) -> Option<DeferredCharge> {
         let (input_tokens, output_tokens) = (self.number()?, self.number()?);
         let model = self.string()?;
         let mut admission = Admission::default();
@@ -157,7 +157,7 @@ impl<'a> Decoder<'a> {
         while !self.0.is_empty() {
             self.remote(policies, &mut admission)?;
         }
-        Some(Deferred {
+        Some(DeferredCharge {
             admission,
             estimate: Usage {
                 input_tokens,

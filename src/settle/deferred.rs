@@ -4,7 +4,7 @@ use super::cost::{CostContext, record};
 use super::usage::MeteredUsage;
 use crate::attributes::{Attributes, Body};
 use crate::host::Headers;
-use crate::ledger::{Admission, Charge, Deferred, Ledger, Stage};
+use crate::ledger::{Admission, Charge, DeferredCharge, Ledger, Stage};
 use crate::policies::{Policies, Unit, price};
 use crate::telemetry::{Count, Telemetry};
 use filter_config::Attribute;
@@ -48,10 +48,10 @@ pub(crate) fn settle_deferred(
     policies: &Policies,
     ledger: &Ledger,
     telemetry: &Telemetry,
-    deferred: Deferred,
+    deferred: DeferredCharge,
     cost: DeferredCost<'_>,
 ) {
-    let Deferred {
+    let DeferredCharge {
         mut admission,
         estimate,
         model: requested,

@@ -8,7 +8,7 @@ use super::charging::Charging;
 use super::machine::Stream;
 use super::parts::Parts;
 use super::state::Admitted;
-use crate::ledger::{Deferred, Found, Stage};
+use crate::ledger::{DeferredCharge, DeferredLookup, Stage};
 use crate::settle::{self, CostContext, DeferredCost, MeteredUsage, RequestSize};
 use filter_config::OnMissing;
 use limits::Timestamp;
@@ -108,9 +108,11 @@ impl Stream {
             Ok((found, expired)) => {
                 self.settle_all(expired);
                 match found {
-                    Found::Deferred(deferred) => self.settle_one(*deferred, self.cost_of(meter)),
-                    Found::Settled => {}
-                    Found::Nothing => return is_free,
+                    DeferredLookup::Found(deferred) => {
+                        self.settle_one(*deferred, self.cost_of(meter));
+                    }
+                    DeferredLookup::Settled => {}
+                    DeferredLookup::Missing => return is_free,
                 }
                 true
             }
@@ -140,13 +142,13 @@ impl Stream {
         }
     }
 
-    fn settle_all(&self, expired: Vec<Deferred>) {
+    fn settle_all(&self, expired: Vec<DeferredCharge>) {
         for deferred in expired {
             self.settle_one(deferred, DeferredCost::Estimate);
         }
     }
 
-    fn settle_one(&self, deferred: Deferred, cost: DeferredCost<'_>) {
+    fn settle_one(&self, deferred: DeferredCharge, cost: DeferredCost<'_>) {
         let Parts {
             policies,
             ledger,
