@@ -24,12 +24,11 @@ pub(super) fn value(fields: impl ExactSizeIterator<Item = (String, Value)>) -> V
         let entries = fields.map(|(name, value)| (CelMapKey::from(name), value));
         return Box::new(CelMap::from(entries.collect::<HashMap<_, _>>()));
     }
-    let fields = fields.map(|(name, value)| (CelString::from(name), value));
-    Box::new(FieldMap(Object(fields.collect())))
+    self::fields(fields)
 }
 
-/// Returns the map of these fields, no two of one name, however many there are. CEL can only ask it for
-/// a field.
+/// Returns the map of these fields, no two of one name, as a list of pairs however many there are: it can
+/// only be asked for a field.
 pub(super) fn fields(fields: impl Iterator<Item = (String, Value)>) -> Value {
     let fields = fields.map(|(name, value)| (CelString::from(name), value));
     Box::new(FieldMap(Object(fields.collect())))

@@ -1,7 +1,7 @@
 //! The decoder of one body.
 
 use super::coding::{Coding, DecodeError, Progress};
-use super::label::{FirstBytes, Label, Shown};
+use super::label::{Detected, FirstBytes, Label};
 use super::{brotli, deflate, gzip, zstd};
 
 #[cfg(test)]
@@ -130,11 +130,11 @@ impl Decoder {
         let Some(first) = self.first else {
             return Ok(());
         };
-        match first.show(self.label, are_all) {
-            Shown::Nothing => return Ok(()),
-            Shown::Text => self.stages.clear(),
-            Shown::Encoded if self.label == Label::Unknown => self.stop(DecodeError::Unknown),
-            Shown::Encoded => {}
+        match first.detect(self.label, are_all) {
+            Detected::NotYet => return Ok(()),
+            Detected::Text => self.stages.clear(),
+            Detected::Encoded if self.label == Label::Unknown => self.stop(DecodeError::Unknown),
+            Detected::Encoded => {}
         }
         self.first = None;
         self.decode(first.as_bytes(), take)

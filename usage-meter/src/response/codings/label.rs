@@ -3,8 +3,8 @@
 //! The header is often wrong: a proxy decodes the body and keeps the header, or a server sends `none` so
 //! that no proxy encodes the body. Text that is labelled as encoded is read as it is.
 
-/// The number of bytes that show whether a body is encoded.
-const SHOWN_BYTES: usize = 16;
+/// The number of bytes from which is detected whether a body is encoded.
+const DETECTION_BYTES: usize = 16;
 
 /// The first bytes of JSON, of server-sent events and of a byte order mark.
 const STARTS_OF_TEXT: &[u8] = b"{[\":deir\xef \t\r\n";
@@ -23,19 +23,19 @@ pub(super) enum Label {
 /// The first bytes of a body.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FirstBytes {
-    bytes: [u8; SHOWN_BYTES],
+    bytes: [u8; DETECTION_BYTES],
     length: usize,
 }
 
 /// Whether the bytes of a body are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(super) enum Detected {
     /// They are.
     Encoded,
     /// They are text.
     Text,
     /// More bytes are needed.
-    Nothing,
+    NotYet,
 }
 
 // === impl FirstBytes ===
@@ -58,10 +58,10 @@ impl FirstBytes {
     }
 
     /// Returns whether the body is encoded as it is labelled. `are_all` says whether it has no more bytes.
-    pub(super) fn show(&self, label: Label, are_all: bool) -> Shown {
+    pub(super) fn detect(&self, label: Label, are_all: bool) -> Detected {
         let bytes = self.as_bytes();
         let Some(first) = bytes.first() else {
-            return Shown::Nothing;
+            return Detected::NotYet;
         };
         let may_be_text = match label {
             Label::Begins(magic) => magic.first() != Some(first),
@@ -69,11 +69,11 @@ impl FirstBytes {
             Label::Unknown => true,
         };
         if !may_be_text || !is_text(bytes) {
-            Shown::Encoded
-        } else if are_all || bytes.len() == SHOWN_BYTES {
-            Shown::Text
+            Detected::Encoded
+        } else if are_all || bytes.len() == DETECTION_BYTES {
+            Detected::Text
         } else {
-            Shown::Nothing
+            Detected::NotYet
         }
     }
 }
