@@ -159,12 +159,7 @@ impl<'a> Decoder<'a> {
         }
         Some(DeferredCharge {
             admission,
-            estimate: Usage {
-                input_tokens,
-                output_tokens,
-                total_tokens: input_tokens.saturating_add(output_tokens),
-                ..Usage::default()
-            },
+            estimate: Usage::new(input_tokens, output_tokens),
             model: (!model.is_empty()).then(|| model.to_owned()),
         })
     }

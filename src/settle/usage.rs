@@ -116,12 +116,7 @@ pub(crate) fn estimate(
         output_tokens = output_tokens.max(generated.min(request.expected.output_tokens));
     }
     MeteredUsage {
-        usage: Usage {
-            input_tokens,
-            output_tokens,
-            total_tokens: input_tokens.saturating_add(output_tokens),
-            ..Usage::default()
-        },
+        usage: Usage::new(input_tokens, output_tokens),
         is_estimated: true,
     }
 }

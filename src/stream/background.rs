@@ -39,12 +39,7 @@ impl Stream {
         let input_tokens = size.expected.input_tokens.max(seen.input_tokens);
         let output_tokens = size.expected.output_tokens.max(seen.output_tokens);
         Some(MeteredUsage {
-            usage: Usage {
-                input_tokens,
-                output_tokens,
-                total_tokens: input_tokens.saturating_add(output_tokens),
-                ..Usage::default()
-            },
+            usage: Usage::new(input_tokens, output_tokens),
             is_estimated: true,
         })
     }

@@ -139,12 +139,7 @@ impl RequestProgress {
             Some(tokens) => tokens.min(MAX_OUTPUT_TOKENS),
             None => estimator.expected_output_tokens(model),
         };
-        let usage = Usage {
-            input_tokens,
-            output_tokens,
-            total_tokens: input_tokens.saturating_add(output_tokens),
-            ..Usage::default()
-        };
+        let usage = Usage::new(input_tokens, output_tokens);
         Expected { model, usage }
     }
 

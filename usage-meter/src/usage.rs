@@ -21,6 +21,19 @@ pub struct Usage {
 // === impl Usage ===
 
 impl Usage {
+    /// Returns a usage of input and output, nothing of which was cached or reasoning.
+    #[must_use]
+    pub const fn new(input_tokens: u64, output_tokens: u64) -> Self {
+        Self {
+            input_tokens,
+            output_tokens,
+            total_tokens: input_tokens.saturating_add(output_tokens),
+            cached_tokens: 0,
+            cache_creation_tokens: 0,
+            reasoning_tokens: 0,
+        }
+    }
+
     /// Returns the sum with the usage of other work.
     pub(crate) fn plus(&self, other: &Self) -> Self {
         Self {
