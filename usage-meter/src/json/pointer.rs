@@ -59,7 +59,7 @@ impl std::str::FromStr for Pointer {
 }
 
 /// Returns whether a part of a pointer is the index of an array: digits without a leading zero.
-pub(super) fn is_index(part: &str) -> bool {
+pub(crate) fn is_index(part: &str) -> bool {
     let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     is_number && (part == "0" || !part.starts_with('0'))
 }

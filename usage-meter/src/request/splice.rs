@@ -2,10 +2,7 @@
 
 use std::ops::Range;
 
-use crate::json::{Members, skip_space};
-
-/// The byte order mark of UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+use crate::json::{BYTE_ORDER_MARK, Members, skip_space};
 
 /// A body that is a JSON object.
 #[derive(Clone, Copy, Debug)]

@@ -25,6 +25,18 @@ fn head(content_type: &str) -> ResponseHead<'_> {
     }
 }
 
+/// Returns input, output, total, cached, cache creation and reasoning tokens.
+fn numbers(usage: Usage) -> [u64; 6] {
+    [
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.total_tokens,
+        usage.cached_tokens,
+        usage.cache_creation_tokens,
+        usage.reasoning_tokens,
+    ]
+}
+
 /// Reads a body in one piece.
 fn read(content_type: &str, body: &[u8]) -> Meter {
     let mut meter = Meter::new(&head(content_type));

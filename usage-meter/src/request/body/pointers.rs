@@ -4,6 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::super::parameters::{FIELDS, Field};
+use crate::json::is_index;
 
 /// JSON pointers (RFC 6901) into the bodies of requests.
 ///
@@ -164,8 +165,7 @@ impl Pointers {
     }
 }
 
-/// Returns the index that a segment of a pointer is in an array: digits without a leading zero.
-fn array_index(segment: &str) -> Option<u32> {
-    let is_canonical = segment == "0" || !segment.starts_with(['0', '+']);
-    is_canonical.then(|| segment.parse().ok()).flatten()
+/// Returns the index that a part of a pointer is in an array.
+fn array_index(part: &str) -> Option<u32> {
+    is_index(part).then(|| part.parse().ok()).flatten()
 }

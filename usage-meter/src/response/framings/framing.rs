@@ -3,7 +3,7 @@
 use super::event_stream::Messages;
 use super::sse::Events;
 use crate::dialects::{Field, UsagePaths};
-use crate::json::Scanner;
+use crate::json::{BYTE_ORDER_MARK, Scanner};
 use crate::response::report::Report;
 
 /// The framing of a body.
@@ -35,9 +35,6 @@ pub(in crate::response) enum Framing {
     /// Anything that does not report usage.
     Opaque,
 }
-
-/// A byte order mark, which may come before any text.
-const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A content type, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +93,7 @@ impl Framing {
         } = self
         {
             while let Some((&byte, tail)) = bytes.split_first() {
-                if space.is_none() && MARK.get(*mark) == Some(&byte) {
+                if space.is_none() && BYTE_ORDER_MARK.get(*mark) == Some(&byte) {
                     *mark = mark.saturating_add(1);
                 } else if byte.is_ascii_whitespace() {
                     *space = Some(byte);

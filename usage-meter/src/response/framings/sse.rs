@@ -18,7 +18,7 @@ use memchr::{memchr2, memmem};
 
 use self::boundaries::{after_last_blank_line, first_event_length, split_last_event};
 use crate::dialects::Field;
-use crate::json::Scanner;
+use crate::json::{BYTE_ORDER_MARK, Scanner};
 use crate::response::report::Report;
 
 pub(in crate::response) mod boundaries;
@@ -88,7 +88,7 @@ impl Events {
             scanner,
             line: Line::Start,
             is_after_return: false,
-            mark: b"\xef\xbb\xbf",
+            mark: BYTE_ORDER_MARK,
             has_data: false,
             done_prefix: Some(0),
             ended: 0,

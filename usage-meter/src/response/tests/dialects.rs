@@ -1,6 +1,6 @@
 //! A response of every dialect, written from the API references of the providers.
 
-use super::{JSON, SSE, head, read, tokens};
+use super::{JSON, SSE, head, numbers, read, tokens};
 use crate::{HeaderCounts, Meter, ResponseHead};
 
 /// Content type, body, and usage: input, output, total, cached, cache creation, reasoning.
@@ -167,16 +167,7 @@ const RESPONSES: &[Response] = &[
 fn every_dialect_reports_its_usage() {
     for (content_type, body, expected) in RESPONSES {
         let meter = read(content_type, body.as_bytes());
-        let found = meter.usage().map(|usage| {
-            [
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.total_tokens,
-                usage.cached_tokens,
-                usage.cache_creation_tokens,
-                usage.reasoning_tokens,
-            ]
-        });
+        let found = meter.usage().map(numbers);
         assert_eq!(found, Some(*expected), "{body}");
         let mut in_pieces = Meter::new(&head(content_type));
         for byte in body.bytes() {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{JSON, SSE, head, read, read_bytes, tokens};
+use super::{JSON, SSE, head, numbers, read, read_bytes, tokens};
 use crate::Meter;
 
 /// Content type, body, and usage: input, output, total, cached, cache creation, reasoning.
@@ -300,16 +300,7 @@ const RESPONSES: &[Response] = &[
 fn every_shape_reports_its_usage() {
     for (content_type, body, expected) in RESPONSES {
         let meter = read(content_type, body.as_bytes());
-        let found = meter.usage().map(|usage| {
-            [
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.total_tokens,
-                usage.cached_tokens,
-                usage.cache_creation_tokens,
-                usage.reasoning_tokens,
-            ]
-        });
+        let found = meter.usage().map(numbers);
         assert_eq!(found, Some(*expected), "{body}");
         assert!(!meter.is_partial(), "{body}");
         let in_bytes = read_bytes(&head(content_type), body.as_bytes());
