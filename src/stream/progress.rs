@@ -10,8 +10,7 @@ use std::time::Duration;
 use usage_meter::request::{BodyReader, Endpoint, Parameters};
 use usage_meter::{Estimator, Usage};
 
-/// The most output tokens that a request is expected to use, whatever bound it has: more than any model
-/// generates.
+/// The maximum number of output tokens that a request is expected to use, more than any model generates.
 const MAX_OUTPUT_TOKENS: u64 = 1_000_000;
 
 /// The bytes of an unread body that all count as text, about 30,000 tokens. Most of a larger one is likely
@@ -97,7 +96,7 @@ impl RequestProgress {
         known.saturating_add(text).saturating_add(rest)
     }
 
-    /// Returns an estimate of the tokens of a body of so many bytes.
+    /// Returns an estimate of the input tokens of a body of `body_bytes`.
     fn input_tokens(&self, estimator: &Estimator, model: Option<&str>, body_bytes: u64) -> u64 {
         let text = estimator.input_tokens(model, self.input_bytes(body_bytes));
         let parts = estimator.part_tokens(model, self.parameters.parts);

@@ -144,7 +144,7 @@ impl Stream {
         }
     }
 
-    /// Returns how a request waits whose body, or what has arrived of it, is in Envoy's buffer: without the
+    /// Returns how a request waits while its body, or the beginning of it, is in Envoy's buffer: without the
     /// bound of that buffer, unless the body may change when the wait is over.
     pub(super) fn wait_with_body(&self) -> Next {
         if self.parts.ledger.is_remote() && self.may_change_body() {

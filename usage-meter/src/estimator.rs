@@ -14,13 +14,13 @@ use self::parts::PartTokens;
 use self::ratio::Ratio;
 use crate::usage::Usage;
 
-/// The maximum number of models of which anything is learned.
+/// The maximum number of models with learned values.
 const MAX_MODELS: usize = 64;
 
-/// The maximum length in bytes of the name of a model of which anything is learned.
+/// The maximum length in bytes of the name of a model with learned values.
 const MAX_NAME_BYTES: usize = 256;
 
-/// The output tokens of a response of which nothing is known: half a page. The expected output is never lower.
+/// The output tokens of a response of an unknown model: half a page. The expected output is never lower.
 const START_OUTPUT_TOKENS: u64 = 400;
 
 /// The part of the responses, in hundredths, that stay below what is expected of one without a bound.
@@ -36,7 +36,7 @@ const MAX_RESPONSES: u32 = 512;
 /// How long it takes until expected output falls to half, however many short responses there are.
 const HALF_LIFE: Duration = Duration::from_secs(3600);
 
-/// The output tokens a second of a model of which nothing is known.
+/// The output tokens per second of an unknown model.
 const START_RATE: u64 = 100;
 
 /// The rates, in tokens a second, that a model can have; others are not learned from, such as those of
@@ -173,7 +173,7 @@ impl Estimator {
         }
     }
 
-    /// Returns what is read of a model, or of the start values.
+    /// Returns a value of a model; of the start values if the model is unknown.
     fn of<T>(&self, name: Option<&str>, read: impl FnOnce(&Model) -> T) -> T {
         let models = self.models.borrow();
         let known = name.and_then(|name| models.iter().find(|(known, _)| known == name));
@@ -184,7 +184,7 @@ impl Estimator {
 // === impl Model ===
 
 impl Model {
-    /// A model of which nothing has been observed: English prose with the tokenizers of the large
+    /// A model without observations: English prose with the tokenizers of the large
     /// providers, in JSON in requests.
     const START: Self = Self {
         input_ratio: Ratio::new(4_500),

@@ -21,7 +21,7 @@ pub struct Usage {
 // === impl Usage ===
 
 impl Usage {
-    /// Returns a usage of input and output, nothing of which was cached or reasoning.
+    /// Returns a usage of input and output, without cached tokens and reasoning.
     #[must_use]
     pub const fn new(input_tokens: u64, output_tokens: u64) -> Self {
         Self {

@@ -31,7 +31,7 @@ pub(super) fn advance(state: State, now: Timestamp, limit: u64, length: Nanos) -
     with_missing(missing, now, length)
 }
 
-/// Returns the state in which so many parts are missing.
+/// Returns the state of a bucket in which this number of parts is missing.
 fn with_missing(missing: u128, at: Timestamp, length: Nanos) -> State {
     let part = |part: Option<u128>| part.map_or(0, |part| u64::try_from(part).unwrap_or(u64::MAX));
     let length = u128::from(length.as_u64());

@@ -15,7 +15,7 @@ pub(crate) enum DocumentKind {
     Error,
     /// A batch: it reports usage that was charged when its completions ran.
     Batch,
-    /// A document that says what it is, and is no completion.
+    /// A document of another kind, which it names.
     NoCompletion,
     /// Any other document.
     Other,

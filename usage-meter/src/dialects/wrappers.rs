@@ -1,4 +1,4 @@
-//! The tables of what is read in an object that wraps a response.
+//! The tables of the fields that are read in an object that wraps a response.
 
 use super::fields::Field;
 

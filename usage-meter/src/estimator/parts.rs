@@ -1,6 +1,6 @@
 //! Tokens of images, audio and files.
 
-/// The tokens of a part of which nothing is known: about those of a picture of a million pixels.
+/// The tokens of a part for an unknown model: about those of an image of a million pixels.
 const START: u64 = 1_000;
 
 /// The means that a model can have: some charge little for a small image, and many times as much for a
@@ -21,7 +21,7 @@ pub(super) struct PartTokens {
 // === impl PartTokens ===
 
 impl PartTokens {
-    /// The mean of a model of which nothing has been observed; the first observation replaces it.
+    /// The mean of a model without observations; the first observation replaces it.
     pub(super) const START: Self = Self {
         mean: START,
         observations: 0,

@@ -1,4 +1,4 @@
-//! The members of one object in a text that is at hand: where their values are.
+//! The members of one object in a complete text, and the positions of their values.
 
 use std::ops::Range;
 

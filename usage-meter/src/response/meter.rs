@@ -177,7 +177,7 @@ impl Meter {
     }
 
     /// Returns the number of bytes of generated text in the body: content, reasoning and arguments of
-    /// tool calls. Of a body of which nothing else is known, all its text counts.
+    /// tool calls. Of a body of unknown kind, all text counts.
     ///
     /// It is extrapolated for events that were skipped, and includes all bytes that could not be
     /// decoded.

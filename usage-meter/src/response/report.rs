@@ -45,7 +45,7 @@ pub(crate) struct Report {
     is_skippable: bool,
     output_bytes: u64,
     documents_with_output: u64,
-    /// The bytes of text in documents of which nothing is known.
+    /// The bytes of text in documents of unknown kind.
     unknown_bytes: u64,
 }
 
@@ -146,7 +146,7 @@ impl Report {
             .saturating_add(self.document.facts.output_bytes())
     }
 
-    /// Returns the number of bytes of text in documents of which nothing is known.
+    /// Returns the number of bytes of text in documents of unknown kind.
     pub(crate) fn unknown_bytes(&self) -> u64 {
         self.unknown_bytes
     }

@@ -30,7 +30,7 @@ pub(super) struct Facts {
     pub(super) has_custom_id: bool,
     /// Whether it says itself that it is a completion.
     is_of_completion_kind: bool,
-    /// Whether it says that it is something else than a completion.
+    /// Whether it names a kind other than a completion.
     is_no_completion: bool,
     /// Whether it is in an array at the root.
     is_element: bool,
@@ -74,7 +74,7 @@ struct Iterations {
 // === impl Document ===
 
 impl Document {
-    /// Forgets what was read of a document before.
+    /// Forgets the document that was read before.
     pub(super) fn begin(&mut self) {
         self.facts = Facts::default();
         self.open_report.source = None;
@@ -82,7 +82,7 @@ impl Document {
         self.cut_off = None;
     }
 
-    /// Forgets what was read of a document before, for one in an array at the root.
+    /// Forgets the document that was read before, for one in an array at the root.
     pub(super) fn begin_element(&mut self) {
         self.begin();
         self.facts.is_element = true;
@@ -254,7 +254,7 @@ impl Facts {
         self.is_completion && !self.is_error() && !self.is_batch()
     }
 
-    /// Returns the number of bytes of text in a document of which nothing is known.
+    /// Returns the number of bytes of text in a document, if its kind is unknown.
     pub(super) fn unknown_bytes(&self) -> u64 {
         let is_known =
             self.is_completion || self.is_error() || self.is_batch() || self.is_no_completion;

@@ -1,4 +1,4 @@
-//! Completions of which nothing is known but their path.
+//! Completions of unknown shape, which only their path shows to be completions.
 
 use super::{JSON, SSE, head, read, read_bytes, tokens};
 use crate::{Meter, ResponseHead};
@@ -127,7 +127,7 @@ fn bodies_without_text_are_no_completions() {
         let meter = read(content_type, body.as_bytes());
         assert!(!meter.is_completion(), "{content_type} {body}");
     }
-    // Events of a known stream of which nothing else is known add nothing.
+    // Events of unknown kind in a known stream add nothing.
     let meter = read(
         SSE,
         b"data: {\"type\":\"ping\"}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\n",
