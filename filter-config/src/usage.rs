@@ -25,7 +25,7 @@ pub struct UsageSettings {
     pub paths: Vec<(UsageNumber, UsagePointer)>,
     /// The methods of requests whose responses are charged.
     pub methods: Methods,
-    /// How long a background response is remembered whose usage is not reported yet.
+    /// How long the report of a background response is awaited.
     pub background_ttl: Duration,
 }
 

@@ -8,11 +8,13 @@
 //! The client makes its calls through a [`Transport`], logs through the `log` crate, and reports what
 //! happens to an [`Observer`].
 //!
-//! # What is exact
-//! A settlement that turns out too high is corrected by a credit ([`ServiceClient::credit`]): it reduces
-//! the next settlements of the same counters. A settlement is sent until the service confirms it. So
-//! nothing is lost; and nothing is counted twice by a service that either confirms a call or does nothing. A service that counts, but whose reply
+//! # Exactness
+//! A settlement is sent until the service confirms it. So nothing is lost; and nothing is counted twice
+//! by a service that either confirms a call or does nothing. A service that counts, but whose reply
 //! arrives too late, is sent the settlement again: counting twice is the lesser evil.
+//!
+//! A settlement that turns out too high is corrected by a credit ([`ServiceClient::credit`]), which
+//! reduces the next settlements of the same counters.
 
 mod backoff;
 mod circuit;

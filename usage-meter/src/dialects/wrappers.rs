@@ -2,10 +2,11 @@
 
 use super::fields::Field;
 
-/// The keys of objects that wrap a whole response: Workers AI and Yandex; SenseNova, Zhipu and Coze; Vertex; gateways.
+/// The keys of objects that wrap a whole response: Workers AI and Yandex; SenseNova, Zhipu and Coze; Vertex;
+/// gateways.
 ///
-/// Only reports and signs of a completion are read in them, and nothing that would make it free: the object may be what the
-/// model generated.
+/// Only reports and signs of a completion are read in them, and nothing that would make it free: the model
+/// may have generated the object.
 pub(super) const WRAPPERS: &[&str] = &[
     "result",
     "data",

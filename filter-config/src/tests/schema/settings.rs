@@ -44,7 +44,7 @@ pub(super) fn long_form() -> Value {
                 "default": "estimate"
             },
             "includeUsage": {
-                "description": "Whether the filter requests a usage report for streams whose client did not: where this predicate is true, with \"never\" nowhere, with \"auto\" unless the upstream rejects it.",
+                "description": "Whether the filter requests a usage report for streams whose client did not: \"auto\", unless the upstream rejects it; \"never\"; or a predicate over the request.",
                 "anyOf": [{ "enum": ["auto", "never"] }, cel("a boolean")],
                 "default": "auto"
             },
@@ -56,7 +56,7 @@ pub(super) fn long_form() -> Value {
                 ]
             },
             "backgroundTtl": described(
-                "How long a background response is remembered whose usage is not reported yet: a duration such as 1h.",
+                "How long the report of a background response is awaited: a duration such as 1h.",
                 text(64)
             ),
             "methods": described(
