@@ -12,7 +12,7 @@ const SUFFIXES: &[&str] = &[
     "/audio/translations",
     // Anthropic; on Vertex.
     "/messages",
-    "/complete",
+    "/v1/complete",
     ":rawPredict",
     ":streamRawPredict",
     // Gemini and Vertex.

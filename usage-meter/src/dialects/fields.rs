@@ -274,6 +274,8 @@ pub(super) const COUNTS: &[(&str, Count)] = &[
     // Replicate; watsonx.
     ("input_token_count", Count::InputWithCache),
     ("output_token_count", Count::Output),
+    ("token_input_count", Count::InputWithCache),
+    ("token_output_count", Count::Output),
     ("generated_token_count", Count::Output),
     // DeepInfra.
     ("tokens_input", Count::InputWithCache),
@@ -302,8 +304,9 @@ pub(super) const COUNTS: &[(&str, Count)] = &[
     ("billed_units.output_tokens", Count::BilledOutput),
 ];
 
-/// The lists of attempts and steps in such an object: Anthropic, for compaction, advisors and fallbacks.
-pub(super) const ITERATIONS: &str = "iterations";
+/// The lists of attempts and steps in such an object: Anthropic, for compaction, advisors and fallbacks;
+/// applications of DashScope, by model.
+pub(super) const ITERATIONS: &[&str] = &["iterations", "models"];
 
 /// The numbers in an attempt or a step.
 pub(super) const ITERATION_COUNTS: &[(&str, Count)] = &[

@@ -45,13 +45,17 @@ impl DocumentKind {
             | b"file"
             | b"assistant"
             | b"thread"
+            | b"upload"
             | b"conversation" => Self::NoCompletion,
-            // OpenAI; Anthropic; Cohere v2; Gemini interactions.
+            // OpenAI; Mistral conversations; Anthropic; Cohere v2; Gemini interactions.
             b"chat.completion"
             | b"chat.completion.chunk"
             | b"text_completion"
             | b"thread.message.delta"
             | b"completion"
+            | b"conversation.response"
+            | b"conversation.response.started"
+            | b"message.output.delta"
             | b"message"
             | b"message_start"
             | b"content_block_start"

@@ -122,7 +122,10 @@ fn dialect_paths() -> Paths<Field> {
         for &(path, count) in COUNTS {
             paths.insert_below(counts, path, Field::Count(count));
         }
-        if let Some(iteration) = paths.insert_elements(counts, ITERATIONS, Field::Iteration) {
+        for list in ITERATIONS {
+            let Some(iteration) = paths.insert_elements(counts, list, Field::Iteration) else {
+                continue;
+            };
             for &(path, count) in ITERATION_COUNTS {
                 paths.insert_below(iteration, path, Field::IterationCount(count));
             }

@@ -36,7 +36,8 @@ const MANAGEMENT: &[&str] = &[
     "cachedContents/*",
     "operations/*",
     "*:fetchPredictOperation",
-    // Conversations of OpenAI; Mistral generates at other paths below its own.
+    // Stored completions and conversations of OpenAI; Mistral generates at other paths below its own.
+    "chat/completions/*",
     "conversations/*/items",
     "conversations/*/items/*",
     "responses/*/input_items",

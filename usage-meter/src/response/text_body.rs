@@ -53,7 +53,8 @@ impl TextBody {
             };
             self.has_begun = true;
             match first {
-                b'"' => self.kind = Kind::Text,
+                // Also gzip without a `content-encoding`.
+                b'"' | 0x1f => self.kind = Kind::Text,
                 // Markup, or not text at all.
                 b'<' | ..b' ' => self.kind = Kind::Other,
                 _ => {}

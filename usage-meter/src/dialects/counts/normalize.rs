@@ -10,8 +10,10 @@ impl Counts {
     ///
     /// * **Cache.** Anthropic and Bedrock report cache reads and writes beside the input, so they are
     ///   added to it; OpenAI and others report them as a part of it.
-    /// * **Reasoning.** Gemini reports it beside the output, so it is added. Reasoning that exceeds the output
-    ///   (xAI, Perplexity) cannot be a part of it, and is added too.
+    ///   Where both report the same input, and the total has no room for the cache, the input includes it.
+    /// * **Reasoning.** Gemini reports it beside the output, so it is added, unless its total shows that the
+    ///   output has it already. Reasoning that exceeds the output (xAI, Perplexity) cannot be a part of it, and
+    ///   is added too.
     /// * **Total.** If it exceeds the sum of its parts, the difference is what they exclude, see
     ///   [`Self::excluded`]; else the part that is not reported, or else output without a number of its own.
     pub(crate) fn normalize(&self) -> Usage {
@@ -19,8 +21,13 @@ impl Counts {
         let cache_read = tokens(Count::CacheReadExtra);
         let cache_write = tokens(Count::CacheWriteExtra);
         let cache = cache_read.saturating_add(cache_write);
+        let total = tokens(Count::Total).max(tokens(Count::SnapshotTotal));
+        let includes_cache = self.get(Count::InputWithoutCache) == self.get(Count::InputWithCache)
+            && tokens(Count::InputWithCache) >= cache
+            && total == tokens(Count::InputWithCache).saturating_add(tokens(Count::Output));
         let input_and_cache = self
             .get(Count::InputWithoutCache)
+            .filter(|_| !includes_cache)
             .map(|input| input.saturating_add(cache));
         let billed = tokens(Count::BilledInput).saturating_add(tokens(Count::BilledImages));
         let mut input = input_and_cache
@@ -32,14 +39,17 @@ impl Counts {
             .get(Count::Output)
             .or(self.get(Count::OutputAtStart))
             .filter(|output| *output > 0)
-            .unwrap_or(tokens(Count::BilledOutput))
-            .saturating_add(tokens(Count::ReasoningExtra));
+            .unwrap_or(tokens(Count::BilledOutput));
+        let reasoning_extra = tokens(Count::ReasoningExtra);
+        let includes_reasoning = output >= reasoning_extra && total == input.saturating_add(output);
+        if !includes_reasoning {
+            output = output.saturating_add(reasoning_extra);
+        }
         let mut reasoning = tokens(Count::ReasoningIncluded);
-        let all_reasoning = reasoning.max(tokens(Count::ReasoningExtra));
+        let all_reasoning = reasoning.max(reasoning_extra);
         if reasoning > output {
             output = output.saturating_add(std::mem::take(&mut reasoning));
         }
-        let total = tokens(Count::Total).max(tokens(Count::SnapshotTotal));
         let gap = total.saturating_sub(input.saturating_add(output));
         if total == 0 {
             input = input.saturating_add(tokens(Count::ConnectorInput));

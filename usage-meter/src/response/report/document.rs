@@ -36,6 +36,8 @@ pub(super) struct Facts {
     is_element: bool,
     /// Whether it is a part of a stream, even if it is in an array.
     pub(super) is_chunk: bool,
+    /// Whether its `metadata` is that of the request.
+    repeats_metadata: bool,
     /// Whether it is, or has, the object of a stored response.
     pub(super) is_response: bool,
     /// Whether it says that more documents follow.
@@ -226,7 +228,7 @@ impl Document {
             .iter()
             .filter(move |(source, _)| match source {
                 // The `metadata` of an OpenAI completion is the client's: it must not set its cost.
-                Source::Metadata => !facts.has_choices,
+                Source::Metadata => !facts.has_choices && !facts.repeats_metadata,
                 Source::Inline => !facts.no_inline_report,
                 _ => true,
             })
@@ -249,9 +251,11 @@ impl Facts {
         self.is_batch || (self.has_custom_id && !self.has_choices && !self.is_of_completion_kind)
     }
 
-    /// Returns whether it is a completion, or a part of one.
+    /// Returns whether it is a completion, or a part of one. Text in its choices shows that it is, even
+    /// beside an error.
     pub(super) fn is_valid_completion(&self) -> bool {
-        self.is_completion && !self.is_error() && !self.is_batch()
+        let has_text = self.has_choices && self.output_bytes() > 0;
+        self.is_completion && (!self.is_error() || has_text) && !self.is_batch()
     }
 
     /// Returns the number of bytes of text in a document, if its kind is unknown.
@@ -290,6 +294,8 @@ impl Facts {
         self.is_error |= kind == DocumentKind::Error;
         self.is_batch |= kind == DocumentKind::Batch;
         self.is_no_completion |= kind == DocumentKind::NoCompletion;
-        self.is_chunk |= self.repeats_text || name.ends_with(b".chunk");
+        self.is_chunk |=
+            self.repeats_text || name.ends_with(b".chunk") || name.starts_with(b"message_");
+        self.repeats_metadata |= kind == DocumentKind::Response || name == b"message";
     }
 }

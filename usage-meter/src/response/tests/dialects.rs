@@ -15,6 +15,47 @@ const RESPONSES: &[Response] = &[
         r#"{"object":"chat.completion","choices":[{}],"usage":{"prompt_tokens":20,"completion_tokens":9,"total_tokens":29,"prompt_cache_hit_tokens":16,"prompt_cache_miss_tokens":4}}"#,
         [20, 9, 29, 16, 0, 0],
     ),
+    // The prompt includes the cache in both notations, as the total shows
+    (
+        JSON,
+        r#"{"choices":[{}],"usage":{"prompt_tokens":90,"completion_tokens":8,"total_tokens":98,"input_tokens":90,"output_tokens":8,"cache_read_input_tokens":70,"cache_creation_input_tokens":0}}"#,
+        [90, 8, 98, 70, 0, 0],
+    ),
+    (
+        JSON,
+        r#"{"choices":[{}],"usage":{"prompt_tokens":20,"completion_tokens":8,"total_tokens":28,"input_tokens":20,"output_tokens":8,"cache_read_input_tokens":70}}"#,
+        [90, 8, 98, 70, 0, 0],
+    ),
+    // Gemini API: the candidates include the thoughts, as the total shows
+    (
+        JSON,
+        r#"{"candidates":[{}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":20,"thoughtsTokenCount":5,"totalTokenCount":30}}"#,
+        [10, 20, 30, 0, 0, 5],
+    ),
+    // Applications of DashScope report by model
+    (
+        JSON,
+        r#"{"output":{"text":"hi"},"usage":{"models":[{"model_id":"a","input_tokens":100,"output_tokens":8},{"model_id":"b","input_tokens":7,"output_tokens":2}]}}"#,
+        [107, 10, 117, 0, 0, 0],
+    ),
+    // Models of other providers on Replicate
+    (
+        JSON,
+        r#"{"status":"succeeded","output":["hi"],"metrics":{"token_input_count":17,"token_output_count":3,"predict_time":1.2}}"#,
+        [17, 3, 20, 0, 0, 0],
+    ),
+    // Mistral conversations that are continued
+    (
+        SSE,
+        "event: conversation.response.started\ndata: {\"type\":\"conversation.response.started\"}\n\nevent: conversation.response.done\ndata: {\"type\":\"conversation.response.done\",\"usage\":{\"prompt_tokens\":18,\"completion_tokens\":5,\"total_tokens\":735,\"connector_tokens\":712}}\n\n",
+        [730, 5, 735, 0, 0, 0],
+    ),
+    // Events of Anthropic in an array are one response
+    (
+        JSON,
+        r#"[{"type":"message_start","message":{"usage":{"input_tokens":25,"output_tokens":1}}},{"type":"message_delta","usage":{"output_tokens":9}},{"type":"message_stop"}]"#,
+        [25, 9, 34, 0, 0, 0],
+    ),
     // xAI: completion_tokens exclude reasoning
     (
         JSON,
@@ -324,9 +365,19 @@ fn headers_count_without_report_in_body() {
 
 #[test]
 fn metadata_of_the_client_is_ignored() {
-    let meter = read(
-        JSON,
-        br#"{"object":"chat.completion","choices":[{}],"metadata":{"usage":{"prompt_tokens":1}}}"#,
-    );
-    assert_eq!(meter.usage(), None);
+    for (name, rest) in [
+        ("object", r#""chat.completion","choices":[{}]"#),
+        ("object", r#""response","usage":null"#),
+        ("type", r#""message","content":[]"#),
+    ] {
+        let metadata = r#""metadata":{"usage":{"prompt_tokens":1,"output_tokens":1}}"#;
+        for body in [
+            format!(r#"{{"{name}":{rest},{metadata}}}"#),
+            format!(r#"{{{metadata},"{name}":{rest}}}"#),
+        ] {
+            let meter = read(JSON, body.as_bytes());
+            assert_eq!(meter.usage(), None, "{body}");
+            assert!(meter.is_completion(), "{body}");
+        }
+    }
 }

@@ -103,6 +103,16 @@ fn empty_error_is_no_error() {
         let meter = read(JSON, body.as_bytes());
         assert_eq!(meter.is_completion(), !is_error, "{error}");
     }
+    let members = r#""error":{"message":"","type":"","code":null}"#;
+    for (choices, is_completion) in [
+        (r#"[{"message":{"content":"hi"}}]"#, true),
+        (r#"[{"message":{"content":""}}]"#, false),
+        ("[]", false),
+    ] {
+        let body = format!(r#"{{"choices":{choices},{members}}}"#);
+        let meter = read(JSON, body.as_bytes());
+        assert_eq!(meter.is_completion(), is_completion, "{body}");
+    }
     let meter = read(JSON, br#"{"object":"chat.completion","error":{"#);
     assert!(!meter.is_completion(), "an error that is cut off");
 }

@@ -30,7 +30,7 @@ pub(super) struct Case {
     status: u16,
     headers: Vec<(String, String)>,
     pub(super) method: String,
-    path: String,
+    pub(super) path: String,
     pub(super) body: Vec<u8>,
     pub(super) expected: Value,
 }

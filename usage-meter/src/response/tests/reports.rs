@@ -62,14 +62,18 @@ impl Case {
         let usage = meter.usage();
         let is_partial = meter.is_partial();
         let mismatch = if self.expected["must_estimate"].is_object() {
-            let is_estimated = meter.is_completion() && (usage.is_none() || is_partial);
+            let is_estimated = meter.is_completion()
+                && (usage.is_none() || is_partial || self.expected["cut"] == true);
             (!is_estimated).then(|| format!("{usage:?} is not estimated"))
         } else if self.expected["usage_present"] == true {
             let is_exact = usage.is_some_and(|usage| self.is_expected(&usage)) && !is_partial;
             (!is_exact).then(|| format!("{usage:?}, partial: {is_partial}"))
         } else {
             // A request that only reads what is stored is not metered.
-            let is_free = usage.is_none() || self.method != "POST";
+            let is_free = (usage.is_none() && !meter.is_completion())
+                || self.method != "POST"
+                || crate::request::Purpose::of(&self.method, &self.path)
+                    != crate::request::Purpose::Generate;
             (!is_free).then(|| format!("{usage:?} is not free"))
         };
         mismatch.map(|mismatch| format!("{}: {mismatch}", self.id))

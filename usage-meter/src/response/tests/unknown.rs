@@ -49,6 +49,13 @@ fn unknown_shapes_on_completion_paths_are_completions() {
 }
 
 #[test]
+fn gzip_without_label_is_estimated() {
+    let meter = read(JSON, b"\x1f\x8b\x08\x00bytes that are not read");
+    assert!(meter.is_completion());
+    assert_eq!(meter.output_bytes(), 27);
+}
+
+#[test]
 fn unsuccessful_responses_are_no_completions() {
     for status in [101, 304, 400, 429, 500, 503] {
         for content_type in [JSON, TEXT, SSE, ""] {
@@ -111,6 +118,10 @@ fn bodies_without_text_are_no_completions() {
         (JSON, r#"{"error_code":17,"error_msg":"daily limit"}"#),
         (JSON, r#"{"success":false,"message":"no such model"}"#),
         (JSON, r#"{"object":"vector_store.deleted","id":"vs_1"}"#),
+        (
+            JSON,
+            r#"{"object":"upload","filename":"training_examples.jsonl"}"#,
+        ),
         (
             JSON,
             r#"{"object":"response.input_tokens","input_tokens":11}"#,
@@ -177,6 +188,8 @@ fn wrong_content_encoding_is_ignored() {
 fn paths_of_completions_are_known() {
     for (path, expected) in [
         ("/v1/audio/transcriptions", true),
+        ("/v1/complete", true),
+        ("/v1/uploads/upload_1/complete", false),
         (
             "/client/v4/accounts/a/ai/run/@cf/meta/llama-3.1-8b-instruct",
             true,
