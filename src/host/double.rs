@@ -125,6 +125,11 @@ impl Double {
         self.failures.borrow_mut().insert(call, (times, error));
     }
 
+    /// Makes all calls succeed again.
+    pub fn recover(&self) {
+        self.failures.borrow_mut().clear();
+    }
+
     /// Returns the number of calls of a kind.
     #[must_use]
     pub fn count(&self, call: Call) -> usize {

@@ -181,6 +181,10 @@ impl RandomEvents {
         let done = act(self, &mut exchange.stream);
         let after = self.marks();
         exchange.buffer = host.buffers.borrow()[&Buffer::RequestBody].clone();
+        if exchange.held_back > 0 {
+            // A fallback replaces what Envoy has kept.
+            exchange.held_back = exchange.buffer.len();
+        }
         exchange.headers = host.headers.borrow()[&HeaderMap::Request].clone();
         let (resumed, replied) = (after.0 - before.0, after.1 - before.1);
         exchange
@@ -341,8 +345,15 @@ impl RandomEvents {
 
     /// Checks that nothing is reserved any more in this Envoy's own count.
     fn releases_everything(&mut self) {
-        self.tick(120_000);
+        // The circuit closes, and no failure of a call rejects the requests of this check.
+        self.errors = 0;
+        self.envoy.host.recover();
+        for _ in 0..40 {
+            self.tick(3_000);
+            self.answer();
+        }
         self.limitador.used.clear();
+        self.limitador.reserved.clear();
         for user in ["alice", "bob"] {
             let mut stream = self.envoy.stream();
             let mut headers = request(user).to_vec();
@@ -386,7 +397,7 @@ impl RandomEvents {
 
 #[test]
 fn random_events_count_each_exchange_once() {
-    for seed in 1..=3 {
+    for seed in 1..=4 {
         for storage in [RESERVE, CHECK, RLS, LOCAL] {
             for (errors, holds) in [(0, false), (0, true), (4, false), (4, true)] {
                 RandomEvents::new(seed, storage, errors, holds).run();
