@@ -6,13 +6,13 @@
 
 mod accept_encoding;
 mod background;
+mod body_location;
 mod charge;
-mod charging;
+mod chargeable;
 mod decide;
 mod fallback;
 mod head;
-mod held;
-mod holding;
+mod held_body;
 mod include_usage;
 mod machine;
 mod parts;

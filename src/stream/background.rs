@@ -4,7 +4,7 @@
 //! The charge of the request that starts one is deferred. The first exchange that fetches its report settles
 //! that charge; without one, the charge is estimated when it expires.
 
-use super::charging::Charging;
+use super::chargeable::Chargeable;
 use super::machine::Stream;
 use super::parts::Parts;
 use super::state::Admitted;
@@ -94,7 +94,7 @@ impl Stream {
         if meter.response_id() != Some(id) {
             return false;
         }
-        let is_free = self.request.charging != Charging::Usage;
+        let is_free = self.request.chargeable != Chargeable::Usage;
         if meter.background().is_none() || is_pending(meter) {
             return is_free;
         }

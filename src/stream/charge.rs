@@ -1,7 +1,7 @@
 //! The charge of an exchange: early, once its usage is known, and corrected at its end.
 
 use super::background::is_pending;
-use super::charging::Charging;
+use super::chargeable::Chargeable;
 use super::machine::Stream;
 use super::parts::Parts;
 use super::state::{Admitted, Metering, State};
@@ -70,7 +70,7 @@ impl Stream {
         if self.settle_fetched(&meter, now) {
             metered = None;
         }
-        if is_pending(&meter) && !is_charged && self.request.charging == Charging::Usage {
+        if is_pending(&meter) && !is_charged && self.request.chargeable == Chargeable::Usage {
             let estimate = self.deferred_estimate(&size, metered);
             if self.defer(&mut admitted, &meter, estimate, now) {
                 self.charge(&mut admitted, Stage::End, None, raw);
@@ -83,7 +83,8 @@ impl Stream {
             estimator,
             ..
         } = &*self.parts;
-        let is_included = self.request.charging.includes(&meter) && self.request.fetched.is_none();
+        let is_included =
+            self.request.chargeable.includes(&meter) && self.request.fetched.is_none();
         if is_included && meter.is_completion() && meter.usage().is_none() {
             telemetry.count(Count::MissingUsage);
         }
@@ -141,7 +142,7 @@ impl Stream {
         } = &*self.parts;
         let on_missing = policies.configuration().usage.on_missing;
         let metered = settle::metered(estimator, on_missing, meter, size);
-        metered.filter(|_| self.request.charging.includes(meter))
+        metered.filter(|_| self.request.chargeable.includes(meter))
     }
 
     /// Charges an exchange without a metered response.

@@ -1,6 +1,6 @@
 //! The decision on a request: it is admitted, rejected, or handled as the exceeded limit says.
 
-use super::held::WholeBody;
+use super::held_body::WholeBody;
 use super::machine::{Next, Stream};
 use super::parts::Parts;
 use super::state::{

@@ -1,6 +1,6 @@
 //! The stream: its progress, its state, and its end.
 
-use super::charging::Charging;
+use super::chargeable::Chargeable;
 use super::parts::Parts;
 use super::progress::RequestProgress;
 use super::state::{Admitted, State};
@@ -93,7 +93,7 @@ impl Stream {
         self.request.update_parameters();
         let usage = &self.parts.policies.configuration().usage;
         let is_charged = usage.on_missing == OnMissing::Estimate
-            && self.request.charging == Charging::Usage
+            && self.request.chargeable == Chargeable::Usage
             && self.request.has_whole_body()
             && self.client_disconnected();
         let usage = is_charged.then(|| {

@@ -1,8 +1,8 @@
 //! The request of an exchange, as far as it is known.
 
-use super::charging::Charging;
-use super::held::HeldBody;
-use super::holding::Holding;
+use super::body_location::BodyLocation;
+use super::chargeable::Chargeable;
+use super::held_body::HeldBody;
 use crate::admit::Expected;
 use crate::attributes::Llm;
 use crate::settle::RequestSize;
@@ -28,7 +28,7 @@ pub(super) struct RequestProgress {
     /// What of the body is held in the stream.
     pub(super) held: HeldBody,
     /// Where the body is held.
-    pub(super) holding: Holding,
+    pub(super) body_location: BodyLocation,
     /// Reads the body as it passes, until its end.
     pub(super) reader: Option<Box<BodyReader>>,
     /// The bytes of the body that were read.
@@ -44,7 +44,7 @@ pub(super) struct RequestProgress {
     /// The path.
     pub(super) path: String,
     /// Whether the response is charged.
-    pub(super) charging: Charging,
+    pub(super) chargeable: Chargeable,
     /// The identifier of the response that it fetches, which another request has started.
     pub(super) fetched: Option<String>,
     /// The API that the path leads to, if it is a known one.

@@ -1,6 +1,6 @@
 //! The headers of a request: the header phase.
 
-use super::charging::Charging;
+use super::chargeable::Chargeable;
 use super::head::{content_length, is_encoded, is_part, is_readable, is_upgrade};
 use super::machine::{Next, Stream};
 use super::state::{AwaitingBody, Phase, State};
@@ -33,7 +33,7 @@ impl Stream {
             let method = headers.text(":method").unwrap_or_default();
             let methods = &configuration.usage.methods;
             let purpose = Purpose::of(&method, &path);
-            self.request.charging = Charging::of(methods, &method, purpose);
+            self.request.chargeable = Chargeable::of(methods, &method, purpose);
             if let Purpose::Fetch(id) = purpose {
                 self.request.fetched = Some(id.to_owned());
             }

@@ -4,9 +4,9 @@
 //! each piece is taken out, and the whole body is put in at the end. An empty buffer cannot be filled when
 //! trailers end the request, so a small body that may have trailers stays in it.
 
+use super::body_location::BodyLocation;
 use super::head::{is_grpc, is_json};
-use super::held::WholeBody;
-use super::holding::Holding;
+use super::held_body::WholeBody;
 use super::machine::{Next, Stream};
 use super::state::{AwaitingBody, Phase, ReadingBody, State};
 use crate::admit::AdmissionError;
@@ -33,7 +33,7 @@ impl Stream {
         let reader = BodyReader::new(headers.get("content-type"), pointers);
         self.request.reader = Some(Box::new(reader));
         let length = self.request.content_length;
-        self.request.holding = Holding::of(&*self.parts.host, headers, length);
+        self.request.body_location = BodyLocation::of(&*self.parts.host, headers, length);
     }
 
     /// Takes a part of the request's body: `size` bytes are at hand, those that were left in Envoy's
@@ -189,16 +189,16 @@ impl Stream {
             _ => true,
         };
         let is_held = is_held && self.request.held.reserve(piece.len(), worker_bytes);
-        let max_left = match self.request.holding {
-            Holding::Stream => 0,
-            Holding::EnvoyFirst => MAX_BEFORE_TRAILERS,
-            Holding::Envoy => MAX_IN_ENVOY,
+        let max_left = match self.request.body_location {
+            BodyLocation::Stream => 0,
+            BodyLocation::EnvoyFirst => MAX_BEFORE_TRAILERS,
+            BodyLocation::Envoy => MAX_IN_ENVOY,
         };
         if is_held && size <= max_left {
             self.request.left = size;
             return Next::Pause;
         }
-        if !is_held || self.request.holding == Holding::Envoy {
+        if !is_held || self.request.body_location == BodyLocation::Envoy {
             return match self.put_back(piece) {
                 Ok(_) => self.decide_on_body(None, false, Phase::Body),
                 Err(error) => self.fail_unchangeable(error),
@@ -216,7 +216,7 @@ impl Stream {
         });
         match taken {
             Ok(piece) => {
-                self.request.holding = Holding::Stream;
+                self.request.body_location = BodyLocation::Stream;
                 self.request.held.push(piece);
                 Next::Watermark
             }
@@ -263,7 +263,7 @@ impl Stream {
 
     /// Rejects a request whose body cannot be put back into Envoy's buffer.
     fn fail_unchangeable(&mut self, error: HostError) -> Next {
-        self.request.held = super::held::HeldBody::default();
+        self.request.held = super::held_body::HeldBody::default();
         if let State::ReadingBody(reading) = mem::replace(&mut self.state, State::Done) {
             self.charge_unmetered(*reading.admitted, None);
         }

@@ -1,6 +1,6 @@
 //! The response of an exchange: it is metered as it passes.
 
-use super::charging::Charging;
+use super::chargeable::Chargeable;
 use super::head::status;
 use super::machine::{Next, Stream};
 use super::state::{Metering, Phase, State};
@@ -97,7 +97,8 @@ impl Stream {
     /// Takes a part of the response's body: `size` bytes are at hand, those that were held included. They
     /// are passed on afterwards, unless they end within a usage report that is to be withheld.
     pub fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> Next {
-        let reads = self.request.charging != Charging::Nothing || self.request.fetched.is_some();
+        let reads =
+            self.request.chargeable != Chargeable::Nothing || self.request.fetched.is_some();
         let is_metering = reads && matches!(self.state, State::Metering(_));
         if !is_metering && self.report_filter.is_none() {
             if end_of_stream {

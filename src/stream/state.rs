@@ -1,6 +1,6 @@
 //! The states of an exchange, each with what only it needs.
 
-use super::held::WholeBody;
+use super::held_body::WholeBody;
 use crate::admit::Applicable;
 use crate::attributes::Attributes;
 use crate::ledger::{Admission, PendingCheck, Rejection, ResponseHeaders};

@@ -93,6 +93,7 @@ fn log_everything(filter: &Filter) {
         evictions: 3,
         ..Occupancy::default()
     });
+    telemetry.include_usage_rejected("llm", "a \"new\" model");
     Telemetry::usage_not_recorded(120, &HostError::InternalFailure);
     Telemetry::host_call_failed("request headers", HostError::BadArgument);
 }
@@ -116,8 +117,9 @@ fn callers_can_cause_each_line_once() {
     log_everything(&filter);
     let first = filter.lines().len();
     log_everything(&filter);
-    // Usage that is lost, host calls that fail and alerts are logged each time.
-    assert_eq!(filter.lines().len(), first + 3);
+    // Usage that is lost, host calls that fail, alerts and upstreams that reject requests for usage are
+    // logged each time; the last are found out once an hour.
+    assert_eq!(filter.lines().len(), first + 4);
 }
 
 #[test]

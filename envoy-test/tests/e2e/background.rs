@@ -6,13 +6,14 @@ use envoy_test::{
     client::{Protocol, client},
     metered::{CALLER, Metered, each_caller},
     remote::{self, gateway, wait_for_counted},
+    wait,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     fixtures::AMPLE,
-    support::{TestResult, balance_connections, script, wait_for_metric},
+    support::{TestResult, balance_connections, metric, script, wait_for_metric},
 };
 
 /// Returns a background response of 100 tokens, or one that is not complete.
@@ -132,19 +133,20 @@ async fn background_response_without_report_is_estimated() -> TestResult {
         "submit",
     )
     .await?;
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
-    send(
-        &metered,
-        "bob",
-        Method::GET,
-        "/v1/models/x",
-        "queued",
-        "later",
-    )
-    .await?;
-    let used = AMPLE - metered.remaining("alice").await?;
+    // Any exchange finds what has expired.
+    let used = wait::until("the estimate to be charged", async || {
+        let request = client(Protocol::Http1).get(metered.envoy.url("/v1/models/x"));
+        let request = request
+            .header(CALLER, "bob")
+            .header("x-mock-script", "queued");
+        request.send().await.ok()?;
+        let used = AMPLE - metered.remaining("alice").await.ok()?;
+        // Until then the request has reserved its bound.
+        let charged = metric(&metered.envoy, "estimated").await.ok()?;
+        (charged == 1).then_some(used)
+    });
+    let used = used.await?;
     assert!((200..300).contains(&used), "{used}");
-    wait_for_metric(&metered.envoy, "estimated", 1).await?;
     Ok(())
 }
 

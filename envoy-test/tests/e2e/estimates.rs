@@ -91,6 +91,7 @@ async fn hang_up(
     while seen < bytes {
         seen += response.chunk().await?.ok_or("the response ended")?.len();
     }
+    // The time that passes is what is charged.
     tokio::time::sleep(wait).await;
     drop((response, client));
     Ok(metered.envoy.logged(id).await?)
@@ -169,6 +170,7 @@ async fn response_cut_off_before_first_byte_is_estimated() -> TestResult {
         .header(CALLER, "gzip");
     let client = client(Protocol::Http1);
     let response = chat.send(&client, metered.envoy.address()).await?;
+    // The time that passes is what is charged.
     tokio::time::sleep(wait).await;
     drop((response, client));
     check_charged(&metered.envoy.logged("gzip").await?, 90, 300)?;

@@ -66,7 +66,7 @@ pub enum GeneratedKey {
 
 impl GeneratedKey {
     /// Returns the kind of a key; `None` if APIs have no generated text under it.
-    pub(super) fn of(key: &[u8]) -> Option<Self> {
+    pub(crate) fn of(key: &[u8]) -> Option<Self> {
         Some(match key {
             b"delta" => Self::Delta,
             b"arguments" | b"args" | b"input" | b"parameters" => Self::Arguments,

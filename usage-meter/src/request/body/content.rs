@@ -1,5 +1,7 @@
 //! What the strings of a body are: text that a model reads, an image or another medium, or neither.
 
+use crate::json::GeneratedKey;
+
 /// The number of characters after which a string shows that it is base64.
 const MIN_BASE64: usize = 64;
 
@@ -34,11 +36,13 @@ pub(super) struct Beginning {
 impl Kind {
     /// Returns what a key says of its value.
     pub(super) fn of(key: &[u8], is_at_root: bool) -> Self {
+        // What a model has generated is input of the next request.
+        match GeneratedKey::of(key) {
+            Some(GeneratedKey::Other) => return Self::Text,
+            Some(GeneratedKey::Arguments) => return Self::TextBelow,
+            Some(GeneratedKey::Delta) | None => {}
+        }
         match key {
-            b"content" | b"text" | b"reasoning_content" | b"reasoning" | b"thinking"
-            | b"partial_json" | b"refusal" | b"response" | b"completion" | b"generation"
-            | b"outputText" | b"generated_text" | b"transcript" | b"tool_plan" => Self::Text,
-            b"arguments" | b"args" | b"input" | b"parameters" => Self::TextBelow,
             b"prompt" | b"system" | b"instructions" | b"inputText" | b"inputs" if is_at_root => {
                 Self::Text
             }

@@ -6,7 +6,7 @@ use usage_meter::request::Purpose;
 
 /// Whether the response to a request is charged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Charging {
+pub(super) enum Chargeable {
     /// Its usage is charged.
     #[default]
     Usage,
@@ -17,9 +17,9 @@ pub(super) enum Charging {
     Nothing,
 }
 
-// === impl Charging ===
+// === impl Chargeable ===
 
-impl Charging {
+impl Chargeable {
     /// Returns whether the response to a request with this method and purpose is charged.
     pub(super) fn of(methods: &Methods, method: &str, purpose: Purpose<'_>) -> Self {
         if !methods.are_charged(method.as_bytes()) {

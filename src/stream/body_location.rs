@@ -4,7 +4,7 @@ use crate::host::{Headers, Host};
 
 /// Where a body is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Holding {
+pub(super) enum BodyLocation {
     /// In the stream.
     #[default]
     Stream,
@@ -14,9 +14,9 @@ pub(super) enum Holding {
     Envoy,
 }
 
-// === impl Holding ===
+// === impl BodyLocation ===
 
-impl Holding {
+impl BodyLocation {
     /// Returns where the body of a request is held.
     pub(super) fn of(host: &dyn Host, headers: &Headers, content_length: Option<u64>) -> Self {
         if content_length.is_some() {
