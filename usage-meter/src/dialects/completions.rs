@@ -53,6 +53,10 @@ const SUFFIXES: &[&str] = &[
     "/text/generation_stream",
     "/text/chat",
     "/text/chat_stream",
+    // OCI; Dify.
+    "/actions/chat",
+    "/chat-messages",
+    "/completion-messages",
 ];
 
 /// Parts of such paths that precede the name of the model: Workers AI, DeepInfra.

@@ -422,6 +422,8 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
     ("embeddings", Field::Completion),
     ("embedding", Field::Completion),
     ("predictions[].embeddings", Field::Completion),
+    // PaLM on Vertex.
+    ("predictions[].content", Field::Completion),
     // Gemini.
     ("candidates", Field::Candidates),
     ("response.candidates", Field::Candidates),

@@ -72,9 +72,8 @@ impl GeneratedKey {
             b"arguments" | b"args" | b"input" | b"parameters" => Self::Arguments,
             b"content" | b"text" | b"reasoning_content" | b"reasoning" | b"thinking"
             | b"partial_json" | b"refusal" | b"response" | b"completion" | b"generation"
-            | b"outputText" | b"text_output" | b"generated_text" | b"transcript" | b"tool_plan" => {
-                Self::Other
-            }
+            | b"outputText" | b"text_output" | b"generated_text" | b"transcript" | b"tool_plan"
+            | b"answer" | b"Content" | b"result" => Self::Other,
             _ => return None,
         })
     }

@@ -77,7 +77,7 @@ impl Report {
             Some(reported) => reported.is_partial,
             None => !self.configured.is_empty(),
         };
-        is_partial && !self.configured.is_whole()
+        is_partial && !self.configured.is_whole(self.output_bytes() > 0)
     }
 
     /// Returns whether a report had numbers that are not plausible.
@@ -349,7 +349,10 @@ impl Visitor<Field> for Report {
                     self.configured.set(pointer, tokens);
                 }
                 number::Reported::None => {}
-                _ => self.reports.set_unreadable_counts(),
+                _ => {
+                    self.reports.set_unreadable_counts();
+                    self.configured.set_outdated(pointer);
+                }
             },
         }
     }

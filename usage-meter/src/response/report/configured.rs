@@ -11,6 +11,8 @@ pub(super) struct ConfiguredNumbers {
     formulas: Arc<[Formula]>,
     /// What each pointer led to.
     tokens: [Option<u64>; UsagePaths::MAX_POINTERS],
+    /// A bit for each pointer that last led to a number that is not plausible.
+    outdated: u32,
 }
 
 // === impl ConfiguredNumbers ===
@@ -29,7 +31,13 @@ impl ConfiguredNumbers {
             && (tokens > 0 || known.is_none())
         {
             *known = Some(tokens);
+            self.outdated &= !bit(pointer);
         }
+    }
+
+    /// Marks the number of a pointer as out of date.
+    pub(super) fn set_outdated(&mut self, pointer: u8) {
+        self.outdated |= bit(pointer);
     }
 
     /// Returns whether no pointer led to a number.
@@ -37,11 +45,13 @@ impl ConfiguredNumbers {
         self.tokens.iter().all(Option::is_none)
     }
 
-    /// Returns whether the pointers led to the whole usage: to the total, or to input and output.
-    pub(super) fn is_whole(&self) -> bool {
-        let is_found = |number| self.find(number).is_some();
-        is_found(UsageNumber::Total)
-            || (is_found(UsageNumber::Input) && is_found(UsageNumber::Output))
+    /// Returns whether the pointers led to the whole usage: to the total, or to input and output. Zero counts
+    /// unless the response `has_text`.
+    pub(super) fn is_whole(&self, has_text: bool) -> bool {
+        let is_found = |number| self.find(number) >= Some(u64::from(has_text));
+        self.outdated == 0
+            && (is_found(UsageNumber::Total)
+                || (is_found(UsageNumber::Input) && is_found(UsageNumber::Output)))
     }
 
     /// Replaces the numbers of a usage report by those that were found.
@@ -89,4 +99,8 @@ impl ConfiguredNumbers {
             found.reduce(u64::saturating_add)
         })
     }
+}
+
+fn bit(pointer: u8) -> u32 {
+    1_u32.checked_shl(u32::from(pointer)).unwrap_or(0)
 }

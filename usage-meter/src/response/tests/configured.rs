@@ -115,6 +115,38 @@ fn configured_numbers_replace_those_of_the_dialect() {
 }
 
 #[test]
+fn zero_beside_text_and_outdated_numbers_are_partial() {
+    let all = [(Input, "/n/in"), (Output, "/n/out")];
+    let total = [(Total, "/n/all")];
+    for (pointers, documents, is_partial) in [
+        (&total[..], &[r#"{"answer":"hi","n":{"all":0}}"#][..], true),
+        (&total, &[r#"{"answer":"","n":{"all":0}}"#], false),
+        (&total, &[r#"{"answer":"hi","n":{"all":7}}"#], false),
+        (&all, &[r#"{"answer":"hi","n":{"in":5,"out":0}}"#], true),
+        (&all, &[r#"{"answer":"hi","n":{"in":0,"out":5}}"#], true),
+        (&all, &[r#"{"answer":"hi","n":{"in":5,"out":5}}"#], false),
+        (&all, &[r#"{"vector":[],"n":{"in":5,"out":0}}"#], false),
+        (
+            &total,
+            &[r#"{"answer":"hi","n":{"all":7}}"#, r#"{"n":{"all":1e400}}"#],
+            true,
+        ),
+        (
+            &total,
+            &[r#"{"answer":"hi","n":{"all":-1}}"#, r#"{"n":{"all":7}}"#],
+            false,
+        ),
+    ] {
+        let body = documents.concat();
+        let mut meter = Meter::with_paths(&head(JSON), &paths(pointers).unwrap());
+        meter.push(body.as_bytes());
+        meter.finish();
+        assert!(meter.usage().is_some(), "{body}");
+        assert_eq!(meter.is_partial(), is_partial, "{body}");
+    }
+}
+
+#[test]
 fn pointers_read_every_event() {
     let chunk = |n: u32| {
         format!(

@@ -180,6 +180,24 @@ const PARTIAL: &[(&str, &str, (u64, u64), bool)] = &[
         (9, 5),
         false,
     ),
+    (
+        JSON,
+        r#"{"event":"message","answer":"hi","metadata":{"usage":{"prompt_tokens":9,"completion_tokens":0}}}"#,
+        (9, 0),
+        true,
+    ),
+    (
+        JSON,
+        r#"{"Response":{"Choices":[{"Message":{"Content":"hi"}}],"Usage":{"PromptTokens":9,"CompletionTokens":0}}}"#,
+        (9, 0),
+        true,
+    ),
+    (
+        JSON,
+        r#"{"object":"chat.completion","result":"hi","usage":{"prompt_tokens":9,"completion_tokens":0}}"#,
+        (9, 0),
+        true,
+    ),
     // Input alone, output alone, the total alone.
     (
         JSON,

@@ -189,6 +189,8 @@ fn paths_of_completions_are_known() {
     for (path, expected) in [
         ("/v1/audio/transcriptions", true),
         ("/v1/complete", true),
+        ("/v1/chat-messages", true),
+        ("/20231130/actions/chat", true),
         ("/v1/uploads/upload_1/complete", false),
         (
             "/client/v4/accounts/a/ai/run/@cf/meta/llama-3.1-8b-instruct",
