@@ -103,7 +103,9 @@ impl Stream {
                 input_parts: size.input_parts,
                 output_bytes: meter.output_bytes(),
                 usage,
-                is_bounded: self.request.parameters.max_output_tokens.is_some(),
+                // Several choices are no measure of one.
+                is_bounded: self.request.output_bound().is_some()
+                    || self.request.parameters.choices() > 1,
                 duration,
                 ended_at: now.since(Timestamp::EPOCH).into(),
             };

@@ -118,10 +118,15 @@ impl RequestProgress {
                 .stream
                 .or_else(|| endpoint?.stream)
                 .or(is_whole.then_some(false)),
-            max_output_tokens: parameters.max_output_tokens,
+            max_output_tokens: self.output_bound(),
             estimated_input_tokens: (is_whole || self.read_bytes > 0)
                 .then(|| self.input_tokens(estimator, model, self.read_bytes)),
         }
+    }
+
+    /// Returns the bound that the request sets on its output.
+    pub(super) fn output_bound(&self) -> Option<u64> {
+        self.parameters.max_output_tokens(self.endpoint.as_ref())
     }
 
     /// Returns the expected usage of the request, whose body has so many bytes.
@@ -134,11 +139,11 @@ impl RequestProgress {
             };
         }
         let input_tokens = self.input_tokens(estimator, model, body_bytes.unwrap_or_default());
-        let output_tokens = match self.parameters.max_output_tokens {
-            Some(tokens) => tokens.min(MAX_OUTPUT_TOKENS),
-            None => estimator.expected_output_tokens(model),
-        };
-        let usage = Usage::new(input_tokens, output_tokens);
+        let output_tokens = self.output_bound().unwrap_or_else(|| {
+            let of_a_choice = estimator.expected_output_tokens(model);
+            of_a_choice.saturating_mul(self.parameters.choices())
+        });
+        let usage = Usage::new(input_tokens, output_tokens.min(MAX_OUTPUT_TOKENS));
         Expected { model, usage }
     }
 

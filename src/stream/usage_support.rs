@@ -11,6 +11,7 @@ mod tests;
 use crate::host::Host;
 use crate::telemetry::Telemetry;
 use limits::{CREATE, Nanos, SharedDataError, Timestamp};
+use usage_meter::request::include_usage;
 
 /// The number of upstreams that are remembered.
 const SLOTS: u64 = 1024;
@@ -154,8 +155,11 @@ impl Attempt {
     /// Ends the attempt: the error is complete, or as much of it as there will be.
     pub(super) fn finish(&self, host: &dyn Host, telemetry: &Telemetry) {
         if let Some(error) = &self.error {
-            let is_named =
-                !self.is_named_by_client && usage_meter::request::include_usage::is_named_in(error);
+            // What repeats the request names what was added to it, and may be cut off before it shows.
+            let is_named = !self.is_named_by_client
+                && error.len() < MAX_ERROR_BYTES
+                && !include_usage::repeats_request(error)
+                && include_usage::is_named_in(error);
             self.remember(host, telemetry, Outcome::Rejected { is_named });
         }
     }

@@ -212,6 +212,25 @@ fn invalid_requests_do_not_stop_requests_for_others() {
 }
 
 #[test]
+fn error_that_repeats_the_request_does_not_stop_requests_for_others() {
+    let envoy = Envoy::new();
+    assert!(ask(&envoy, "c", STREAM, "200", "{}"));
+    let repeated = r#"{"detail":[{"type":"missing","loc":["messages"],"input":{"stream_options":{"include_usage":true},"model":"m","stream":true}}]}"#;
+    // The name is in what is read of the error, and the rest of the request behind it.
+    let long = repeated.replace(
+        r#""model":"m""#,
+        &format!(r#""user":"{}""#, "x".repeat(9_000)),
+    );
+    for error in [repeated, &long] {
+        for _ in 0..5 {
+            assert!(ask(&envoy, "c", STREAM, "422", error));
+            assert!(ask(&envoy, "c", STREAM, "200", "{}"));
+        }
+    }
+    assert_eq!(envoy.host.metric("tollgate.include_usage_rejected"), 0);
+}
+
+#[test]
 fn failure_without_the_field_clears_suspicion() {
     let envoy = Envoy::new();
     assert!(ask(&envoy, "c", STREAM, "400", NAMING));

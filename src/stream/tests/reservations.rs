@@ -84,6 +84,23 @@ fn concurrent_requests_are_admitted_if_they_fit() {
 }
 
 #[test]
+fn neither_foreign_bounds_nor_choices_make_a_reservation_smaller() {
+    let reserved = |body: &str| {
+        let envoy = Envoy::with(&configuration("", "").replace("50,", "50000,"));
+        let mut stream = envoy.stream();
+        assert_eq!(send(&envoy, &mut stream, body), Next::Continue);
+        let metric = "tollgate.reserved.policy=test/llm.limit=free";
+        let reserved = envoy.host.metric(metric);
+        stream.on_log();
+        reserved / 100
+    };
+    assert_eq!(reserved("{}"), 4);
+    assert_eq!(reserved(r#"{"max_tokens":0}"#), 4);
+    assert_eq!(reserved(r#"{"options":{"num_predict":1}}"#), 4);
+    assert_eq!(reserved(r#"{"n":8}"#), 32);
+}
+
+#[test]
 fn concurrency_limits_requests_in_flight() {
     let envoy = Envoy::with(&configuration(
         r#", "concurrency": 2, "reservation": { "amount": "0" }"#,

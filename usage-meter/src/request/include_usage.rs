@@ -1,7 +1,7 @@
 //! The request for a usage report in a stream: `stream_options.include_usage`.
 
 use super::splice::Object;
-use memchr::memchr2_iter;
+use memchr::{memchr2_iter, memmem};
 
 /// The member that is inserted if there are no `stream_options`.
 const OPTIONS_MEMBER: &str = r#""stream_options":{"include_usage":true}"#;
@@ -52,5 +52,22 @@ pub fn is_named_in(text: &[u8]) -> bool {
             [_, after @ ..] => after.starts_with(b"u00"),
             [] => false,
         }
+    })
+}
+
+/// Returns whether an error repeats the body of a request for a stream: it has the key `stream`, as in
+/// `"stream": true`, `'stream': True` or `stream=True`.
+///
+/// Such an error names what [`splice`] has added, whatever it is about.
+#[must_use]
+pub fn repeats_request(error: &[u8]) -> bool {
+    const KEY: &[u8] = b"stream";
+    memmem::find_iter(error, KEY).any(|at| {
+        let after = error.get(at.saturating_add(KEY.len())..);
+        let after = after.unwrap_or_default();
+        let is_quoted = matches!(after.first(), Some(b'"' | b'\'' | b'\\'));
+        let mut after = after.iter();
+        let next = after.find(|byte| !matches!(byte, b'"' | b'\'' | b'\\' | b' '));
+        next == Some(&b'=') || (is_quoted && next == Some(&b':'))
     })
 }

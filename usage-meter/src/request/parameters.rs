@@ -1,5 +1,6 @@
 //! The parameters in the body of a request.
 
+use super::endpoint::Endpoint;
 use crate::json::number;
 
 /// The parameters in the body of a request.
@@ -10,7 +11,7 @@ use crate::json::number;
 /// let parameters = Parameters::read(br#"{"model":"gpt-4o","stream":true,"max_tokens":100,"n":2}"#);
 /// assert_eq!(parameters.model.as_deref(), Some("gpt-4o"));
 /// assert_eq!(parameters.stream, Some(true));
-/// assert_eq!(parameters.max_output_tokens, Some(200));
+/// assert_eq!(parameters.max_output_tokens(None), Some(200));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
@@ -18,8 +19,6 @@ pub struct Parameters {
     pub model: Option<String>,
     /// Whether the response is to be streamed, if the body says so, as a boolean, a number or text.
     pub stream: Option<bool>,
-    /// The maximum number of output tokens, summed over all choices.
-    pub max_output_tokens: Option<u64>,
     /// The value of `stream_options`.
     pub stream_options: StreamOptions,
     /// The number of bytes of text at the places where the APIs have input.
@@ -28,8 +27,8 @@ pub struct Parameters {
     pub parts: u64,
     /// The number of bytes of these parts, where the body has them.
     pub part_bytes: u64,
-    /// The largest bound on the output of a choice.
-    bound: Option<u64>,
+    /// The largest bound on the output of a choice, by the APIs that know it.
+    bounds: [Option<u64>; BOUNDS],
     /// The number of choices that are requested.
     choices: Option<u64>,
     /// Whether the model is that of the key `model`, which takes precedence over other names.
@@ -58,9 +57,23 @@ pub(super) enum Field {
     Stream,
     StreamOptions,
     IncludeUsage,
-    Bound,
+    Bound(Bound),
     Choices,
 }
+
+/// A bound on output, by the APIs that know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// OpenAI chat and completions, Anthropic, and APIs compatible with them.
+    Chat,
+    /// OpenAI Responses.
+    Responses,
+    /// All others.
+    Other,
+}
+
+/// The number of kinds of [`Bound`].
+const BOUNDS: usize = 3;
 
 /// The paths of all APIs: keys joined by dots.
 pub(super) const FIELDS: &[(&str, Field)] = &[
@@ -71,31 +84,41 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
     ("stream_options", Field::StreamOptions),
     ("stream_options.include_usage", Field::IncludeUsage),
     // OpenAI chat and completions, Anthropic, Mistral, Cohere, and APIs compatible with them.
-    ("max_tokens", Field::Bound),
-    ("max_completion_tokens", Field::Bound),
-    ("max_tokens_to_sample", Field::Bound),
+    ("max_tokens", Field::Bound(Bound::Chat)),
+    ("max_completion_tokens", Field::Bound(Bound::Chat)),
+    // Older APIs of Anthropic.
+    ("max_tokens_to_sample", Field::Bound(Bound::Other)),
     // OpenAI Responses.
-    ("max_output_tokens", Field::Bound),
+    ("max_output_tokens", Field::Bound(Bound::Responses)),
     // Gemini; Vertex and DashScope; watsonx and Text Generation Inference.
-    ("generationConfig.maxOutputTokens", Field::Bound),
-    ("generation_config.max_output_tokens", Field::Bound),
-    ("parameters.maxOutputTokens", Field::Bound),
-    ("parameters.max_tokens", Field::Bound),
-    ("parameters.max_new_tokens", Field::Bound),
+    (
+        "generationConfig.maxOutputTokens",
+        Field::Bound(Bound::Other),
+    ),
+    (
+        "generation_config.max_output_tokens",
+        Field::Bound(Bound::Other),
+    ),
+    ("parameters.maxOutputTokens", Field::Bound(Bound::Other)),
+    ("parameters.max_tokens", Field::Bound(Bound::Other)),
+    ("parameters.max_new_tokens", Field::Bound(Bound::Other)),
     // Bedrock: Converse; Nova; Titan; Llama.
-    ("inferenceConfig.maxTokens", Field::Bound),
-    ("inferenceConfig.max_new_tokens", Field::Bound),
-    ("textGenerationConfig.maxTokenCount", Field::Bound),
-    ("max_gen_len", Field::Bound),
+    ("inferenceConfig.maxTokens", Field::Bound(Bound::Other)),
+    ("inferenceConfig.max_new_tokens", Field::Bound(Bound::Other)),
+    (
+        "textGenerationConfig.maxTokenCount",
+        Field::Bound(Bound::Other),
+    ),
+    ("max_gen_len", Field::Bound(Bound::Other)),
     // AI21; Replicate; SGLang; llama.cpp.
-    ("maxTokens", Field::Bound),
-    ("max_new_tokens", Field::Bound),
-    ("input.max_tokens", Field::Bound),
-    ("input.max_new_tokens", Field::Bound),
-    ("sampling_params.max_new_tokens", Field::Bound),
-    ("n_predict", Field::Bound),
+    ("maxTokens", Field::Bound(Bound::Other)),
+    ("max_new_tokens", Field::Bound(Bound::Other)),
+    ("input.max_tokens", Field::Bound(Bound::Other)),
+    ("input.max_new_tokens", Field::Bound(Bound::Other)),
+    ("sampling_params.max_new_tokens", Field::Bound(Bound::Other)),
+    ("n_predict", Field::Bound(Bound::Other)),
     // Ollama.
-    ("options.num_predict", Field::Bound),
+    ("options.num_predict", Field::Bound(Bound::Other)),
     ("n", Field::Choices),
     ("best_of", Field::Choices),
     ("num_generations", Field::Choices),
@@ -122,6 +145,27 @@ impl Parameters {
             0 if self.parts == 0 => rest,
             text => text.max(rest / OTHER_BYTES_DIVISOR),
         }
+    }
+
+    /// Returns the maximum number of output tokens that the request sets, summed over all choices.
+    ///
+    /// A server may ignore the bounds of other APIs than its own, and a bound of 0, so that they count as none.
+    #[must_use]
+    pub fn max_output_tokens(&self, endpoint: Option<&Endpoint>) -> Option<u64> {
+        let [chat, responses, other] = self.bounds;
+        let bound = match endpoint.map(|endpoint| endpoint.api) {
+            Some("chat_completions" | "completions" | "messages") => chat,
+            Some("responses") => responses,
+            _ => chat.max(responses).max(other),
+        };
+        let bound = bound.filter(|bound| *bound > 0)?;
+        Some(bound.saturating_mul(self.choices()))
+    }
+
+    /// Returns the number of choices that the request asks for.
+    #[must_use]
+    pub fn choices(&self) -> u64 {
+        self.choices.unwrap_or_default().max(1)
     }
 
     pub(super) fn add_text(&mut self, bytes: u64) {
@@ -154,7 +198,7 @@ impl Parameters {
                 let is = |word: &&str| text.eq_ignore_ascii_case(word);
                 self.stream = Some(["true", "1", "yes", "on", "y", "t"].iter().any(is));
             }
-            Field::Bound | Field::Choices => self.set_number(field, text.as_bytes()),
+            Field::Bound(_) | Field::Choices => self.set_number(field, text.as_bytes()),
             Field::StreamOptions => self.set_stream_options(),
             Field::OtherModel | Field::IncludeUsage => {}
         }
@@ -170,20 +214,19 @@ impl Parameters {
             Field::IncludeUsage if literal == b"true" => {
                 self.stream_options = StreamOptions::WithUsage;
             }
-            Field::Bound | Field::Choices => self.set_number(field, literal),
+            Field::Bound(_) | Field::Choices => self.set_number(field, literal),
             Field::Model | Field::OtherModel | Field::IncludeUsage => {}
         }
     }
 
     /// Takes a bound or a number of choices. A server may use any of several, so the largest counts.
     fn set_number(&mut self, field: Field, number: &[u8]) {
-        let known = if field == Field::Bound {
-            &mut self.bound
-        } else {
-            &mut self.choices
+        let known = match field {
+            Field::Bound(bound) => self.bounds.get_mut(bound as usize),
+            _ => Some(&mut self.choices),
         };
-        *known = (*known).max(number::tokens(number));
-        let choices = self.choices.unwrap_or_default().max(1);
-        self.max_output_tokens = self.bound.map(|bound| bound.saturating_mul(choices));
+        if let Some(known) = known {
+            *known = (*known).max(number::tokens(number));
+        }
     }
 }

@@ -12,13 +12,13 @@ fn body_has_its_parameters() {
     );
     assert_eq!(parameters.model.as_deref(), Some("gpt-4o"));
     assert_eq!(parameters.stream, Some(true));
-    assert_eq!(parameters.max_output_tokens, Some(300));
+    assert_eq!(parameters.max_output_tokens(None), Some(300));
     assert_eq!(parameters.stream_options, StreamOptions::WithUsage);
     let gemini =
         Parameters::read(br#"{"generationConfig":{"maxOutputTokens":64,"candidateCount":2}}"#);
-    assert_eq!(gemini.max_output_tokens, Some(128));
+    assert_eq!(gemini.max_output_tokens(None), Some(128));
     let bounds = Parameters::read(br#"{"max_tokens":10,"max_completion_tokens":20}"#);
-    assert_eq!(bounds.max_output_tokens, Some(20));
+    assert_eq!(bounds.max_output_tokens(None), Some(20));
     for nothing in [
         "",
         "[]",
@@ -29,7 +29,7 @@ fn body_has_its_parameters() {
         let parameters = Parameters::read(nothing.as_bytes());
         assert_eq!(parameters.model, None, "{nothing}");
         assert_eq!(parameters.stream, None, "{nothing}");
-        assert_eq!(parameters.max_output_tokens, None, "{nothing}");
+        assert_eq!(parameters.max_output_tokens(None), None, "{nothing}");
         assert_eq!(
             parameters.stream_options,
             StreamOptions::Absent,
@@ -38,7 +38,53 @@ fn body_has_its_parameters() {
         assert_eq!(parameters.text_bytes, 0, "{nothing}");
     }
     let huge = Parameters::read(br#"{"max_tokens":99999999999999999999,"n":99999999999}"#);
-    assert_eq!(huge.max_output_tokens, Some(u64::MAX));
+    assert_eq!(huge.max_output_tokens(None), Some(u64::MAX));
+}
+
+#[test]
+fn bounds_of_other_apis_and_of_zero_do_not_count() {
+    let foreign = Parameters::read(
+        br#"{"generationConfig":{"maxOutputTokens":1},"n_predict":2,"options":{"num_predict":3}}"#,
+    );
+    let own = Parameters::read(br#"{"max_tokens":10,"max_output_tokens":20,"n_predict":40}"#);
+    for (path, bound) in [
+        ("/v1/chat/completions", Some(10)),
+        ("/v1/completions", Some(10)),
+        ("/v1/messages", Some(10)),
+        ("/v1/responses", Some(20)),
+        ("/v1/models/gemini:generateContent", Some(40)),
+        ("/generate", Some(40)),
+    ] {
+        let endpoint = Endpoint::of_path(path);
+        assert_eq!(own.max_output_tokens(endpoint.as_ref()), bound, "{path}");
+        let any = (bound == Some(40)).then_some(3);
+        assert_eq!(foreign.max_output_tokens(endpoint.as_ref()), any, "{path}");
+    }
+    let none = Parameters::read(br#"{"max_tokens":0,"n":4}"#);
+    assert_eq!((none.max_output_tokens(None), none.choices()), (None, 4));
+}
+
+#[test]
+fn error_that_repeats_the_request_is_not_one_about_a_field() {
+    for repeats in [
+        r#"{"error":"invalid: {\"stream_options\":{},\"stream\": true}"}"#,
+        r#"{"detail":[{"type":"missing","input":{"stream_options":{},"stream":true}}]}"#,
+        "[{'input': {'stream_options': {'include_usage': True}, 'stream': True}}]",
+        "ChatRequest(stream_options=None, stream=True)",
+    ] {
+        assert!(
+            include_usage::repeats_request(repeats.as_bytes()),
+            "{repeats}"
+        );
+    }
+    for names in [
+        "Unrecognized request argument supplied: stream_options",
+        "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+        r#"{"loc":["body","stream_options"],"input":{"include_usage":true}}"#,
+        "not supported in a stream: stream_options",
+    ] {
+        assert!(!include_usage::repeats_request(names.as_bytes()), "{names}");
+    }
 }
 
 #[test]
@@ -299,7 +345,7 @@ fn text_bytes_count_input_text() {
 fn second_document_is_ignored() {
     let parameters = Parameters::read(br#"{"model":"a"}{"model":"b","max_tokens":5}"#);
     assert_eq!(parameters.model.as_deref(), Some("a"));
-    assert_eq!(parameters.max_output_tokens, None);
+    assert_eq!(parameters.max_output_tokens(None), None);
 }
 
 #[test]

@@ -96,6 +96,8 @@ impl Meter {
             framing,
             report,
             text_body,
+            undecoded_bytes,
+            is_cut_off,
             ..
         } = self;
         if let Some(decoder) = decoder {
@@ -103,6 +105,9 @@ impl Meter {
                 text_body.push(decoded);
                 framing.push(decoded, report);
             });
+            if !*is_cut_off {
+                *undecoded_bytes = undecoded_bytes.saturating_add(decoder.reject_unread());
+            }
         }
         framing.finish(report);
     }

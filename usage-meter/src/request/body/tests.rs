@@ -146,11 +146,11 @@ proptest! {
         let body = form(&file);
         let kind = b"multipart/form-data; boundary=\"bb\"".as_slice();
         let reader = read(body.as_bytes(), &cuts, Some(kind));
-        let Parameters { model, stream, max_output_tokens, text_bytes, parts, part_bytes, .. } =
+        let Parameters { model, stream, text_bytes, parts, part_bytes, .. } =
             reader.parameters();
         prop_assert_eq!(model.as_deref(), Some("whisper-1"));
         prop_assert_eq!(*stream, Some(true));
-        prop_assert_eq!(*max_output_tokens, None);
+        prop_assert_eq!(reader.parameters().max_output_tokens(None), None);
         prop_assert_eq!(*text_bytes, 5);
         prop_assert_eq!((*parts, *part_bytes), (1, file.len() as u64));
     }
@@ -370,7 +370,7 @@ fn bounds_and_streams_are_read_in_every_notation() {
         (r#"{"inferenceConfig":{"maxTokens":4}}"#, Some(4), None),
     ] {
         let parameters = Parameters::read(body.as_bytes());
-        assert_eq!(parameters.max_output_tokens, bound, "{body}");
+        assert_eq!(parameters.max_output_tokens(None), bound, "{body}");
         assert_eq!(parameters.stream, stream, "{body}");
     }
     let other = Parameters::read(br#"{"model":"a","model_id":"b"}"#);

@@ -185,6 +185,27 @@ fn wrong_content_encoding_is_ignored() {
 }
 
 #[test]
+fn encoded_body_that_ends_before_its_text_is_no_empty_body() {
+    let head = |coding: &'static str| ResponseHead {
+        content_encoding: Some(coding.as_bytes()),
+        ..head(SSE)
+    };
+    let long_name = [b"\x1f\x8b\x08\x08".as_slice(), &[b'n'; 400]].concat();
+    for (coding, body) in [
+        ("gzip", long_name.as_slice()),
+        ("zstd", b"\x28\xb5\x2f\xfd"),
+    ] {
+        let meter = read_bytes(&head(coding), body);
+        assert!(meter.is_completion(), "{coding}");
+        assert_eq!(meter.output_bytes(), body.len() as u64);
+        assert!(meter.decoding_error().is_some());
+    }
+    let nothing = zstd::encode_all(b"".as_slice(), 3).unwrap();
+    let meter = read_bytes(&head("zstd"), &nothing);
+    assert!(!meter.is_completion() && meter.decoding_error().is_none());
+}
+
+#[test]
 fn paths_of_completions_are_known() {
     for (path, expected) in [
         ("/v1/audio/transcriptions", true),
