@@ -133,6 +133,29 @@ impl RecordStore {
         Ok((taken, expired))
     }
 
+    /// Replaces the bytes of a record by those that `change` returns, if any. Returns records that have expired.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is replaced then.
+    pub fn replace(
+        &self,
+        shared: &dyn SharedData,
+        now: Timestamp,
+        key: u128,
+        change: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.update(shared, now, self.page_of(key), &mut |records| {
+            let mut records = records.iter_mut();
+            let record = records.find(|record| record.key == key && self.owns(record));
+            if let Some(Record { bytes, .. }) = record.filter(|record| !record.bytes.is_empty())
+                && let Some(changed) = change(bytes)
+                && (1..=Self::MAX_BYTES).contains(&changed.len())
+            {
+                *bytes = changed;
+            }
+        })
+    }
+
     /// Returns the records of a page that have expired, and removes them.
     ///
     /// # Errors

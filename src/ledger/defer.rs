@@ -91,6 +91,37 @@ impl Ledger {
         Ok((found, self.decode_all(&expired)))
     }
 
+    /// Raises the estimate of a deferred charge to so many output tokens, if it is lower: so much was generated.
+    /// Returns charges whose time is up, which are to be settled.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the estimate stays then.
+    pub(crate) fn raise_deferred(
+        &self,
+        now: Timestamp,
+        key: u128,
+        output_tokens: u64,
+    ) -> Result<Vec<DeferredCharge>, StoreError> {
+        let raise = &mut |bytes: &[u8]| {
+            let mut deferred = deferred::decode(&self.policies, bytes)?;
+            deferred.raise(output_tokens).then_some(())?;
+            let DeferredCharge {
+                admission: Admission {
+                    charges, remote, ..
+                },
+                estimate,
+                model,
+            } = &deferred;
+            let remote = remote.iter();
+            let model = model.as_deref();
+            let policies = &self.policies;
+            Some(deferred::encode(policies, charges, remote, estimate, model))
+        };
+        let records = &self.deferred.records;
+        let expired = records.replace(&*self.host, now, key, raise)?;
+        Ok(self.decode_all(&expired))
+    }
+
     /// Takes the expired charges of a page on which this worker has stored some. They are to be settled.
     pub(crate) fn take_expired(&self, now: Timestamp) -> Vec<DeferredCharge> {
         let mut stored = self.deferred.stored.borrow_mut();

@@ -32,6 +32,38 @@ pub(super) struct DeferredCharges {
     pub(super) stored: RefCell<VecDeque<(Timestamp, u64)>>,
 }
 
+// === impl DeferredCharge ===
+
+impl DeferredCharge {
+    /// Returns a cost in proportion to so many tokens, where it is that of the estimated usage.
+    pub(crate) fn in_proportion(cost: u64, tokens: u64, estimated: u64) -> u64 {
+        let scaled = u128::from(cost).saturating_mul(tokens.into());
+        let scaled = scaled.checked_div(estimated.into());
+        scaled.map_or(tokens, |cost| u64::try_from(cost).unwrap_or(u64::MAX))
+    }
+
+    /// Raises the estimate to so many output tokens. Returns whether it was lower.
+    pub(super) fn raise(&mut self, output_tokens: u64) -> bool {
+        let Usage {
+            input_tokens,
+            output_tokens: known,
+            total_tokens: before,
+            ..
+        } = self.estimate;
+        if output_tokens <= known {
+            return false;
+        }
+        let total_tokens = input_tokens.saturating_add(output_tokens);
+        self.estimate.output_tokens = output_tokens;
+        self.estimate.total_tokens = total_tokens;
+        for charge in &mut self.admission.charges {
+            let cost = &mut charge.counter.cost;
+            *cost = Self::in_proportion(*cost, total_tokens, before);
+        }
+        true
+    }
+}
+
 // === impl DeferredCharges ===
 
 impl DeferredCharges {

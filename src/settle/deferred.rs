@@ -91,7 +91,6 @@ pub(crate) fn settle_deferred(
     attributes.body = Body::Opaque;
     let usd = usd.unwrap_or_default();
     let mut context = CostContext::new(metered, usd, Some(&mut attributes), raw);
-    let total = |usage: &Usage| u128::from(usage.total_tokens);
     let settled = record(
         policies,
         ledger,
@@ -102,13 +101,11 @@ pub(crate) fn settle_deferred(
             Some(metered) if metered.is_estimated => charge.counter.cost,
             _ if reads_usage_only(policies, charge) => context.at(policies, telemetry, charge),
             None => 0,
-            Some(metered) => {
-                let scaled = u128::from(charge.counter.cost).saturating_mul(total(&metered.usage));
-                let scaled = scaled.checked_div(total(&estimate));
-                scaled.map_or(metered.usage.total_tokens, |cost| {
-                    u64::try_from(cost).unwrap_or(u64::MAX)
-                })
-            }
+            Some(metered) => DeferredCharge::in_proportion(
+                charge.counter.cost,
+                metered.usage.total_tokens,
+                estimate.total_tokens,
+            ),
         },
     );
     if let Err(error) = settled {

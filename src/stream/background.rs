@@ -91,14 +91,22 @@ impl Stream {
         let Some(id) = self.request.fetched.as_deref() else {
             return false;
         };
+        let key = self.background_key(id);
+        if meter.usage().is_none() && meter.response_id().is_none_or(|known| known == id) {
+            self.raise_deferred(meter, key, now);
+        }
         if meter.response_id() != Some(id) {
             return false;
         }
         let is_free = self.request.chargeable != Chargeable::Usage;
-        if meter.background().is_none() || is_pending(meter) {
-            return is_free;
+        match meter.background() {
+            None | Some(BackgroundStatus::Pending) => return is_free,
+            // A client may have disconnected before the report.
+            Some(BackgroundStatus::Final) if meter.usage().is_none() && meter.is_completion() => {
+                return is_free;
+            }
+            Some(_) => {}
         }
-        let key = self.background_key(id);
         match self.parts.ledger.take_deferred(now, key) {
             Ok((found, expired)) => {
                 self.settle_all(expired);
@@ -115,6 +123,26 @@ impl Stream {
                 self.on_unsettled(Stage::Early, &error);
                 true
             }
+        }
+    }
+
+    /// Raises the estimate of a deferred charge to the text that was fetched: a client that disconnects before the
+    /// report has received it.
+    fn raise_deferred(&self, meter: &Meter, key: u128, now: Timestamp) {
+        let Parts {
+            policies,
+            ledger,
+            estimator,
+            ..
+        } = &*self.parts;
+        let model = self.outcome.model.as_deref();
+        let output_tokens = estimator.output_tokens(model, meter.output_bytes());
+        if output_tokens == 0 || policies.configuration().usage.on_missing == OnMissing::Ignore {
+            return;
+        }
+        match ledger.raise_deferred(now, key, output_tokens) {
+            Ok(expired) => self.settle_all(expired),
+            Err(error) => self.on_unsettled(Stage::Early, &error),
         }
     }
 

@@ -20,6 +20,23 @@ fn store_of(pages: u32) -> RecordStore {
     RecordStore::new(pages, |_| true)
 }
 
+#[test]
+fn record_is_replaced_until_it_is_taken() {
+    let (store, memory) = (store_of(4), Memory::default());
+    let replace = |key, bytes: &'static [u8]| {
+        let change = &mut |_: &[u8]| Some(bytes.to_vec());
+        store.replace(&memory, NOW, key, change).unwrap()
+    };
+    let take = || store.take(&memory, NOW, 7).unwrap().0;
+    store.insert(&memory, NOW, 7, at(9), b"one").unwrap();
+    replace(7, b"two");
+    replace(7, b"");
+    replace(8, b"other");
+    assert_eq!(take(), Taken::Record(b"two".to_vec()));
+    replace(7, b"three");
+    assert_eq!(take(), Taken::Before);
+}
+
 /// A value, and the number of its last write.
 type Written = (Vec<u8>, u32);
 

@@ -228,6 +228,37 @@ fn response_without_report_in_time_is_estimated() {
 }
 
 #[test]
+fn text_that_is_fetched_without_the_report_raises_the_estimate() {
+    let delta = format!(
+        "event: response.output_text.delta\ndata: {{\"type\":\"response.output_text.delta\",\"delta\":\"{}\"}}\n\n",
+        "word ".repeat(2_000)
+    );
+    let created = event("response.created", "resp_1", "in_progress", None);
+    let whole = response("resp_1", "completed", Some(70)).replace("Hello", &"word ".repeat(2_000));
+    let until_report = whole.split(r#","usage""#).next().unwrap();
+    for (kind, fetched) in [
+        ("text/event-stream", created + &delta),
+        // From a cursor behind the first event.
+        ("text/event-stream", delta),
+        ("application/json", until_report.to_owned()),
+    ] {
+        let envoy = ample("", r#", "usage": { "backgroundTtl": "5s" }"#);
+        envoy.submit("alice", "resp_1");
+        for _ in 0..2 {
+            let path = "/v1/responses/resp_1?stream=true";
+            let stream = envoy.request("bob", "GET", path);
+            envoy.respond(stream, kind, &fetched, false);
+            assert_eq!(envoy.counter("alice"), (0, 300), "a report may follow");
+        }
+        envoy.wait(6 * SECOND);
+        envoy.plugin.on_tick();
+        let (used, reserved) = envoy.counter("alice");
+        assert!((2_000..3_000).contains(&used) && reserved == 0, "{used}");
+        assert_eq!(envoy.counter("bob"), (0, 0));
+    }
+}
+
+#[test]
 fn final_status_decides_cost_without_report() {
     let envoy = ample("", "");
     for (user, status, usage) in [
