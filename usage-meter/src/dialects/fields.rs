@@ -200,6 +200,8 @@ pub(super) const COUNTS: &[(&str, Count)] = &[
     // DeepSeek; SGLang, Cohere and others.
     ("prompt_cache_hit_tokens", Count::CacheReadIncluded),
     ("cached_tokens", Count::CacheReadIncluded),
+    ("cache_read_tokens", Count::CacheReadIncluded),
+    ("cache_write_tokens", Count::CacheWriteIncluded),
     // OpenAI Responses, images, audio; Anthropic.
     ("input_tokens", Count::InputWithoutCache),
     ("output_tokens", Count::Output),

@@ -19,8 +19,8 @@ pub struct Meter {
     framing: Framing,
     report: Report,
     text_body: TextBody,
-    /// The number of bytes that could not be decoded.
-    undecoded_bytes: u64,
+    /// The number of bytes as they were received; they count if they cannot all be decoded.
+    encoded_bytes: u64,
     is_finished: bool,
     is_cut_off: bool,
 }
@@ -56,7 +56,7 @@ impl Meter {
             framing,
             report,
             text_body: TextBody::of(content_type),
-            undecoded_bytes: 0,
+            encoded_bytes: 0,
             is_finished: false,
             is_cut_off: false,
         }
@@ -75,14 +75,12 @@ impl Meter {
             text_body.push(decoded);
             framing.push(decoded, report);
         };
-        let result = if let Some(decoder) = decoder {
-            decoder.push(bytes, &mut read)
+        if let Some(decoder) = decoder {
+            // An error is kept.
+            let _ = decoder.push(bytes, &mut read);
+            self.encoded_bytes = self.encoded_bytes.saturating_add(bytes.len() as u64);
         } else {
             read(bytes);
-            Ok(())
-        };
-        if result.is_err() {
-            self.undecoded_bytes = self.undecoded_bytes.saturating_add(bytes.len() as u64);
         }
     }
 
@@ -96,7 +94,6 @@ impl Meter {
             framing,
             report,
             text_body,
-            undecoded_bytes,
             is_cut_off,
             ..
         } = self;
@@ -106,7 +103,7 @@ impl Meter {
                 framing.push(decoded, report);
             });
             if !*is_cut_off {
-                *undecoded_bytes = undecoded_bytes.saturating_add(decoder.reject_unread());
+                decoder.reject_unread();
             }
         }
         framing.finish(report);
@@ -176,7 +173,8 @@ impl Meter {
             return self.report.unknown_bytes() > 0;
         }
         self.framing.may_have_begun()
-            || (self.framing.is_unknown() && (self.is_cut_off || self.undecoded_bytes > 0))
+            || (self.framing.is_unknown() && self.is_cut_off)
+            || self.decoding_error().is_some()
             || (self.framing.is_json() && self.text_body.has_content())
             || self.text_body.len() > 0
     }
@@ -184,8 +182,8 @@ impl Meter {
     /// Returns the number of bytes of generated text in the body: content, reasoning and arguments of
     /// tool calls. Of a body of unknown kind, all text counts.
     ///
-    /// It is extrapolated for events that were skipped, and includes all bytes that could not be
-    /// decoded.
+    /// It is extrapolated for events that were skipped, and includes the size of a body that cannot be decoded
+    /// to its end.
     #[must_use]
     pub fn output_bytes(&self) -> u64 {
         let generated = self.framing.output_bytes(self.report.output_bytes());
@@ -197,7 +195,10 @@ impl Meter {
             let text = self.text_body.len().max(self.framing.text_bytes());
             generated.max(text)
         };
-        bytes.saturating_add(self.undecoded_bytes)
+        match self.decoding_error() {
+            Some(_) => bytes.saturating_add(self.encoded_bytes),
+            None => bytes,
+        }
     }
 
     /// Returns the model that the response names, truncated to 160 bytes.

@@ -120,15 +120,12 @@ impl Decoder {
         let _ = self.decode_first(true, take);
     }
 
-    /// Takes a body that has ended before it has decoded to anything for one that cannot be decoded. Returns the
-    /// number of its bytes; 0 for all others.
-    pub fn reject_unread(&mut self) -> u64 {
+    /// Takes a body that has ended before it has decoded to anything for one that cannot be decoded.
+    pub fn reject_unread(&mut self) {
         let is_read = self.error.is_some() || self.decoded_bytes > 0 || self.has_ended();
-        if is_read || self.encoded_bytes == 0 {
-            return 0;
+        if !is_read && self.encoded_bytes > 0 {
+            self.stop(DecodeError::Corrupt);
         }
-        self.stop(DecodeError::Corrupt);
-        self.encoded_bytes
     }
 
     /// Decodes the first bytes of the body once they show whether it is encoded. `are_all` says whether it

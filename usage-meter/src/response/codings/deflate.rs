@@ -11,6 +11,8 @@ use super::coding::{Coding, DecodeError, Progress};
 pub(super) struct Inflate {
     state: Box<InflateState>,
     has_ended: bool,
+    /// Whether what follows the decoded bytes is corrupt.
+    has_failed: bool,
 }
 
 /// The `deflate` coding. The format is known from the first byte on.
@@ -33,6 +35,7 @@ impl Inflate {
         Self {
             state: InflateState::new_boxed(format),
             has_ended: false,
+            has_failed: false,
         }
     }
 
@@ -49,10 +52,15 @@ impl Inflate {
         if self.has_ended {
             return Ok(Progress::default());
         }
+        if self.has_failed {
+            return Err(DecodeError::Corrupt);
+        }
         let result = inflate(&mut self.state, input, output, MZFlush::None);
         match result.status {
             Ok(MZStatus::Ok) | Err(MZError::Buf) => {}
             Ok(MZStatus::StreamEnd) => self.has_ended = true,
+            // What was decoded before counts, however the bytes are cut.
+            Ok(MZStatus::NeedDict) | Err(_) if result.bytes_written > 0 => self.has_failed = true,
             Ok(MZStatus::NeedDict) | Err(_) => return Err(DecodeError::Corrupt),
         }
         Ok(Progress {

@@ -38,6 +38,12 @@ const RESPONSES: &[Response] = &[
         r#"{"output":{"text":"hi"},"usage":{"models":[{"model_id":"a","input_tokens":100,"output_tokens":8},{"model_id":"b","input_tokens":7,"output_tokens":2}]}}"#,
         [107, 10, 117, 0, 0, 0],
     ),
+    // Gateways that name the parts of the prompt at the top
+    (
+        JSON,
+        r#"{"choices":[{}],"usage":{"prompt_tokens":90,"completion_tokens":8,"total_tokens":98,"cache_read_tokens":70,"cache_write_tokens":5}}"#,
+        [90, 8, 98, 70, 5, 0],
+    ),
     // Models of other providers on Replicate
     (
         JSON,

@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{JSON, SSE, head};
+use super::{JSON, SSE, head, tokens};
 use crate::json::Scanner;
 use crate::response::framings::sse::Events;
 use crate::response::report::Report;
-use crate::{Meter, Usage, UsagePaths};
+use crate::{Meter, ResponseHead, Usage, UsagePaths};
 
 /// The results of a meter, except those that are extrapolated.
 type Outcome = (Option<Usage>, Option<String>, bool, bool, Option<Vec<u8>>);
@@ -164,5 +164,43 @@ proptest! {
         let body = body.as_bytes();
         let whole = read_in_pieces(SSE, body, &[]);
         prop_assert_eq!(&read_in_pieces(SSE, body, &cuts), &whole);
+    }
+}
+
+#[test]
+fn corrupt_coding_has_one_result_in_every_delivery() {
+    let report = r#"data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    for (text, usage) in [
+        (format!("{report}\n\n"), Some((3, 4, 7))),
+        (format!("{{\"id\":\"{}", "many words ".repeat(20)), None),
+        ("<".repeat(300), None),
+    ] {
+        // A stored block, and one of a type that does not exist.
+        let length = u16::try_from(text.len()).unwrap();
+        let mut body = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\0".to_vec();
+        body.extend(length.to_le_bytes());
+        body.extend((!length).to_le_bytes());
+        body.extend(text.as_bytes());
+        body.extend([7; 20]);
+        let head = ResponseHead {
+            content_encoding: Some(b"gzip"),
+            ..head(JSON)
+        };
+        let read = |size: usize| {
+            let mut meter = Meter::new(&head);
+            for piece in body.chunks(size) {
+                meter.push(piece);
+            }
+            meter.finish();
+            assert!(meter.decoding_error().is_some(), "{text}");
+            assert!(meter.is_completion(), "{text}");
+            (tokens(&meter), meter.output_bytes())
+        };
+        let whole = read(body.len());
+        assert_eq!(whole.0, usage, "{text}");
+        assert!(whole.1 >= body.len() as u64, "{text}");
+        for size in [1, 2, 7, 50] {
+            assert_eq!(read(size), whole, "{text} {size}");
+        }
     }
 }
