@@ -119,6 +119,18 @@ impl Admission {
         is_known.then(|| now.since(self.admitted_at).into())
     }
 
+    /// Removes the charges that are deferred, which are stored.
+    pub(crate) fn remove_deferred(&mut self) {
+        let Self {
+            charges, remote, ..
+        } = self;
+        remote.retain(|it| {
+            let charge = charge::find(charges, it.counter);
+            !charge.is_some_and(Charge::can_be_deferred)
+        });
+        charges.retain(|charge| !charge.can_be_deferred());
+    }
+
     /// Returns the charges of enforced limits, and the others.
     pub(super) fn split_mut(&mut self) -> (&mut [Charge], &mut [Charge]) {
         let enforced = self.charges.partition_point(|charge| charge.is_enforced);

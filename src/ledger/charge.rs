@@ -68,6 +68,11 @@ impl Charge {
             && (stage == Stage::End || self.unit != Unit::InFlight)
     }
 
+    /// Returns whether it can be deferred until usage is reported: it counts tokens or money.
+    pub(super) const fn can_be_deferred(&self) -> bool {
+        matches!(self.unit, Unit::Tokens(_) | Unit::Usd(_))
+    }
+
     /// Returns whether it counts requests.
     #[must_use]
     pub(super) const fn counts_requests(&self) -> bool {

@@ -1,10 +1,9 @@
 //! Deferral of charges, and their settlement or expiry.
 
-use super::admission::{Admission, RemoteReservation};
-use super::charge::{Charge, CounterId};
+use super::admission::Admission;
+use super::charge::{self, Charge};
 use super::deferred::{self, DeferredCharge};
 use super::store::Ledger;
-use crate::policies::Unit;
 use limits::{Insertion, Nanos, StoreError, Taken, Timestamp};
 use usage_meter::Usage;
 
@@ -28,31 +27,30 @@ pub(crate) enum DeferredLookup {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Defers the charges of tokens and money of an exchange, whose cost is estimated; the others stay. If there
-    /// is no room, all of them stay.
+    /// Stores the charges of tokens and money of an exchange, whose cost is estimated. They are deferred once
+    /// [`Admission::remove_deferred`] has removed them from the exchange; until then it can take them back.
     ///
-    /// Returns whether they were deferred, and expired charges, which are to be settled.
+    /// Returns whether they were stored, for which there may be no room, and expired charges, which are to be
+    /// settled.
     ///
     /// # Errors
-    /// [`StoreError`]; all of them stay then.
+    /// [`StoreError`]; they are not stored then.
     pub(crate) fn defer(
         &self,
         now: Timestamp,
         lifetime: Nanos,
         key: u128,
-        admission: &mut Admission,
+        admission: &Admission,
         (estimate, model): (Usage, Option<&str>),
     ) -> Result<(bool, Vec<DeferredCharge>), StoreError> {
-        let is_deferred = |charge: &Charge| matches!(charge.unit, Unit::Tokens(_) | Unit::Usd(_));
         let charges = admission.charges.iter().copied();
-        let charges: Vec<Charge> = charges.filter(is_deferred).collect();
+        let charges: Vec<Charge> = charges.filter(Charge::can_be_deferred).collect();
         let model = model.filter(|model| model.len() <= MAX_MODEL_BYTES);
         if charges.is_empty() {
             return Ok((false, Vec::new()));
         }
-        let counters: Vec<CounterId> = charges.iter().map(Charge::id).collect();
-        let is_remote = |it: &RemoteReservation| counters.contains(&it.counter);
-        let remote = admission.remote.iter().filter(|it| is_remote(it));
+        let remote = admission.remote.iter();
+        let remote = remote.filter(|it| charge::find(&charges, it.counter).is_some());
         let bytes = deferred::encode(&self.policies, &charges, remote, &estimate, model);
         let until = now.saturating_add(lifetime);
         let records = &self.deferred.records;
@@ -61,8 +59,6 @@ impl Ledger {
         let Insertion::Stored(page) = insertion else {
             return Ok((false, expired));
         };
-        admission.charges.retain(|charge| !is_deferred(charge));
-        admission.remote.retain(|it| !is_remote(it));
         let mut stored = self.deferred.stored.borrow_mut();
         if stored.len() < MAX_STORED {
             stored.push_back((until, page));

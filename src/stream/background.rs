@@ -7,18 +7,20 @@
 use super::chargeable::Chargeable;
 use super::machine::Stream;
 use super::parts::Parts;
-use super::state::Admitted;
-use crate::ledger::{DeferredCharge, DeferredLookup, Stage};
+use super::state::{Admitted, Deferral, Metering};
+use crate::ledger::{Admission, DeferredCharge, DeferredLookup, Stage};
 use crate::settle::{self, CostContext, DeferredCost, MeteredUsage, RequestSize};
 use filter_config::OnMissing;
 use limits::Timestamp;
+use std::mem;
+use std::time::Duration;
 use usage_meter::{BackgroundStatus, Meter, Usage};
 
 /// The longest identifier of a response that is remembered, in bytes.
 const MAX_ID_BYTES: usize = 256;
 
 /// Returns whether a response says that it is generated in the background, and has not ended.
-pub(super) fn is_pending(meter: &Meter) -> bool {
+fn is_pending(meter: &Meter) -> bool {
     meter.background() == Some(BackgroundStatus::Pending)
 }
 
@@ -44,17 +46,17 @@ impl Stream {
         })
     }
 
-    /// Defers the charge of an exchange whose response is generated in the background. Returns whether it is
-    /// deferred; otherwise it is to be charged the estimate now.
+    /// Stores the charge of an exchange whose response is generated in the background, so that it can be deferred.
+    /// If it is not stored, it is to be charged the estimate in the end.
     pub(super) fn defer(
         &self,
         admitted: &mut Admitted,
         meter: &Meter,
         estimate: Option<MeteredUsage>,
         now: Timestamp,
-    ) -> bool {
+    ) -> Deferral {
         let Some(id) = meter.response_id().filter(|id| id.len() <= MAX_ID_BYTES) else {
-            return false;
+            return Deferral::Failed;
         };
         let Parts {
             policies,
@@ -73,16 +75,70 @@ impl Stream {
         settle::estimate_costs(policies, telemetry, admission, &mut context);
         let lifetime = policies.configuration().usage.background_ttl.into();
         let known = (usage, self.request.model());
-        match ledger.defer(now, lifetime, self.background_key(id), admission, known) {
-            Ok((is_deferred, expired)) => {
-                self.settle_all(expired);
-                is_deferred
-            }
-            Err(error) => {
-                self.on_unsettled(Stage::Early, &error);
-                false
-            }
+        let key = self.background_key(id);
+        let stored = ledger.defer(now, lifetime, key, admission, known);
+        let (is_stored, expired) = stored.unwrap_or_else(|error| {
+            self.on_unsettled(Stage::Early, &error);
+            (false, Vec::new())
+        });
+        self.settle_all(expired);
+        if is_stored {
+            Deferral::Stored(key)
+        } else {
+            Deferral::Failed
         }
+    }
+
+    /// Stores the charge of a background response as soon as its identifier is known, because others may fetch it
+    /// before its own exchange ends.
+    pub(super) fn defer_early(&self, metering: &mut Metering) {
+        let Metering {
+            admitted,
+            meter,
+            deferral,
+            ..
+        } = metering;
+        if *deferral == Deferral::None && self.is_deferrable(meter) && meter.response_id().is_some()
+        {
+            let size = self.request.size(
+                &self.parts.estimator,
+                self.outcome.model.as_deref(),
+                Duration::ZERO,
+            );
+            let estimate = self.deferred_estimate(&size, None);
+            let now = self.parts.host.now().unwrap_or_default();
+            *deferral = self.defer(admitted, meter, estimate, now);
+        }
+    }
+
+    /// Returns whether the charge of an exchange is deferred if its response ends like this.
+    pub(super) fn is_deferrable(&self, meter: &Meter) -> bool {
+        is_pending(meter) && self.request.chargeable == Chargeable::Usage
+    }
+
+    /// Takes back the stored charge of an exchange that has the report itself. If another exchange has settled it,
+    /// this one costs nothing.
+    pub(super) fn take_back(
+        &mut self,
+        admission: &mut Admission,
+        deferral: &mut Deferral,
+        now: Timestamp,
+    ) {
+        let Deferral::Stored(key) = mem::take(deferral) else {
+            return;
+        };
+        match self.parts.ledger.take_deferred(now, key) {
+            Ok((found, expired)) => {
+                self.settle_all(expired);
+                if matches!(found, DeferredLookup::Found(_)) {
+                    return;
+                }
+            }
+            // It stays stored, and will be settled.
+            Err(error) => self.on_unsettled(Stage::Early, &error),
+        }
+        admission.remove_deferred();
+        self.request.chargeable = Chargeable::Nothing;
     }
 
     /// Settles the deferred charge of the response that the request fetches, if this is its report. Returns
@@ -128,7 +184,7 @@ impl Stream {
 
     /// Raises the estimate of a deferred charge to the text that was fetched: a client that disconnects before the
     /// report has received it.
-    fn raise_deferred(&self, meter: &Meter, key: u128, now: Timestamp) {
+    pub(super) fn raise_deferred(&self, meter: &Meter, key: u128, now: Timestamp) {
         let Parts {
             policies,
             ledger,

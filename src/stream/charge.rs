@@ -1,10 +1,8 @@
 //! The charge of an exchange: early, once its usage is known, and corrected at its end.
 
-use super::background::is_pending;
-use super::chargeable::Chargeable;
 use super::machine::Stream;
 use super::parts::Parts;
-use super::state::{Admitted, Metering, State};
+use super::state::{Admitted, Deferral, Metering, State};
 use crate::ledger::{Admission, Stage};
 use crate::policies::price::{self, Priced};
 use crate::settle::{self, CostContext, MeteredUsage, RequestSize};
@@ -28,10 +26,18 @@ impl Stream {
                 return;
             }
         };
-        let meter = &metering.meter;
         let is_due = !metering.is_charged && self.request.fetched.is_none();
+        if is_due {
+            self.defer_early(&mut metering);
+        }
+        let meter = &metering.meter;
         if is_due && meter.is_likely_final() {
             self.request.update_parameters();
+            if !self.is_deferrable(meter) && metering.deferral != Deferral::None {
+                let now = self.parts.host.now().unwrap_or_default();
+                let admission = &mut metering.admitted.admission;
+                self.take_back(admission, &mut metering.deferral, now);
+            }
             self.note_model(meter);
             let metered = self.metered(meter, &self.size(true, Duration::ZERO));
             // An estimate follows from the whole response.
@@ -50,6 +56,7 @@ impl Stream {
             mut admitted,
             mut meter,
             is_charged,
+            mut deferral,
         } = metering;
         self.request.update_parameters();
         // Read before the end: a response that breaks off is not final.
@@ -63,16 +70,26 @@ impl Stream {
         let now = self.parts.host.now().unwrap_or_default();
         let duration = admitted.admission.elapsed(now);
         let generating = duration.filter(|_| self.request.may_generate_text());
-        let size = self.size(is_complete, generating.unwrap_or_default());
         let raw = meter.raw_usage().unwrap_or_default();
-        let mut metered = self.metered(&meter, &size);
         self.settle_expired(now);
+        let is_deferrable = !is_charged && self.is_deferrable(&meter);
+        if !is_deferrable {
+            self.take_back(&mut admitted.admission, &mut deferral, now);
+        }
+        let size = self.size(is_complete, generating.unwrap_or_default());
+        let mut metered = self.metered(&meter, &size);
         if self.settle_fetched(&meter, now) {
             metered = None;
         }
-        if is_pending(&meter) && !is_charged && self.request.chargeable == Chargeable::Usage {
+        if is_deferrable {
             let estimate = self.deferred_estimate(&size, metered);
-            if self.defer(&mut admitted, &meter, estimate, now) {
+            if let Deferral::Stored(key) = deferral {
+                self.raise_deferred(&meter, key, now);
+            } else {
+                deferral = self.defer(&mut admitted, &meter, estimate, now);
+            }
+            if deferral != Deferral::Failed {
+                admitted.admission.remove_deferred();
                 self.charge(&mut admitted, Stage::End, None, raw);
                 return;
             }

@@ -3,7 +3,7 @@
 use super::chargeable::Chargeable;
 use super::head::status;
 use super::machine::{Next, Stream};
-use super::state::{Metering, Phase, State};
+use super::state::{Deferral, Metering, Phase, State};
 use crate::host::{Buffer, HeaderMap, Headers};
 use crate::telemetry::{Decision, Telemetry};
 use std::mem;
@@ -65,6 +65,7 @@ impl Stream {
             admitted,
             meter,
             is_charged: false,
+            deferral: Deferral::None,
         };
         if end_of_stream {
             self.end_response(metering, true);

@@ -145,4 +145,18 @@ pub(super) struct Metering {
     pub(super) meter: Meter,
     /// Whether the exchange was charged for what is reported so far.
     pub(super) is_charged: bool,
+    /// Whether its charge is stored, because the response is generated in the background.
+    pub(super) deferral: Deferral,
+}
+
+/// The deferral of a charge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Deferral {
+    /// It was not tried.
+    #[default]
+    None,
+    /// The charge could not be stored.
+    Failed,
+    /// The charge is stored under this key.
+    Stored(u128),
 }

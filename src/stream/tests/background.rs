@@ -228,6 +228,30 @@ fn response_without_report_in_time_is_estimated() {
 }
 
 #[test]
+fn report_that_is_fetched_before_the_submit_ends_is_charged() {
+    let completed = event("response.completed", "resp_1", "completed", Some(70));
+    for (last, is_whole) in [("", false), ("", true), (completed.as_str(), true)] {
+        let envoy = ample(r#", "concurrency": 1"#, "");
+        let mut stream = envoy.request("alice", "POST", "/v1/responses");
+        let headers = [(":status", "200"), ("content-type", "text/event-stream")];
+        envoy.host.set_headers(HeaderMap::Response, &headers);
+        stream.on_response_headers(false);
+        let created = event("response.created", "resp_1", "queued", None);
+        envoy.body(&mut stream, &created, false);
+        envoy.poll("bob", "resp_1", "completed", Some(70));
+        assert_eq!(envoy.counter("bob"), (0, 0));
+        envoy.body(&mut stream, last, false);
+        if is_whole {
+            envoy.body(&mut stream, "", true);
+        }
+        stream.on_log();
+        assert_eq!(envoy.counter("alice"), (70, 0), "{last} {is_whole}");
+        assert_eq!(envoy.host.metric(RESERVED), 0);
+        assert_eq!(envoy.host.metric("tollgate.tokens.kind=output.model=m"), 60);
+    }
+}
+
+#[test]
 fn text_that_is_fetched_without_the_report_raises_the_estimate() {
     let delta = format!(
         "event: response.output_text.delta\ndata: {{\"type\":\"response.output_text.delta\",\"delta\":\"{}\"}}\n\n",
