@@ -418,6 +418,9 @@ pub(super) const FIELDS: &[(&str, Field)] = &[
     ("errors", Field::Error),
     ("success", Field::Success),
     ("error_code", Field::Error),
+    // MiniMax; Spark.
+    ("base_resp.status_code", Field::Error),
+    ("header.code", Field::Error),
     ("custom_id", Field::BatchResult),
     // Embeddings: OpenAI, Cohere and Gemini, Titan, Vertex.
     ("data[].embedding", Field::Completion),

@@ -117,6 +117,11 @@ fn bodies_without_text_are_no_completions() {
         ),
         (JSON, r#"{"error_code":17,"error_msg":"daily limit"}"#),
         (JSON, r#"{"success":false,"message":"no such model"}"#),
+        (
+            JSON,
+            r#"{"base_resp":{"status_code":1004,"status_msg":"no key"}}"#,
+        ),
+        (JSON, r#"{"header":{"code":10013,"message":"not allowed"}}"#),
         (JSON, r#"{"object":"vector_store.deleted","id":"vs_1"}"#),
         (
             JSON,
