@@ -36,8 +36,7 @@ const MANAGEMENT: &[&str] = &[
     "cachedContents/*",
     "operations/*",
     "*:fetchPredictOperation",
-    // Stored completions and conversations of OpenAI; Mistral generates at other paths below its own.
-    "chat/completions/*",
+    // Conversations of OpenAI; Mistral generates at other paths below its own.
     "conversations/*/items",
     "conversations/*/items/*",
     "responses/*/input_items",

@@ -369,7 +369,6 @@ fn purpose_follows_from_method_and_path() {
             "/v1/projects/p/locations/l/publishers/google/models/veo:fetchPredictOperation",
         ),
         ("GET", "/v1beta/operations/generate-1"),
-        ("POST", "/v1/chat/completions/chatcmpl-1"),
         ("POST", "/v1/conversations/conv_1/items"),
         ("POST", "/v1/batches"),
         ("POST", "/v1/messages/batches/msgbatch_1/cancel"),

@@ -4,6 +4,7 @@ use fastrand::Rng;
 use memchr::memmem;
 
 use super::recordings::{Case, cases};
+use crate::request::Purpose;
 use crate::{Meter, Usage};
 
 /// The sizes of the pieces in which a body is delivered.
@@ -69,11 +70,13 @@ impl Case {
             let is_exact = usage.is_some_and(|usage| self.is_expected(&usage)) && !is_partial;
             (!is_exact).then(|| format!("{usage:?}, partial: {is_partial}"))
         } else {
-            // A request that only reads what is stored is not metered.
+            // A request that only reads what is stored is not metered, nor is one whose path says that it
+            // generates nothing, unless it has generated text.
+            let is_managed = Purpose::of(&self.method, &self.path) != Purpose::Generate;
+            let has_text = meter.is_completion() && meter.output_bytes() > 0;
             let is_free = (usage.is_none() && !meter.is_completion())
                 || self.method != "POST"
-                || crate::request::Purpose::of(&self.method, &self.path)
-                    != crate::request::Purpose::Generate;
+                || (is_managed && !has_text);
             (!is_free).then(|| format!("{usage:?} is not free"))
         };
         mismatch.map(|mismatch| format!("{}: {mismatch}", self.id))
