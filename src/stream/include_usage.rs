@@ -40,6 +40,7 @@ impl Stream {
         if parameters.stream != Some(true)
             || parameters.stream_options == StreamOptions::WithUsage
             || !self.may_request_usage()
+            || is_encoded(attributes.headers())
             || !self.is_usage_wanted(attributes, body)
         {
             return;

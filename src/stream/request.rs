@@ -29,21 +29,11 @@ impl Stream {
             Telemetry::host_call_failed("request headers", error);
             Headers::default()
         });
-        if let Some(path) = headers.text(":path") {
-            let method = headers.text(":method").unwrap_or_default();
-            let methods = &configuration.usage.methods;
-            let purpose = Purpose::of(&method, &path);
-            self.request.chargeable = Chargeable::of(methods, &method, purpose);
-            if let Purpose::Fetch(id) = purpose {
-                self.request.fetched = Some(id.to_owned());
-            }
-            self.request.endpoint = usage_meter::request::Endpoint::of_path(&path);
-            self.request.path = path.into_owned();
-        }
+        self.note_purpose(&headers);
         self.request.content_length = content_length(&headers);
         let mut attributes = Attributes::new(headers);
         let has_body = !end_of_stream && !is_upgrade(attributes.headers());
-        if !has_body || is_encoded(attributes.headers()) {
+        if !has_body {
             attributes.body = Body::Opaque;
         }
         if is_part(attributes.headers()) {
@@ -56,6 +46,9 @@ impl Stream {
             Ok(applicable) => applicable,
             Err(error) => return self.fail(&error),
         };
+        if is_encoded(attributes.headers()) && !applicable.depends_on_body {
+            attributes.body = Body::Opaque;
+        }
         if !applicable.is_empty() || applicable.depends_on_body || !configuration.exports.is_empty()
         {
             self.narrow_accept_encoding(attributes.headers());
@@ -121,6 +114,21 @@ impl Stream {
             Next::Pause
         } else {
             Next::Continue
+        }
+    }
+
+    /// Takes note of what a request is for, by its method and path.
+    fn note_purpose(&mut self, headers: &Headers) {
+        if let Some(path) = headers.text(":path") {
+            let method = headers.text(":method").unwrap_or_default();
+            let methods = &self.parts.policies.configuration().usage.methods;
+            let purpose = Purpose::of(&method, &path);
+            self.request.chargeable = Chargeable::of(methods, &method, purpose);
+            if let Purpose::Fetch(id) = purpose {
+                self.request.fetched = Some(id.to_owned());
+            }
+            self.request.endpoint = usage_meter::request::Endpoint::of_path(&path);
+            self.request.path = path.into_owned();
         }
     }
 }

@@ -5,7 +5,7 @@
 //! trailers end the request, so a small body that may have trailers stays in it.
 
 use super::body_location::BodyLocation;
-use super::head::{is_grpc, is_json};
+use super::head::{is_encoded, is_grpc, is_json};
 use super::held_body::WholeBody;
 use super::machine::{Next, Stream};
 use super::state::{AwaitingBody, Phase, ReadingBody, State};
@@ -323,14 +323,18 @@ impl Stream {
     /// Adds the body to the attributes, as far as it was read.
     fn take_body(&mut self, attributes: &mut Attributes, is_whole: bool) {
         let needs = self.parts.policies.needs();
+        // A body that is labelled as encoded counts if it is JSON all the same: servers may ignore the label.
+        let is_encoded = is_encoded(attributes.headers());
+        let reader = self.request.reader.as_ref();
+        let is_unknown = is_encoded && !reader.is_some_and(|reader| reader.begins_like_json());
         if attributes.body.is_pending() {
-            let is_json = is_json(attributes.headers());
+            let is_json = is_json(attributes.headers()) && !is_encoded;
             attributes.body = match &self.request.reader {
                 Some(reader) => Body::read(reader, &needs.body, is_json, is_whole),
                 None => Body::Opaque,
             };
         }
-        if needs.llm {
+        if needs.llm && !is_unknown {
             attributes.llm = self.request.llm(&self.parts.estimator, is_whole);
         }
         if is_whole {

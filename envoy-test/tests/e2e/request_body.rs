@@ -206,16 +206,19 @@ async fn malformed_body_is_answered_with_400() -> TestResult {
 }
 
 #[tokio::test]
-async fn coded_body_has_no_model() -> TestResult {
+async fn coded_body_has_no_model_unless_it_is_json() -> TestResult {
     let large = Chat::default().field("model", "large").body().to_string();
     let coded: &[(&str, &str)] = &[("content-encoding", "gzip")];
+    let compressed = "\u{1f}\u{8}compressed".to_owned();
     for hold_headers in [false, true] {
         let metered = start(large_model_limit(LIMIT), hold_headers).await?;
         for protocol in Protocol::ALL {
-            let exchange = send(&metered, protocol, "1", coded, large.clone()).await?;
-            assert_eq!(exchange.status, 200);
-            assert_eq!(exchange.entry.tollgate("decision"), Some("unmatched"));
-            assert_eq!(received(&metered), large);
+            for (body, decision) in [(&compressed, "unmatched"), (&large, "admitted")] {
+                // The provider answers 400 to what it cannot read.
+                let exchange = send(&metered, protocol, decision, coded, body.clone()).await?;
+                assert_eq!(exchange.entry.tollgate("decision"), Some(decision));
+                assert_eq!(received(&metered), *body);
+            }
         }
         metered.check().await?;
     }

@@ -98,8 +98,19 @@ fn unread_values_are_missing() {
         assert_eq!(envoy.sent(), "\"b\":2}");
         assert_eq!(decision(&envoy, stream), expected, "{first}");
     }
-    let stream = begun(&envoy, &[("content-encoding", "gzip")]);
-    assert_eq!(decision(&envoy, stream), "unmatched", "compressed");
+    for (body, expected) in [
+        ("\u{1f}compressed", "unmatched"),
+        // Not compressed, whatever its label says.
+        ("{\"model\":\"big\"}", "admitted"),
+    ] {
+        let mut stream = begun(&envoy, &[("content-encoding", "gzip"), ("x-user", "eve")]);
+        assert_eq!(piece(&envoy, &mut stream, body, true), Next::Continue);
+        assert_eq!(decision(&envoy, stream), expected, "{body}");
+    }
+    let form = ("content-type", "multipart/form-data; boundary=x");
+    let mut stream = begun(&envoy, &[form, ("x-user", "eve")]);
+    piece(&envoy, &mut stream, "{\"model\":\"big\"}", true);
+    assert_eq!(decision(&envoy, stream), "admitted", "no form");
     assert!(envoy.host.replies.borrow().is_empty());
 
     // A POST that says it is an upgrade is read all the same.

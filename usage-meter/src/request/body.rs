@@ -64,6 +64,13 @@ impl BodyReader {
             let is_skipped =
                 |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
             self.first = piece.iter().copied().find(|byte| !is_skipped(byte));
+            if self.begins_like_json()
+                && let Format::Form(form) = &self.format
+            {
+                // A form does not begin like this, and servers may read JSON under any content type.
+                let reader = JsonReader::new(Arc::clone(form.pointers()));
+                self.format = Format::Json(Box::new(reader));
+            }
         }
         match &mut self.format {
             Format::Json(reader) => reader.push(piece),

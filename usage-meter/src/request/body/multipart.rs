@@ -88,6 +88,10 @@ impl MultipartReader {
         }
     }
 
+    pub(super) const fn pointers(&self) -> &Arc<Pointers> {
+        &self.pointers
+    }
+
     pub(super) const fn parameters(&self) -> &Parameters {
         &self.parameters
     }
