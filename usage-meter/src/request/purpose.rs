@@ -22,34 +22,34 @@ pub enum Purpose<'a> {
 }
 
 /// How the paths of APIs end that generate nothing. `*` stands for an identifier.
-const MANAGEMENT: &[&str] = &[
+const MANAGEMENT: &[&[&str]] = &[
     // Counts of tokens: Anthropic, Bedrock, OpenAI, Gemini and Vertex, vLLM and others.
-    "count_tokens",
-    "count-tokens",
-    "responses/input_tokens",
-    "*:countTokens",
-    "*:computeTokens",
-    "tokenize",
-    "detokenize",
+    &["count_tokens"],
+    &["count-tokens"],
+    &["responses", "input_tokens"],
+    &["*:countTokens"],
+    &["*:computeTokens"],
+    &["tokenize"],
+    &["detokenize"],
     // Cached contents, and operations that are polled by POST.
-    "cachedContents",
-    "cachedContents/*",
-    "operations/*",
-    "*:fetchPredictOperation",
+    &["cachedContents"],
+    &["cachedContents", "*"],
+    &["operations", "*"],
+    &["*:fetchPredictOperation"],
     // Conversations of OpenAI; Mistral generates at other paths below its own.
-    "conversations/*/items",
-    "conversations/*/items/*",
-    "responses/*/input_items",
+    &["conversations", "*", "items"],
+    &["conversations", "*", "items", "*"],
+    &["responses", "*", "input_items"],
     // Batches and files: what a batch generates is not charged when it is stored or fetched.
-    "batches",
-    "batches/*",
-    "batches/*/cancel",
-    "batches/*/results",
-    "*:batchGenerateContent",
-    "*:asyncBatchEmbedContent",
-    "files",
-    "files/*",
-    "files/*/content",
+    &["batches"],
+    &["batches", "*"],
+    &["batches", "*", "cancel"],
+    &["batches", "*", "results"],
+    &["*:batchGenerateContent"],
+    &["*:asyncBatchEmbedContent"],
+    &["files"],
+    &["files", "*"],
+    &["files", "*", "content"],
 ];
 
 // === impl Purpose ===
@@ -75,7 +75,7 @@ impl<'a> Purpose<'a> {
         {
             return Self::Fetch(id);
         }
-        if MANAGEMENT.iter().any(|pattern| ends_with(path, pattern)) {
+        if manages(path) {
             Self::Manage
         } else {
             Self::Generate
@@ -83,19 +83,38 @@ impl<'a> Purpose<'a> {
     }
 }
 
-/// Returns whether a path ends in the segments of a pattern.
-fn ends_with(path: &str, pattern: &str) -> bool {
-    let mut segments = path.rsplit('/');
-    pattern.rsplit('/').all(|expected| {
-        let Some(segment) = segments.next() else {
+/// Returns whether a path ends in the segments of a pattern. Every request is looked up, and most differ from
+/// each pattern in the last segment.
+fn manages(path: &str) -> bool {
+    let mut before = path.rsplit('/');
+    let last = before.next().unwrap_or_default();
+    let is_last_identifier = is_identifier(last);
+    MANAGEMENT.iter().any(|pattern| {
+        let Some((expected, others)) = pattern.split_last() else {
             return false;
         };
-        match expected.strip_prefix('*') {
-            None => segment == expected,
-            Some("") => is_identifier(segment),
-            Some(method) => segment.ends_with(method),
-        }
+        let is_last = match *expected {
+            "*" => is_last_identifier,
+            expected => is_segment(last, expected),
+        };
+        let mut before = before.clone();
+        let mut others = others.iter().rev();
+        is_last
+            && others.all(|expected| {
+                before
+                    .next()
+                    .is_some_and(|segment| is_segment(segment, expected))
+            })
     })
+}
+
+/// Returns whether a segment is as expected: `*` stands for an identifier, `*:x` for whatever ends in `:x`.
+fn is_segment(segment: &str, expected: &str) -> bool {
+    match expected.strip_prefix('*') {
+        None => segment == expected,
+        Some("") => is_identifier(segment),
+        Some(method) => segment.ends_with(method),
+    }
 }
 
 /// Returns whether a segment is an identifier, and neither a dot segment nor the encoding of one, which a
