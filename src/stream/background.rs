@@ -113,7 +113,9 @@ impl Stream {
 
     /// Returns whether the charge of an exchange is deferred if its response ends like this.
     pub(super) fn is_deferrable(&self, meter: &Meter) -> bool {
-        is_pending(meter) && self.request.chargeable == Chargeable::Usage
+        is_pending(meter)
+            && self.request.chargeable == Chargeable::Usage
+            && self.request.fetched.is_none()
     }
 
     /// Takes back the stored charge of an exchange that has the report itself. If another exchange has settled it,
@@ -150,6 +152,9 @@ impl Stream {
         let key = self.background_key(id);
         if meter.usage().is_none() && meter.response_id().is_none_or(|known| known == id) {
             self.raise_deferred(meter, key, now);
+        }
+        if is_pending(meter) && meter.output_bytes() == 0 {
+            return true;
         }
         if meter.response_id() != Some(id) {
             return false;

@@ -379,6 +379,25 @@ fn charged_get_of_known_response_is_free() {
 }
 
 #[test]
+fn charged_get_of_pending_response_has_no_usage() {
+    let envoy = ample("", r#", "usage": { "methods": ["POST", "GET"] }"#);
+    envoy.submit("alice", "resp_1");
+    for id in ["resp_1", "resp_9"] {
+        for status in ["queued", "in_progress"] {
+            envoy.poll("bob", id, status, None);
+            assert_eq!(envoy.state("tollgate.total_tokens"), None, "{id} {status}");
+            assert_eq!(envoy.state("tollgate.estimated"), None, "{id} {status}");
+        }
+    }
+    assert_eq!(envoy.host.metric("tollgate.estimated"), 0);
+    assert_eq!(envoy.counter("alice"), (0, 300));
+    assert_eq!(envoy.counter("bob"), (0, 0));
+    envoy.poll("carol", "resp_9", "completed", Some(70));
+    assert_eq!(envoy.counter("carol"), (70, 0), "by its report");
+    assert_eq!(envoy.counter("bob"), (0, 0));
+}
+
+#[test]
 fn costs_follow_from_report_or_in_proportion() {
     for (cost, expected) in [
         ("usage.output_tokens * 3", 60 * 3),
