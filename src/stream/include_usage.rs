@@ -9,7 +9,6 @@ use crate::host::{Buffer, HeaderMap, Headers};
 use crate::policies::EvaluationError;
 use crate::telemetry::{Count, Telemetry};
 use filter_config::IncludeUsage;
-use std::rc::Rc;
 use usage_meter::request::{Endpoint, StreamOptions, include_usage};
 use usage_meter::{Passage, ReportFilter};
 
@@ -73,39 +72,45 @@ impl Stream {
         }
     }
 
-    /// Returns whether usage is to be requested, by the predicate of the configuration or, without one, by what
+    /// Returns whether usage is to be requested, by the predicate of the configuration, if it has one, and by what
     /// is known of the upstream.
     fn is_usage_wanted(&mut self, attributes: &mut Attributes, body: &[u8]) -> bool {
-        let parts = Rc::clone(&self.parts);
+        if !self.is_predicate_true(attributes) {
+            return false;
+        }
+        let Parts { host, policies, .. } = &*self.parts;
+        let cluster = host.property(&["xds", "cluster_name"]).ok().flatten();
+        let cluster = cluster.unwrap_or_default();
+        let model = self.request.model().unwrap_or_default();
+        let mut hasher = policies.hasher();
+        hasher.value(&cluster);
+        hasher.value(model.as_bytes());
+        let path = &self.request.path;
+        let is_named = include_usage::is_named_in(body)
+            || include_usage::is_named_in(path.as_bytes())
+            || path.contains('%');
+        let attempt = Attempt::new(&**host, hasher.finish(), &cluster, model, is_named);
+        let approach = attempt.approach;
+        self.attempt = Some(Box::new(attempt));
+        approach == Approach::Ask
+    }
+
+    /// Returns whether the predicate of the configuration is true, or there is none.
+    fn is_predicate_true(&self, attributes: &mut Attributes) -> bool {
         let Parts {
-            host,
             policies,
             telemetry,
             estimator,
             ..
-        } = &*parts;
-        let configuration = policies.configuration();
-        let Some(predicate) = configuration.usage.include_usage.predicate() else {
-            let cluster = host.property(&["xds", "cluster_name"]).ok().flatten();
-            let cluster = cluster.unwrap_or_default();
-            let model = self.request.model().unwrap_or_default();
-            let mut hasher = policies.hasher();
-            hasher.value(&cluster);
-            hasher.value(model.as_bytes());
-            let path = &self.request.path;
-            let is_named = include_usage::is_named_in(body)
-                || include_usage::is_named_in(path.as_bytes())
-                || path.contains('%');
-            let attempt = Attempt::new(&**host, hasher.finish(), &cluster, model, is_named);
-            let approach = attempt.approach;
-            self.attempt = Some(Box::new(attempt));
-            return approach == Approach::Ask;
+        } = &*self.parts;
+        let Some(predicate) = policies.configuration().usage.include_usage.predicate() else {
+            return true;
         };
         if policies.needs().llm {
             attributes.llm = self.request.llm(estimator, true);
         }
         match policies.evaluator().predicate(attributes, predicate) {
-            Ok(is_wanted) => is_wanted,
+            Ok(is_true) => is_true,
             Err(EvaluationError::Missing) => {
                 telemetry.count(Count::MissingValues);
                 false

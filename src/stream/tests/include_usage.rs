@@ -261,11 +261,35 @@ fn predicate_decides_which_streams_are_asked() {
         let usage = format!(r#", "usage": {{ "includeUsage": "{predicate}" }}"#);
         let envoy = Envoy::with(&configuration("", &usage));
         for _ in 0..2 {
-            assert!(ask(&envoy, "c", STREAM, "400", NAMING), "{predicate}");
+            assert!(ask(&envoy, "c", STREAM, "200", "{}"), "{predicate}");
             let mistral = r#"{"model":"mistral-large","stream":true}"#;
             assert!(!ask(&envoy, "c", mistral, "200", "{}"), "{predicate}");
         }
     }
+}
+
+#[test]
+fn upstream_that_rejects_the_field_is_not_asked_despite_predicate() {
+    let usage = r#", "usage": { "includeUsage": "llm.model != 'other'" }"#;
+    let envoy = Envoy::with(&configuration("", usage));
+    assert!(ask(&envoy, "c", STREAM, "400", NAMING));
+    for _ in 0..5 {
+        assert!(!ask(&envoy, "c", STREAM, "200", "{}"));
+    }
+    assert_eq!(envoy.host.metric("tollgate.include_usage_rejected"), 1);
+    assert!(ask(&envoy, "other", STREAM, "200", "{}"));
+    envoy.wait(61 * MINUTE);
+    assert!(ask(&envoy, "c", STREAM, "200", "{}"));
+}
+
+#[test]
+fn streams_outside_the_predicate_teach_nothing() {
+    let usage = r#", "usage": { "includeUsage": "request.headers['x-user'] == 'nobody'" }"#;
+    let envoy = Envoy::with(&configuration("", usage));
+    for _ in 0..5 {
+        assert!(!ask(&envoy, "c", STREAM, "400", NAMING));
+    }
+    assert_eq!(envoy.host.metric("tollgate.include_usage_rejected"), 0);
 }
 
 #[test]
