@@ -62,12 +62,12 @@ pub const REQUEST_BODIES_BYTES: RangeInclusive<u64> = 1..=512 * 1024 * 1024;
 /// `usage.backgroundTtl`: from a second to a day.
 pub const BACKGROUND_TTL: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-/// Methods in `usage.methods`.
-pub const METHODS: usize = 16;
+/// Methods in `usage.methods`: without any, every response would be free.
+pub const METHODS: RangeInclusive<usize> = 1..=16;
 /// Bytes of the name of a method.
 pub const METHOD_BYTES: usize = 32;
 /// JSON pointers to one number in `usage.paths`.
-pub const USAGE_PATHS: RangeInclusive<usize> = 0..=8;
+pub const USAGE_PATHS: RangeInclusive<usize> = 1..=8;
 /// JSON pointers in `dataExtraction.response.totalTokens`, as in Kuadrant's CRD.
 pub const TOTAL_TOKENS: RangeInclusive<usize> = 1..=8;
 /// Bytes of a JSON pointer to a number of tokens, or of a sum of them.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use usage_meter::{UsageNumber, UsagePointer};
 
 use crate::bounds;
-use crate::error::{Invalid, ValidationErrors};
+use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::expression::{Expression, Role};
 use crate::fields::{Fields, Schema};
 use crate::json::Json;
@@ -53,7 +53,7 @@ pub enum IncludeUsage {
     Auto,
     /// Requests and responses are not changed.
     Never,
-    /// As `Auto` where the predicate is true, also on paths of no known API and whatever the upstream rejects.
+    /// As `Auto` where the predicate is true, also on paths of no known API.
     When(Box<Expression>),
 }
 
@@ -170,7 +170,10 @@ fn methods(
     path: &Path<'_>,
     errors: &mut ValidationErrors,
 ) -> Result<Methods, Invalid> {
-    let items = reader::list(json, "methods", bounds::METHODS, path, errors)?;
+    let items = reader::list(json, "methods", *bounds::METHODS.end(), path, errors)?;
+    if items.len() < *bounds::METHODS.start() {
+        return Err(errors.push(path, ErrorKind::Empty));
+    }
     let read = |(position, item)| method(item, &path.item(position), errors).ok();
     let methods = items.iter().enumerate().filter_map(read).collect();
     Ok(Methods(Some(methods)))
@@ -201,6 +204,9 @@ fn usage_paths(
         }
         Json::Object(_) => {
             let fields = Fields::read(json, path, &PATHS, errors)?;
+            if matches!(json, Json::Object(entries) if entries.is_empty()) {
+                return Err(errors.push(path, ErrorKind::Empty));
+            }
             let mut all = Vec::new();
             for (name, number) in NUMBERS {
                 let pointers = fields.read_or(name, path, errors, Vec::new, one_or_more);

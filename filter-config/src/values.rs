@@ -153,6 +153,18 @@ pub(crate) fn pointer(
     errors: &mut ValidationErrors,
 ) -> Result<UsagePointer, Invalid> {
     let text = reader::text(json, bounds::POINTER_BYTES, path, errors)?;
+    let mut terms = text.split(" + ");
+    if terms.any(|term| !term.trim_start().starts_with('/')) && text.starts_with('/') {
+        let terms = text
+            .split(" + ")
+            .map(|term| term.trim_start().trim_start_matches('/'));
+        let fixed: Vec<&str> = terms.collect();
+        let expected = format!(
+            "a sum in which each pointer begins with \"/\": \"/{}\"",
+            fixed.join(" + /")
+        );
+        return Err(unexpected(json, expected, path, errors));
+    }
     let (found, unit, max) = match text.parse::<UsagePointer>() {
         Ok(pointer) => return Ok(pointer),
         Err(UsagePointerError::Pointer(PointerError::Invalid)) => {

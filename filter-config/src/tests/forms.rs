@@ -218,7 +218,6 @@ fn total_token_pointers_are_read() {
 fn usage_paths_are_read_by_number() {
     let mut document = long_form();
     let paths = json!({
-        "cached": [],
         "total": "/meter/0/all",
         "input": ["/meter/0/in + /meter/1/in", "/in"],
         "output": ["/out"],

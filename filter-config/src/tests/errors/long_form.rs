@@ -144,6 +144,28 @@ fn invalid_settings_are_rejected() {
             ),
             (
                 "/usage",
+                Some(json!({ "methods": [], "paths": {} })),
+                "usage.paths: must not be empty\n\
+                 usage.methods: must not be empty",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": [] })),
+                "usage.paths: must not be empty",
+            ),
+            (
+                "/usage",
+                Some(json!({ "paths": {
+                    "total": [],
+                    "output": "/meter/out_units + meter/x",
+                    "input": ["/a+b", "/a b +c", "/a + /b", "/a +", "/a + b + /c"]
+                } })),
+                "usage.paths.input[4]: found \"/a + b + /c\", expected a sum in which each pointer begins with \"/\": \"/a + /b + /c\"\n\
+                 usage.paths.output: found \"/meter/out_units + meter/x\", expected a sum in which each pointer begins with \"/\": \"/meter/out_units + /meter/x\"\n\
+                 usage.paths.total: must not be empty",
+            ),
+            (
+                "/usage",
                 Some(json!({ "backgroundTtl": "2d" })),
                 "usage.backgroundTtl: found \"2d\", expected a duration from \"1s\" to \"24h\"",
             ),

@@ -13,7 +13,7 @@ fn usage_paths() -> Value {
             "anyOf": [pointer(), pointers(&bounds::USAGE_PATHS)]
         })
     };
-    object(
+    let mut paths = object(
         &usage::PATHS,
         &[],
         &json!({
@@ -22,7 +22,9 @@ fn usage_paths() -> Value {
             "total": pointers("input and output"),
             "cached": pointers("input that were read from a cache")
         }),
-    )
+    );
+    paths["minProperties"] = json!(1);
+    paths
 }
 
 pub(super) fn long_form() -> Value {
@@ -44,7 +46,7 @@ pub(super) fn long_form() -> Value {
                 "default": "estimate"
             },
             "includeUsage": {
-                "description": "Whether the filter requests a usage report for streams whose client did not: \"auto\", unless the upstream rejects it; \"never\"; or a predicate over the request.",
+                "description": "Whether the filter requests a usage report for streams whose client did not: \"auto\", unless the upstream rejects it; \"never\"; or a predicate over the request: as \"auto\" where it is true.",
                 "anyOf": [{ "enum": ["auto", "never"] }, cel("a boolean")],
                 "default": "auto"
             },
@@ -61,7 +63,7 @@ pub(super) fn long_form() -> Value {
             ),
             "methods": described(
                 "The methods of requests whose responses are charged. By default all but GET, HEAD, DELETE, OPTIONS, TRACE and CONNECT.",
-                list(0, bounds::METHODS, &json!({ "type": "string", "maxLength": bounds::METHOD_BYTES, "pattern": "^[A-Z]+$" }))
+                list(*bounds::METHODS.start(), *bounds::METHODS.end(), &json!({ "type": "string", "maxLength": bounds::METHOD_BYTES, "pattern": "^[A-Z]+$" }))
             )
         }),
     );
