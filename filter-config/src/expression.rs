@@ -16,6 +16,7 @@ mod functions;
 mod literal;
 mod missing;
 mod nesting;
+mod optional;
 mod origin;
 mod pattern;
 mod plain;

@@ -12,6 +12,7 @@ use super::attribute::{self, Attribute, Kind};
 use super::environment::{JSON_POINTER, REQUEST_BODY, environment};
 use super::error::ExpressionError;
 use super::functions::{self, Style};
+use super::optional::{self, Scope};
 use super::role::Role;
 use super::{literal, nesting, syntax};
 use crate::suggestion::{self, did_you_mean};
@@ -28,7 +29,7 @@ pub(super) fn compile(
     let env = environment();
     let program = env
         .compile(source)
-        .map_err(|errors| vec![syntax(&errors)])?;
+        .map_err(|errors| vec![syntax(source, &errors)])?;
     let uses = check(env, program.expression(), role)?;
     Ok((program.expression().clone(), uses))
 }
@@ -56,7 +57,7 @@ fn check(
 }
 
 /// Returns the first of the parser's errors. Those after it are mostly its consequences.
-fn syntax(errors: &ParseErrors) -> ExpressionError {
+fn syntax(source: &str, errors: &ParseErrors) -> ExpressionError {
     let first = errors.errors.first();
     let position = |at: isize| usize::try_from(at).unwrap_or_default().max(1);
     ExpressionError::Syntax {
@@ -64,7 +65,7 @@ fn syntax(errors: &ParseErrors) -> ExpressionError {
         column: first.map_or(1, |error| position(error.pos.1)),
         message: first.map_or_else(
             || "not an expression".to_owned(),
-            |error| syntax::message(&error.msg),
+            |error| syntax::message(source, &error.msg),
         ),
     }
 }
@@ -333,6 +334,19 @@ impl<'e> Check<'e> {
         }
         if let Some(error) = text.and_then(|text| literal::check(name, text)) {
             self.error(error);
+        }
+        let style = call
+            .target
+            .as_ref()
+            .map_or(Style::Global, |_| Style::Member);
+        if optional::is_strict(name) || functions::find(name, style).is_some() {
+            let scope = Scope {
+                variables: &self.scope,
+                role: self.role,
+            };
+            if let Some(error) = optional::check(call, scope) {
+                self.error(error);
+            }
         }
         if !functions::is_operator(name) {
             // `strings.quote(x)` parses as a call of `quote` on the variable `strings`.

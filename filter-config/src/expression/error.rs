@@ -66,6 +66,12 @@ pub(crate) enum ExpressionError {
         found: &'static str,
         expected: &'static str,
     },
+    #[error("found `{method}` on a value that is not optional, expected {expected}")]
+    NotOptional { method: String, expected: String },
+    #[error(
+        "found an optional value in a call of `{0}`, expected its value; add `.orValue(...)` to it"
+    )]
+    Optional(String),
     #[error(
         "`responseBodyJSON` is not supported, as response bodies are not kept; expected `usage.raw`, the provider's usage object"
     )]

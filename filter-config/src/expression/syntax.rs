@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use super::functions::{self, Style};
+
 /// The maximum number of characters of a message.
 const MAX_MESSAGE_CHARS: usize = 160;
 
@@ -18,19 +20,37 @@ const OPERATORS: &[(&str, &str)] = &[
     ("not", "!"),
 ];
 
+/// The error of a parser on `has(x)` where `x` is not a field.
+const INVALID_HAS: &str = "invalid argument to has() macro";
+
 /// Returns the message for an error of the parser, which names the token where it failed.
-pub(super) fn message(text: &str) -> String {
+pub(super) fn message(source: &str, text: &str) -> String {
     let text = text.strip_prefix("Syntax error: ").unwrap_or(text);
     let message = match token(text) {
         Some("<EOF>") => "unexpected end, expected the rest of the expression".to_owned(),
+        Some("(") if let Some(method) = optional_call(source) => {
+            format!("unexpected \"(\", did you mean \".{method}(\" without a question mark?")
+        }
         Some(token) => {
             let known = OPERATORS.iter().find(|(other, _)| *other == token);
             let hint = known.map(|(_, operator)| format!(", did you mean {operator:?}?"));
             format!("unexpected {token:?}{}", hint.unwrap_or_default())
         }
+        None if text == INVALID_HAS => {
+            "invalid argument of `has`, expected a field, as in `has(llm.model)` or `has(requestBodyJSON(\"\").x)`; for headers, `\"x\" in request.headers`".to_owned()
+        }
         None => text.to_owned(),
     };
     message.chars().take(MAX_MESSAGE_CHARS).collect()
+}
+
+/// Returns the name of the first method that is called with `.?`, which only fields have.
+fn optional_call(source: &str) -> Option<&str> {
+    let mut parts = source.split(".?").skip(1);
+    parts.find_map(|part| {
+        let (name, _) = part.split_once('(')?;
+        functions::find(name, Style::Member).map(|_| name)
+    })
 }
 
 /// Returns the token that a message is about: the first text between single quotes.

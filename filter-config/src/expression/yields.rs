@@ -17,7 +17,7 @@ use super::role::Role;
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Type {
+pub(super) enum Type {
     Boolean,
     Bytes,
     Duration,
@@ -58,7 +58,7 @@ pub(super) fn check(root: &IdedExpr, role: Role) -> Option<ExpressionError> {
 
 /// Returns the type of the values of an expression, or `None` if it is not certain. It recurses as deep as the text is
 /// nested, which is bounded.
-fn of(expr: &IdedExpr, role: Role) -> Option<Type> {
+pub(super) fn of(expr: &IdedExpr, role: Role) -> Option<Type> {
     match &expr.expr {
         Expr::Literal(literal) => Some(of_literal(literal)),
         Expr::List(_) => Some(Type::List),
@@ -260,7 +260,7 @@ fn both(one: Option<Type>, other: Option<Type>) -> Option<Type> {
 }
 
 /// Returns the dotted name that an expression consists of, with literals in brackets as names.
-fn name_of(expr: &IdedExpr) -> Option<String> {
+pub(super) fn name_of(expr: &IdedExpr) -> Option<String> {
     match &expr.expr {
         Expr::Ident(name) => Some(name.strip_prefix('.').unwrap_or(name).to_owned()),
         Expr::Select(select) if !select.test => {
@@ -298,6 +298,11 @@ impl Type {
             Self::Timestamp => "a timestamp",
             Self::Kind => "a type",
         }
+    }
+
+    /// Returns whether this is the type of optional values.
+    pub(super) fn is_optional(self) -> bool {
+        self == Self::Optional
     }
 
     /// Returns the type regardless of a sign.

@@ -6,6 +6,42 @@ use crate::stream::tests::harness::{BODY_WHEN, Envoy, completion, configuration,
 use crate::stream::{Next, Stream};
 
 #[test]
+fn keys_of_whole_body_can_be_optional() {
+    for (predicate, body, decision) in [
+        (
+            r#"requestBodyJSON(\"\").?user.orValue('x') == 'x'"#,
+            r#"{"model":"m"}"#,
+            "admitted",
+        ),
+        (
+            r#"requestBodyJSON(\"\").?user.orValue('x') == 'x'"#,
+            r#"{"user":"y"}"#,
+            "unmatched",
+        ),
+        (
+            r#"has(requestBodyJSON(\"\").user)"#,
+            r#"{"user":"y"}"#,
+            "admitted",
+        ),
+        (
+            r#"has(requestBodyJSON(\"\").user)"#,
+            r#"{"model":"m"}"#,
+            "unmatched",
+        ),
+    ] {
+        let when = format!(r#", "when": [{{ "predicate": "{predicate}" }}]"#);
+        let envoy = Envoy::with(&configuration(&when, ""));
+        let mut stream = envoy.stream();
+        send(&envoy, &mut stream, body);
+        stream.on_response_headers(false);
+        envoy.body(&mut stream, &completion(60), true);
+        stream.on_log();
+        let found = envoy.state("tollgate.decision");
+        assert_eq!(found.as_deref(), Some(decision), "{predicate} {body}");
+    }
+}
+
+#[test]
 fn predicate_on_body_waits_for_it() {
     let envoy = Envoy::with(&configuration(BODY_WHEN, ""));
     for (model, decision) in [

@@ -1,4 +1,5 @@
 use super::message;
+use crate::expression::{Expression, Role};
 
 #[test]
 fn messages_name_token_and_operator() {
@@ -22,7 +23,21 @@ fn messages_name_token_and_operator() {
         ("Syntax error: something else", "something else"),
         ("mismatched input", "mismatched input"),
     ] {
-        assert_eq!(message(text), expected, "{text}");
+        assert_eq!(message("", text), expected, "{text}");
     }
-    assert_eq!(message(&"x".repeat(1_000)).len(), 160);
+    assert_eq!(message("", &"x".repeat(1_000)).len(), 160);
+}
+
+#[test]
+fn misuse_of_optional_syntax_has_hints() {
+    let expected = "invalid CEL at line 1, column 31: unexpected \"(\", did you mean \".orValue(\" without a question mark?";
+    assert_eq!(error("requestBodyJSON('/x').?orValue(500)"), expected);
+    let expected = "invalid CEL at line 1, column 20: invalid argument of `has`, expected a field, as in `has(llm.model)` or `has(requestBodyJSON(\"\").x)`; for headers, `\"x\" in request.headers`";
+    assert_eq!(error("has(requestBodyJSON('/x'))"), expected);
+    assert!(Expression::compile("has(requestBodyJSON('').x)", Role::Predicate).is_ok());
+}
+
+fn error(source: &str) -> String {
+    let errors = Expression::compile(source, Role::Predicate).map(|_| ());
+    errors.expect_err(source)[0].to_string()
 }
