@@ -51,13 +51,14 @@ impl Stream {
     }
 
     /// Charges an exchange whose response has ended. If it was charged early, the difference is settled.
-    pub(super) fn end_response(&mut self, metering: Metering, is_complete: bool) {
+    pub(super) fn end_response(&mut self, mut metering: Box<Metering>, is_complete: bool) {
         let Metering {
-            mut admitted,
-            mut meter,
+            admitted,
+            meter,
             is_charged,
-            mut deferral,
-        } = metering;
+            deferral,
+        } = &mut *metering;
+        let is_charged = *is_charged;
         self.request.update_parameters();
         // Read before the end: a response that breaks off is not final.
         let is_complete = is_complete || meter.is_likely_final();
@@ -66,31 +67,31 @@ impl Stream {
         } else {
             meter.cut_off();
         }
-        self.note_model(&meter);
+        self.note_model(meter);
         let now = self.parts.host.now().unwrap_or_default();
         let duration = admitted.admission.elapsed(now);
         let generating = duration.filter(|_| self.request.may_generate_text());
         let raw = meter.raw_usage().unwrap_or_default();
         self.settle_expired(now);
-        let is_deferrable = !is_charged && self.is_deferrable(&meter);
+        let is_deferrable = !is_charged && self.is_deferrable(meter);
         if !is_deferrable {
-            self.take_back(&mut admitted.admission, &mut deferral, now);
+            self.take_back(&mut admitted.admission, deferral, now);
         }
         let size = self.size(is_complete, generating.unwrap_or_default());
-        let mut metered = self.metered(&meter, &size);
-        if self.settle_fetched(&meter, now) {
+        let mut metered = self.metered(meter, &size);
+        if self.settle_fetched(meter, now) {
             metered = None;
         }
         if is_deferrable {
             let estimate = self.deferred_estimate(&size, metered);
-            if let Deferral::Stored(key) = deferral {
-                self.raise_deferred(&meter, key, now);
+            if let Deferral::Stored(key) = *deferral {
+                self.raise_deferred(meter, key, now);
             } else {
-                deferral = self.defer(&mut admitted, &meter, estimate, now);
+                *deferral = self.defer(admitted, meter, estimate, now);
             }
-            if deferral != Deferral::Failed {
+            if *deferral != Deferral::Failed {
                 admitted.admission.remove_deferred();
-                self.charge(&mut admitted, Stage::End, None, raw);
+                self.charge(admitted, Stage::End, None, raw);
                 return;
             }
             metered = estimate;
@@ -100,8 +101,7 @@ impl Stream {
             estimator,
             ..
         } = &*self.parts;
-        let is_included =
-            self.request.chargeable.includes(&meter) && self.request.fetched.is_none();
+        let is_included = self.request.chargeable.includes(meter) && self.request.fetched.is_none();
         if is_included && meter.is_completion() && meter.usage().is_none() {
             telemetry.count(Count::MissingUsage);
         }
@@ -128,10 +128,10 @@ impl Stream {
             };
             estimator.learn(size.model, &observation);
         }
-        if is_charged && self.is_charged_for(&admitted, metered, raw) {
+        if is_charged && self.is_charged_for(admitted, metered, raw) {
             self.release_in_flight(&mut admitted.admission);
         } else {
-            self.charge(&mut admitted, Stage::End, metered, raw);
+            self.charge(admitted, Stage::End, metered, raw);
         }
         self.count_usage();
     }

@@ -76,7 +76,7 @@ impl Stream {
     pub fn on_log(&mut self) {
         self.note_error(&[], true);
         match mem::replace(&mut self.state, State::Done) {
-            State::Metering(metering) => self.end_response(*metering, false),
+            State::Metering(metering) => self.end_response(metering, false),
             State::AwaitingService(mut awaiting) => awaiting.check.abandon(&self.parts.ledger),
             State::Admitted(admitted) => self.end_without_response(*admitted),
             State::ReadingBody(reading) => self.end_without_response(*reading.admitted),

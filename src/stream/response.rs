@@ -61,16 +61,16 @@ impl Stream {
         if let Some(retained) = &mut admitted.retained {
             retained.set_response(status, headers);
         }
-        let metering = Metering {
+        let metering = Box::new(Metering {
             admitted,
             meter,
             is_charged: false,
             deferral: Deferral::None,
-        };
+        });
         if end_of_stream {
             self.end_response(metering, true);
         } else {
-            self.state = State::Metering(Box::new(metering));
+            self.state = State::Metering(metering);
         }
         Next::Continue
     }
@@ -149,7 +149,7 @@ impl Stream {
     /// Charges the exchange at the end of its response, if it is being metered.
     fn end_metering(&mut self) {
         match mem::replace(&mut self.state, State::Done) {
-            State::Metering(metering) => self.end_response(*metering, true),
+            State::Metering(metering) => self.end_response(metering, true),
             other => self.state = other,
         }
     }

@@ -21,6 +21,9 @@ pub enum Purpose<'a> {
     Manage,
 }
 
+/// The maximum number of segments of a pattern.
+const MAX_SEGMENTS: usize = 4;
+
 /// How the paths of APIs end that generate nothing. `*` stands for an identifier.
 const MANAGEMENT: &[&[&str]] = &[
     // Counts of tokens: Anthropic, Bedrock, OpenAI, Gemini and Vertex, vLLM and others.
@@ -83,28 +86,16 @@ impl<'a> Purpose<'a> {
     }
 }
 
-/// Returns whether a path ends in the segments of a pattern. Every request is looked up, and most differ from
-/// each pattern in the last segment.
+/// Returns whether a path ends in the segments of a pattern. Every request is looked up, so the path is split
+/// once.
 fn manages(path: &str) -> bool {
-    let mut before = path.rsplit('/');
-    let last = before.next().unwrap_or_default();
-    let is_last_identifier = is_identifier(last);
+    let mut segments = [""; MAX_SEGMENTS];
+    for (slot, segment) in segments.iter_mut().zip(path.rsplit('/')) {
+        *slot = segment;
+    }
     MANAGEMENT.iter().any(|pattern| {
-        let Some((expected, others)) = pattern.split_last() else {
-            return false;
-        };
-        let is_last = match *expected {
-            "*" => is_last_identifier,
-            expected => is_segment(last, expected),
-        };
-        let mut before = before.clone();
-        let mut others = others.iter().rev();
-        is_last
-            && others.all(|expected| {
-                before
-                    .next()
-                    .is_some_and(|segment| is_segment(segment, expected))
-            })
+        let mut pairs = pattern.iter().rev().zip(segments);
+        pairs.all(|(expected, segment)| is_segment(segment, expected))
     })
 }
 
