@@ -59,7 +59,7 @@ build_with_debian() {
 optimize() {
   command -v wasm-opt >/dev/null || install_packages binaryen || true
   if command -v wasm-opt >/dev/null; then
-    wasm-opt -O2 --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
+    wasm-opt -O3 --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
       --enable-nontrapping-float-to-int --enable-multivalue --enable-reference-types \
       "$built" --output "$1"
   else
