@@ -4,7 +4,7 @@ mod prefixes;
 mod reports;
 
 use super::{CostContext, MeteredUsage, RequestSize, estimate, export, metered, settle};
-use crate::ledger::Stage;
+use crate::ledger::{Admission, Stage};
 use crate::testing::{Filter, output, per_user};
 use filter_config::{OnMissing, Usd};
 use serde_json::{Value, json};
@@ -18,27 +18,24 @@ fn reported(tokens: u64) -> MeteredUsage {
     }
 }
 
+/// Settles an exchange that has ended.
+fn settle_end(filter: &Filter, admission: &mut Admission, context: &mut CostContext<'_>) {
+    let Filter {
+        policies,
+        ledger,
+        telemetry,
+        ..
+    } = filter;
+    settle(policies, ledger, telemetry, admission, Stage::End, context).unwrap();
+}
+
 /// Settles an exchange of alice under a limit; returns what the counter had used after it.
 fn used_after(limit: &Value, metered: Option<MeteredUsage>) -> u64 {
     let filter = Filter::new(&json!({ "free": limit }), &json!({}));
     let mut attributes = filter.attributes("alice", &[]);
     let mut admission = filter.admit("alice", 10);
     let mut context = CostContext::new(metered, Usd(7), Some(&mut attributes), b"");
-    let Filter {
-        policies,
-        ledger,
-        telemetry,
-        ..
-    } = &filter;
-    settle(
-        policies,
-        ledger,
-        telemetry,
-        &mut admission,
-        Stage::End,
-        &mut context,
-    )
-    .unwrap();
+    settle_end(&filter, &mut admission, &mut context);
     let counter = &admission.charges[0].counter;
     assert_eq!(counter.standing.reserved, 0, "nothing stays reserved");
     counter.standing.used
@@ -79,24 +76,10 @@ fn alert_is_raised_once_past_threshold() {
     let mut limit = per_user(50);
     limit["alertAt"] = json!(0.8);
     let filter = Filter::new(&json!({ "free": limit }), &json!({}));
-    let Filter {
-        policies,
-        ledger,
-        telemetry,
-        ..
-    } = &filter;
     for _ in 0..3 {
         let mut admission = filter.admit("alice", 1);
         let mut context = CostContext::new(Some(reported(15)), Usd(0), None, b"");
-        settle(
-            policies,
-            ledger,
-            telemetry,
-            &mut admission,
-            Stage::End,
-            &mut context,
-        )
-        .unwrap();
+        settle_end(&filter, &mut admission, &mut context);
     }
     assert_eq!(
         filter

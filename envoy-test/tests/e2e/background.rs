@@ -58,6 +58,19 @@ async fn send(
     Ok(status)
 }
 
+/// Submits a response to be generated in the background, as alice.
+async fn submit(metered: &Metered) -> Result<u16, Box<dyn Error>> {
+    send(
+        metered,
+        "alice",
+        Method::POST,
+        "/v1/responses",
+        "queued",
+        "submit",
+    )
+    .await
+}
+
 fn scripts(metered: &Metered, id: &str) {
     for status in ["queued", "in_progress", "completed"] {
         let body = response(id, status).to_string();
@@ -77,15 +90,7 @@ async fn background_response_is_charged_once_over_two_workers() -> TestResult {
     .await?;
     scripts(&metered, "resp_1");
     let path = "/v1/responses/resp_1";
-    let submitted = send(
-        &metered,
-        "alice",
-        Method::POST,
-        "/v1/responses",
-        "queued",
-        "submit",
-    );
-    assert_eq!(submitted.await?, 200);
+    assert_eq!(submit(&metered).await?, 200);
     let reserved = AMPLE - metered.remaining("alice").await?;
     assert!((200..300).contains(&reserved), "{reserved}");
     send(&metered, "bob", Method::GET, path, "in_progress", "pending").await?;
@@ -124,15 +129,7 @@ async fn background_response_without_report_is_estimated() -> TestResult {
     configuration["usage"] = json!({ "backgroundTtl": "1s" });
     let metered = Metered::start(configuration).await?;
     scripts(&metered, "resp_1");
-    send(
-        &metered,
-        "alice",
-        Method::POST,
-        "/v1/responses",
-        "queued",
-        "submit",
-    )
-    .await?;
+    submit(&metered).await?;
     // Any exchange finds what has expired.
     let used = wait::until("the estimate to be charged", async || {
         let request = client(Protocol::Http1).get(metered.envoy.url("/v1/models/x"));
@@ -140,9 +137,9 @@ async fn background_response_without_report_is_estimated() -> TestResult {
             .header(CALLER, "bob")
             .header("x-mock-script", "queued");
         request.send().await.ok()?;
-        let used = AMPLE - metered.remaining("alice").await.ok()?;
         // Until then the request has reserved its bound.
         let charged = metric(&metered.envoy, "estimated").await.ok()?;
+        let used = AMPLE - metered.remaining("alice").await.ok()?;
         (charged == 1).then_some(used)
     });
     let used = used.await?;
@@ -158,15 +155,7 @@ async fn limitador_counts_background_response_once() -> TestResult {
         let limitador = remote::limitador(&configuration)?.start().await?;
         let metered = gateway(configuration, limitador.address(), 2).await?;
         scripts(&metered, "resp_1");
-        send(
-            &metered,
-            "alice",
-            Method::POST,
-            "/v1/responses",
-            "queued",
-            "submit",
-        )
-        .await?;
+        submit(&metered).await?;
         for poll in 0..3 {
             let (path, id) = ("/v1/responses/resp_1", format!("poll {poll}"));
             send(&metered, "bob", Method::GET, path, "completed", &id).await?;
