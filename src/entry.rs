@@ -14,6 +14,7 @@ use limits::{Nanos, Timestamp};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use usage_meter::DecoderMemory;
 
 /// How long a configuration that is no longer in force may drain: send the settlements that are left.
 const DRAIN_TIMEOUT: Nanos = Nanos::from_secs(30);
@@ -23,6 +24,7 @@ const DRAIN_TIMEOUT: Nanos = Nanos::from_secs(30);
 struct Contexts {
     roots: BTreeMap<u32, Root>,
     streams: BTreeMap<u32, Stream>,
+    decoder_memory: DecoderMemory,
 }
 
 /// The plugin's root context: a configuration. One that is invalid never comes into force, because
@@ -61,12 +63,13 @@ fn stream(context: u32, callback: impl FnOnce(&mut Stream) -> Next) -> u32 {
 // === impl Root ===
 
 impl Root {
-    fn configure(&mut self, size: usize) -> bool {
+    fn configure(&mut self, size: usize, decoder_memory: &DecoderMemory) -> bool {
         let configured = Abi
             .buffer(Buffer::PluginConfiguration, 0, size)
             .map_err(|error| error.to_string())
             .and_then(|json| {
-                Plugin::configure(Rc::new(Abi), &json).map_err(|error| error.to_string())
+                Plugin::configure_with(Rc::new(Abi), decoder_memory, &json)
+                    .map_err(|error| error.to_string())
             });
         match configured {
             Ok(plugin) => {
@@ -175,15 +178,21 @@ extern "C" fn proxy_on_context_create(context: u32, root: u32) {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
     with(|contexts| {
-        let root = contexts.roots.get_mut(&root);
-        root.is_some_and(|root| root.configure(size)).into()
+        let Contexts {
+            roots,
+            decoder_memory,
+            ..
+        } = contexts;
+        let root = roots.get_mut(&root);
+        root.is_some_and(|root| root.configure(size, decoder_memory))
+            .into()
     })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_tick(root: u32) {
     with(|contexts| {
-        let Contexts { roots, streams } = contexts;
+        let Contexts { roots, streams, .. } = contexts;
         let Some(Root { plugin, .. }) = roots.get(&root) else {
             return;
         };

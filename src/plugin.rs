@@ -17,7 +17,7 @@ use limits::service::{CallId, CheckReply};
 use limits::{Nanos, SharedDataError};
 use std::cell::RefCell;
 use std::rc::Rc;
-use usage_meter::{Estimator, TooManyPointers, UsageNumber, UsagePaths};
+use usage_meter::{DecoderMemory, Estimator, TooManyPointers, UsageNumber, UsagePaths};
 
 /// How often queued requests are checked again.
 const QUEUE_TICK: Nanos = Nanos::from_millis(10);
@@ -50,11 +50,25 @@ pub enum ConfigureError {
 // === impl Plugin ===
 
 impl Plugin {
-    /// Reads a configuration, JSON or a serialized `Struct`, and prepares everything for exchanges.
+    /// Reads a configuration, JSON or a serialized `Struct`, and prepares everything for exchanges, whose
+    /// decoders share memory of their own.
     ///
     /// # Errors
     /// [`ConfigureError`]; the configuration that was in force before is not affected.
     pub fn configure(host: Rc<dyn Host>, bytes: &[u8]) -> Result<Self, ConfigureError> {
+        Self::configure_with(host, &DecoderMemory::default(), bytes)
+    }
+
+    /// Reads a configuration as [`configure`](Self::configure) does. Decoders take `decoder_memory`, which is
+    /// shared with the other configurations of the worker.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn configure_with(
+        host: Rc<dyn Host>,
+        decoder_memory: &DecoderMemory,
+        bytes: &[u8],
+    ) -> Result<Self, ConfigureError> {
         let configuration = structure::json(bytes);
         let configuration =
             filter_config::parse(&configuration).map_err(ConfigureError::Invalid)?;
@@ -83,6 +97,7 @@ impl Plugin {
             ledger,
             telemetry,
             usage_paths,
+            decoder_memory: decoder_memory.clone(),
         };
         Ok(Self {
             parts: Rc::new(parts),

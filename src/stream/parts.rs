@@ -8,7 +8,7 @@ use crate::reply::Responder;
 use crate::telemetry::Telemetry;
 use std::cell::RefCell;
 use std::rc::Rc;
-use usage_meter::{Estimator, UsagePaths};
+use usage_meter::{DecoderMemory, Estimator, UsagePaths};
 
 /// The parts of the filter that outlive an exchange, under one configuration.
 pub(crate) struct Parts {
@@ -28,4 +28,6 @@ pub(crate) struct Parts {
     pub(crate) estimator: Estimator,
     /// Where the configuration says that responses have their usage.
     pub(crate) usage_paths: UsagePaths,
+    /// The memory that the decoders of this worker share.
+    pub(crate) decoder_memory: DecoderMemory,
 }

@@ -57,7 +57,7 @@ impl Stream {
             path: self.request.path.as_bytes(),
             header_counts: HeaderCounts::read(|name| headers.get(name)),
         };
-        let meter = Meter::with_paths(&head, &self.parts.usage_paths);
+        let meter = Meter::with_paths(&head, &self.parts.usage_paths, &self.parts.decoder_memory);
         if let Some(retained) = &mut admitted.retained {
             retained.set_response(status, headers);
         }

@@ -34,8 +34,8 @@
 //!   It can change until the body ends: [`Meter::is_likely_final`] is a hint.
 //! * **No input panics.** Any bytes have a result. What is not JSON reports nothing.
 //! * **Memory is bounded.** Nothing is buffered, neither a body nor an event nor a line. A meter keeps at
-//!   most a usage object of 64 KiB and, for a body with a content coding, the window of its decoder; all
-//!   windows on a thread share 256 MiB.
+//!   most a usage object of 64 KiB and, for a body with a content coding, the state of its decoders, of which at
+//!   most two are in a row. Decoders take memory from a [`DecoderMemory`] before they allocate.
 //! * **The number is exact.** It is the one that the provider reports, of a body of any size. If the provider
 //!   reports only a part, [`Meter::is_partial`] says so. Unlike the usage, [`Meter::output_bytes`] is an
 //!   estimate for long streams, of which not every event is read.
@@ -64,7 +64,8 @@ pub use dialects::{TooManyPointers, UsageNumber, UsagePaths, UsagePointer, Usage
 pub use estimator::{Estimator, Observation};
 pub use json::{Pointer, PointerError};
 pub use response::{
-    BackgroundStatus, DecodeError, HeaderCounts, Meter, Passage, ReportFilter, ResponseHead,
+    BackgroundStatus, DecodeError, DecoderMemory, HeaderCounts, Meter, Passage, ReportFilter,
+    ResponseHead,
 };
 pub use usage::Usage;
 

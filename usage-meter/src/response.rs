@@ -16,7 +16,7 @@ mod report_filter;
 mod tests;
 mod text_body;
 
-pub use codings::{DecodeError, Decoder};
+pub use codings::{DecodeError, Decoder, DecoderMemory};
 pub use head::{HeaderCounts, ResponseHead};
 pub use meter::Meter;
 pub use report::BackgroundStatus;

@@ -10,12 +10,12 @@ use crate::json::{Node, Paths, Pointer};
 /// The paths at which usage is found: those of all dialects, and configured ones.
 ///
 /// ```
-/// use usage_meter::{Meter, ResponseHead, UsageNumber, UsagePaths};
+/// use usage_meter::{DecoderMemory, Meter, ResponseHead, UsageNumber, UsagePaths};
 ///
 /// let pointer = "/billing/0/tokens".parse()?;
 /// let paths = UsagePaths::new([(UsageNumber::Total, &pointer)])?;
 /// let head = ResponseHead { status: 200, ..ResponseHead::default() };
-/// let mut meter = Meter::with_paths(&head, &paths);
+/// let mut meter = Meter::with_paths(&head, &paths, &DecoderMemory::default());
 /// meter.push(br#"{"billing":[{"tokens":7}]}"#);
 /// meter.finish();
 /// assert_eq!(meter.usage().map(|usage| usage.total_tokens), Some(7));

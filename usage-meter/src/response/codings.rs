@@ -11,8 +11,9 @@ mod decoder;
 mod deflate;
 mod gzip;
 mod label;
-mod window;
+mod memory;
 mod zstd;
 
 pub use coding::DecodeError;
 pub use decoder::Decoder;
+pub use memory::DecoderMemory;

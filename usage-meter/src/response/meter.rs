@@ -1,6 +1,6 @@
 //! The meter of one response.
 
-use super::codings::{DecodeError, Decoder};
+use super::codings::{DecodeError, Decoder, DecoderMemory};
 use super::framings::Framing;
 use super::head::ResponseHead;
 use super::report::{BackgroundStatus, Report};
@@ -28,15 +28,20 @@ pub struct Meter {
 // === impl Meter ===
 
 impl Meter {
-    /// Returns a meter for the body that follows these headers.
+    /// Returns a meter for the body that follows these headers, with decoder memory of its own.
     #[must_use]
     pub fn new(response: &ResponseHead<'_>) -> Self {
-        Self::with_paths(response, &UsagePaths::default())
+        Self::with_paths(response, &UsagePaths::default(), &DecoderMemory::default())
     }
 
-    /// Returns a meter that also finds the numbers at configured pointers.
+    /// Returns a meter that also finds the numbers at configured pointers, and decodes in memory that it shares
+    /// with other meters.
     #[must_use]
-    pub fn with_paths(response: &ResponseHead<'_>, paths: &UsagePaths) -> Self {
+    pub fn with_paths(
+        response: &ResponseHead<'_>,
+        paths: &UsagePaths,
+        memory: &DecoderMemory,
+    ) -> Self {
         let is_success = (200..300).contains(&response.status);
         let content_type = response.content_type.unwrap_or_default();
         let (framing, report) = if is_success {
@@ -52,7 +57,7 @@ impl Meter {
             decoder: response
                 .content_encoding
                 .filter(|_| is_success)
-                .and_then(Decoder::new),
+                .and_then(|codings| Decoder::new(codings, memory)),
             framing,
             report,
             text_body: TextBody::of(content_type),

@@ -3,14 +3,19 @@
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 
 use super::coding::{Coding, DecodeError, Progress};
-use super::window::Window;
+use super::memory::{DecoderMemory, Share};
+
+/// The most that a decoder has beside its window, in bytes: its state, and three groups of 256 trees with
+/// 1080 entries of four bytes each.
+const MAX_TABLE_BYTES: usize = 3584 << 10;
 
 type State = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
 
 /// The `br` coding.
 pub(super) struct Brotli {
     /// The state, from the first byte on, which has the size of the window.
-    state: Option<(Box<State>, Window)>,
+    state: Option<(Box<State>, Share)>,
+    memory: DecoderMemory,
     written: usize,
     has_ended: bool,
 }
@@ -28,9 +33,10 @@ impl std::fmt::Debug for Brotli {
 }
 
 impl Brotli {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(memory: &DecoderMemory) -> Self {
         Self {
             state: None,
+            memory: memory.clone(),
             written: 0,
             has_ended: false,
         }
@@ -51,11 +57,12 @@ impl Coding for Brotli {
                 let Some(first) = input.first() else {
                     return Ok(Progress::default());
                 };
-                let window = Window::reserve(window_bytes(*first))?;
+                let mut share = Share::new(&self.memory);
+                share.take(window_bytes(*first).saturating_add(MAX_TABLE_BYTES))?;
                 let allocator = StandardAlloc::default;
                 // Strict: only the windows of the RFC.
                 let state = State::new_strict(allocator(), allocator(), allocator());
-                &mut empty.insert((Box::new(state), window)).0
+                &mut empty.insert((Box::new(state), share)).0
             }
         };
         let (mut input_left, mut output_left) = (input.len(), output.len());

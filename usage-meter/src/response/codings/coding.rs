@@ -12,9 +12,12 @@ pub enum DecodeError {
     /// The body decodes to too many bytes.
     #[error("decoded to too many bytes")]
     TooLarge,
-    /// The window exceeds the memory for windows.
+    /// The window exceeds what decoders keep.
     #[error("window too large")]
     Window,
+    /// The decoders of the worker have no memory left.
+    #[error("out of decoder memory")]
+    Memory,
 }
 
 /// The progress of a step. If both are 0, the coding needs more input.

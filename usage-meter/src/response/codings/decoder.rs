@@ -2,19 +2,23 @@
 
 use super::coding::{Coding, DecodeError, Progress};
 use super::label::{Detected, FirstBytes, Label};
+use super::memory::{DecoderMemory, Share};
 use super::{brotli, deflate, gzip, zstd};
 
 #[cfg(test)]
 mod tests;
 
 /// The maximum number of codings of a body.
-const MAX_CODINGS: usize = 4;
+const MAX_CODINGS: usize = 2;
 /// The number of bytes that are decoded at a time.
 const PIECE_BYTES: usize = 16 * 1024;
 /// The number of bytes that any body may decode to.
 const FREE_BYTES: u64 = 16 << 20;
 /// Beyond that, the maximum number of decoded bytes for each encoded byte.
 const MAX_RATIO: u64 = 100;
+
+/// The memory of a stage beside windows: its output, and the state and window of DEFLATE.
+const STAGE_BYTES: usize = PIECE_BYTES + (48 << 10);
 
 /// A decoder for all content codings of one body.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Decoder {
     /// The first bytes of the body, until they show whether it is encoded.
     first: Option<FirstBytes>,
     error: Option<DecodeError>,
+    /// The memory of the stages.
+    share: Share,
     encoded_bytes: u64,
     decoded_bytes: u64,
 }
@@ -42,12 +48,13 @@ impl Decoder {
     ///
     /// Unknown codings are left out. A body that is text although it is labelled as encoded is not decoded.
     #[must_use]
-    pub fn new(content_encoding: &[u8]) -> Option<Self> {
+    pub fn new(content_encoding: &[u8], memory: &DecoderMemory) -> Option<Self> {
         let mut decoder = Self {
             stages: Vec::new(),
             label: Label::Unknown,
             first: Some(FirstBytes::default()),
             error: None,
+            share: Share::new(memory),
             encoded_bytes: 0,
             decoded_bytes: 0,
         };
@@ -61,9 +68,9 @@ impl Decoder {
                     Label::Begins(b"\x1f\x8b"),
                 ),
                 b"deflate" => (Box::new(deflate::Deflate::new()) as _, Label::Any),
-                b"br" => (Box::new(brotli::Brotli::new()) as _, Label::Any),
+                b"br" => (Box::new(brotli::Brotli::new(memory)) as _, Label::Any),
                 b"zstd" => (
-                    Box::new(zstd::Zstd::new()) as _,
+                    Box::new(zstd::Zstd::new(memory)) as _,
                     Label::Begins(b"\x28\xb5\x2f\xfd"),
                 ),
                 _ => {
@@ -73,6 +80,10 @@ impl Decoder {
             };
             if decoder.stages.len() >= MAX_CODINGS {
                 decoder.stop(DecodeError::Unknown);
+                break;
+            }
+            if let Err(error) = decoder.share.take(STAGE_BYTES) {
+                decoder.stop(error);
                 break;
             }
             if decoder.stages.is_empty() {
@@ -140,7 +151,10 @@ impl Decoder {
         };
         match first.detect(self.label, are_all) {
             Detected::NotYet => return Ok(()),
-            Detected::Text => self.stages.clear(),
+            Detected::Text => {
+                self.stages.clear();
+                self.share.release(usize::MAX);
+            }
             Detected::Encoded if self.label == Label::Unknown => self.stop(DecodeError::Unknown),
             Detected::Encoded => {}
         }
@@ -173,6 +187,7 @@ impl Decoder {
         self.error = Some(error);
         self.first = None;
         self.stages.clear();
+        self.share.release(usize::MAX);
     }
 }
 

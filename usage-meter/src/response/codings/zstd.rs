@@ -7,7 +7,7 @@
 use self::block::{Context, MAX_BLOCK_BYTES};
 use self::header::{BlockHeader, BlockKind, FrameHeader, number};
 use super::coding::{Coding, DecodeError, Progress};
-use super::window::Window;
+use super::memory::{DecoderMemory, Share};
 
 mod bits;
 mod block;
@@ -30,6 +30,7 @@ pub(super) struct Zstd {
     frame: Option<Frame>,
     /// The number of frames that have ended.
     frames: u32,
+    memory: DecoderMemory,
 }
 
 /// The part that the next byte is in.
@@ -60,18 +61,19 @@ struct Frame {
     passed_on: usize,
     window_bytes: usize,
     has_checksum: bool,
-    _memory: Window,
+    _share: Share,
 }
 
 // === impl Zstd ===
 
 impl Zstd {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(memory: &DecoderMemory) -> Self {
         Self {
             part: Part::Magic,
             buffer: Vec::new(),
             frame: None,
             frames: 0,
+            memory: memory.clone(),
         }
     }
 
@@ -137,7 +139,10 @@ impl Zstd {
                 Part::FrameHeader { descriptor }
             }
             Part::FrameHeader { descriptor } => {
-                self.frame = Some(Frame::new(&FrameHeader::parse(descriptor, &self.buffer))?);
+                self.frame = Some(Frame::new(
+                    &FrameHeader::parse(descriptor, &self.buffer),
+                    &self.memory,
+                )?);
                 Part::BlockHeader
             }
             Part::BlockHeader => Part::Block(BlockHeader::parse(&self.buffer)?),
@@ -181,21 +186,25 @@ impl Coding for Zstd {
 // === impl Frame ===
 
 impl Frame {
-    fn new(header: &FrameHeader) -> Result<Self, DecodeError> {
+    fn new(header: &FrameHeader, memory: &DecoderMemory) -> Result<Self, DecodeError> {
         if header.window_bytes > MAX_WINDOW_BYTES {
             return Err(DecodeError::Window);
         }
         let window_bytes = usize::try_from(header.window_bytes).map_err(|_| DecodeError::Window)?;
-        let memory = window_bytes
+        let mut share = Share::new(memory);
+        // The history, and as much while it grows; a block, its literals, and its tables.
+        let history = window_bytes
             .saturating_mul(2)
             .saturating_add(MAX_BLOCK_BYTES);
+        let others = MAX_BLOCK_BYTES.saturating_mul(3);
+        share.take(history.saturating_mul(2).saturating_add(others))?;
         Ok(Self {
             context: Context::new(),
             history: Vec::new(),
             passed_on: 0,
             window_bytes,
             has_checksum: header.has_checksum,
-            _memory: Window::reserve(memory)?,
+            _share: share,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The numbers at configured pointers.
 
 use super::{JSON, SSE, head, tokens};
-use crate::{Meter, TooManyPointers, Usage, UsageNumber, UsagePaths, UsagePointer};
+use crate::{DecoderMemory, Meter, TooManyPointers, Usage, UsageNumber, UsagePaths, UsagePointer};
 
 use UsageNumber::{Cached, Input, Output, Total};
 
@@ -17,7 +17,7 @@ fn paths(pointers: &[(UsageNumber, &str)]) -> Result<UsagePaths, TooManyPointers
 fn read(content_type: &str, pointers: &[(UsageNumber, &str)], body: &str) -> Option<Usage> {
     let paths = paths(pointers).unwrap();
     let read = |size: usize| {
-        let mut meter = Meter::with_paths(&head(content_type), &paths);
+        let mut meter = Meter::with_paths(&head(content_type), &paths, &DecoderMemory::default());
         for piece in body.as_bytes().chunks(size) {
             meter.push(piece);
         }
@@ -138,7 +138,11 @@ fn zero_beside_text_and_outdated_numbers_are_partial() {
         ),
     ] {
         let body = documents.concat();
-        let mut meter = Meter::with_paths(&head(JSON), &paths(pointers).unwrap());
+        let mut meter = Meter::with_paths(
+            &head(JSON),
+            &paths(pointers).unwrap(),
+            &DecoderMemory::default(),
+        );
         meter.push(body.as_bytes());
         meter.finish();
         assert!(meter.usage().is_some(), "{body}");
@@ -169,7 +173,11 @@ fn pointers_below_usage_skip_events() {
             format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"x\"}}}}],\"usage\":{{\"x\":[{n}]}}}}\n\n").into_bytes()
         })
         .collect();
-    let mut meter = Meter::with_paths(&head(SSE), &paths(&[(Total, "/usage/x/0")]).unwrap());
+    let mut meter = Meter::with_paths(
+        &head(SSE),
+        &paths(&[(Total, "/usage/x/0")]).unwrap(),
+        &DecoderMemory::default(),
+    );
     meter.push(&body);
     meter.finish();
     assert_eq!(tokens(&meter), Some((0, 0, 400)));
