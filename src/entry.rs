@@ -7,12 +7,16 @@
 
 use crate::host::abi::{self, Abi};
 use crate::host::{Buffer, Host, logger};
+use crate::memory;
 use crate::plugin::Plugin;
 use crate::stream::{Next, Stream};
+use crate::telemetry::release_memory_gauge;
 use limits::service::{CallId, MAX_REPLY_BYTES};
 use limits::{Nanos, Timestamp};
+use std::alloc::{self, Layout};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use usage_meter::DecoderMemory;
 
@@ -146,17 +150,26 @@ extern "C" fn _initialize() {
     // A trap ends every exchange of the worker: its reason is logged.
     std::panic::set_hook(Box::new(|panic| {
         log::error!("panic msg={:?}", panic.to_string());
+        release_memory_gauge(&Abi);
     }));
+    memory::set_failure_hook(|| release_memory_gauge(&Abi));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_abi_version_0_2_1() {}
 
-/// Allocates memory for a value that Envoy returns: a boxed slice, which the module owns.
+/// Allocates memory for a value that Envoy returns: a boxed slice, which the module owns. Without memory it is
+/// null, and the call to Envoy fails.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    let bytes: Box<[std::mem::MaybeUninit<u8>]> = Box::new_uninit_slice(size);
-    Box::into_raw(bytes).cast()
+    match Layout::array::<u8>(size) {
+        Ok(layout) if size > 0 => {
+            // SAFETY: the size is not zero.
+            unsafe { alloc::alloc(layout) }
+        }
+        Ok(_) => NonNull::dangling().as_ptr(),
+        Err(_) => ptr::null_mut(),
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -284,6 +297,9 @@ extern "C" fn proxy_on_done(context: u32) -> u32 {
 extern "C" fn proxy_on_delete(context: u32) {
     with(|contexts| {
         contexts.streams.remove(&context);
-        contexts.roots.remove(&context);
+        if contexts.roots.remove(&context).is_some() && contexts.roots.is_empty() {
+            // The VM ends with its last configuration.
+            release_memory_gauge(&Abi);
+        }
     });
 }

@@ -205,6 +205,12 @@ pub trait Host: SharedData + Transport {
     /// [`HostError::BadArgument`] outside the phases in which the buffer exists.
     fn replace_buffer(&self, buffer: Buffer, bytes: &[u8]) -> Result<()>;
 
+    /// Puts bytes before those of a buffer.
+    ///
+    /// # Errors
+    /// [`HostError::BadArgument`] outside the phases in which the buffer exists.
+    fn prepend_to_buffer(&self, buffer: Buffer, bytes: &[u8]) -> Result<()>;
+
     /// Returns the time by the wall clock, which can jump.
     ///
     /// # Errors

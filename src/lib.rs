@@ -23,6 +23,7 @@ mod attributes;
 mod entry;
 mod host;
 mod ledger;
+mod memory;
 mod plugin;
 mod policies;
 mod reply;
@@ -35,5 +36,6 @@ mod testing;
 #[cfg(not(target_arch = "wasm32"))]
 pub use host::double::Double;
 pub use host::{Buffer, HeaderMap};
+pub use memory::allocated;
 pub use plugin::{ConfigureError, Plugin};
 pub use stream::{Next, Stream};

@@ -7,6 +7,7 @@ mod tests;
 use crate::admit::QueuePoll;
 use crate::host::{Host, HostError};
 use crate::ledger::Ledger;
+use crate::memory::Budget;
 use crate::policies::Policies;
 use crate::reply::Responder;
 use crate::settle::{self, DeferredCost};
@@ -92,6 +93,7 @@ impl Plugin {
             responder: Responder::new(Rc::clone(&host), Rc::clone(&policies)),
             queue: RefCell::default(),
             estimator: Estimator::default(),
+            memory: Budget::new(policies.configuration().memory.per_worker),
             host,
             policies,
             ledger,

@@ -15,6 +15,7 @@ mod head;
 mod held_body;
 mod include_usage;
 mod machine;
+mod overload;
 mod parts;
 mod progress;
 mod queued;

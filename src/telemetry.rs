@@ -7,6 +7,8 @@ mod alerts;
 mod filter_state;
 mod log_dedup;
 mod log_value;
+mod memory;
+mod memory_gauge;
 mod metrics;
 mod record;
 mod service;
@@ -24,6 +26,8 @@ use std::rc::Rc;
 use usage_meter::Usage;
 
 pub(crate) use log_value::Quoted;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use memory_gauge::release_memory_gauge;
 pub(crate) use metrics::{Count, Decision};
 pub(crate) use record::ExchangeRecord;
 pub(crate) use service::ServiceMetrics;
@@ -50,6 +54,7 @@ impl Telemetry {
         configuration: &Configuration,
     ) -> Result<Self, HostError> {
         let exports = configuration.exports.iter();
+        memory_gauge::define(&*host)?;
         let export_keys = exports.map(|export| format!("tollgate.cost.{}", export.name));
         Ok(Self {
             metrics: Metrics::define(&*host, configuration)?,

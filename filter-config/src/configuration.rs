@@ -13,6 +13,7 @@ use crate::export::{self, Export};
 use crate::expression::{Attribute, Expression, UsageField};
 use crate::fields::{Fields, Schema};
 use crate::json::Json;
+use crate::memory::{self, Memory};
 use crate::path::Path;
 use crate::policy::{self, Policy};
 use crate::pricing::{self, Pricing};
@@ -22,6 +23,7 @@ use crate::route;
 use crate::routing::Routing;
 use crate::storage::{self, Storage};
 use crate::usage::{self, UsageSettings};
+use crate::values;
 
 /// A plugin configuration, every value of it within its bounds.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Configuration {
     pub auth: Vec<AuthSource>,
     /// The inspection of request bodies.
     pub request_body: RequestBody,
+    /// The memory of a worker.
+    pub memory: Memory,
     /// Whether request headers are held until the body is read, if a policy needs it. This requires
     /// `allow_on_headers_stop_iteration` in Envoy's configuration of the plugin.
     pub hold_headers: bool,
@@ -68,7 +72,8 @@ pub enum FailureMode {
 pub struct RequestBody {
     /// Bytes of a request body that are held until the decision, within [`bounds::REQUEST_BODY_BYTES`].
     pub max_bytes: usize,
-    /// Bytes of all request bodies together that a worker holds, within [`bounds::REQUEST_BODIES_BYTES`].
+    /// Bytes of all request bodies together that a worker holds, within [`bounds::REQUEST_BODIES_BYTES`] and at
+    /// most [`Memory::per_worker`].
     pub worker_bytes: usize,
 }
 
@@ -81,6 +86,7 @@ pub(crate) const LONG_FORM: Schema = Schema {
         "auth",
         "holdHeaders",
         "requestBody",
+        "memory",
         "usage",
         "replies",
         "pricing",
@@ -120,7 +126,7 @@ impl Default for RequestBody {
     fn default() -> Self {
         RequestBody {
             max_bytes: 8 * 1024 * 1024,
-            worker_bytes: 256 * 1024 * 1024,
+            worker_bytes: Memory::default().default_for_bodies(),
         }
     }
 }
@@ -145,6 +151,7 @@ pub(crate) fn read(json: &Json, errors: &mut ValidationErrors) -> Result<Configu
             failure_mode: FailureMode::default(),
             auth: auth::defaults(),
             request_body: RequestBody::default(),
+            memory: Memory::default(),
             hold_headers: false,
             usage: UsageSettings::default(),
             replies: Replies::default(),
@@ -185,12 +192,18 @@ fn long_form(
     );
     let auth = fields.read_or("auth", path, errors, auth::defaults, auth::read);
     let hold_headers = fields.read_or("holdHeaders", path, errors, || false, reader::boolean);
+    let memory = fields.read_or("memory", path, errors, Memory::default, memory::read);
+    // A wrong `memory` has an error of its own.
+    let of_worker = *memory.as_ref().unwrap_or(&Memory::default());
     let request_body = fields.read_or(
         "requestBody",
         path,
         errors,
-        RequestBody::default,
-        request_body,
+        || RequestBody {
+            worker_bytes: of_worker.default_for_bodies(),
+            ..RequestBody::default()
+        },
+        |json, path, errors| request_body(json, of_worker, path, errors),
     );
     let usage = fields.read_or("usage", path, errors, UsageSettings::default, usage::read);
     let replies = fields.read_or("replies", path, errors, Replies::default, replies::read);
@@ -227,6 +240,7 @@ fn long_form(
         failure_mode: failure_mode?,
         auth: auth?,
         request_body: request_body?,
+        memory: memory?,
         hold_headers: hold_headers?,
         usage: usage?,
         replies: replies?,
@@ -348,21 +362,25 @@ fn failure_mode(
 
 fn request_body(
     json: &Json,
+    memory: Memory,
     path: &Path<'_>,
     errors: &mut ValidationErrors,
 ) -> Result<RequestBody, Invalid> {
     let fields = Fields::read(json, path, &REQUEST_BODY, errors)?;
     let default = || RequestBody::default().max_bytes;
     let max_bytes = fields.read_or("maxBytes", path, errors, default, |json, path, errors| {
-        reader::count(json, &bounds::REQUEST_BODY_BYTES, path, errors)
+        values::size(json, &bounds::REQUEST_BODY_BYTES, path, errors)
     });
-    let default = || RequestBody::default().worker_bytes;
+    let default = || memory.default_for_bodies();
     let worker_bytes = fields.read_or(
         "workerBytes",
         path,
         errors,
         default,
-        |json, path, errors| reader::count(json, &bounds::REQUEST_BODIES_BYTES, path, errors),
+        |json, path, errors| {
+            let bytes = values::size(json, &bounds::REQUEST_BODIES_BYTES, path, errors)?;
+            memory.check_bodies(bytes, path, errors)
+        },
     );
     Ok(RequestBody {
         max_bytes: max_bytes?,

@@ -113,6 +113,8 @@ pub(crate) enum ErrorKind {
     UnboundedWindow,
     #[error("must not be greater than \"max\"")]
     AboveMax,
+    #[error("must not be greater than \"memory.perWorker\", lower it or raise that")]
+    AboveWorkerMemory,
     #[error(
         "has no effect with this value of \"unpriced\", remove it or set \"unpriced\" to \"default\""
     )]

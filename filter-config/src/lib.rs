@@ -77,6 +77,7 @@ mod fixtures;
 mod json;
 mod limit;
 pub mod limitador;
+mod memory;
 mod on_exceeded;
 mod path;
 mod policy;
@@ -106,6 +107,7 @@ pub use expression::{
     UsageField, aliased, environment, missing,
 };
 pub use limit::{Limit, Reservation, WhenMissing};
+pub use memory::Memory;
 pub use on_exceeded::{Alternative, Exceeded, Queue};
 pub use policy::{Policy, Precedence, Strategy, TargetRef};
 pub use pricing::{Price, Pricing, Unpriced};

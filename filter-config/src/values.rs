@@ -20,6 +20,15 @@ use crate::window::{Window, WindowError};
 pub(crate) const INVALID_HEADER_NAME: &str =
     "invalid header name, expected a token of RFC 9110 such as \"x-user-id\"";
 
+/// Units of sizes, the largest first, and their bytes. Without a unit, a text is a number of bytes, as in a `Struct`
+/// that was YAML.
+const SIZE_UNITS: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("", 1),
+];
+
 /// Reads a CEL expression.
 pub(crate) fn expression(
     json: &Json,
@@ -102,6 +111,46 @@ pub(crate) fn milliseconds(
         range.end().as_millis()
     );
     Err(unexpected(json, expected, path, errors))
+}
+
+/// Reads a size in bytes within a range: a whole number of bytes, or a text with a binary unit such as `512MiB`.
+pub(crate) fn size(
+    json: &Json,
+    range: &RangeInclusive<u64>,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<usize, Invalid> {
+    let bytes = match json {
+        Json::Whole(bytes) => Some(*bytes),
+        Json::String(text) => bytes_of(text),
+        _ => None,
+    };
+    let bytes = bytes.filter(|bytes| range.contains(bytes));
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| {
+        let [min, max] = [range.start(), range.end()].map(|bytes| shown_size(*bytes));
+        let expected = format!("a size from {min} to {max}, in bytes or e.g. \"64MiB\"");
+        unexpected(json, expected, path, errors)
+    })
+}
+
+/// Returns the bytes of a size such as `512MiB`; `None` for a text that is none.
+fn bytes_of(text: &str) -> Option<u64> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+    let (_, bytes) = SIZE_UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.checked_mul(*bytes)
+}
+
+/// Returns a size in the largest unit of which it is a multiple.
+fn shown_size(bytes: u64) -> String {
+    let units = SIZE_UNITS.iter().filter(|(name, _)| !name.is_empty());
+    let mut whole = units.filter_map(|(name, unit)| {
+        let number = bytes.checked_div(*unit)?;
+        let is_whole = bytes > 0 && number.checked_mul(*unit) == Some(bytes);
+        is_whole.then(|| format!("\"{number}{name}\""))
+    });
+    whole.next().unwrap_or_else(|| bytes.to_string())
 }
 
 /// Reads an amount of US dollars, a number or a text, whose billionths are within a range.

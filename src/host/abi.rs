@@ -301,6 +301,11 @@ impl Host for Abi {
         })
     }
 
+    fn prepend_to_buffer(&self, buffer: Buffer, bytes: &[u8]) -> Result<()> {
+        // SAFETY: the pointer is to a live value of the size given.
+        check(unsafe { proxy_set_buffer_bytes(buffer as u32, 0, 0, bytes.as_ptr(), bytes.len()) })
+    }
+
     fn now(&self) -> Result<Timestamp> {
         let mut time = 0;
         // SAFETY: the pointer is to a live value.

@@ -25,6 +25,7 @@ pub enum Call {
     SetEnvoyFilterState,
     Buffer(Buffer),
     ReplaceBuffer(Buffer),
+    PrependToBuffer(Buffer),
     SharedData,
     SetSharedData,
     Now,
@@ -288,6 +289,16 @@ impl Host for Double {
     fn replace_buffer(&self, buffer: Buffer, bytes: &[u8]) -> Result<()> {
         self.called(Call::ReplaceBuffer(buffer))?;
         self.buffers.borrow_mut().insert(buffer, bytes.to_vec());
+        Ok(())
+    }
+
+    fn prepend_to_buffer(&self, buffer: Buffer, bytes: &[u8]) -> Result<()> {
+        self.called(Call::PrependToBuffer(buffer))?;
+        let mut buffers = self.buffers.borrow_mut();
+        buffers
+            .entry(buffer)
+            .or_default()
+            .splice(0..0, bytes.iter().copied());
         Ok(())
     }
 

@@ -12,6 +12,8 @@ pub(super) enum ErrorKind {
     Unpriced,
     /// Its body is malformed.
     Invalid,
+    /// The worker has no memory left for it.
+    Overloaded,
     /// Its policy cannot be evaluated.
     Failed,
 }
@@ -32,6 +34,7 @@ pub(super) fn body(
                 ErrorKind::Limited(_) => "rate_limit_error",
                 ErrorKind::Unpriced => "permission_error",
                 ErrorKind::Invalid => "invalid_request_error",
+                ErrorKind::Overloaded => "overloaded_error",
                 ErrorKind::Failed => "api_error",
             };
             format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#)
@@ -42,6 +45,7 @@ pub(super) fn body(
                 ErrorKind::Limited(_) => "RESOURCE_EXHAUSTED",
                 ErrorKind::Unpriced => "PERMISSION_DENIED",
                 ErrorKind::Invalid => "INVALID_ARGUMENT",
+                ErrorKind::Overloaded => "UNAVAILABLE",
                 ErrorKind::Failed => "INTERNAL",
             };
             format!(r#"{{"error":{{"code":{status},"message":{message},"status":"{name}"}}}}"#)
@@ -51,6 +55,7 @@ pub(super) fn body(
                 ErrorKind::Limited(unit) => (unit, "rate_limit_exceeded"),
                 ErrorKind::Unpriced => ("invalid_request_error", "model_not_priced"),
                 ErrorKind::Invalid => ("invalid_request_error", "invalid_json"),
+                ErrorKind::Overloaded => ("server_error", "overloaded"),
                 ErrorKind::Failed => ("server_error", "rate_limit_unavailable"),
             };
             format!(

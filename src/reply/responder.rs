@@ -25,6 +25,12 @@ const PERMISSION_DENIED: i32 = 7;
 /// gRPC's `INTERNAL`.
 const INTERNAL: i32 = 13;
 
+/// gRPC's `UNAVAILABLE`.
+const UNAVAILABLE: i32 = 14;
+
+/// When a client may try again after a rejection for want of memory, in seconds: it is not known when exchanges end.
+const OVERLOAD_RETRY_AFTER: &[u8] = b"1";
+
 /// The response header that names the limits whose use is past their `alertAt`.
 const ALERT: &str = "x-ratelimit-alert";
 
@@ -134,6 +140,14 @@ impl Responder {
         self.error(endpoint, ErrorKind::Unpriced, message, status, details)
     }
 
+    /// Rejects a request because the worker has no memory left for it. Returns whether Envoy took the reply.
+    pub(crate) fn reject_overload(&self, endpoint: Option<&Endpoint>) -> bool {
+        let message = "The gateway is overloaded. Please retry shortly.";
+        let status = (503, UNAVAILABLE);
+        let details = "tollgate_overloaded";
+        self.error(endpoint, ErrorKind::Overloaded, message, status, details)
+    }
+
     /// Answers with an error, its status of HTTP and that of gRPC.
     #[cold]
     fn error(
@@ -144,12 +158,17 @@ impl Responder {
         (status, grpc_status): (u16, i32),
         details: &str,
     ) -> bool {
+        const CONTENT_TYPE: (&str, &[u8]) = ("content-type", b"application/json");
+        let headers: &[_] = match kind {
+            ErrorKind::Overloaded => &[CONTENT_TYPE, ("retry-after", OVERLOAD_RETRY_AFTER)],
+            _ => &[CONTENT_TYPE],
+        };
         let shape = self.policies.configuration().replies.error;
         let body = error::body(shape, endpoint, kind, message, status);
         let reply = LocalReply {
             status,
             details,
-            headers: &[("content-type", b"application/json")],
+            headers,
             body: body.as_bytes(),
             grpc_status,
         };

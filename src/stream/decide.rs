@@ -36,14 +36,14 @@ impl Stream {
         let stream = (phase != Phase::Response).then_some(self.id);
         let checked = self.check(&mut attributes, applicable, body_bytes, stream);
         let changes_body = self.may_change_body();
+        let max_held = parts.policies.configuration().request_body.worker_bytes;
         let pending = |attributes, body: Option<WholeBody>| PendingDecision {
             attributes,
             recheck,
             body_bytes,
-            body: body.filter(|_| changes_body).map(|mut body| {
-                body.keep();
-                body
-            }),
+            body: body
+                .filter(|_| changes_body)
+                .and_then(|body| body.keep(max_held, parts.memory)),
             phase,
         };
         match checked {
@@ -239,6 +239,10 @@ impl Stream {
 
     /// Rejects the request because its policy could not be evaluated, or its model has no price.
     pub(super) fn fail(&mut self, error: &AdmissionError) -> Next {
+        if self.request.lacks_memory && matches!(error, AdmissionError::Evaluation { .. }) {
+            // The policy is not wrong: what it reads is missing for want of memory.
+            return self.overload();
+        }
         let Parts {
             telemetry,
             responder,

@@ -6,35 +6,35 @@
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
+use crate::memory::{Budget, Lease, Share};
 
 /// Pieces are joined into blocks of this many bytes, so that tiny pieces take no more memory than others.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-thread_local! {
-    /// The bytes that all streams of the worker hold.
-    static HELD: Cell<usize> = const { Cell::new(0) };
-}
-
 /// The pieces of a body that were taken out of Envoy's buffer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct HeldBody {
     blocks: Vec<Vec<u8>>,
-    share: Share,
+    lease: Lease,
 }
 
 /// A whole body, or the beginning of one. It counts as held if it was joined from pieces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct WholeBody {
     pub(super) bytes: Vec<u8>,
-    share: Share,
+    lease: Lease,
 }
 
-/// A share of the bytes that the worker holds, released when it is dropped.
-#[derive(Debug, Default)]
-struct Share(usize);
-
 // === impl HeldBody ===
+
+impl Default for HeldBody {
+    fn default() -> Self {
+        Self {
+            blocks: Vec::new(),
+            lease: Lease::of(Share::Bodies),
+        }
+    }
+}
 
 impl HeldBody {
     /// Returns whether nothing is held.
@@ -44,8 +44,8 @@ impl HeldBody {
 
     /// Counts more bytes as held, if a worker that may hold `max` in all has room for them. Returns whether
     /// it has.
-    pub(super) fn reserve(&mut self, bytes: usize, max: usize) -> bool {
-        self.share.grow(bytes, max)
+    pub(super) fn reserve(&mut self, bytes: usize, max: usize, budget: Budget) -> bool {
+        self.lease.grow_within(bytes, max, budget)
     }
 
     /// Holds a piece for which there is room.
@@ -58,11 +58,16 @@ impl HeldBody {
         }
     }
 
+    /// Returns the pieces of the body, in order. They no longer count as held.
+    pub(super) fn into_pieces(self) -> Vec<Vec<u8>> {
+        self.blocks
+    }
+
     /// Returns all that is held, with the last piece; a body that came in one piece is not copied.
     pub(super) fn join(self, last: Vec<u8>) -> WholeBody {
-        let Self { blocks, share } = self;
+        let Self { blocks, lease } = self;
         if blocks.is_empty() {
-            return WholeBody { bytes: last, share };
+            return WholeBody { bytes: last, lease };
         }
         let held = blocks.iter().map(Vec::len).fold(0, usize::saturating_add);
         let mut bytes = Vec::with_capacity(held.saturating_add(last.len()));
@@ -70,36 +75,18 @@ impl HeldBody {
             bytes.extend_from_slice(&block);
         }
         bytes.extend_from_slice(&last);
-        WholeBody { bytes, share }
+        WholeBody { bytes, lease }
     }
 }
 
 // === impl WholeBody ===
 
 impl WholeBody {
-    /// Counts the body as held while it is kept beside the one in Envoy's buffer.
-    pub(super) fn keep(&mut self) {
-        let missing = self.bytes.len().saturating_sub(self.share.0);
-        self.share.grow(missing, usize::MAX);
-    }
-}
-
-// === impl Share ===
-
-impl Share {
-    fn grow(&mut self, bytes: usize, max: usize) -> bool {
-        let held = HELD.get().saturating_add(bytes);
-        let has_room = held <= max;
-        if has_room {
-            HELD.set(held);
-            self.0 = self.0.saturating_add(bytes);
-        }
-        has_room
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        HELD.set(HELD.get().saturating_sub(self.0));
+    /// Counts the body as held while it is kept beside the one in Envoy's buffer; `None` if the worker, which
+    /// may hold `max` in all, has no room for it.
+    pub(super) fn keep(mut self, max: usize, budget: Budget) -> Option<Self> {
+        let missing = self.bytes.len().saturating_sub(self.lease.bytes());
+        let has_room = self.lease.grow_within(missing, max, budget);
+        has_room.then_some(self)
     }
 }

@@ -133,6 +133,7 @@ impl Stream {
             ..
         } = &*self.parts;
         ledger.report_occupancy();
+        telemetry.memory();
         let outcome = &self.outcome;
         let fallback = || self.fallback()?.model.as_deref();
         let record = ExchangeRecord {

@@ -3,6 +3,7 @@
 use crate::admit::Queue;
 use crate::host::Host;
 use crate::ledger::Ledger;
+use crate::memory::Budget;
 use crate::policies::Policies;
 use crate::reply::Responder;
 use crate::telemetry::Telemetry;
@@ -16,6 +17,8 @@ pub(crate) struct Parts {
     pub(crate) host: Rc<dyn Host>,
     /// The compiled policies.
     pub(crate) policies: Rc<Policies>,
+    /// The memory of the worker.
+    pub(crate) memory: Budget,
     /// The counters.
     pub(crate) ledger: Ledger,
     /// Metrics, filter state and log lines.

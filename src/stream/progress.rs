@@ -39,6 +39,8 @@ pub(super) struct RequestProgress {
     pub(super) body_has_ended: bool,
     /// Whether the whole request was seen.
     pub(super) has_ended: bool,
+    /// Whether there was no memory to read all of the body.
+    pub(super) lacks_memory: bool,
     /// The length of the body by the request's headers.
     pub(super) content_length: Option<u64>,
     /// The path.

@@ -4,9 +4,11 @@ use super::chargeable::Chargeable;
 use super::head::{content_length, is_encoded, is_part, is_readable, is_upgrade};
 use super::machine::{Next, Stream};
 use super::state::{AwaitingBody, Phase, State};
+use crate::admit::Applicable;
 use crate::attributes::{Attributes, Body};
 use crate::host::{HeaderMap, Headers};
 use crate::ledger::{Precheck, ResponseHeaders};
+use crate::memory::Need;
 use crate::telemetry::Telemetry;
 use filter_config::Expression;
 use std::rc::Rc;
@@ -19,6 +21,10 @@ impl Stream {
     pub fn on_request_headers(&mut self, end_of_stream: bool) -> Next {
         if !matches!(self.state, State::New) {
             return Next::Continue;
+        }
+        self.parts.telemetry.memory();
+        if !self.has_memory(Need::Request, 0) {
+            return self.overload();
         }
         let parts = Rc::clone(&self.parts);
         let configuration = parts.policies.configuration();
@@ -58,6 +64,10 @@ impl Stream {
         let awaits_body =
             attributes.body.is_pending() && (applicable.depends_on_body || reads_body);
         let holds_headers = configuration.hold_headers;
+        let need = self.need_of_body(&applicable);
+        if awaits_body && !self.has_memory(need, 0) {
+            return self.decide_without_body(attributes, applicable);
+        }
         if !awaits_body {
             let length = if has_body {
                 self.request.content_length
@@ -83,9 +93,7 @@ impl Stream {
             }
         }
         self.begin_body(attributes.headers());
-        let needs_body = applicable.depends_on_body
-            || applicable.amount_needs_body
-            || applicable.cost_needs_body(&parts.policies)
+        let needs_body = need == Need::Decision
             || holds_headers
             || configuration
                 .usage
@@ -114,6 +122,18 @@ impl Stream {
             Next::Pause
         } else {
             Next::Continue
+        }
+    }
+
+    /// Returns what the body of a request is needed for.
+    fn need_of_body(&self, applicable: &Applicable) -> Need {
+        let decides = applicable.depends_on_body
+            || applicable.amount_needs_body
+            || applicable.cost_needs_body(&self.parts.policies);
+        if decides {
+            Need::Decision
+        } else {
+            Need::Estimate
         }
     }
 

@@ -8,10 +8,12 @@ use super::body_location::BodyLocation;
 use super::head::{is_encoded, is_grpc, is_json};
 use super::held_body::WholeBody;
 use super::machine::{Next, Stream};
+use super::parts::Parts;
 use super::state::{AwaitingBody, Phase, ReadingBody, State};
 use crate::admit::AdmissionError;
 use crate::attributes::{Attributes, Body};
 use crate::host::{Buffer, Headers, HostError};
+use crate::memory::Need;
 use crate::telemetry::Telemetry;
 use std::mem;
 use usage_meter::request::BodyReader;
@@ -51,16 +53,25 @@ impl Stream {
         if !is_awaited && self.request.reader.is_none() && self.request.held.is_empty() {
             return self.pass_on();
         }
+        let is_whole =
+            self.request.has_ended || self.request.content_length == Some(self.request.bytes);
+        self.request.body_has_ended = is_whole;
+        let need = if is_awaited {
+            Need::Decision
+        } else {
+            Need::Estimate
+        };
+        // A piece is copied once where it is held.
+        if !self.has_memory(need, length.saturating_mul(2)) {
+            return self.stop_reading(is_awaited);
+        }
         let piece = match self.at_hand(start, length) {
             Ok(piece) => piece,
             Err(error) => return self.on_unreadable_body(error),
         };
-        let is_whole =
-            self.request.has_ended || self.request.content_length == Some(self.request.bytes);
-        self.request.body_has_ended = is_whole;
         let max = self.parts.policies.configuration().request_body.max_bytes as u64;
         if is_awaited && self.request.bytes > max {
-            return self.on_excess(piece, max);
+            return self.on_excess(&piece, max);
         }
         self.read(&piece);
         match (is_awaited, is_whole) {
@@ -72,8 +83,7 @@ impl Stream {
                 }
                 let next = self.pass_on();
                 if next == Next::Continue
-                    && !self.request.held.is_empty()
-                    && let Err(error) = self.put_back(piece)
+                    && let Err(error) = self.release_held()
                 {
                     Telemetry::host_call_failed("request body", error);
                 }
@@ -114,18 +124,17 @@ impl Stream {
 
     /// Takes a piece of an awaited body that exceeds what may be held: however the body is cut into pieces, the
     /// request is decided on by its first `max` bytes.
-    fn on_excess(&mut self, piece: Vec<u8>, max: u64) -> Next {
+    fn on_excess(&mut self, piece: &[u8], max: u64) -> Next {
         let excess = self.request.bytes.saturating_sub(max);
         let excess = usize::try_from(excess).unwrap_or(usize::MAX);
         let within = piece.len().saturating_sub(excess);
-        let (within, rest) = piece.split_at_checked(within).unwrap_or((&piece, &[]));
+        let (within, rest) = piece.split_at_checked(within).unwrap_or((piece, &[]));
         self.read(within);
-        let rest = rest.to_vec();
-        let next = match self.put_back(piece) {
-            Ok(_) => self.decide_on_body(None, false, Phase::Body),
-            Err(error) => return self.fail_unchangeable(error),
-        };
-        self.read(&rest);
+        if let Err(error) = self.release_held() {
+            return self.fail_unchangeable(error);
+        }
+        let next = self.decide_on_body(None, false, Phase::Body);
+        self.read(rest);
         if self.request.body_has_ended {
             self.request.end_reading();
         }
@@ -133,7 +142,7 @@ impl Stream {
     }
 
     /// Returns what Envoy does with a part of a body that is not awaited.
-    fn pass_on(&mut self) -> Next {
+    pub(super) fn pass_on(&mut self) -> Next {
         match &mut self.state {
             State::AwaitingService(awaiting) => {
                 awaiting.reads_body = false;
@@ -174,12 +183,10 @@ impl Stream {
     /// Takes a piece of an awaited body that is not the last: holds it, passes it on, or decides by what
     /// is known.
     fn on_awaited_piece(&mut self, size: usize, piece: Vec<u8>) -> Next {
-        let worker_bytes = self
-            .parts
-            .policies
-            .configuration()
-            .request_body
-            .worker_bytes;
+        let Parts {
+            policies, memory, ..
+        } = &*self.parts;
+        let worker_bytes = policies.configuration().request_body.worker_bytes;
         let is_held = match &self.state {
             State::AwaitingBody(awaiting) if is_grpc(awaiting.attributes.headers()) => {
                 // A client that streams both ways may wait for a response to its first message.
@@ -188,7 +195,11 @@ impl Stream {
             State::ReadingBody(_) if !self.may_request_usage() => return Next::Continue,
             _ => true,
         };
-        let is_held = is_held && self.request.held.reserve(piece.len(), worker_bytes);
+        let is_held = is_held
+            && self
+                .request
+                .held
+                .reserve(piece.len(), worker_bytes, *memory);
         let max_left = match self.request.body_location {
             BodyLocation::Stream => 0,
             BodyLocation::EnvoyFirst => MAX_BEFORE_TRAILERS,
@@ -199,8 +210,8 @@ impl Stream {
             return Next::Pause;
         }
         if !is_held || self.request.body_location == BodyLocation::Envoy {
-            return match self.put_back(piece) {
-                Ok(_) => self.decide_on_body(None, false, Phase::Body),
+            return match self.release_held() {
+                Ok(()) => self.decide_on_body(None, false, Phase::Body),
                 Err(error) => self.fail_unchangeable(error),
             };
         }
@@ -222,6 +233,14 @@ impl Stream {
             }
             Err(error) => self.on_unreadable_body(error),
         }
+    }
+
+    /// Puts what is held into Envoy's buffer, before the piece that is there already.
+    pub(super) fn release_held(&mut self) -> Result<(), HostError> {
+        let pieces = mem::take(&mut self.request.held).into_pieces();
+        let host = &self.parts.host;
+        let mut pieces = pieces.into_iter().rev();
+        pieces.try_for_each(|piece| host.prepend_to_buffer(Buffer::RequestBody, &piece))
     }
 
     /// Puts what is held into Envoy's buffer, before the last piece, which is there already. Returns all
@@ -262,7 +281,7 @@ impl Stream {
     }
 
     /// Rejects a request whose body cannot be put back into Envoy's buffer.
-    fn fail_unchangeable(&mut self, error: HostError) -> Next {
+    pub(super) fn fail_unchangeable(&mut self, error: HostError) -> Next {
         self.request.held = super::held_body::HeldBody::default();
         if let State::ReadingBody(reading) = mem::replace(&mut self.state, State::Done) {
             self.charge_unmetered(*reading.admitted, None);

@@ -36,9 +36,12 @@ impl Stream {
                 self.state = other;
                 // A response that was replaced by a rejection goes no further.
                 return match self.outcome.decision {
-                    Some(Decision::Denied | Decision::InvalidRequest | Decision::Failed) => {
-                        Next::Pause
-                    }
+                    Some(
+                        Decision::Denied
+                        | Decision::InvalidRequest
+                        | Decision::Overloaded
+                        | Decision::Failed,
+                    ) => Next::Pause,
                     _ => Next::Continue,
                 };
             }

@@ -12,6 +12,7 @@ mod fallbacks;
 mod free;
 mod harness;
 mod include_usage;
+mod memory;
 mod observability;
 mod policies;
 mod queue;

@@ -1,5 +1,6 @@
 //! Deduplication of log lines that callers can cause at will.
 
+use crate::memory::Need;
 use crate::policies::RateIndex;
 use limits::Timestamp;
 use std::collections::HashMap;
@@ -16,6 +17,8 @@ pub(crate) enum LogKey {
     Path(String, String),
     /// Evicted counters.
     Evictions,
+    /// Memory that was missing for a need.
+    Memory(Need),
 }
 
 /// The lines that were logged, each with the time until which it is suppressed.

@@ -30,6 +30,8 @@ pub(crate) enum Decision {
     Denied,
     /// Its policy needs its body, which is malformed.
     InvalidRequest,
+    /// The worker has no memory left for it.
+    Overloaded,
     /// Its policy could not be evaluated, and it was rejected for that reason.
     Failed,
     /// Its policy could not be evaluated, and it was admitted nevertheless.
@@ -37,7 +39,7 @@ pub(crate) enum Decision {
 }
 
 impl Decision {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Unmatched,
         Self::Admitted,
         Self::ShadowDenied,
@@ -45,6 +47,7 @@ impl Decision {
         Self::Alternative,
         Self::Denied,
         Self::InvalidRequest,
+        Self::Overloaded,
         Self::Failed,
         Self::FailedOpen,
     ];
@@ -60,6 +63,7 @@ impl Decision {
             Self::Alternative => "alternative",
             Self::Denied => "denied",
             Self::InvalidRequest => "invalid_request",
+            Self::Overloaded => "overloaded",
             Self::Failed => "failed",
             Self::FailedOpen => "failed_open",
         }
@@ -81,6 +85,8 @@ pub(crate) enum Count {
     MissingValues,
     /// An expression could not be evaluated.
     EvaluationErrors,
+    /// Something was not kept because the worker had no memory for it.
+    MemoryShortages,
     /// Counters could not be read or written: an admission could not be decided, or usage was not recorded.
     StorageErrors,
     /// A model without a price of its own was used although there are prices.
@@ -96,13 +102,14 @@ pub(crate) enum Count {
 }
 
 impl Count {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::MissingUsage,
         Self::UnreadableUsage,
         Self::IncludeUsageRejected,
         Self::Estimated,
         Self::MissingValues,
         Self::EvaluationErrors,
+        Self::MemoryShortages,
         Self::StorageErrors,
         Self::Unpriced,
         Self::PageOverflows,
@@ -119,6 +126,7 @@ impl Count {
             Self::Estimated => "tollgate.estimated",
             Self::MissingValues => "tollgate.missing_values",
             Self::EvaluationErrors => "tollgate.evaluation_errors",
+            Self::MemoryShortages => "tollgate.memory_shortages",
             Self::StorageErrors => "tollgate.storage_errors",
             Self::Unpriced => "tollgate.unpriced",
             Self::PageOverflows => "tollgate.page_overflows",

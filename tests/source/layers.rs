@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// The modules of the filter, lowest layer first. Each may use those before it; those of one layer
 /// may use one another.
 const FILTER: &[&[&str]] = &[
+    &["memory"],
     &["host"],
     &["attributes"],
     &["policies"],

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use usage_meter::{UsageNumber, UsagePointer};
 
-use crate::fixtures::{long_form, read, set, tutorial};
+use crate::fixtures::{errors_of, long_form, read, set, tutorial};
 use crate::{
     AuthSource, Configuration, ErrorShape, Expression, FailureMode, IncludeUsage, Methods,
     OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage, UsageSettings, parse,
@@ -83,6 +83,7 @@ fn settings_have_defaults() {
         assert_eq!(configuration.failure_mode, FailureMode::Deny);
         assert_eq!(configuration.request_body.max_bytes, 8 * 1024 * 1024);
         assert_eq!(configuration.request_body.worker_bytes, 256 * 1024 * 1024);
+        assert_eq!(configuration.memory.per_worker, 512 * 1024 * 1024);
         let UsageSettings {
             on_missing,
             include_usage,
@@ -319,4 +320,41 @@ fn include_usage_can_be_a_predicate() {
     }));
     let found = configuration.usage.include_usage.predicate();
     assert_eq!(found.map(Expression::source), Some(predicate));
+}
+
+const MEBIBYTE: usize = 1 << 20;
+
+#[test]
+fn sizes_are_bytes_or_have_units() {
+    let settings = |memory: &str, bodies: serde_json::Value| {
+        let configuration = read(&json!({
+            "policies": [tutorial()],
+            "memory": { "perWorker": memory },
+            "requestBody": bodies,
+        }));
+        let bodies = configuration.request_body;
+        (configuration.memory.per_worker, bodies.worker_bytes)
+    };
+    let bodies = json!({ "workerBytes": "65536KiB" });
+    assert_eq!(settings("768MiB", bodies), (768 * MEBIBYTE, 64 * MEBIBYTE));
+    let bodies = json!({ "workerBytes": 1000 });
+    assert_eq!(settings("67108864", bodies), (64 * MEBIBYTE, 1000));
+    // Half of the worker's memory is for bodies.
+    assert_eq!(
+        settings("64MiB", json!({ "maxBytes": "1MiB" })),
+        (64 * MEBIBYTE, 32 * MEBIBYTE)
+    );
+}
+
+#[test]
+fn held_bodies_fit_into_worker_memory() {
+    let document = json!({
+        "policies": [tutorial()],
+        "memory": { "perWorker": "64MiB" },
+        "requestBody": { "workerBytes": "65MiB" },
+    });
+    assert_eq!(
+        errors_of(document.to_string().as_bytes()),
+        "requestBody.workerBytes: must not be greater than \"memory.perWorker\", lower it or raise that"
+    );
 }

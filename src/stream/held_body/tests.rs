@@ -1,4 +1,8 @@
-use super::{BLOCK_BYTES, HELD, HeldBody};
+use super::{BLOCK_BYTES, HeldBody};
+use crate::memory::{Budget, Share};
+
+/// A budget that is not what bounds these tests.
+const BUDGET: Budget = Budget::new(usize::MAX);
 
 #[test]
 fn pieces_are_joined_in_order() {
@@ -10,7 +14,7 @@ fn pieces_are_joined_in_order() {
     {
         let piece = vec![u8::try_from(index).unwrap(); size];
         expected.extend_from_slice(&piece);
-        assert!(held.reserve(piece.len(), usize::MAX));
+        assert!(held.reserve(piece.len(), usize::MAX, BUDGET));
         held.push(piece);
     }
     expected.push(9);
@@ -30,17 +34,20 @@ fn tiny_pieces_share_blocks() {
 fn all_bodies_share_one_bound() {
     let mut one = HeldBody::default();
     let mut other = HeldBody::default();
-    assert!(one.reserve(60, 100));
-    assert!(!other.reserve(41, 100));
-    assert!(other.reserve(40, 100));
+    assert!(one.reserve(60, 100, BUDGET));
+    assert!(!other.reserve(41, 100, BUDGET));
+    assert!(other.reserve(40, 100, BUDGET));
     drop(one);
-    assert_eq!(HELD.get(), 40);
-    let mut whole = other.join(vec![0; 30]);
-    whole.keep();
-    assert_eq!(HELD.get(), 40, "what is joined was counted");
+    assert_eq!(Share::Bodies.used(), 40);
+    let whole = other.join(vec![0; 30]).keep(100, BUDGET).unwrap();
+    assert_eq!(Share::Bodies.used(), 40, "what is joined was counted");
     drop(whole);
-    assert_eq!(HELD.get(), 0);
-    let mut whole = HeldBody::default().join(vec![0; 30]);
-    whole.keep();
-    assert_eq!(HELD.get(), 30);
+    assert_eq!(Share::Bodies.used(), 0);
+    let whole = HeldBody::default().join(vec![0; 30]);
+    let whole = whole.keep(30, BUDGET).unwrap();
+    assert_eq!(Share::Bodies.used(), 30);
+    let another = HeldBody::default().join(vec![0; 1]);
+    assert!(another.keep(30, BUDGET).is_none());
+    drop(whole);
+    assert_eq!(Share::Bodies.used(), 0);
 }

@@ -109,7 +109,17 @@ fn invalid_settings_are_rejected() {
             (
                 "/requestBody",
                 Some(json!({ "maxBytes": 67_108_865 })),
-                "requestBody.maxBytes: found 67108865, expected a whole number from 1 to 67108864",
+                "requestBody.maxBytes: found 67108865, expected a size from 1 to \"64MiB\", in bytes or e.g. \"64MiB\"",
+            ),
+            (
+                "/requestBody",
+                Some(json!({ "workerBytes": "8 MB" })),
+                "requestBody.workerBytes: found \"8 MB\", expected a size from 1 to \"512MiB\", in bytes or e.g. \"64MiB\"",
+            ),
+            (
+                "/memory",
+                Some(json!({ "perWorker": "1GiB" })),
+                "memory.perWorker: found \"1GiB\", expected a size from \"32MiB\" to \"768MiB\", in bytes or e.g. \"64MiB\"",
             ),
             (
                 "/usage",

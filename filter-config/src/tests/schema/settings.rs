@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::shapes::{cel, described, list, name, object, pointer, pointers, text, usd, whole};
-use crate::{auth, bounds, configuration, pricing, replies, storage, usage};
+use super::shapes::{
+    cel, described, list, name, object, pointer, pointers, size, text, usd, whole,
+};
+use crate::{auth, bounds, configuration, memory, pricing, replies, storage, usage};
 
 /// The pointers to each number.
 fn usage_paths() -> Value {
@@ -32,8 +34,15 @@ pub(super) fn long_form() -> Value {
         &configuration::REQUEST_BODY,
         &[],
         &json!({
-            "maxBytes": described("Bytes of a request body that are held until the decision.", whole(&bounds::REQUEST_BODY_BYTES)),
-            "workerBytes": described("Bytes of all request bodies together that a worker holds.", whole(&bounds::REQUEST_BODIES_BYTES))
+            "maxBytes": described("Bytes of a request body that are held until the decision.", size(&bounds::REQUEST_BODY_BYTES)),
+            "workerBytes": described("Bytes of all request bodies together that a worker holds.", size(&bounds::REQUEST_BODIES_BYTES))
+        }),
+    );
+    let memory = object(
+        &memory::MEMORY,
+        &[],
+        &json!({
+            "perWorker": described("The memory that the module may have allocated in a worker.", size(&bounds::WORKER_BYTES))
         }),
     );
     let usage = object(
@@ -93,6 +102,7 @@ pub(super) fn long_form() -> Value {
                 "default": false
             },
             "requestBody": request_body,
+            "memory": memory,
             "usage": described("How usage is found and charged.", usage),
             "replies": described("The form of rejections, and quota headers.", replies()),
             "pricing": prices(),

@@ -60,6 +60,16 @@ pub(super) fn whole(range: &RangeInclusive<u64>) -> Value {
     json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() })
 }
 
+/// A size: a number of bytes, or a text with a unit.
+pub(super) fn size(range: &RangeInclusive<u64>) -> Value {
+    json!({
+        "anyOf": [
+            whole(range),
+            { "type": "string", "maxLength": 24, "pattern": "^[0-9]+(KiB|MiB|GiB)?$" }
+        ]
+    })
+}
+
 pub(super) fn cel(text: &str) -> Value {
     json!({
         "description": format!("CEL: {text}"),

@@ -1,0 +1,17 @@
+//! The memory of a worker: one budget for all that callers and peers make the module keep.
+//!
+//! [`allocated`] is the truth: the allocator counts what it hands out. A [`Budget`] is asked before something is
+//! allocated in proportion to what a peer sent; a [`Lease`] counts what is kept of it against the [`Share`] of its
+//! use. The order in which uses end is that of [`Need`].
+
+mod allocator;
+mod budget;
+mod share;
+#[cfg(test)]
+mod tests;
+
+pub use allocator::allocated;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use allocator::set_failure_hook;
+pub(crate) use budget::{Budget, Need};
+pub(crate) use share::{Lease, Share};
