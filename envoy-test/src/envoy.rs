@@ -292,6 +292,14 @@ impl Envoy {
         Ok(self.process.cpu_time()?)
     }
 
+    /// Returns the CPU time of each worker, by the name of its thread.
+    ///
+    /// # Errors
+    /// When it has ended, or the kernel keeps no statistics of scheduling.
+    pub fn worker_cpu_times(&self) -> Result<BTreeMap<String, Duration>, Error> {
+        Ok(self.process.worker_cpu_times()?)
+    }
+
     /// Returns whether it is running.
     #[must_use]
     pub fn is_alive(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The process of an Envoy, and its files.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io,
     net::SocketAddr,
@@ -30,6 +31,9 @@ const CLUSTERS: &str = "clusters";
 
 /// The file in either directory.
 const RESOURCES: &str = "resources.json";
+
+/// How the names of the threads of workers begin.
+const WORKER: &str = "wrk:";
 
 /// The options of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,6 +215,28 @@ impl Process {
 
     pub(super) fn cpu_time(&self) -> io::Result<Duration> {
         Ok(clock_gettime(clock_getcpuclockid(self.nix_pid())?)?.into())
+    }
+
+    /// Returns the CPU time of each worker, by the name of its thread.
+    pub(super) fn worker_cpu_times(&self) -> io::Result<BTreeMap<String, Duration>> {
+        let mut times = BTreeMap::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            let thread = thread?.path();
+            // A thread may have ended since it was listed; workers last.
+            let Ok(name) = fs::read_to_string(thread.join("comm")) else {
+                continue;
+            };
+            if name.starts_with(WORKER) {
+                let statistics = fs::read_to_string(thread.join("schedstat"))?;
+                let nanoseconds = statistics
+                    .split(' ')
+                    .next()
+                    .and_then(|time| time.parse().ok());
+                let nanoseconds = nanoseconds.ok_or(io::ErrorKind::InvalidData)?;
+                times.insert(name.trim().to_owned(), Duration::from_nanos(nanoseconds));
+            }
+        }
+        Ok(times)
     }
 
     /// Returns the resident memory, in bytes.
