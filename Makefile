@@ -1,9 +1,11 @@
 # tollgate: `make help` lists the targets.
-.PHONY: help demo test test-fast matrix wasm sdk-filter image bench fuzz lint fmt
+.PHONY: help demo test test-fast matrix wasm sdk-filter image bench fuzz mutants lint fmt
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 10
+SHARD ?= 1/1
+JOBS ?= 1
 # The version of Envoy that end-to-end tests run with, where it is not the one that is found.
 export ENVOY_VERSION
 # What the module may weigh: every worker of every Envoy loads and compiles it.
@@ -44,6 +46,10 @@ bench: wasm sdk-filter ## measure the CPU time of a request in Envoy with and wi
 
 fuzz: ## run each fuzz target for FUZZ_SECONDS (10); needs a nightly toolchain
 	@fuzz/run.sh $(FUZZ_SECONDS)
+
+mutants: ## run the mutants of usage-meter, limits and the filter's admit, settle and reply (SHARD=1/3; JOBS=2: two at once; ARGS=limits/src/window: those of some files)
+	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
+	@$(CARGO) run --quiet --locked --package mutants -- --shard $(SHARD) --jobs $(JOBS) $(ARGS)
 
 lint: ## check formatting, run clippy natively and for the module, check licenses and sources of dependencies
 	$(CARGO) fmt --all --check

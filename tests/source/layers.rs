@@ -36,6 +36,7 @@ const CRATES: &[(&str, &str)] = &[
     ("integration", "integration"),
     ("sdk-filter", "envoy-test/sdk-filter"),
     ("envoy-test", "envoy-test"),
+    ("mutants", "mutants"),
 ];
 
 /// Files of which modules are made, and what each names.
