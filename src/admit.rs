@@ -15,6 +15,5 @@ mod tests;
 pub(crate) use applicable::{Applicable, applicable};
 pub(crate) use check::{CheckInput, check};
 pub(crate) use error::AdmissionError;
-pub(crate) use queue::Queue;
-pub(crate) use queue::QueuePoll;
+pub(crate) use queue::{Arrival, Place, Queue, QueuePoll};
 pub(crate) use reservation::Expected;

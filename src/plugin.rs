@@ -153,8 +153,8 @@ impl Plugin {
         self.parts.ledger.is_drained()
     }
 
-    /// Checks queued requests again, by `poll`: those that are first in their lines, and those whose
-    /// time is up. A stream that `poll` does not know leaves the queue.
+    /// Checks queued requests again, by `poll`: those that have lost their places, those that are first in
+    /// their lines, and those whose time is up. A stream that `poll` does not know leaves the queue.
     pub fn poll_queue(&self, mut poll: impl FnMut(u32) -> Option<QueuePoll>) {
         let Parts {
             ledger,
@@ -162,7 +162,8 @@ impl Plugin {
             queue,
             ..
         } = &*self.parts;
-        if queue.borrow().is_empty() {
+        let displaced = queue.borrow_mut().take_displaced();
+        if queue.borrow().is_empty() && displaced.is_empty() {
             return;
         }
         let mut poll = |stream: u32| {
@@ -173,6 +174,9 @@ impl Plugin {
                 QueuePoll::Done
             })
         };
+        for stream in displaced {
+            poll(stream);
+        }
         let mut polls = MAX_POLLS;
         loop {
             let firsts = queue.borrow_mut().poll_first(polls);

@@ -6,6 +6,7 @@
 
 mod caller;
 pub(crate) mod evaluate;
+mod identity;
 mod key;
 mod needs;
 pub(crate) mod price;
@@ -18,6 +19,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 pub(crate) use evaluate::{EvaluationError, Evaluator};
+pub(crate) use identity::CallerId;
 pub(crate) use key::KeyHasher;
 pub(crate) use needs::{Needs, RetainedAttributes};
 pub(crate) use rates::{Rate, RateIndex, Unit};

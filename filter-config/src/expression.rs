@@ -121,7 +121,7 @@ impl Expression {
 
     /// Returns whether a client can give the expression any value, rather than only choose among those that it names.
     #[must_use]
-    pub(crate) fn is_client_controlled(&self) -> bool {
+    pub fn is_client_controlled(&self) -> bool {
         self.is_client_controlled
     }
 }

@@ -1,18 +1,27 @@
 //! The queue of requests that wait for room at a counter, in the order of their arrival.
 //!
-//! Each worker has its own queue: workers share counters, not requests. The queue knows neither Envoy
-//! nor a clock.
+//! Each worker has its own queue: workers share counters, not requests. Where places are short, callers
+//! share them: the request that gets none is the newest of the caller that has most. The queue knows
+//! neither Envoy nor a clock.
 
+mod places;
 #[cfg(test)]
 mod tests;
 
+use self::places::{Places, Scope};
 use crate::ledger::CounterId;
+use crate::policies::CallerId;
 use limits::{Standing, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::ops::Bound;
 
-/// The most requests that wait in one worker, at all counters together.
+/// The most requests that wait in one worker, at all counters together. The caller that has most is found by
+/// a search through all of them.
 pub(crate) const MAX_QUEUED: usize = 1024;
+
+/// The most requests that have lost their places and are still to be rejected, as they are within a tick.
+const MAX_DISPLACED: usize = 1024;
 
 /// What became of a queued request when it was checked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +34,26 @@ pub enum QueuePoll {
     Done,
 }
 
+/// The place that a request has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// None.
+    None,
+    /// One that was free.
+    Free,
+    /// That of another request, which is displaced.
+    Taken,
+}
+
+/// A request that arrives at the queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: u32,
+    pub(crate) caller: CallerId,
+    /// When it stops waiting.
+    pub(crate) until: Timestamp,
+}
+
 /// The queued requests.
 #[derive(Debug)]
 pub(crate) struct Queue<Reason = Standing> {
@@ -32,6 +61,10 @@ pub(crate) struct Queue<Reason = Standing> {
     lines: BTreeMap<CounterId, Line<Reason>>,
     /// The number of requests in all lines.
     len: usize,
+    /// The places of each caller.
+    places: Places,
+    /// The requests that were displaced and not rejected yet. They are in no line.
+    displaced: Vec<u32>,
     /// The counter that was polled last.
     last_polled: Option<CounterId>,
     /// The number of requests that were ever queued.
@@ -51,6 +84,7 @@ struct Line<Reason> {
 #[derive(Clone, Copy, Debug)]
 struct Queued {
     stream: u32,
+    caller: CallerId,
     /// When it stops waiting.
     until: Timestamp,
     /// Its place in the order of all arrivals, which it keeps in whichever line it waits: if each line
@@ -65,6 +99,8 @@ impl<Reason> Default for Queue<Reason> {
         Self {
             lines: BTreeMap::new(),
             len: 0,
+            places: Places::default(),
+            displaced: Vec::new(),
             last_polled: None,
             arrivals: 0,
         }
@@ -78,34 +114,43 @@ impl<Reason: Copy> Queue<Reason> {
         self.len == 0
     }
 
-    /// Adds a request to the end of a counter's line. Returns whether there was a place: fewer than
-    /// `depth` in the line, and fewer than [`MAX_QUEUED`] in all.
+    /// Adds a request to the end of a counter's line, which has `depth` places; all lines together have
+    /// [`MAX_QUEUED`]. Where none is free, the newest request of the caller that has most is displaced: in
+    /// the line if that is full, else in the worker, there in the longest line. A request of the caller that
+    /// has most, counting this one, gets no place.
     pub(crate) fn push(
         &mut self,
         counter: CounterId,
-        stream: u32,
-        until: Timestamp,
+        arrival: Arrival,
         depth: usize,
         reason: Reason,
-    ) -> bool {
-        if self.len >= MAX_QUEUED {
-            return false;
-        }
-        let request = Queued {
-            stream,
-            until,
-            arrival: self.arrivals,
+    ) -> Place {
+        let scope = if self.line_len(counter) >= depth {
+            Some(Scope::Line(counter))
+        } else {
+            (self.len >= MAX_QUEUED).then_some(Scope::Worker)
         };
-        if !self.insert(counter, request, depth, reason) {
-            return false;
+        let place = self.make_room(scope, counter, arrival.caller);
+        if place != Place::None {
+            let Arrival {
+                stream,
+                caller,
+                until,
+            } = arrival;
+            let request = Queued {
+                stream,
+                caller,
+                until,
+                arrival: self.arrivals,
+            };
+            self.insert(counter, request, reason);
+            self.arrivals = self.arrivals.saturating_add(1);
         }
-        self.arrivals = self.arrivals.saturating_add(1);
-        self.len = self.len.saturating_add(1);
-        true
+        place
     }
 
-    /// Moves a request from one counter's line to another's, where it keeps its order of arrival.
-    /// Returns whether there was a place; otherwise it stays where it is.
+    /// Moves a request from one counter's line to another's, where it keeps its order of arrival. Where
+    /// the other is full, it displaces as [`push`](Self::push) does. Without a place, it stays where it is.
     pub(crate) fn move_to(
         &mut self,
         from: CounterId,
@@ -113,32 +158,98 @@ impl<Reason: Copy> Queue<Reason> {
         stream: u32,
         depth: usize,
         reason: Reason,
-    ) -> bool {
+    ) -> Place {
         let line = self.lines.get(&from);
         let request =
             line.and_then(|line| line.requests.iter().find(|known| known.stream == stream));
-        let Some(request) = request.copied() else {
-            return false;
+        let Some(request) = request.copied().filter(|_| from != to) else {
+            return Place::None;
         };
-        if from == to || !self.insert(to, request, depth, reason) {
-            return false;
+        let scope = (self.line_len(to) >= depth).then_some(Scope::Line(to));
+        let place = self.make_room(scope, to, request.caller);
+        if place != Place::None {
+            self.remove(from, stream);
+            self.insert(to, request, reason);
         }
-        // It was in two lines, and stays in one.
-        self.len = self.len.saturating_add(1);
-        self.remove(from, stream)
+        place
     }
 
-    fn insert(
-        &mut self,
-        counter: CounterId,
-        request: Queued,
-        depth: usize,
-        reason: Reason,
-    ) -> bool {
+    /// Returns the number of requests in a counter's line.
+    fn line_len(&self, counter: CounterId) -> usize {
         let line = self.lines.get(&counter);
-        if line.map_or(0, |line| line.requests.len()) >= depth {
-            return false;
+        line.map_or(0, |line| line.requests.len())
+    }
+
+    /// Returns whether a request is in a counter's line.
+    #[must_use]
+    pub(crate) fn contains(&self, counter: CounterId, stream: u32) -> bool {
+        let line = self.lines.get(&counter);
+        line.is_some_and(|line| line.requests.iter().any(|known| known.stream == stream))
+    }
+
+    /// Returns the requests that were displaced since the last call, which are to be rejected.
+    #[must_use]
+    pub(crate) fn take_displaced(&mut self) -> Vec<u32> {
+        mem::take(&mut self.displaced)
+    }
+
+    /// Makes room for a request of a caller where no place is free, if that is somewhere.
+    fn make_room(&mut self, full: Option<Scope>, counter: CounterId, caller: CallerId) -> Place {
+        let Some(scope) = full else {
+            return Place::Free;
+        };
+        if self.displaced.len() >= MAX_DISPLACED {
+            return Place::None;
         }
+        let Some((line, stream)) = self.newest_of_most(scope, counter, caller) else {
+            return Place::None;
+        };
+        self.remove(line, stream);
+        self.displaced.push(stream);
+        Place::Taken
+    }
+
+    /// Returns the request that has to give its place to another: the newest of the caller that has most
+    /// places, or, of several such callers, in the longest line that one of them is in. `None` if it is the
+    /// other request itself, which counts as if it had a place already.
+    fn newest_of_most(
+        &self,
+        scope: Scope,
+        counter: CounterId,
+        caller: CallerId,
+    ) -> Option<(CounterId, u32)> {
+        let places = |other: CallerId| {
+            let places = self.places.of(scope, other);
+            places.saturating_add((other == caller).into())
+        };
+        let most = self.places.most(scope).max(places(caller));
+        let mut longest = 0;
+        if places(caller) == most {
+            longest = self.line_len(counter).saturating_add(1);
+        }
+        let mut newest = None;
+        let mut newest_arrival = 0;
+        for (&line_counter, line) in &self.lines {
+            let is_own = line_counter == counter;
+            let len = line.requests.len().saturating_add(is_own.into());
+            let is_elsewhere = matches!(scope, Scope::Line(full) if full != line_counter);
+            if is_elsewhere || len < longest || (len == longest && newest.is_none()) {
+                continue;
+            }
+            let mut requests = line.requests.iter().rev();
+            let Some(request) = requests.find(|request| places(request.caller) == most) else {
+                continue;
+            };
+            if len > longest || request.arrival > newest_arrival {
+                longest = len;
+                newest = Some((line_counter, request.stream));
+                newest_arrival = request.arrival;
+            }
+        }
+        newest
+    }
+
+    fn insert(&mut self, counter: CounterId, request: Queued, reason: Reason) {
         let line = self.lines.entry(counter).or_insert_with(|| Line {
             reason,
             requests: VecDeque::new(),
@@ -148,7 +259,8 @@ impl<Reason: Copy> Queue<Reason> {
             .requests
             .partition_point(|known| known.arrival < request.arrival);
         line.requests.insert(place, request);
-        true
+        self.places.add(counter, request.caller);
+        self.len = self.len.saturating_add(1);
     }
 
     /// Removes a request from a counter's line. Returns whether it was there.
@@ -163,7 +275,10 @@ impl<Reason: Copy> Queue<Reason> {
         let Some(place) = place else {
             return false;
         };
-        line.requests.remove(place);
+        let removed = line.requests.remove(place);
+        if let Some(request) = removed {
+            self.places.remove(counter, request.caller);
+        }
         self.len = self.len.saturating_sub(1);
         if line.requests.is_empty() {
             self.lines.remove(&counter);

@@ -1,9 +1,9 @@
 //! Admission, apart from a whole stream.
 
-use super::AdmissionError;
+use super::{AdmissionError, Arrival, Place};
 use crate::attributes::Body;
 use crate::ledger::Verdict;
-use crate::policies::RateIndex;
+use crate::policies::{CallerId, RateIndex};
 use crate::testing::{Filter, per_user};
 use limits::Nanos;
 use serde_json::json;
@@ -132,7 +132,13 @@ fn request_is_rejected_behind_queued_ones() {
         .resets_at
         .saturating_add(Nanos::HOUR);
     let mut queue = filter.queue.borrow_mut();
-    assert!(queue.push(charge.id(), 7, until, 1, charge.counter.standing));
+    let arrival = Arrival {
+        stream: 7,
+        caller: CallerId::new(0),
+        until,
+    };
+    let place = queue.push(charge.id(), arrival, 1, charge.counter.standing);
+    assert_eq!(place, Place::Free);
     drop(queue);
     assert_eq!(filter.reject("alice", 1).charge.id(), charge.id());
     filter.admit("bob", 1);

@@ -1,7 +1,12 @@
-//! The values that a limit counts a caller by, as text for the log.
+//! Callers: what sends a request, and the values that a limit counts it by, as text for the log.
+
+#[cfg(test)]
+mod tests;
 
 use super::Policies;
+use super::identity::{CallerId, CounterPosition, network};
 use crate::attributes::Attributes;
+use crate::host::Host;
 use filter_config::Limit;
 
 /// Parts of an expression that may name a credential, in lower case.
@@ -21,6 +26,31 @@ const MAX_CHARS: usize = 64;
 // === impl Policies ===
 
 impl Policies {
+    /// Returns the caller of a request, by the values of the counter expressions that identify callers, or by its
+    /// address if it has no such value. An expression without a value is one that the caller does not have.
+    #[must_use]
+    pub(crate) fn caller(&self, attributes: &mut Attributes, host: &dyn Host) -> CallerId {
+        let mut hasher = self.hasher();
+        let mut is_identified = false;
+        for &CounterPosition(policy, limit, counter) in &self.needs.identities {
+            let limits = self.configuration.policies.get(policy);
+            let limit = limits.and_then(|policy| policy.limits.get(limit));
+            let Some(counter) = limit.and_then(|limit| limit.counters.get(counter)) else {
+                continue;
+            };
+            let value = self.evaluator.text(attributes, counter).ok();
+            is_identified |= value.is_some();
+            hasher.value(counter.source().as_bytes());
+            hasher.value(value.unwrap_or_default().as_bytes());
+        }
+        if !is_identified {
+            // Without an address, all such callers count as one.
+            let address = host.property(&["source", "address"]);
+            hasher.value(&network(&address.ok().flatten().unwrap_or_default()));
+        }
+        CallerId::new(hasher.finish())
+    }
+
     /// Returns the values of a limit's counter expressions, such as `auth.identity.userid = alice`:
     /// as much of each as distinguishes callers, and nothing of a value that an expression takes from
     /// where credentials are.

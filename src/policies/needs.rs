@@ -1,5 +1,6 @@
 //! What the policies need of a request, found once when they are compiled.
 
+use super::identity::{CounterPosition, identities};
 use filter_config::{Attribute, Configuration, Expression, Limit};
 use std::sync::Arc;
 use usage_meter::request::Pointers;
@@ -13,6 +14,8 @@ pub(crate) struct Needs {
     pub(crate) llm: bool,
     /// Whether a limit queues requests.
     pub(crate) queue: bool,
+    /// The counter expressions that identify callers.
+    pub(super) identities: Vec<CounterPosition>,
     /// Whether a limit changes requests. That takes their headers to be held.
     pub(crate) fallback: bool,
     /// Which attributes are retained until the exchange ends.
@@ -41,6 +44,7 @@ impl Needs {
             body: Arc::new(pointers(configuration)),
             llm: uses(configuration).any(|used| matches!(used, Attribute::Llm(_))),
             queue: limits(configuration).any(|limit| limit.queue().is_some()),
+            identities: identities(configuration),
             fallback: configuration.hold_headers && limits(configuration).any(changes),
             retained: retained(configuration),
         }

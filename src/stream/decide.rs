@@ -146,7 +146,8 @@ impl Stream {
                 return self.take_fallback(Box::new(choice));
             }
             Exceeded::Queue(queue) => {
-                if let Some(until) = self.join_queue(queue, &rejection) {
+                let attributes = &mut decision.attributes;
+                if let Some(until) = self.join_queue(queue, &rejection, attributes) {
                     return self.wait_in_queue(decision, rejection, response_headers, until);
                 }
             }

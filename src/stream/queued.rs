@@ -3,7 +3,8 @@
 use super::machine::{Next, Stream};
 use super::parts::Parts;
 use super::state::{PendingDecision, Phase, QueuedRequest, State};
-use crate::admit::{AdmissionError, QueuePoll};
+use crate::admit::{AdmissionError, Arrival, Place, QueuePoll};
+use crate::attributes::Attributes;
 use crate::ledger::{Check, CounterId, Rejection, ResponseHeaders, Verdict};
 use crate::telemetry::Decision;
 use filter_config::{Exceeded, Queue};
@@ -41,16 +42,37 @@ impl QueuedRequest {
 impl Stream {
     /// Joins the end of the queue at the counter that rejects. Returns when the request stops waiting;
     /// `None` if there was no place.
-    pub(super) fn join_queue(&self, queue: &Queue, rejection: &Rejection) -> Option<Timestamp> {
+    pub(super) fn join_queue(
+        &self,
+        queue: &Queue,
+        rejection: &Rejection,
+        attributes: &mut Attributes,
+    ) -> Option<Timestamp> {
+        let Parts {
+            host,
+            policies,
+            telemetry,
+            queue: queued,
+            ..
+        } = &*self.parts;
         let Rejection { charge, now } = rejection;
         let until = now.saturating_add(queue.timeout.into());
+        let arrival = Arrival {
+            stream: self.id,
+            caller: policies.caller(attributes, &**host),
+            until,
+        };
         let standing = charge.counter.standing;
-        let mut queued = self.parts.queue.borrow_mut();
-        let has_joined = queued.push(charge.id(), self.id, until, queue.depth, standing);
-        if has_joined {
-            self.parts.telemetry.queued();
+        let place = queued
+            .borrow_mut()
+            .push(charge.id(), arrival, queue.depth, standing);
+        match place {
+            Place::None => return None,
+            Place::Free => telemetry.queued(),
+            // One has joined and one has left.
+            Place::Taken => {}
         }
-        has_joined.then_some(until)
+        Some(until)
     }
 
     /// Waits in the queue that the request has joined, until its time is up.
@@ -101,7 +123,8 @@ impl Stream {
     }
 
     /// Checks a queued request again: it is admitted if there is room now and no other request is
-    /// ahead of it, and rejected if its time is up. Host calls must concern this stream.
+    /// ahead of it, and rejected if its time is up or it has lost its place. Host calls must concern this
+    /// stream.
     pub fn poll_queue(&mut self) -> QueuePoll {
         let mut queued = match mem::replace(&mut self.state, State::Done) {
             State::Queued(queued) => queued,
@@ -110,6 +133,15 @@ impl Stream {
                 return QueuePoll::Done;
             }
         };
+        let is_displaced = {
+            let queue = self.parts.queue.borrow();
+            !queue.contains(queued.counter(), self.id)
+        };
+        if is_displaced {
+            self.state = State::Queued(queued);
+            self.reject_queued();
+            return QueuePoll::Done;
+        }
         if queued.check.is_some() || !self.may_have_room(&mut queued) {
             self.state = State::Queued(queued);
             return QueuePoll::Pending;
@@ -117,7 +149,7 @@ impl Stream {
         let Some(applicable) = queued.decision.recheck.clone() else {
             // Without limits to check, as never happens where requests are queued.
             self.state = State::Queued(queued);
-            self.on_queue_timeout();
+            self.reject_queued();
             return QueuePoll::Done;
         };
         let PendingDecision {
@@ -188,7 +220,7 @@ impl Stream {
                 queued.response_headers = response_headers;
                 self.state = State::Queued(queued);
                 if is_overdue {
-                    self.on_queue_timeout();
+                    self.reject_queued();
                     return QueuePoll::Done;
                 }
                 poll
@@ -220,18 +252,27 @@ impl Stream {
             return false;
         };
         let standing = charge.counter.standing;
-        let mut waiting = self.parts.queue.borrow_mut();
-        waiting.move_to(
+        let Parts {
+            telemetry,
+            queue: waiting,
+            ..
+        } = &*self.parts;
+        let place = waiting.borrow_mut().move_to(
             queued.counter(),
             charge.id(),
             self.id,
             queue.depth,
             standing,
-        )
+        );
+        if place == Place::Taken {
+            telemetry.dequeued();
+        }
+        place != Place::None
     }
 
-    /// Rejects a queued request whose time is up. Host calls must concern this stream.
-    fn on_queue_timeout(&mut self) {
+    /// Rejects a queued request whose time is up, or that has lost its place. Host calls must concern this
+    /// stream.
+    fn reject_queued(&mut self) {
         match mem::replace(&mut self.state, State::Done) {
             State::Queued(mut queued) => {
                 self.leave_queue(&mut queued);

@@ -8,12 +8,13 @@ use envoy_test::{
 };
 use reqwest::Client;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::{
     fixtures::{FALLBACK_OUTCOMES, fallbacks, hourly_with},
     support::{
-        TestResult, balance_connections, metric, silent_chat, spawn_chat, start_holding_headers,
-        wait_for_metric,
+        TestResult, balance_connections, metric, send_as, silent_chat, spawn_chat, spawn_chat_as,
+        start_holding_headers, wait_for_metric,
     },
 };
 
@@ -111,6 +112,84 @@ async fn full_queue_and_queue_timeout_reject() -> TestResult {
         assert_eq!(after.await??.status(), 200);
         metered.check().await?;
     }
+    Ok(())
+}
+
+/// The places of one worker.
+const PLACES: u64 = 1024;
+
+#[tokio::test]
+async fn caller_with_many_keys_leaves_places() -> TestResult {
+    let queue = json!({ "queue": { "depth": 4, "timeout": "10m" } });
+    let metered = start_holding_headers(
+        configuration(json!({
+            "keys": {
+                "requests": [{ "limit": 1, "window": "1h" }],
+                "when": [{ "predicate": "auth.identity.userid == 'mallory'" }],
+                "counters": [{ "expression": "request.headers['x-key']" }],
+                "onExceeded": queue,
+            },
+            "one": {
+                "concurrency": 1,
+                "when": [{ "predicate": "auth.identity.userid == 'alice'" }],
+                "counters": [{ "expression": "auth.identity.userid" }],
+                "onExceeded": queue,
+            },
+        })),
+        false,
+        |builder| builder,
+    )
+    .await?;
+    // One request with each key is admitted, and four wait.
+    let clients: Vec<Client> = (0..4).map(|_| client(Protocol::Http2)).collect();
+    let mut waiting = Vec::new();
+    for key in 0..PLACES / 4 {
+        let chat = Chat::default().header("x-key", key);
+        assert_eq!(send_as(&metered, "mallory", &chat).await?, 200);
+        for client in &clients {
+            let id = format!("mallory {}", waiting.len());
+            waiting.push(spawn_chat_as(
+                &metered,
+                client,
+                "mallory",
+                &id,
+                chat.clone(),
+            ));
+        }
+    }
+    wait_for_metric(&metered.envoy, "queued", PLACES).await?;
+    let chat = Chat::default().header("x-key", "another");
+    assert_eq!(send_as(&metered, "mallory", &chat).await?, 200);
+    assert_eq!(
+        send_as(&metered, "mallory", &chat).await?,
+        429,
+        "no place is free"
+    );
+
+    let before = metered.llm.requests();
+    let http1 = client(Protocol::Http1);
+    let first = spawn_chat(&metered, &http1, "first", silent_chat());
+    metered.llm.wait_for_requests(before + 1).await?;
+    let second = spawn_chat(&metered, &http1, "second", Chat::default());
+    let rejected = "requests.decision=denied";
+    wait_for_metric(&metered.envoy, rejected, 2).await?;
+    assert_eq!(metric(&metered.envoy, "queued").await?, PLACES);
+    first.abort();
+    assert_eq!(second.await??.status(), 200);
+    let entry = metered.envoy.logged("second").await?;
+    assert_eq!(entry.tollgate("decision"), Some("queued"), "{entry:?}");
+    wait_for_metric(&metered.envoy, "queued", PLACES - 1).await?;
+
+    let (gone, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(JoinHandle::is_finished);
+    assert_eq!(gone.len(), 1, "one has lost its place");
+    for response in gone {
+        assert_eq!(response.await??.status(), 429);
+    }
+    for request in waiting {
+        request.abort();
+    }
+    wait_for_metric(&metered.envoy, "queued", 0).await?;
+    metered.check().await?;
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 //! The queue loses nothing, keeps the order of arrival, and stays within its depth.
 
-use super::{MAX_QUEUED, Queue};
+mod fairness;
+
+use super::{Arrival, MAX_QUEUED, Place, Queue};
 use crate::ledger::CounterId;
-use crate::policies::RateIndex;
+use crate::policies::{CallerId, RateIndex};
 use limits::Timestamp;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,13 +20,48 @@ const fn at(nanoseconds: u64) -> Timestamp {
     Timestamp::new(nanoseconds)
 }
 
+impl<Reason: Copy> Queue<Reason> {
+    /// Adds a request of a caller that is the same for all.
+    fn join(
+        &mut self,
+        counter: CounterId,
+        stream: u32,
+        until: Timestamp,
+        depth: usize,
+        reason: Reason,
+    ) -> bool {
+        let arrival = Arrival {
+            stream,
+            caller: CallerId::new(0),
+            until,
+        };
+        let place = self.push(counter, arrival, depth, reason);
+        assert_ne!(place, Place::Taken, "a caller displaces nothing of its own");
+        place == Place::Free
+    }
+
+    /// Moves a request of that caller.
+    fn moves(
+        &mut self,
+        from: CounterId,
+        to: CounterId,
+        stream: u32,
+        depth: usize,
+        reason: Reason,
+    ) -> bool {
+        let place = self.move_to(from, to, stream, depth, reason);
+        assert_ne!(place, Place::Taken, "a caller displaces nothing of its own");
+        place == Place::Free
+    }
+}
+
 #[test]
 fn requests_wait_in_order_up_to_depth() {
     let mut queue = Queue::default();
-    assert!(queue.push(ALICE, 1, at(10), 2, 'a'));
-    assert!(queue.push(ALICE, 2, at(20), 2, 'b'));
-    assert!(!queue.push(ALICE, 3, at(30), 2, 'c'), "two are enough");
-    assert!(queue.push(BOB, 4, at(15), 2, 'd'));
+    assert!(queue.join(ALICE, 1, at(10), 2, 'a'));
+    assert!(queue.join(ALICE, 2, at(20), 2, 'b'));
+    assert!(!queue.join(ALICE, 3, at(30), 2, 'c'), "two are enough");
+    assert!(queue.join(BOB, 4, at(15), 2, 'd'));
     assert_eq!(queue.len(), 3);
     assert_eq!(queue.poll_first(9), [1, 4]);
     assert_eq!(queue.ahead(ALICE, Some(1)), None, "it is the first");
@@ -42,19 +79,19 @@ fn requests_wait_in_order_up_to_depth() {
 #[test]
 fn earlier_arrival_is_ahead_in_every_line() {
     let mut queue = Queue::default();
-    assert!(queue.push(ALICE, 1, at(10), 2, 'a'));
-    assert!(queue.push(BOB, 2, at(10), 2, 'b'));
+    assert!(queue.join(ALICE, 1, at(10), 2, 'a'));
+    assert!(queue.join(BOB, 2, at(10), 2, 'b'));
     assert_eq!(queue.ahead(BOB, Some(1)), None, "2 came later");
     assert_eq!(queue.ahead(ALICE, Some(2)), Some('a'));
-    assert!(queue.move_to(BOB, ALICE, 2, 2, 'c'));
+    assert!(queue.moves(BOB, ALICE, 2, 2, 'c'));
     assert_eq!(queue.poll_first(9), [1]);
-    assert!(queue.push(BOB, 3, at(10), 2, 'd'));
-    assert!(queue.move_to(ALICE, BOB, 1, 2, 'e'));
+    assert!(queue.join(BOB, 3, at(10), 2, 'd'));
+    assert!(queue.moves(ALICE, BOB, 1, 2, 'e'));
     let mut firsts = queue.poll_first(9);
     firsts.sort_unstable();
     assert_eq!((queue.len(), firsts), (3, vec![1, 2]));
-    assert!(!queue.move_to(ALICE, BOB, 2, 2, 'f'), "two are enough");
-    assert!(!queue.move_to(ALICE, BOB, 9, 9, 'f'), "an unknown stream");
+    assert!(!queue.moves(ALICE, BOB, 2, 2, 'f'), "two are enough");
+    assert!(!queue.moves(ALICE, BOB, 9, 9, 'f'), "an unknown stream");
     assert_eq!(queue.len(), 3);
 }
 
@@ -62,7 +99,7 @@ fn earlier_arrival_is_ahead_in_every_line() {
 fn counters_are_polled_in_turn() {
     let mut queue = Queue::default();
     for context in 0..10 {
-        assert!(queue.push(counter(0, context.into()), context, at(0), 1, ()));
+        assert!(queue.join(counter(0, context.into()), context, at(0), 1, ()));
     }
     let mut seen: Vec<u32> = (0..5).flat_map(|_| queue.poll_first(4)).collect();
     assert_eq!(seen.len(), 20);
@@ -77,11 +114,11 @@ fn queue_is_bounded_in_all_lines() {
     let mut queue = Queue::default();
     for context in 0..MAX_QUEUED {
         let context = u32::try_from(context).unwrap();
-        assert!(queue.push(counter(0, context.into()), context, at(0), 1, ()));
+        assert!(queue.join(counter(0, context.into()), context, at(0), 1, ()));
     }
-    assert!(!queue.push(counter(1, 0), u32::MAX, at(0), 1, ()));
+    assert!(!queue.join(counter(1, 0), u32::MAX, at(0), 1, ()));
     assert!(queue.remove(counter(0, 5), 5));
-    assert!(queue.push(counter(1, 0), u32::MAX, at(0), 1, ()));
+    assert!(queue.join(counter(1, 0), u32::MAX, at(0), 1, ()));
 }
 
 #[derive(Clone, Debug)]
@@ -112,7 +149,7 @@ proptest! {
             match step {
                 Step::Join(counter) => {
                     let line = plain.entry(of(counter)).or_default();
-                    let joined = queue.push(of(counter), context, at(context.into()), depth, context);
+                    let joined = queue.join(of(counter), context, at(context.into()), depth, context);
                     prop_assert_eq!(joined, line.len() < depth);
                     if joined {
                         line.push_back(context);
@@ -127,7 +164,7 @@ proptest! {
                     let first = plain.get(&of(from)).and_then(|line| line.front().copied());
                     let Some(first) = first else { continue };
                     let line = plain.entry(of(to)).or_default();
-                    let moved = queue.move_to(of(from), of(to), first, depth, 0);
+                    let moved = queue.moves(of(from), of(to), first, depth, 0);
                     prop_assert_eq!(moved, from != to && line.len() < depth);
                     if moved {
                         // Streams are numbered in the order of their arrival.

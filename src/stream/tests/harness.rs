@@ -220,6 +220,20 @@ impl Envoy {
     }
 }
 
+/// Returns a limit of one request at once of all callers, for which up to `depth` wait, beside one that knows
+/// callers apart.
+pub(in crate::stream::tests) fn with_shared_queue(depth: u64) -> Envoy {
+    let mut json: Value = serde_json::from_str(&configuration("", "")).unwrap();
+    json["policies"][0]["spec"]["limits"] = json!({
+        "all": { "concurrency": 1, "onExceeded": { "queue": { "depth": depth, "timeout": "5s" } } },
+        "each": {
+            "rates": [{ "limit": 1_000, "window": "1m" }],
+            "counters": [{ "expression": "auth.user" }],
+        },
+    });
+    Envoy::with(&json.to_string())
+}
+
 /// Returns a limit on all callers beside one on each, for both of which requests wait.
 pub(in crate::stream::tests) fn with_two_queues() -> Envoy {
     let queue = json!({ "queue": { "depth": 2, "timeout": "5s" } });

@@ -2,7 +2,8 @@
 
 use crate::host::{Buffer, HeaderMap};
 use crate::stream::tests::harness::{
-    Envoy, MINUTE, SECOND, configuration, request, send, with_queue, with_two_queues,
+    Envoy, MINUTE, SECOND, configuration, request, send, with_queue, with_shared_queue,
+    with_two_queues,
 };
 use crate::stream::{Next, Stream};
 
@@ -216,4 +217,72 @@ fn counters_have_separate_queues() {
         (1, 0),
         "it waits no longer for having changed lines"
     );
+}
+
+/// Sends a request of a caller, without a body.
+fn chat(envoy: &Envoy, stream: &mut Stream, user: &str) -> Next {
+    envoy.host.set_headers(HeaderMap::Request, &request(user));
+    stream.on_request_headers(true)
+}
+
+#[test]
+fn newest_of_greedy_caller_is_rejected() {
+    let envoy = with_shared_queue(3);
+    let mut streams: Vec<Stream> = (0..5).map(|_| envoy.stream()).collect();
+    let [first, second, third, fourth, bob] = &mut *streams else {
+        panic!("five")
+    };
+    assert_eq!(chat(&envoy, first, "alice"), Next::Continue);
+    for stream in [&mut *second, &mut *third, &mut *fourth] {
+        assert_eq!(chat(&envoy, stream, "alice"), Next::Pause);
+    }
+    assert_eq!(chat(&envoy, bob, "bob"), Next::Pause);
+    assert_eq!((envoy.queued(), envoy.replies()), (3, 0));
+    envoy.tick(&mut [second, third, fourth, bob]);
+    assert_eq!((envoy.queued(), envoy.replies()), (3, 1));
+    let reply = envoy.host.replies.borrow()[0].clone();
+    assert_eq!(reply.status, 429);
+    assert!(reply.header("retry-after").is_some());
+    fourth.on_response_headers(true);
+    fourth.on_log();
+    assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("denied"));
+    assert_eq!(envoy.state("tollgate.limit").as_deref(), Some("all"));
+    envoy.tick(&mut [second, third, fourth, bob]);
+    assert_eq!(envoy.replies(), 1, "once");
+
+    // The others proceed in the order of their arrival.
+    envoy.answer(first, 1);
+    envoy.tick(&mut [second, third, bob]);
+    assert_eq!(second.standings().len(), 2, "it is admitted");
+    envoy.answer(second, 1);
+    envoy.tick(&mut [third, bob]);
+    assert_eq!(third.standings().len(), 2, "it is admitted");
+    envoy.answer(third, 1);
+    envoy.tick(&mut [bob]);
+    assert_eq!(bob.standings().len(), 2, "it is admitted");
+    envoy.answer(bob, 1);
+    let counts = (envoy.queued(), envoy.resumed(), envoy.replies());
+    assert_eq!(counts, (0, 3, 1));
+}
+
+#[test]
+fn displaced_request_can_end_before_its_rejection() {
+    let envoy = with_shared_queue(2);
+    let mut streams: Vec<Stream> = (0..4).map(|_| envoy.stream()).collect();
+    let [first, second, third, bob] = &mut *streams else {
+        panic!("four")
+    };
+    for stream in [&mut *first, &mut *second, &mut *third] {
+        chat(&envoy, stream, "alice");
+    }
+    assert_eq!(chat(&envoy, bob, "bob"), Next::Pause);
+    third.on_log();
+    assert_eq!(envoy.queued(), 2, "second and bob");
+    envoy.tick(&mut [second, third, bob]);
+    assert_eq!((envoy.queued(), envoy.replies()), (2, 0));
+    envoy.answer(first, 1);
+    envoy.tick(&mut [second, bob]);
+    envoy.answer(second, 1);
+    envoy.tick(&mut [bob]);
+    assert_eq!((envoy.queued(), envoy.resumed()), (0, 2));
 }
