@@ -14,6 +14,7 @@ mod fallback;
 mod head;
 mod held_body;
 mod include_usage;
+mod kept;
 mod machine;
 mod overload;
 mod parts;

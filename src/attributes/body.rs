@@ -19,6 +19,19 @@ pub(crate) enum Body {
     Malformed,
 }
 
+/// The most memory that the values of one body may take, far more than those of any real request. JSON such as
+/// `[{"":{"":0}}]` takes fifty times its text while it is parsed.
+const MAX_VALUES_BYTES: usize = 8 << 20;
+
+/// The values of a body may take this much whatever else there is: the model, names, numbers.
+const FREE_VALUES_BYTES: usize = 16 << 10;
+
+/// What an object of JSON takes while it is parsed and as a value.
+const OBJECT_BYTES: usize = 700;
+
+/// What another value of JSON takes beside its text.
+const VALUE_BYTES: usize = 96;
+
 /// The request's body should be JSON and is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("request body: malformed JSON")]
@@ -27,24 +40,25 @@ pub(crate) struct MalformedBody;
 // === impl Body ===
 
 impl Body {
-    /// Returns a body as it was read so far, that the request's headers call JSON or not. Only one that
-    /// was read as a whole can be malformed.
+    /// Returns a body as it was read so far, that the request's headers call JSON or not, and whether its values fit
+    /// into `max` bytes; those that do not are missing. Only a body that was read as a whole can be malformed.
     #[must_use]
     pub(crate) fn read(
         reader: &BodyReader,
         pointers: &Pointers,
         is_json: bool,
         is_whole: bool,
-    ) -> Self {
+        max: usize,
+    ) -> (Self, bool) {
         match reader.syntax() {
             Some(Syntax::Incomplete | Syntax::Malformed)
                 if is_whole && (is_json || reader.begins_like_json()) =>
             {
-                Self::Malformed
+                (Self::Malformed, true)
             }
-            Some(Syntax::Complete) => Self::of_values(reader, pointers),
-            Some(Syntax::Incomplete) if !is_whole => Self::of_values(reader, pointers),
-            _ => Self::Opaque,
+            Some(Syntax::Complete) => Self::of_values(reader, pointers, max),
+            Some(Syntax::Incomplete) if !is_whole => Self::of_values(reader, pointers, max),
+            _ => (Self::Opaque, true),
         }
     }
 
@@ -55,25 +69,37 @@ impl Body {
         let mut reader = BodyReader::new(None, &pointers);
         reader.push(bytes);
         reader.finish();
-        Self::read(&reader, &pointers, is_json, true)
+        Self::read(&reader, &pointers, is_json, true, usize::MAX).0
     }
 
-    fn of_values(reader: &BodyReader, pointers: &Pointers) -> Self {
+    fn of_values(reader: &BodyReader, pointers: &Pointers, max: usize) -> (Self, bool) {
         let pointers = pointers.texts();
         if pointers.is_empty() {
-            return Self::Opaque;
+            return (Self::Opaque, true);
         }
+        let max = max.max(FREE_VALUES_BYTES);
+        let mut taken = 0_usize;
+        let mut do_fit = true;
         let mut found = Vec::with_capacity(pointers.len());
         for (index, pointer) in pointers.iter().enumerate() {
-            let Some(value) = reader.value(index).and_then(value) else {
+            let Some(json) = reader.value(index) else {
+                continue;
+            };
+            let with_this = taken.saturating_add(parsed_bytes(json));
+            do_fit &= with_this <= max;
+            if with_this > max.min(MAX_VALUES_BYTES) {
+                continue;
+            }
+            taken = with_this;
+            let Some(value) = value(json) else {
                 continue;
             };
             if pointer.is_empty() {
-                return Self::Json(value);
+                return (Self::Json(value), do_fit);
             }
             found.push((pointer.clone(), value));
         }
-        Self::Json(object::fields(found.into_iter()))
+        (Self::Json(object::fields(found.into_iter())), do_fit)
     }
 
     /// Returns whether the body has not arrived yet.
@@ -99,6 +125,24 @@ impl Body {
             _ => None,
         }
     }
+}
+
+/// Returns the most memory that JSON takes while it is parsed and as a value.
+fn parsed_bytes(json: &[u8]) -> usize {
+    let mut bytes = json.len().saturating_mul(2);
+    let mut is_string = false;
+    let mut is_escaped = false;
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_string => is_escaped = true,
+            b'"' => is_string = !is_string,
+            b'{' if !is_string => bytes = bytes.saturating_add(OBJECT_BYTES),
+            b'[' | b',' if !is_string => bytes = bytes.saturating_add(VALUE_BYTES),
+            _ => {}
+        }
+    }
+    bytes
 }
 
 /// Returns a value of JSON that is well-formed; `None` where it nests too deep for a parser's stack.

@@ -15,6 +15,9 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 thread_local! {
     /// The bytes that are allocated. A VM has one thread; in tests, each has its own filter.
     static ALLOCATED: Cell<usize> = const { Cell::new(0) };
+    /// The most bytes that were allocated at once.
+    #[cfg(test)]
+    static PEAK: Cell<usize> = const { Cell::new(0) };
     /// Is called when there is no memory left, before the module traps.
     static ON_FAILURE: Cell<Option<fn()>> = const { Cell::new(None) };
 }
@@ -60,6 +63,8 @@ fn counted(piece: *mut u8, size: usize) -> *mut u8 {
     } else {
         // Memory that one thread allocates and another frees wraps around, as happens in tests only.
         ALLOCATED.set(ALLOCATED.get().wrapping_add(taken(size)));
+        #[cfg(test)]
+        PEAK.set(PEAK.get().max(allocated()));
     }
     piece
 }
@@ -87,6 +92,25 @@ const fn taken(size: usize) -> usize {
 pub fn allocated() -> usize {
     // Below zero is what this thread has freed of others.
     usize::try_from(ALLOCATED.get().cast_signed()).unwrap_or_default()
+}
+
+/// Returns a result, and the bytes that are allocated since it was asked for: what it keeps.
+pub(crate) fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = allocated();
+    let result = work();
+    (result, allocated().saturating_sub(before))
+}
+
+/// Returns the most bytes that were allocated at once in this thread.
+#[cfg(test)]
+pub(crate) fn peak() -> usize {
+    PEAK.get()
+}
+
+/// Forgets what was allocated before.
+#[cfg(test)]
+pub(crate) fn reset_peak() {
+    PEAK.set(allocated());
 }
 
 /// Sets what is called when there is no memory left, before the module traps. It must not allocate.

@@ -5,6 +5,9 @@ use super::allocator::allocated;
 /// A budget is divided into so many parts.
 const PARTS: usize = 16;
 
+/// The share of decoders.
+const DECODER_PARTS: usize = 4;
+
 /// What memory is needed for, in the order in which it ends: optional work first, requests last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Need {
@@ -14,6 +17,9 @@ pub(crate) enum Need {
     Decision,
     /// Another exchange: without it, the request is rejected.
     Request,
+    /// An exchange that was let in: without it, its response is not read any more, and it is charged at least its
+    /// reservation.
+    Exchange,
 }
 
 /// The budget of a worker: how many bytes the module may have allocated.
@@ -32,6 +38,7 @@ impl Need {
             Self::Estimate => 12,
             Self::Decision => 14,
             Self::Request => 15,
+            Self::Exchange => 16,
         }
     }
 
@@ -41,6 +48,7 @@ impl Need {
             Self::Estimate => "estimates",
             Self::Decision => "decisions",
             Self::Request => "requests",
+            Self::Exchange => "responses",
         }
     }
 }
@@ -53,6 +61,12 @@ impl Budget {
         Self { bytes }
     }
 
+    /// Returns how many bytes the decoders of the worker may have, which have so many now.
+    pub(crate) fn for_decoders(self, used: usize) -> usize {
+        let room = used.saturating_add(self.room(Need::Estimate));
+        self.parts(DECODER_PARTS).min(room)
+    }
+
     /// Returns the bytes of the budget.
     pub(crate) const fn bytes(self) -> usize {
         self.bytes
@@ -61,6 +75,11 @@ impl Budget {
     /// Returns so many parts of the budget.
     pub(super) const fn parts(self, parts: usize) -> usize {
         (self.bytes / PARTS).saturating_mul(parts)
+    }
+
+    /// Returns how many bytes more may be allocated for a need.
+    pub(crate) fn room(self, need: Need) -> usize {
+        self.parts(need.parts()).saturating_sub(allocated())
     }
 
     /// Returns whether so many bytes more may be allocated for a need.

@@ -9,10 +9,16 @@ use std::cell::Cell;
 pub(crate) enum Share {
     /// Bodies of requests that are held, or kept beside those in Envoy's buffers.
     Bodies,
+    /// Headers and other attributes of requests that wait, or whose costs read them.
+    Headers,
+    /// What expressions read of bodies: as text while a body is read, then as values.
+    Values,
+    /// What requests in the queue keep.
+    Queue,
 }
 
 /// The number of shares.
-const SHARES: usize = 1;
+const SHARES: usize = 4;
 
 thread_local! {
     /// The bytes that are counted against each share in this worker, under all its configurations.
@@ -29,9 +35,23 @@ pub(crate) struct Lease {
 // === impl Share ===
 
 impl Share {
+    /// Returns the parts of the budget that are for this use. `requestBody.workerBytes` replaces that of bodies.
+    const fn parts(self) -> usize {
+        match self {
+            Self::Bodies => 8,
+            Self::Headers => 6,
+            Self::Values | Self::Queue => 4,
+        }
+    }
+
     /// Returns the bytes that are counted against the share in this worker.
     pub(crate) fn used(self) -> usize {
         USED.with(|used| used.get(self as usize).map_or(0, Cell::get))
+    }
+
+    /// Returns how many bytes more the share has room for.
+    pub(crate) fn room(self, budget: Budget) -> usize {
+        budget.parts(self.parts()).saturating_sub(self.used())
     }
 
     fn set_used(self, bytes: usize) {
@@ -51,16 +71,43 @@ impl Lease {
         Self { share, bytes: 0 }
     }
 
-    /// Counts more bytes that are about to be kept for a decision, if a share of `max` bytes and the budget have room
-    /// for them. Returns whether they have.
+    /// Counts bytes that are allocated and about to be kept for a decision, if the share has room for them and the
+    /// budget is not exhausted. Returns whether they are counted.
+    pub(crate) fn keep(&mut self, bytes: usize, budget: Budget) -> bool {
+        let has_room = bytes <= self.share.room(budget) && budget.has_room(Need::Decision, 0);
+        if has_room {
+            self.add(bytes);
+        }
+        has_room
+    }
+
+    /// Counts more bytes that are about to be allocated and kept for a decision, if a share of `max` bytes and the
+    /// budget have room for them. Returns whether they have.
     pub(crate) fn grow_within(&mut self, bytes: usize, max: usize, budget: Budget) -> bool {
         let used = self.share.used().saturating_add(bytes);
         let has_room = used <= max && budget.has_room(Need::Decision, bytes);
         if has_room {
-            self.share.set_used(used);
-            self.bytes = self.bytes.saturating_add(bytes);
+            self.add(bytes);
         }
         has_room
+    }
+
+    /// Counts bytes that are kept already, whether there is room for them or not.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.share.set_used(self.share.used().saturating_add(bytes));
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Counts so many bytes less.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.share.set_used(self.share.used().saturating_sub(bytes));
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Counts nothing any more.
+    pub(crate) fn release(&mut self) {
+        self.shrink(self.bytes);
     }
 
     /// Returns the bytes that are counted.
@@ -71,7 +118,6 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.share
-            .set_used(self.share.used().saturating_sub(self.bytes));
+        self.release();
     }
 }

@@ -1,4 +1,4 @@
-use super::{Budget, Need, allocated};
+use super::{Budget, Lease, Need, Share, allocated, measured};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -38,11 +38,45 @@ fn estimates_end_before_decisions_and_requests() {
 }
 
 #[test]
-fn kept_bytes_use_up_the_budget() {
+fn kept_bytes_exhaust_the_budget() {
     let budget = Budget::new(allocated() + MEBIBYTE);
     assert!(budget.has_room(Need::Request, 0));
     let kept = vec![0_u8; MEBIBYTE];
     assert!(!budget.has_room(Need::Request, 0));
     drop(kept);
     assert!(budget.has_room(Need::Request, 0));
+}
+
+#[test]
+fn a_share_ends_before_the_budget() {
+    let budget = Budget::new(allocated() + 64 * MEBIBYTE);
+    let mut values = Lease::of(Share::Values);
+    let mut headers = Lease::of(Share::Headers);
+    assert!(values.keep(12 * MEBIBYTE, budget));
+    assert!(!values.keep(8 * MEBIBYTE, budget));
+    assert!(headers.keep(8 * MEBIBYTE, budget));
+    assert_eq!(Share::Values.used(), 12 * MEBIBYTE);
+    values.release();
+    assert!(values.keep(15 * MEBIBYTE, budget));
+    drop(values);
+    assert_eq!(Share::Values.used(), 0);
+}
+
+#[test]
+fn decoders_have_a_share_and_what_is_left() {
+    let budget = Budget::new(allocated() + 64 * MEBIBYTE);
+    assert!(budget.for_decoders(0).abs_diff(16 * MEBIBYTE) < MEBIBYTE);
+    let others = vec![0_u8; 46 * MEBIBYTE];
+    assert!(budget.for_decoders(0) <= 2 * MEBIBYTE);
+    let decoders = vec![0_u8; MEBIBYTE];
+    assert!(budget.for_decoders(MEBIBYTE) <= 2 * MEBIBYTE);
+    drop((others, decoders));
+}
+
+#[test]
+fn growth_of_what_is_kept_is_measured() {
+    let (kept, bytes) = measured(|| vec![0_u8; MEBIBYTE]);
+    assert!((MEBIBYTE..MEBIBYTE + 64).contains(&bytes));
+    let ((), bytes) = measured(|| drop(kept));
+    assert_eq!(bytes, 0);
 }

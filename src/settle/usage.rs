@@ -30,6 +30,8 @@ pub(crate) struct RequestSize<'a> {
     /// Whether the response is complete, or has reached the point after which nothing can change its
     /// report.
     pub(crate) is_complete: bool,
+    /// Whether there was no memory to read all of the response.
+    pub(crate) is_unread: bool,
 }
 
 /// Returns the usage of a metered response; `None` where it costs nothing.
@@ -55,7 +57,7 @@ pub(crate) fn metered(
     }
     let floor = reported.unwrap_or_default();
     let mut estimate = estimate(estimator, request, meter.output_bytes()).usage;
-    if meter.decoding_error().is_some() {
+    if request.is_unread || meter.decoding_error().is_some() {
         let Usage {
             input_tokens,
             output_tokens,

@@ -56,12 +56,13 @@ impl Stream {
             admitted,
             meter,
             is_charged,
+            is_unread,
             deferral,
         } = &mut *metering;
-        let is_charged = *is_charged;
+        let (is_charged, is_unread) = (*is_charged, *is_unread);
         self.request.update_parameters();
         // Read before the end: a response that breaks off is not final.
-        let is_complete = is_complete || meter.is_likely_final();
+        let is_complete = (is_complete && !is_unread) || meter.is_likely_final();
         if is_complete {
             meter.finish();
         } else {
@@ -77,7 +78,10 @@ impl Stream {
         if !is_deferrable {
             self.take_back(&mut admitted.admission, deferral, now);
         }
-        let size = self.size(is_complete, generating.unwrap_or_default());
+        let size = RequestSize {
+            is_unread,
+            ..self.size(is_complete, generating.unwrap_or_default())
+        };
         let mut metered = self.metered(meter, &size);
         if self.settle_fetched(meter, now) {
             metered = None;

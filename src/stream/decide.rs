@@ -10,6 +10,7 @@ use super::state::{
 use crate::admit::{self, AdmissionError, Applicable, CheckInput};
 use crate::attributes::Attributes;
 use crate::ledger::{Admission, Check, Rejection, ResponseHeaders, Verdict};
+use crate::memory::Need;
 use crate::policies::RetainedAttributes;
 use crate::settle;
 use crate::telemetry::{Count, Decision};
@@ -135,7 +136,7 @@ impl Stream {
             return self.reject(&rejection, &mut decision.attributes, &response_headers);
         }
         match parts.policies.on_exceeded(rejection.charge.rate) {
-            Exceeded::Alternatives(_) => {
+            Exceeded::Alternatives(_) if self.may_be_changed(&decision) => {
                 let choice = FallbackChoice {
                     original: decision,
                     parameters: mem::take(&mut self.request.parameters),
@@ -145,7 +146,7 @@ impl Stream {
                 };
                 return self.take_fallback(Box::new(choice));
             }
-            Exceeded::Queue(queue) => {
+            Exceeded::Queue(queue) if self.may_enter_queue() => {
                 let attributes = &mut decision.attributes;
                 if let Some(until) = self.join_queue(queue, &rejection, attributes) {
                     return self.wait_in_queue(decision, rejection, response_headers, until);
@@ -154,6 +155,16 @@ impl Stream {
             _ => {}
         }
         self.reject(&rejection, &mut decision.attributes, &response_headers)
+    }
+
+    /// Returns whether there is memory for what a fallback changes: the headers, the body and its copy.
+    fn may_be_changed(&self, decision: &PendingDecision) -> bool {
+        let body = decision.body.as_ref().map_or(0, |body| body.bytes.len());
+        let headers = self.request.kept.header_bytes;
+        self.has_memory(
+            Need::Decision,
+            body.saturating_mul(2).saturating_add(headers),
+        )
     }
 
     /// Returns how a request waits in a phase.
@@ -178,10 +189,12 @@ impl Stream {
         }
         if admission.charges.is_empty() && configuration.exports.is_empty() {
             self.state = State::Done;
+            self.request.kept.release(false);
             return;
         }
         settle::report_reserved(&self.parts.policies, &self.parts.telemetry, &admission, 1);
         let retained = self.retain(attributes);
+        self.request.kept.release(retained.is_some());
         self.state = State::Admitted(Box::new(Admitted {
             admission,
             retained,
@@ -189,10 +202,10 @@ impl Stream {
     }
 
     /// Returns the attributes that costs read when the exchange ends.
-    fn retain(&self, attributes: &mut Attributes) -> Option<Box<Attributes>> {
-        let policies = &self.parts.policies;
+    fn retain(&mut self, attributes: &mut Attributes) -> Option<Box<Attributes>> {
+        let policies = Rc::clone(&self.parts.policies);
         let retained = policies.needs().retained;
-        if retained == RetainedAttributes::None {
+        if retained == RetainedAttributes::None || !self.keeps_headers() {
             return None;
         }
         for export in &policies.configuration().exports {
@@ -228,6 +241,7 @@ impl Stream {
             ..
         } = &*self.parts;
         self.state = State::Done;
+        self.request.kept.release(false);
         self.outcome.decision = Some(Decision::Denied);
         self.outcome.limit = self.limit_of(rejection);
         let standing = &rejection.charge.counter.standing;
@@ -250,6 +264,7 @@ impl Stream {
             ..
         } = &*self.parts;
         self.state = State::Done;
+        self.request.kept.release(false);
         error.log(telemetry);
         let endpoint = self.request.endpoint.as_ref();
         if let AdmissionError::Unpriced { index, .. } = error {

@@ -9,6 +9,7 @@ use crate::admit::AdmissionError;
 use crate::attributes::{Attributes, Body};
 use crate::host::{Buffer, HeaderMap, HostError};
 use crate::ledger::{Admission, Check, Verdict};
+use crate::memory::Need;
 use crate::telemetry::Decision;
 use filter_config::Alternative;
 use std::mem;
@@ -29,6 +30,7 @@ impl ChangedRequest {
         original: &PendingDecision,
         parameters: &Parameters,
         pointers: &Arc<Pointers>,
+        max_values: usize,
     ) -> Option<Self> {
         let mut headers = original.attributes.headers().clone();
         for (name, value) in &alternative.headers {
@@ -53,7 +55,8 @@ impl ChangedRequest {
         reader.finish();
         let mut attributes = Attributes::new(headers);
         let is_json = is_json(attributes.headers());
-        attributes.body = Body::read(&reader, pointers, is_json, true);
+        let (body, _) = Body::read(&reader, pointers, is_json, true, max_values);
+        attributes.body = body;
         Some(Self {
             attributes,
             body: Some(replaced),
@@ -77,6 +80,7 @@ impl Stream {
                 &choice.original,
                 &choice.parameters,
                 &parts.policies.needs().body,
+                parts.memory.room(Need::Decision),
             );
             let Some(mut changed) = changed else {
                 continue;

@@ -1,6 +1,7 @@
 //! What an exchange does without when the worker's memory runs out, and the rejection at its end.
 
 use super::machine::{Next, Stream};
+use super::parts::Parts;
 use super::state::{Phase, State};
 use crate::admit::Applicable;
 use crate::attributes::{Attributes, Body};
@@ -19,6 +20,40 @@ impl Stream {
             self.parts.telemetry.memory_exhausted(need, budget);
         }
         has_room
+    }
+
+    /// Takes note that there was no memory for a part of the request.
+    #[cold]
+    pub(super) fn lack_memory(&mut self, need: Need) {
+        self.request.lacks_memory = true;
+        let Parts {
+            memory, telemetry, ..
+        } = &*self.parts;
+        telemetry.memory_exhausted(need, *memory);
+    }
+
+    /// Returns whether the request can keep its headers; if not, that is counted and logged.
+    pub(super) fn keeps_headers(&mut self) -> bool {
+        let Parts {
+            memory, telemetry, ..
+        } = &*self.parts;
+        let keeps = self.request.kept.keep_headers(*memory);
+        if !keeps {
+            telemetry.memory_exhausted(Need::Decision, *memory);
+        }
+        keeps
+    }
+
+    /// Returns whether the queue has memory for the request; if not, that is counted and logged.
+    pub(super) fn may_enter_queue(&mut self) -> bool {
+        let Parts {
+            memory, telemetry, ..
+        } = &*self.parts;
+        let may_enter = self.request.kept.enter_queue(*memory);
+        if !may_enter {
+            telemetry.memory_exhausted(Need::Decision, *memory);
+        }
+        may_enter
     }
 
     /// Decides on a request at its headers, because there is no memory to read its body: what a policy reads of it is
@@ -60,10 +95,34 @@ impl Stream {
         next
     }
 
+    /// Leaves to decoders what is there for them.
+    pub(super) fn limit_decoders(&self) {
+        let Parts {
+            memory,
+            decoder_memory,
+            ..
+        } = &*self.parts;
+        decoder_memory.set_limit_bytes(memory.for_decoders(decoder_memory.used_bytes()));
+    }
+
+    /// Passes on a part of a response for which there is no memory, and does not read it. The exchange is charged at
+    /// least what it was expected to use.
+    #[cold]
+    pub(super) fn stop_metering(&mut self, end_of_stream: bool) -> Next {
+        if let State::Metering(metering) = &mut self.state {
+            metering.is_unread = true;
+        }
+        if end_of_stream {
+            self.end_metering();
+        }
+        Next::Continue
+    }
+
     /// Rejects the request because the worker has no memory for it. Its headers are not read for that.
     #[cold]
     pub(super) fn overload(&mut self) -> Next {
         self.state = State::Done;
+        self.request.kept.release(false);
         self.outcome.decision = Some(Decision::Overloaded);
         let path = self.parts.host.property(&["request", "path"]);
         // Without a path, the error has the shape of no provider in particular.

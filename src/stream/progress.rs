@@ -3,6 +3,7 @@
 use super::body_location::BodyLocation;
 use super::chargeable::Chargeable;
 use super::held_body::HeldBody;
+use super::kept::Kept;
 use crate::admit::Expected;
 use crate::attributes::Llm;
 use crate::settle::RequestSize;
@@ -39,6 +40,8 @@ pub(super) struct RequestProgress {
     pub(super) body_has_ended: bool,
     /// Whether the whole request was seen.
     pub(super) has_ended: bool,
+    /// What the request keeps while it is not decided on, or for its costs.
+    pub(super) kept: Kept,
     /// Whether there was no memory to read all of the body.
     pub(super) lacks_memory: bool,
     /// The length of the body by the request's headers.
@@ -170,6 +173,7 @@ impl RequestProgress {
             expected: self.expected(estimator, Some(self.bytes)).usage,
             elapsed,
             is_complete: false,
+            is_unread: false,
         }
     }
 }

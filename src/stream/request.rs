@@ -8,7 +8,7 @@ use crate::admit::Applicable;
 use crate::attributes::{Attributes, Body};
 use crate::host::{HeaderMap, Headers};
 use crate::ledger::{Precheck, ResponseHeaders};
-use crate::memory::Need;
+use crate::memory::{Need, measured};
 use crate::telemetry::Telemetry;
 use filter_config::Expression;
 use std::rc::Rc;
@@ -29,7 +29,8 @@ impl Stream {
         let parts = Rc::clone(&self.parts);
         let configuration = parts.policies.configuration();
         self.request.has_ended = end_of_stream;
-        let headers = parts.host.headers(HeaderMap::Request);
+        let (headers, bytes) = measured(|| parts.host.headers(HeaderMap::Request));
+        self.request.kept.header_bytes = bytes;
         let headers = headers.unwrap_or_else(|error| {
             // The policy is then evaluated without headers, as the failure mode says.
             Telemetry::host_call_failed("request headers", error);
@@ -65,7 +66,7 @@ impl Stream {
             attributes.body.is_pending() && (applicable.depends_on_body || reads_body);
         let holds_headers = configuration.hold_headers;
         let need = self.need_of_body(&applicable);
-        if awaits_body && !self.has_memory(need, 0) {
+        if awaits_body && !(self.has_memory(need, 0) && self.keeps_headers()) {
             return self.decide_without_body(attributes, applicable);
         }
         if !awaits_body {

@@ -13,9 +13,10 @@ use super::state::{AwaitingBody, Phase, ReadingBody, State};
 use crate::admit::AdmissionError;
 use crate::attributes::{Attributes, Body};
 use crate::host::{Buffer, Headers, HostError};
-use crate::memory::Need;
+use crate::memory::{Need, Share, measured};
 use crate::telemetry::Telemetry;
 use std::mem;
+use std::rc::Rc;
 use usage_meter::request::BodyReader;
 
 /// How much of a body stays in Envoy's buffer where only there it can be changed after its end: because
@@ -62,7 +63,10 @@ impl Stream {
             Need::Estimate
         };
         // A piece is copied once where it is held.
-        if !self.has_memory(need, length.saturating_mul(2)) {
+        let has_memory = self.has_memory(need, length.saturating_mul(2));
+        if !has_memory
+            || (self.request.reader.is_some() && Share::Values.room(self.parts.memory) == 0)
+        {
             return self.stop_reading(is_awaited);
         }
         let piece = match self.at_hand(start, length) {
@@ -118,7 +122,8 @@ impl Stream {
 
     fn read(&mut self, piece: &[u8]) {
         if let Some(reader) = &mut self.request.reader {
-            reader.push(piece);
+            let ((), bytes) = measured(|| reader.push(piece));
+            self.request.kept.add_values(bytes);
         }
     }
 
@@ -263,10 +268,32 @@ impl Stream {
             0 => Ok(piece),
             _ => self.at_hand(0, size),
         };
-        match piece.and_then(|piece| self.put_back(piece)) {
-            Ok(body) => self.decide_on_body(Some(body), true, Phase::Body),
+        let is_joined = self.request.held.is_empty() || self.is_joined();
+        let body = piece.and_then(|piece| {
+            if is_joined {
+                self.put_back(piece).map(Some)
+            } else {
+                self.release_held().map(|()| None)
+            }
+        });
+        match body {
+            Ok(body) => self.decide_on_body(body, true, Phase::Body),
             Err(error) => self.fail_unchangeable(error),
         }
+    }
+
+    /// Returns whether a held body is joined, because it may be changed and there is memory for that: for the body as
+    /// it was, and as it becomes.
+    fn is_joined(&self) -> bool {
+        let need = if self.may_change_body() {
+            Need::Decision
+        } else if self.may_request_usage() {
+            Need::Estimate
+        } else {
+            return false;
+        };
+        let bytes = usize::try_from(self.request.bytes).unwrap_or(usize::MAX);
+        self.has_memory(need, bytes.saturating_mul(2))
     }
 
     /// Handles a body that cannot be read from Envoy's buffer: the rest of it is unknown.
@@ -341,17 +368,26 @@ impl Stream {
 
     /// Adds the body to the attributes, as far as it was read.
     fn take_body(&mut self, attributes: &mut Attributes, is_whole: bool) {
-        let needs = self.parts.policies.needs();
+        let parts = Rc::clone(&self.parts);
+        let needs = parts.policies.needs();
         // A body that is labelled as encoded counts if it is JSON all the same: servers may ignore the label.
         let is_encoded = is_encoded(attributes.headers());
         let reader = self.request.reader.as_ref();
         let is_unknown = is_encoded && !reader.is_some_and(|reader| reader.begins_like_json());
         if attributes.body.is_pending() {
             let is_json = is_json(attributes.headers()) && !is_encoded;
-            attributes.body = match &self.request.reader {
-                Some(reader) => Body::read(reader, &needs.body, is_json, is_whole),
-                None => Body::Opaque,
-            };
+            let max = Share::Values.room(self.parts.memory);
+            let max = max.min(self.parts.memory.room(Need::Decision));
+            let (body, bytes) = measured(|| match &self.request.reader {
+                Some(reader) => Body::read(reader, &needs.body, is_json, is_whole, max),
+                None => (Body::Opaque, true),
+            });
+            let (body, is_kept) = body;
+            attributes.body = body;
+            self.request.kept.set_values(bytes);
+            if !is_kept {
+                self.lack_memory(Need::Decision);
+            }
         }
         if needs.llm && !is_unknown {
             attributes.llm = self.request.llm(&self.parts.estimator, is_whole);

@@ -5,6 +5,7 @@ use super::head::status;
 use super::machine::{Next, Stream};
 use super::state::{Deferral, Metering, Phase, State};
 use crate::host::{Buffer, HeaderMap, Headers};
+use crate::memory::Need;
 use crate::telemetry::{Decision, Telemetry};
 use std::mem;
 use usage_meter::{HeaderCounts, Meter, ReportFilter, ResponseHead};
@@ -60,14 +61,18 @@ impl Stream {
             path: self.request.path.as_bytes(),
             header_counts: HeaderCounts::read(|name| headers.get(name)),
         };
+        self.limit_decoders();
         let meter = Meter::with_paths(&head, &self.parts.usage_paths, &self.parts.decoder_memory);
         if let Some(retained) = &mut admitted.retained {
-            retained.set_response(status, headers);
+            // Without memory for them, a cost that reads the headers has none.
+            let is_kept = self.has_memory(Need::Decision, 0);
+            retained.set_response(status, if is_kept { headers } else { Headers::default() });
         }
         let metering = Box::new(Metering {
             admitted,
             meter,
             is_charged: false,
+            is_unread: false,
             deferral: Deferral::None,
         });
         if end_of_stream {
@@ -110,6 +115,9 @@ impl Stream {
             }
             return Next::Continue;
         }
+        if is_metering && self.report_filter.is_none() && !self.has_memory(Need::Exchange, size) {
+            return self.stop_metering(end_of_stream);
+        }
         let filter = self.report_filter.as_ref();
         let held = filter.map_or(0, ReportFilter::held_bytes);
         let bytes = match size.saturating_sub(held) {
@@ -121,6 +129,7 @@ impl Stream {
             Vec::new()
         });
         let mut is_reported = true;
+        self.limit_decoders();
         if let State::Metering(metering) = &mut self.state {
             let meter = &mut metering.meter;
             meter.push(&bytes);
@@ -150,7 +159,7 @@ impl Stream {
     }
 
     /// Charges the exchange at the end of its response, if it is being metered.
-    fn end_metering(&mut self) {
+    pub(super) fn end_metering(&mut self) {
         match mem::replace(&mut self.state, State::Done) {
             State::Metering(metering) => self.end_response(metering, true),
             other => self.state = other,

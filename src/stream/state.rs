@@ -145,6 +145,8 @@ pub(super) struct Metering {
     pub(super) meter: Meter,
     /// Whether the exchange was charged for what is reported so far.
     pub(super) is_charged: bool,
+    /// Whether there was no memory to read all of it.
+    pub(super) is_unread: bool,
     /// Whether its charge is stored, because the response is generated in the background.
     pub(super) deferral: Deferral,
 }

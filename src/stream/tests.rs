@@ -13,6 +13,7 @@ mod free;
 mod harness;
 mod include_usage;
 mod memory;
+mod memory_random;
 mod observability;
 mod policies;
 mod queue;

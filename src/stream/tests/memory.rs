@@ -1,7 +1,7 @@
 //! The end of the worker's memory: what requests do without, and when they are rejected.
 
 use super::harness::*;
-use crate::host::Buffer;
+use crate::host::{Buffer, HeaderMap};
 use crate::memory::allocated;
 use crate::stream::Next;
 
@@ -62,7 +62,7 @@ fn admitted_exchange_is_charged_without_memory() {
     let envoy = Envoy::with(&configuration("", BUDGET));
     let mut stream = envoy.stream();
     assert_eq!(stream.on_request_headers(true), Next::Continue);
-    let others = allocate_up_to(32);
+    let others = allocate_up_to(31);
     envoy.answer(&mut stream, 40);
     assert_eq!(envoy.state("tollgate.total_tokens").unwrap(), "40");
     drop(others);
@@ -158,4 +158,142 @@ fn gauge_follows_what_is_allocated() {
     drop(others);
     assert!(envoy.exchange(1));
     assert!(gauge().abs_diff(before) < MEBIBYTE);
+}
+
+/// The shape of JSON that takes most memory for its text, so many bytes of it.
+fn dense(bytes: usize) -> String {
+    let item = r#"{"":{"":0}},"#;
+    format!("[{}0]", item.repeat(bytes / item.len()))
+}
+
+#[test]
+fn dense_values_are_missing() {
+    let when = r#", "when": [{ "predicate": "size(requestBodyJSON('')) > 0" }]"#;
+    let envoy = Envoy::with(&configuration(when, BUDGET));
+    for (bytes, expected) in [(10_000, "admitted"), (250_000, "unmatched")] {
+        let body = dense(bytes);
+        let mut stream = envoy.stream();
+        let before = allocated();
+        assert_eq!(send(&envoy, &mut stream, &body), Next::Continue);
+        assert!(allocated() - before < MEBIBYTE, "nothing is kept");
+        stream.on_log();
+        assert_eq!(envoy.state("tollgate.decision").unwrap(), expected);
+    }
+}
+
+#[test]
+fn ordinary_values_fit() {
+    let when = r#", "when": [{ "predicate": "size(requestBodyJSON('/messages')) > 0" }]"#;
+    let envoy = Envoy::with(&configuration(when, BUDGET));
+    let message = r#"{"role":"user","content":"What is it?"}"#;
+    let messages = vec![message; 1_500].join(",");
+    let mut stream = envoy.stream();
+    send(
+        &envoy,
+        &mut stream,
+        &format!(r#"{{"messages":[{messages}]}}"#),
+    );
+    stream.on_log();
+    assert_eq!(envoy.state("tollgate.decision").unwrap(), "admitted");
+}
+
+#[test]
+fn values_kept_for_costs_are_bounded() {
+    let cost =
+        r#", "cost": "size(requestBodyJSON('/a')) > 0 ? 1 : 1", "reservation": { "amount": "1" }"#;
+    let envoy = Envoy::with(&configuration(cost, BUDGET));
+    let body = format!(r#"{{"a":{}}}"#, dense(30_000));
+    let mut streams = Vec::new();
+    for _ in 0..40 {
+        let mut stream = envoy.stream();
+        assert_eq!(send(&envoy, &mut stream, &body), Next::Continue);
+        streams.push(stream);
+        assert!(allocated() < 30 * MEBIBYTE, "{}", allocated());
+    }
+    assert!(envoy.host.metric("tollgate.memory_shortages") > 0);
+    for stream in &mut streams {
+        stream.on_log();
+    }
+    drop(streams);
+    let mut stream = envoy.stream();
+    assert_eq!(send(&envoy, &mut stream, &body), Next::Continue);
+}
+
+#[test]
+fn slow_requests_keep_no_more_than_their_share() {
+    let envoy = with_body_predicate();
+    let filler = "x".repeat(20_000);
+    let mut streams = Vec::new();
+    let mut awaiting = 0;
+    for _ in 0..2_000 {
+        let mut headers = request("alice").to_vec();
+        headers.push(("x-filler", &filler));
+        let mut stream = envoy.stream();
+        envoy.host.set_headers(HeaderMap::Request, &headers);
+        if stream.on_request_headers(false) == Next::Continue && stream.outcome.decision.is_none() {
+            awaiting += 1;
+        }
+        streams.push(stream);
+    }
+    assert!(allocated() < 32 * MEBIBYTE, "{}", allocated());
+    // 6 of 16 parts of the budget are for headers.
+    assert!((300..1_000).contains(&awaiting), "{awaiting}");
+}
+
+#[test]
+fn full_memory_admits_no_request_to_the_queue() {
+    let envoy = with_queue(4, BUDGET);
+    let mut first = envoy.stream();
+    assert_eq!(first.on_request_headers(true), Next::Continue);
+    let others = allocate_up_to(29);
+    let mut second = envoy.stream();
+    assert_eq!(second.on_request_headers(true), Next::Pause);
+    assert_eq!(envoy.queued(), 0);
+    assert_eq!(envoy.host.replies.borrow()[0].status, 429);
+    drop(others);
+    let mut third = envoy.stream();
+    assert_eq!(third.on_request_headers(true), Next::Pause);
+    assert_eq!(envoy.queued(), 1);
+}
+
+#[test]
+fn unread_response_is_charged_its_reservation() {
+    let envoy = Envoy::with(&configuration("", BUDGET));
+    let mut stream = envoy.stream();
+    let body = r#"{"model":"m","max_tokens":700,"messages":[]}"#;
+    assert_eq!(send(&envoy, &mut stream, body), Next::Continue);
+    stream.on_response_headers(false);
+    let others = allocate_up_to(33);
+    let response = completion(2);
+    assert_eq!(envoy.body(&mut stream, &response, true), Next::Continue);
+    drop(others);
+    stream.on_log();
+    assert_eq!(envoy.state("tollgate.estimated").unwrap(), "true");
+    assert_eq!(envoy.state("tollgate.output_tokens").unwrap(), "700");
+}
+
+#[test]
+fn encoded_response_without_memory_is_charged_its_reservation() {
+    let envoy = Envoy::with(&configuration("", BUDGET));
+    let others = allocate_up_to(26);
+    let mut stream = envoy.stream();
+    assert_eq!(stream.on_request_headers(true), Next::Continue);
+    envoy.host.set_headers(
+        HeaderMap::Response,
+        &[
+            (":status", "200"),
+            ("content-type", "application/json"),
+            ("content-encoding", "br"),
+        ],
+    );
+    stream.on_response_headers(false);
+    // A window of 16 MiB.
+    envoy
+        .host
+        .set_buffer(Buffer::ResponseBody, &[0x8f, 0x01, 0x80, 0x7b, 0x7d, 0x03]);
+    stream.on_response_body(6, true);
+    stream.on_log();
+    drop(others);
+    assert_eq!(envoy.state("tollgate.estimated").unwrap(), "true");
+    assert!(envoy.state("tollgate.output_tokens").unwrap() != "0");
 }

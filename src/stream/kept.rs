@@ -1,0 +1,60 @@
+//! What a request keeps beside its body, counted against the shares of the worker's memory.
+
+use crate::memory::{Budget, Lease, Share};
+
+/// What a request keeps while it waits, or until its costs are known.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The bytes of its headers, whether they are counted or not.
+    pub(super) header_bytes: usize,
+    headers: Lease,
+    values: Lease,
+    queue: Lease,
+}
+
+// === impl Kept ===
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            header_bytes: 0,
+            headers: Lease::of(Share::Headers),
+            values: Lease::of(Share::Values),
+            queue: Lease::of(Share::Queue),
+        }
+    }
+}
+
+impl Kept {
+    /// Counts the headers, if there is room for them. Returns whether they are counted.
+    pub(super) fn keep_headers(&mut self, budget: Budget) -> bool {
+        self.headers.bytes() > 0 || self.headers.keep(self.header_bytes, budget)
+    }
+
+    /// Counts bytes of the values that are being read from the body.
+    pub(super) fn add_values(&mut self, bytes: usize) {
+        self.values.add(bytes);
+    }
+
+    /// Counts the values of the body as they are now.
+    pub(super) fn set_values(&mut self, bytes: usize) {
+        self.values.release();
+        self.values.add(bytes);
+    }
+
+    /// Counts all that the request keeps as queued, if there is room for it in the queue. Returns whether it is
+    /// counted.
+    pub(super) fn enter_queue(&mut self, budget: Budget) -> bool {
+        let bytes = self.header_bytes.saturating_add(self.values.bytes());
+        self.queue.bytes() > 0 || self.queue.keep(bytes, budget)
+    }
+
+    /// Counts nothing any more, but what costs read if they do.
+    pub(super) fn release(&mut self, is_retained: bool) {
+        self.queue.release();
+        if !is_retained {
+            self.headers.release();
+            self.values.release();
+        }
+    }
+}
