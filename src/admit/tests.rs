@@ -197,3 +197,38 @@ fn shadow_limit_counts_and_admits() {
     assert!(admission.shadow_rejected.is_some());
     assert_eq!(admission.charges[0].counter.amount, 0, "without room");
 }
+
+/// Returns a limit on the dollars of a caller, where a million tokens of output cost two.
+fn with_budget(usd: &str) -> Filter {
+    let limit = json!({
+        "budgets": [{ "usd": usd, "window": "1h" }],
+        "counters": [{ "expression": "auth.user" }]
+    });
+    let pricing = json!({ "pricing": { "default": { "input": 1, "output": 2 } } });
+    Filter::new(&json!({ "money": limit }), &pricing)
+}
+
+#[test]
+fn concurrent_requests_reserve_money_of_budget() {
+    let filter = with_budget("0.003");
+    let first = filter.admit("alice", 1_000);
+    // In billionths of a dollar.
+    assert_eq!(first.charges[0].counter.amount, 2_000_000);
+    let rejection = filter.reject("alice", 501);
+    let standing = rejection.charge.counter.standing;
+    assert_eq!((standing.used, standing.reserved), (0, 2_000_000));
+    assert!(standing.is_only_reserved());
+    let second = filter.admit("alice", 500);
+    assert_eq!(second.charges[0].counter.amount, 1_000_000);
+    assert_eq!(second.charges[0].counter.standing.reserved, 2_000_000);
+    filter.reject("alice", 1);
+    filter.admit("bob", 1_500);
+}
+
+#[test]
+fn lone_request_reserves_no_more_than_budget() {
+    let filter = with_budget("0.003");
+    let first = filter.admit("alice", 1_000_000);
+    assert_eq!(first.charges[0].counter.amount, 3_000_000);
+    filter.reject("alice", 1);
+}

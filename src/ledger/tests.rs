@@ -252,3 +252,73 @@ fn unreadable_counters_follow_failure_mode() {
         assert!(filter.host.metric("tollgate.storage_errors") > 0);
     }
 }
+
+#[test]
+fn request_that_cannot_wait_is_checked_exactly() {
+    for protocol in ["reserve", "check-report"] {
+        let storage = json!({ "protocol": protocol });
+        for (used, reserved, amount, is_admitted) in [
+            (0, 30, 20, true),
+            (0, 30, 21, false),
+            (0, 50, 1, false),
+            (49, 0, 30, true),
+            (50, 0, 1, false),
+            (20, 10, 20, true),
+            (20, 10, 21, false),
+        ] {
+            let remote = Remote::new(&storage);
+            let admit = |amount| match remote.check(amount, None).unwrap() {
+                Check::Decided(Verdict::Admitted(admission)) => Some(admission),
+                Check::Decided(Verdict::Rejected(..)) => None,
+                Check::Pending(_) => panic!("no stream can wait"),
+            };
+            if used > 0 {
+                let mut admission = admit(used).unwrap();
+                let settled = remote
+                    .filter
+                    .ledger
+                    .settle(&mut admission, Stage::End, |_| used);
+                settled.unwrap();
+            }
+            if reserved > 0 {
+                admit(reserved).unwrap();
+            }
+            let case = (protocol, used, reserved, amount);
+            assert_eq!(admit(amount).is_some(), is_admitted, "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn check_without_reply_is_decided_exactly() {
+    for (used, reserved, amount, is_admitted) in [
+        (0, 30, 20, true),
+        (0, 30, 21, false),
+        (49, 0, 30, true),
+        (50, 0, 1, false),
+        (20, 10, 20, true),
+        (20, 10, 21, false),
+    ] {
+        let mut remote = Remote::new(&json!({ "failureMode": "local" }));
+        if used > 0 {
+            let mut admission = remote.admit(used);
+            let settled = remote
+                .filter
+                .ledger
+                .settle(&mut admission, Stage::End, |_| used);
+            settled.unwrap();
+            remote.reply();
+        }
+        if reserved > 0 {
+            remote.admit(reserved);
+        }
+        let pending = remote.pending(amount);
+        let reply = remote.reply_by(|_, _, _| Err(14)).unwrap();
+        let admitted = match pending.on_reply(&remote.filter.ledger, reply).unwrap() {
+            Check::Decided(Verdict::Admitted(_)) => true,
+            Check::Decided(Verdict::Rejected(..)) => false,
+            Check::Pending(_) => panic!("there is no other call"),
+        };
+        assert_eq!(admitted, is_admitted, "{:?}", (used, reserved, amount));
+    }
+}

@@ -144,6 +144,26 @@ fn ietf_lists_all_limits() {
 }
 
 #[test]
+fn ietf_names_one_limit_without_separators() {
+    for (limit, policy, standing) in [
+        (
+            json!({ "rates": [{ "limit": 50, "window": "1m" }] }),
+            r#"ratelimit-policy: "free";q=50;w=60;qu="tokens""#,
+            r#"ratelimit: "free";r=20;t=59"#,
+        ),
+        (
+            json!({ "concurrency": 50 }),
+            r#"ratelimit-policy: "free";q=50;qu="concurrent-requests""#,
+            r#"ratelimit: "free";r=20"#,
+        ),
+    ] {
+        let envoy = Envoy::with(&json!({ "free": limit }), &json!({ "headers": "ietf" }));
+        assert_eq!(envoy.admitted(&[(30, 59)]), [policy, standing]);
+        assert_eq!(envoy.admitted(&[]), [""; 0], "no limit applies");
+    }
+}
+
+#[test]
 fn ietf_lists_at_most_sixteen_limits() {
     let rates: Vec<Value> = (1..=16)
         .map(|minutes| json!({ "limit": 9_007_199_254_740_991_u64, "window": format!("{minutes}m") }))

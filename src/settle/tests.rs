@@ -264,7 +264,8 @@ fn undecodable_response_costs_what_was_expected() {
 fn estimate_counts_input_and_output_bytes() {
     let size = RequestSize {
         model: None,
-        input_bytes: 4_500,
+        input_bytes: 9_000,
+        input_parts: 1,
         is_complete: false,
         ..RequestSize::default()
     };
@@ -278,6 +279,6 @@ fn estimate_counts_input_and_output_bytes() {
     } = estimated.usage;
     assert_eq!(
         (input_tokens, output_tokens, total_tokens),
-        (1_000, 1_000, 2_000)
+        (3_000, 1_000, 4_000)
     );
 }

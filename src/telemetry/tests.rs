@@ -3,6 +3,7 @@
 use super::log_dedup::{LogDedup, LogKey};
 use super::{Decision, ExchangeRecord, Quoted, Telemetry};
 use crate::host::HostError;
+use crate::ledger::Stage;
 use crate::testing::{Filter, START, output, per_user};
 use filter_config::{LimitIndex, Usd};
 use insta::assert_snapshot;
@@ -154,4 +155,76 @@ fn exchange_record_is_written_to_filter_state() {
         .map(|(key, value)| format!("{key}: {value}"))
         .collect();
     assert_snapshot!(state.join("\n"));
+}
+
+#[test]
+fn concurrency_alert_is_raised_once_a_minute() {
+    let limit = json!({
+        "concurrency": 2,
+        "onExceeded": "allow",
+        "counters": [{ "expression": "auth.user" }]
+    });
+    let filter = Filter::new(&json!({ "free": limit }), &json!({}));
+    let alerts = || {
+        let metric = "tollgate.alerts.policy=test/llm.limit=free";
+        filter.host.metric(metric)
+    };
+    filter.admit("alice", 1);
+    filter.admit("alice", 1);
+    assert_eq!((alerts(), filter.lines().len()), (0, 0), "two are allowed");
+    filter.admit("alice", 1);
+    filter.admit("alice", 1);
+    assert_eq!(alerts(), 1);
+    let lines = filter.lines();
+    let [line] = &lines[..] else {
+        panic!("one line: {lines:?}");
+    };
+    assert!(
+        line.starts_with("info concurrency_alert policy=test/llm limit=free counter=")
+            && line.ends_with(" limit_value=2 unit=\"concurrent requests\""),
+        "{line}"
+    );
+    filter.wait(Nanos::MINUTE);
+    filter.admit("alice", 1);
+    assert_eq!((alerts(), filter.lines().len()), (2, 2));
+}
+
+#[test]
+fn budget_alert_names_dollars() {
+    let limit = json!({
+        "budgets": [{ "usd": "4", "window": "1h" }],
+        "counters": [{ "expression": "auth.user" }],
+        "alertAt": 0.5
+    });
+    let pricing = json!({ "pricing": { "default": { "input": 1, "output": 2 } } });
+    let filter = Filter::new(&json!({ "money": limit }), &pricing);
+    let settle = |usd: u64| {
+        let mut admission = filter.admit("alice", 1);
+        let settled = filter
+            .ledger
+            .settle(&mut admission, Stage::End, |_| usd * 1_000_000_000);
+        settled.unwrap();
+        for charge in &admission.charges {
+            let standing = &charge.counter.standing;
+            let cost = charge.counter.cost;
+            filter
+                .telemetry
+                .alert(&filter.policies, charge.id(), standing, cost);
+        }
+    };
+    settle(1);
+    assert_eq!(filter.lines().len(), 0);
+    settle(2);
+    settle(1);
+    let lines = filter.lines();
+    let [line] = &lines[..] else {
+        panic!("one line: {lines:?}");
+    };
+    assert!(
+        line.starts_with("info limit_alert policy=test/llm limit=money counter=")
+            && line.ends_with(" used=3.00 limit_value=4.00 unit=USD"),
+        "{line}"
+    );
+    let metric = "tollgate.alerts.policy=test/llm.limit=money";
+    assert_eq!(filter.host.metric(metric), 1);
 }

@@ -1,6 +1,7 @@
 //! What callers meet: admission, reservations, windows, pages, and other workers.
 
 mod corrections;
+mod full_pages;
 mod model;
 mod shared;
 mod workers;

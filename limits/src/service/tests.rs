@@ -95,6 +95,20 @@ fn jitter_takes_at_most_half_of_the_delay() {
 }
 
 #[test]
+fn delay_doubles_and_jitter_varies_it() {
+    let millis = |millis| Nanos::from_millis(millis);
+    let delays: Vec<Nanos> = (0..8).map(|failures| backoff::delay(failures, 0)).collect();
+    let expected = [250, 250, 500, 1_000, 2_000, 4_000, 5_000, 5_000].map(millis);
+    assert_eq!(delays, expected);
+    assert_eq!(backoff::delay(u32::MAX, 0), backoff::MAX_DELAY);
+    let half = millis(125).as_u64();
+    for (random, taken) in [(1, 1), (half - 1, half - 1), (half, 0), (half + 7, 7)] {
+        let delay = backoff::delay(1, random);
+        assert_eq!(delay, millis(250).saturating_sub(Nanos::new(taken)));
+    }
+}
+
+#[test]
 fn amounts_of_one_set_are_one_entry() {
     let mut queue = SettlementQueue::default();
     let alice = descriptors(1, 1);

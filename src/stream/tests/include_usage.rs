@@ -317,3 +317,38 @@ fn predicate_covers_rewritten_paths() {
         stream.on_log();
     }
 }
+
+#[test]
+fn bodies_of_other_apis_are_not_changed() {
+    for path in [
+        "/v1/messages",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/v2/chat",
+        "/api/chat",
+        "/v1/models/gemini:streamGenerateContent",
+    ] {
+        for holds in [false, true] {
+            let rest = format!(r#", "holdHeaders": {holds}"#);
+            let envoy = Envoy::with(&configuration("", &rest));
+            let mut stream = envoy.stream();
+            let body = r#"{"model":"m","stream":true,"max_tokens":1}"#;
+            let length = body.len().to_string();
+            let mut headers = request("alice").to_vec();
+            headers.retain(|(name, _)| *name != ":path");
+            headers.push((":path", path));
+            headers.push(("content-type", "application/json"));
+            headers.push(("content-length", &length));
+            envoy.host.set_headers(HeaderMap::Request, &headers);
+            stream.on_request_headers(false);
+            envoy.host.set_buffer(Buffer::RequestBody, body.as_bytes());
+            assert_eq!(stream.on_request_body(body.len(), true), Next::Continue);
+            assert_eq!(envoy.sent(), body, "{path}");
+            let replaced = envoy.host.count(Call::ReplaceBuffer(Buffer::RequestBody));
+            assert_eq!(replaced, 0, "{path}");
+            let kept = header(&envoy, HeaderMap::Request, "content-length");
+            assert_eq!(kept, Some(length), "{path}");
+            stream.on_log();
+        }
+    }
+}

@@ -447,3 +447,48 @@ fn names_of_the_field_are_found() {
         assert!(!include_usage::is_named_in(text.as_bytes()), "{text}");
     }
 }
+
+#[test]
+fn endpoints_of_vertex_name_their_model() {
+    let parent = "/v1/projects/p/locations/europe-west4";
+    for (path, api, model, stream) in [
+        (
+            "endpoints/7:generateContent",
+            "generate_content",
+            "7",
+            false,
+        ),
+        (
+            "endpoints/7:streamGenerateContent?alt=sse",
+            "generate_content",
+            "7",
+            true,
+        ),
+        ("endpoints/my%2Dmodel:predict", "predict", "my-model", false),
+        ("endpoints/7:rawPredict/", "raw_predict", "7", false),
+        (
+            "publishers/google/models/g:generateContent",
+            "generate_content",
+            "g",
+            false,
+        ),
+    ] {
+        let path = format!("{parent}/{path}");
+        let expected = Endpoint {
+            provider: "vertex",
+            api,
+            model: Some(model.to_owned()),
+            stream: Some(stream),
+        };
+        assert_eq!(Endpoint::of_path(&path), Some(expected), "{path}");
+    }
+    for path in [
+        "/v1/things/7:predict",
+        "/endpoints/7/predict",
+        "/endpoints/7:train",
+    ] {
+        assert_eq!(Endpoint::of_path(path), None, "{path}");
+    }
+    let gemini = Endpoint::of_path("/v1beta/models/g:generateContent").unwrap();
+    assert_eq!(gemini.provider, "gemini");
+}
