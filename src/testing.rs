@@ -129,6 +129,7 @@ impl Filter {
             expected: Expected {
                 model: None,
                 usage: output(expected),
+                plausible_tokens: u64::MAX,
             },
             stream: Some(1),
         };

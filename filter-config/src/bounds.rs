@@ -115,6 +115,8 @@ pub const HEADER_VALUE_BYTES: usize = 1024;
 /// `reservation.ttl`: from a second to a day.
 pub const RESERVATION_TTL: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+/// `reservation.max`: a limit that can reserve anything.
+pub const RESERVATION_MAX: RangeInclusive<u64> = 1..=*LIMIT.end();
 /// The longest window, a year of 366 days, in nanoseconds.
 pub const WINDOW_NANOS: u64 = 366 * 24 * 3600 * 1_000_000_000;
 /// Validation errors that one report keeps; further ones are counted.

@@ -61,6 +61,8 @@ pub struct Reservation {
     pub amount: Option<Expression>,
     /// The time until the reservation expires, within [`bounds::RESERVATION_TTL`].
     pub ttl: Option<Duration>,
+    /// The most tokens that one request reserves, within [`bounds::RESERVATION_MAX`].
+    pub max: Option<u64>,
 }
 
 // === impl Limit ===
@@ -110,7 +112,7 @@ pub(crate) const LIMIT: Schema = Schema {
 };
 
 pub(crate) const RESERVATION: Schema = Schema {
-    known: &["amount", "ttl"],
+    known: &["amount", "ttl", "max"],
     ignored: &[],
 };
 
@@ -231,9 +233,13 @@ fn reservation(
         values::expression(json, Role::Amount, path, errors)
     });
     let ttl = fields.read_optional("ttl", path, errors, ttl);
+    let max = fields.read_optional("max", path, errors, |json, path, errors| {
+        reader::whole(json, &bounds::RESERVATION_MAX, path, errors)
+    });
     Ok(Reservation {
         amount: amount?,
         ttl: ttl?,
+        max: max?,
     })
 }
 

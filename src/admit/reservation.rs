@@ -18,6 +18,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) model: Option<&'a str>,
     /// The tokens.
     pub(crate) usage: Usage,
+    /// The most tokens that are plausible, whatever bounds the request sets.
+    pub(crate) plausible_tokens: u64,
 }
 
 // === impl Expected ===
@@ -84,8 +86,21 @@ pub(super) fn reserve(
 }
 
 /// Returns what is reserved of a limit on tokens: its `reservation.amount`, else its cost, else the
-/// expected tokens. An error comes with the field of the limit.
+/// expected tokens; at most its `reservation.max`. An error comes with the field of the limit.
 fn tokens(
+    policies: &Policies,
+    attributes: &mut Attributes,
+    limit: &Limit,
+    expected: &Expected<'_>,
+) -> Result<u64, (&'static str, EvaluationError)> {
+    let amount = unbounded_tokens(policies, attributes, limit, expected)?;
+    let reservation = limit.reservation.as_ref();
+    let max = reservation.and_then(|reservation| reservation.max);
+    Ok(max.map_or(amount, |max| amount.min(max)))
+}
+
+/// Returns what would be reserved of a limit on tokens without its `reservation.max`.
+fn unbounded_tokens(
     policies: &Policies,
     attributes: &mut Attributes,
     limit: &Limit,
@@ -106,9 +121,16 @@ fn tokens(
             let resolved = cost
                 .iter()
                 .try_for_each(|cost| evaluator.resolve(attributes, cost));
+            // What a client claims counts as far as it is plausible. A cost may have another unit.
+            let is_claimed = cost.is_none() && amount.is_client_controlled();
             let amount = evaluator.amount(attributes, amount);
             resolved.map_err(|error| ("cost", error))?;
-            amount.map_err(|error| ("reservation.amount", error))
+            let amount = amount.map_err(|error| ("reservation.amount", error))?;
+            Ok(if is_claimed {
+                amount.min(expected.plausible_tokens)
+            } else {
+                amount
+            })
         }
     }
 }

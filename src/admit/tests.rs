@@ -167,6 +167,7 @@ fn unpriced_model_is_rejected_by_budget() {
         expected: super::Expected {
             model: Some("other"),
             usage: crate::testing::output(1),
+            plausible_tokens: u64::MAX,
         },
         stream: None,
     };

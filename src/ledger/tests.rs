@@ -42,6 +42,7 @@ impl Remote {
             expected: Expected {
                 model: None,
                 usage: output(expected),
+                plausible_tokens: u64::MAX,
             },
             stream,
         };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use usage_meter::request::{BodyReader, Endpoint, Parameters};
 use usage_meter::{Estimator, Usage};
 
-/// The maximum number of output tokens that a request is expected to use, more than any model generates.
+/// The maximum number of output tokens that an exchange is estimated to use, more than any model generates.
 const MAX_OUTPUT_TOKENS: u64 = 1_000_000;
 
 /// The bytes of an unread body that all count as text, about 30,000 tokens. Most of a larger one is likely
@@ -20,6 +20,9 @@ const MAX_UNREAD_TEXT_BYTES: u64 = 128 * 1024;
 
 /// Of the bytes beyond [`MAX_UNREAD_TEXT_BYTES`], one in this number counts as text.
 const UNREAD_BYTES_DIVISOR: u64 = 8;
+
+/// The most of these bytes that count as text, more than most models read: a client can claim any length.
+const MAX_UNREAD_REST_BYTES: u64 = 1024 * 1024;
 
 /// The request of an exchange, as far as it is known.
 #[derive(Debug, Default)]
@@ -98,6 +101,7 @@ impl RequestProgress {
         let unread = body_bytes.saturating_sub(read);
         let text = unread.min(MAX_UNREAD_TEXT_BYTES);
         let rest = unread.saturating_sub(text) / UNREAD_BYTES_DIVISOR;
+        let rest = rest.min(MAX_UNREAD_REST_BYTES);
         known.saturating_add(text).saturating_add(rest)
     }
 
@@ -134,22 +138,32 @@ impl RequestProgress {
         self.parameters.max_output_tokens(self.endpoint.as_ref())
     }
 
-    /// Returns the expected usage of the request, whose body has so many bytes.
+    /// Returns the expected usage of the request, whose body has so many bytes. What the request sets as bounds
+    /// counts as far as it is plausible of the model.
     pub(super) fn expected(&self, estimator: &Estimator, body_bytes: Option<u64>) -> Expected<'_> {
         let model = self.model();
-        if body_bytes == Some(0) {
-            return Expected {
-                model,
-                ..Expected::default()
-            };
+        let plausible = estimator.plausible_output_tokens(model);
+        let input_tokens = self.input_tokens(estimator, model, body_bytes.unwrap_or_default());
+        Expected {
+            model,
+            usage: self.usage(estimator, body_bytes, plausible),
+            plausible_tokens: input_tokens.saturating_add(plausible),
         }
+    }
+
+    /// Returns an estimate of the usage of the request, whose body has so many bytes, with at most so many
+    /// output tokens.
+    fn usage(&self, estimator: &Estimator, body_bytes: Option<u64>, max_output: u64) -> Usage {
+        if body_bytes == Some(0) {
+            return Usage::default();
+        }
+        let model = self.model();
         let input_tokens = self.input_tokens(estimator, model, body_bytes.unwrap_or_default());
         let output_tokens = self.output_bound().unwrap_or_else(|| {
             let of_a_choice = estimator.expected_output_tokens(model);
             of_a_choice.saturating_mul(self.parameters.choices())
         });
-        let usage = Usage::new(input_tokens, output_tokens.min(MAX_OUTPUT_TOKENS));
-        Expected { model, usage }
+        Usage::new(input_tokens, output_tokens.min(max_output))
     }
 
     /// Returns whether the request may make a model generate text: unless its path leads to another API.
@@ -170,7 +184,7 @@ impl RequestProgress {
             model: self.model().or(answered_by),
             input_bytes: self.input_bytes(self.bytes),
             input_parts: self.parameters.parts,
-            expected: self.expected(estimator, Some(self.bytes)).usage,
+            expected: self.usage(estimator, Some(self.bytes), MAX_OUTPUT_TOKENS),
             elapsed,
             is_complete: false,
             is_unread: false,

@@ -23,6 +23,16 @@ const MAX_NAME_BYTES: usize = 256;
 /// The output tokens of a response of an unknown model: half a page. The expected output is never lower.
 const START_OUTPUT_TOKENS: u64 = 400;
 
+/// The output tokens of one response, with all its choices, that are plausible of any model: more than nearly
+/// all responses have.
+const START_PLAUSIBLE_TOKENS: u64 = 32_768;
+
+/// How many times as many tokens as in the longest response so far are plausible.
+const PLAUSIBLE_FACTOR: u64 = 2;
+
+/// The output tokens of one response that no model exceeds.
+const MAX_PLAUSIBLE_TOKENS: u64 = 1_000_000;
+
 /// The part of the responses, in hundredths, that stay below what is expected of one without a bound.
 const OUTPUT_QUANTILE: u32 = 90;
 
@@ -99,6 +109,8 @@ struct Model {
     /// Bytes of generated text per output token. Reasoning that is not shown counts as tokens.
     output_ratio: Ratio,
     output: ExpectedOutput,
+    /// The output tokens of the longest response.
+    longest_output: u64,
     rate: Rate,
 }
 
@@ -148,6 +160,16 @@ impl Estimator {
         self.of(model, |model| model.output.tokens)
     }
 
+    /// Returns the output tokens beyond which a bound that a request sets is not plausible: twice those of the
+    /// model's longest response, and at least a start value. A client can raise it only by a response that long.
+    #[must_use]
+    pub fn plausible_output_tokens(&self, model: Option<&str>) -> u64 {
+        let longest = self.of(model, |model| model.longest_output);
+        longest
+            .saturating_mul(PLAUSIBLE_FACTOR)
+            .clamp(START_PLAUSIBLE_TOKENS, MAX_PLAUSIBLE_TOKENS)
+    }
+
     /// Estimates the output tokens that a model generates in a time, whether they are visible or not.
     #[must_use]
     pub fn generated_tokens(&self, model: Option<&str>, elapsed: Duration) -> u64 {
@@ -195,6 +217,7 @@ impl Model {
             tokens: START_OUTPUT_TOKENS,
             set_at: Duration::ZERO,
         },
+        longest_output: 0,
         rate: Rate {
             responses: Histogram::new(MAX_RATE_TOKENS),
         },
@@ -219,6 +242,7 @@ impl Model {
             self.part_tokens.observe(tokens, input_parts);
         }
         self.output_ratio.observe(output_bytes, usage.output_tokens);
+        self.longest_output = self.longest_output.max(usage.output_tokens);
         if !is_bounded && usage.output_tokens > 0 {
             self.output.observe(usage.output_tokens, ended_at);
         }

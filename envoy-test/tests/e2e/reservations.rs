@@ -49,3 +49,46 @@ async fn reservation_bounds_concurrent_requests() -> TestResult {
     metered.check().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn claimed_output_leaves_room_for_others() -> TestResult {
+    // One limit that all callers share, and another in which one request reserves little.
+    let rates = |limit: u64| json!([{ "limit": limit, "window": "1h" }]);
+    let predicate =
+        |path: &str| json!([{ "predicate": format!("request.headers['x-limit'] == '{path}'") }]);
+    let metered = Metered::start(configuration(json!({
+        "shared": { "rates": rates(500_000), "when": predicate("shared") },
+        "small": {
+            "rates": rates(5_000),
+            "when": predicate("small"),
+            "reservation": { "max": 2_000 },
+        },
+        "claimed": {
+            "rates": rates(500_000),
+            "when": predicate("claimed"),
+            "reservation": { "amount": "int(request.headers['x-amount'])" },
+        },
+    })))
+    .await?;
+    let client = client(Protocol::Http2);
+    for limit in ["shared", "small", "claimed"] {
+        let chat = Chat::default().header("x-limit", limit);
+        let open = chat
+            .clone()
+            .field("max_tokens", 1_u64 << 53)
+            .field("n", 128)
+            .stream(true)
+            .header(CALLER, "mallory")
+            .header("x-amount", 1_u64 << 53)
+            .header("x-mock-hold-after", 2);
+        let held = open.send(&client, metered.envoy.address()).await?;
+        assert_eq!(held.status(), 200, "{limit}");
+        let victim = chat.header(CALLER, "alice").header("x-amount", 100);
+        let response = victim.send(&client, metered.envoy.address()).await?;
+        assert_eq!(response.status(), 200, "{limit}");
+        response.bytes().await?;
+        drop(held);
+    }
+    metered.check().await?;
+    Ok(())
+}

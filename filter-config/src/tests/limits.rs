@@ -82,6 +82,7 @@ fn reservations_are_read() {
         let limit = limit_with(&json!({ "reservation": fields }));
         let reservation = limit.reservation.unwrap();
         let amount = reservation.amount.map(|amount| amount.source().to_owned());
+        assert_eq!(reservation.max, None);
         (amount, reservation.ttl)
     };
     assert_eq!(reservation(json!({})), (None, None));
@@ -108,6 +109,14 @@ fn reservations_are_read() {
             (None, expected),
             "{ttl}"
         );
+    }
+}
+
+#[test]
+fn bound_of_reservations_is_read() {
+    for max in [1, 4_000, 9_007_199_254_740_991_u64] {
+        let limit = limit_with(&json!({ "reservation": { "max": max } }));
+        assert_eq!(limit.reservation.unwrap().max, Some(max));
     }
 }
 

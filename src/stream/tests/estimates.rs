@@ -240,15 +240,87 @@ fn reservation_is_clamped_to_each_limit() {
     assert_eq!(envoy.host.metric(gauge), 0);
 }
 
+/// Returns what one request with this body reserves of a limit of ten million tokens.
+fn reserved(envoy: &Envoy, body: &str) -> i64 {
+    let gauge = || {
+        let metric = "tollgate.reserved.policy=test/llm.limit=free";
+        envoy.host.metric(metric)
+    };
+    let before = gauge();
+    let mut stream = envoy.stream();
+    assert_eq!(send(envoy, &mut stream, body), Next::Continue);
+    let reserved = gauge() - before;
+    stream.on_log();
+    assert_eq!(gauge(), before);
+    reserved
+}
+
 #[test]
-fn excessive_bound_reserves_at_most_one_million_tokens() {
+fn excessive_bound_reserves_what_is_plausible() {
+    let envoy = with_limit(10_000_000);
+    let excessive = [
+        r#"{"model":"m","max_tokens":9007199254740992}"#,
+        r#"{"model":"m","max_tokens":1000000,"n":128}"#,
+        r#"{"model":"m","n":9007199254740992}"#,
+    ];
+    for body in excessive {
+        let reserved = reserved(&envoy, body);
+        assert!((32_768..32_800).contains(&reserved), "{reserved} {body}");
+    }
+    assert!(reserved(&envoy, r#"{"model":"m","max_tokens":100}"#) < 150);
+    // A long response makes longer ones plausible.
+    let mut stream = envoy.stream();
+    let body = r#"{"model":"m","max_tokens":100000}"#;
+    assert_eq!(send(&envoy, &mut stream, body), Next::Continue);
+    envoy.answer(&mut stream, 100_001);
+    for body in excessive {
+        let reserved = reserved(&envoy, body);
+        assert!((200_000..200_040).contains(&reserved), "{reserved} {body}");
+    }
+}
+
+#[test]
+fn claimed_amount_reserves_what_is_plausible() {
+    let reservation = r#", "reservation": { "amount": "llm.?max_output_tokens.orValue(1000)" }"#;
+    let json = configuration(reservation, "").replace(r#""limit": 50"#, r#""limit": 10000000"#);
+    let envoy = Envoy::with(&json);
+    let reserved_by = |max: u64| reserved(&envoy, &format!("{{\"max_tokens\":{max}}}"));
+    assert_eq!(reserved_by(20_000), 20_000);
+    assert!((32_768..32_800).contains(&reserved_by(1 << 40)));
+    // What the policy itself names is no claim of the client.
+    let json = json.replace("llm.?max_output_tokens.orValue(1000)", "100000");
+    let fixed = reserved(&Envoy::with(&json), r#"{"max_tokens":1}"#);
+    assert_eq!(fixed, 100_000);
+}
+
+#[test]
+fn reservation_has_bound_of_its_limit() {
+    let reservation = r#", "reservation": { "max": 4000 }"#;
+    let json = configuration(reservation, "").replace(r#""limit": 50"#, r#""limit": 10000000"#);
+    let envoy = Envoy::with(&json);
+    assert_eq!(reserved(&envoy, r#"{"max_tokens":5000}"#), 4_000);
+    assert!(reserved(&envoy, r#"{"max_tokens":100}"#) < 150);
+    for amount in ["100000", "int(request.headers['content-length']) * 1000"] {
+        let max = format!(r#"{{ "max": 4000, "amount": "{amount}" }}"#);
+        let json = json.replace(r#"{ "max": 4000 }"#, &max);
+        let envoy = Envoy::with(&json);
+        assert_eq!(reserved(&envoy, r#"{"max_tokens":5000}"#), 4_000);
+    }
+}
+
+#[test]
+fn claimed_length_of_unread_body_is_bounded() {
     let envoy = with_limit(10_000_000);
     let mut stream = envoy.stream();
-    let body = r#"{"max_tokens":9007199254740992}"#;
-    assert_eq!(send(&envoy, &mut stream, body), Next::Continue);
-    let mut other = envoy.stream();
-    let body = r#"{"max_tokens":100}"#;
-    assert_eq!(send(&envoy, &mut other, body), Next::Continue);
+    let mut headers = request("alice").to_vec();
+    headers.push(("content-type", "application/json"));
+    headers.push(("content-encoding", "gzip"));
+    headers.push(("content-length", "9007199254740992"));
+    envoy.host.set_headers(HeaderMap::Request, &headers);
+    assert_eq!(stream.on_request_headers(false), Next::Continue);
+    let metric = "tollgate.reserved.policy=test/llm.limit=free";
+    let reserved = envoy.host.metric(metric);
+    assert!((100_000..300_000).contains(&reserved), "{reserved}");
 }
 
 #[test]

@@ -3,7 +3,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{
-    Estimator, HALF_LIFE, MAX_MODELS, Observation, START_OUTPUT_TOKENS, START_RATE, START_WEIGHT,
+    Estimator, HALF_LIFE, MAX_MODELS, MAX_PLAUSIBLE_TOKENS, Observation, START_OUTPUT_TOKENS,
+    START_PLAUSIBLE_TOKENS, START_RATE, START_WEIGHT,
 };
 use crate::usage::Usage;
 
@@ -131,6 +132,26 @@ fn flood_of_short_responses_lowers_slowly() {
         learn(&estimator, 1, &short);
     }
     assert_eq!(expected(&estimator), START_OUTPUT_TOKENS);
+}
+
+#[test]
+fn longest_response_bounds_what_is_plausible() {
+    let estimator = Estimator::default();
+    let plausible = |model| estimator.plausible_output_tokens(Some(model));
+    assert_eq!(plausible("m"), START_PLAUSIBLE_TOKENS);
+    learn(&estimator, 1, &unbounded(START_PLAUSIBLE_TOKENS / 2));
+    assert_eq!(plausible("m"), START_PLAUSIBLE_TOKENS);
+    let bounded = Observation {
+        is_bounded: true,
+        ..unbounded(40_000)
+    };
+    learn(&estimator, 1, &bounded);
+    assert_eq!(plausible("m"), 80_000);
+    learn(&estimator, 1_000, &unbounded(1));
+    assert_eq!(plausible("m"), 80_000, "short ones do not lower it");
+    learn(&estimator, 1, &unbounded(1 << 40));
+    assert_eq!(plausible("m"), MAX_PLAUSIBLE_TOKENS);
+    assert_eq!(plausible("other"), START_PLAUSIBLE_TOKENS);
 }
 
 #[test]

@@ -175,7 +175,12 @@ fn invalid_limit_fields_are_rejected() {
         (
             "reservation",
             json!({ "tokens": 500 }),
-            "reservation.tokens: unknown field, expected \"amount\" or \"ttl\"",
+            "reservation.tokens: unknown field, expected \"amount\", \"ttl\" or \"max\"",
+        ),
+        (
+            "reservation",
+            json!({ "max": 0 }),
+            "reservation.max: found 0, expected a whole number from 1 to 9007199254740991",
         ),
         (
             "reservation",

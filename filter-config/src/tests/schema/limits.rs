@@ -28,7 +28,8 @@ pub(super) fn limit() -> Value {
         &[],
         &json!({
             "amount": cel("the number of tokens that a request reserves."),
-            "ttl": described("The time after which the reservation expires: a duration such as 30s.", text(64))
+            "ttl": described("The time after which the reservation expires: a duration such as 30s.", text(64)),
+            "max": described("The most tokens that one request reserves.", whole(&bounds::RESERVATION_MAX))
         }),
     );
     let rate = json!({ "$ref": "#/$defs/rate" });
