@@ -1,9 +1,10 @@
 # tollgate: `make help` lists the targets.
-.PHONY: help demo test test-fast matrix wasm sdk-filter image bench fuzz mutants lint fmt
+.PHONY: help demo test test-fast matrix soak wasm sdk-filter image bench fuzz mutants lint fmt
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 10
+MINUTES ?= 20
 SHARD ?= 1/1
 JOBS ?= 1
 # The version of Envoy that end-to-end tests run with, where it is not the one that is found.
@@ -28,6 +29,9 @@ test: wasm sdk-filter ## run all tests: unit, property and end-to-end tests in a
 matrix: wasm ## run a part of the end-to-end tests with each tested version of Envoy, and print the table of docs/compatibility.md (UPDATE=1: write it)
 	@$(CARGO) test --quiet --locked --package envoy-test --test e2e --no-run
 	@UPDATE=$(UPDATE) $(CARGO) run --quiet --locked --package envoy-test --bin matrix
+
+soak: wasm ## run mixed traffic with updates and outages for MINUTES (20), and compare all sums
+	SOAK_MINUTES=$(MINUTES) $(CARGO) test --locked --package envoy-test --test soak -- --nocapture
 
 test-fast: ## run the tests that need no Envoy
 	$(CARGO) test --locked --workspace --exclude envoy-test --no-fail-fast

@@ -127,7 +127,7 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "fault injection, as Envoy calls it",
     },
     Exception {
-        path: "envoy-test/tests/e2e/",
+        path: "envoy-test/tests/",
         phrase: "fault",
         reason: "fault injection, as Envoy calls it",
     },
