@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use limits::service::MAX_REPLY_BYTES;
 use prost::Message;
 
 /// `envoy.config.core.v3.GrpcService`: the upstream of a gRPC call.
@@ -20,6 +21,10 @@ struct EnvoyGrpc {
     /// The `:authority` of calls; that of an empty one is the name of the cluster.
     #[prost(string, tag = "2")]
     authority: String,
+    /// A `google.protobuf.UInt32Value`. Envoy ends a call with `RESOURCE_EXHAUSTED` as soon as a message of the
+    /// reply announces more; without it, Envoy gathers a message of any size.
+    #[prost(message, optional, tag = "4")]
+    max_receive_message_length: Option<u32>,
 }
 
 /// `envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments`. Its life span, which is not
@@ -34,7 +39,7 @@ struct SetEnvoyFilterStateArguments {
     value: Vec<u8>,
 }
 
-/// Returns the `GrpcService` that names an Envoy cluster.
+/// Returns the `GrpcService` that names an Envoy cluster, whose replies have at most [`MAX_REPLY_BYTES`].
 ///
 /// Envoy first tries to parse the upstream of a call as this message and only then takes it for the
 /// name of a cluster, and aborts when a bare name (`empty`, `user4`) happens to parse.
@@ -46,6 +51,7 @@ pub(super) fn grpc_service(cluster: &str) -> Vec<u8> {
         envoy_grpc: Some(EnvoyGrpc {
             cluster_name: cluster.to_owned(),
             authority: istio_host(cluster).to_owned(),
+            max_receive_message_length: u32::try_from(MAX_REPLY_BYTES).ok(),
         }),
     };
     service.encode_to_vec()

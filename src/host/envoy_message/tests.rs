@@ -26,8 +26,10 @@ fn istio_cluster_has_host_as_authority() {
 }
 
 #[test]
-fn short_cluster_name_is_two_nested_fields() {
-    assert_eq!(grpc_service("empty"), b"\n\x07\n\x05empty");
+fn short_cluster_name_is_nested_and_replies_are_bounded() {
+    let bound = b"\x22\x04\x08\x80\x80\x04";
+    let service = [b"\n\x0d\n\x05empty".as_slice(), bound].concat();
+    assert_eq!(grpc_service("empty"), service);
 }
 
 #[test]
