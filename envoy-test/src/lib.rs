@@ -12,6 +12,7 @@ pub mod debian;
 pub mod envoy;
 pub mod example;
 pub mod filters;
+pub mod limitador_server;
 pub mod llm;
 pub mod metered;
 pub mod random;

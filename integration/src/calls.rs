@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -15,7 +16,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, channel::Channel};
 use tonic::{Code, Status};
 
 /// A gRPC method of the service.
@@ -44,6 +45,8 @@ pub enum Fault {
     Hang,
     /// The call has no effect, and its response cannot be decoded.
     WrongBytes,
+    /// The call has no effect, and its response is a message that does not end.
+    Endless,
 }
 
 /// The calls of a service, and their failures. Clones refer to the same service.
@@ -55,6 +58,10 @@ pub struct Calls {
 #[derive(Debug, Default)]
 struct CallsState {
     faults: HashMap<Method, Fault>,
+    under_way: HashMap<Method, u64>,
+    most_under_way: HashMap<Method, u64>,
+    /// The bytes of messages that do not end.
+    endless_bytes: u64,
     counts: HashMap<Method, u64>,
     headers: HashMap<Method, HeaderMap>,
 }
@@ -123,6 +130,19 @@ impl Calls {
         self.state().headers.get(&method).cloned()
     }
 
+    /// Returns the maximum number of calls of a method that were under way at the same time.
+    #[must_use]
+    pub fn most_under_way(&self, method: Method) -> u64 {
+        let state = self.state();
+        state.most_under_way.get(&method).copied().unwrap_or(0)
+    }
+
+    /// Returns how many bytes were sent of messages that do not end.
+    #[must_use]
+    pub fn endless_bytes(&self) -> u64 {
+        self.state().endless_bytes
+    }
+
     fn state(&self) -> MutexGuard<'_, CallsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,15 +151,32 @@ impl Calls {
     fn record(&self, method: Method, headers: &HeaderMap) -> Option<Fault> {
         let mut state = self.state();
         *state.counts.entry(method).or_default() += 1;
+        let under_way = state.under_way.entry(method).or_default();
+        *under_way += 1;
+        let under_way = *under_way;
+        let most = state.most_under_way.entry(method).or_default();
+        *most = under_way.max(*most);
         state.headers.insert(method, headers.clone());
         state.faults.get(&method).cloned()
     }
 }
 
+/// A call under way, until it is dropped: answered, or cancelled by the caller.
+struct UnderWay(Calls, Method);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(calls) = self.0.state().under_way.get_mut(&self.1) {
+            *calls = calls.saturating_sub(1);
+        }
+    }
+}
+
 /// Passes a call to the service, or fails it.
 pub(crate) async fn handle(State(calls): State<Calls>, request: Request, next: Next) -> Response {
-    let fault =
-        Method::of(request.uri().path()).and_then(|method| calls.record(method, request.headers()));
+    let method = Method::of(request.uri().path());
+    let fault = method.and_then(|method| calls.record(method, request.headers()));
+    let _under_way = method.map(|method| UnderWay(calls.clone(), method));
     match fault {
         None => next.run(request).await,
         Some(Fault::Delay(delay)) => {
@@ -149,7 +186,26 @@ pub(crate) async fn handle(State(calls): State<Calls>, request: Request, next: N
         Some(Fault::Error(code)) => Status::new(code, "failed on command").into_http(),
         Some(Fault::Hang) => pending().await,
         Some(Fault::WrongBytes) => wrong_bytes(),
+        Some(Fault::Endless) => endless(calls),
     }
+}
+
+/// A message that announces a gigabyte, and is sent as fast as the peer reads until it closes the stream.
+fn endless(calls: Calls) -> Response {
+    const PREFIX: &[u8] = &[0, 0x40, 0, 0, 0];
+    const PART: &[u8] = &[0; 65_536];
+    let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
+    tokio::spawn(async move {
+        let mut part = Bytes::from_static(PREFIX);
+        while sender.send_data(part).await.is_ok() {
+            part = Bytes::from_static(PART);
+            calls.state().endless_bytes += 65_536;
+        }
+    });
+    let mut response = Response::new(Body::new(body));
+    let content_type = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
 }
 
 /// A complete gRPC message that is not a protobuf message: the length of its field exceeds the message.

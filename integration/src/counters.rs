@@ -28,6 +28,8 @@ pub(crate) enum Counters {
 /// The state of a counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
+    /// Its limit.
+    pub(crate) definition: Limit,
     /// The name of its limit, where it has one.
     pub limit: Option<String>,
     /// The expressions that identify it among the counters of its limit, with their values.
@@ -172,6 +174,7 @@ impl Standing {
     fn of(counter: &Counter) -> Self {
         let remaining = counter.remaining().unwrap_or(counter.max_value());
         Self {
+            definition: counter.limit().clone(),
             limit: counter.limit().name().map(str::to_owned),
             variables: counter.set_variables().clone(),
             max_value: counter.max_value(),

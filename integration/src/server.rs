@@ -316,9 +316,7 @@ async fn get_counters(
     })?;
     let standings = standings.iter().map(|standing| {
         json!({
-            "limit": standing.limit,
-            "max_value": standing.max_value,
-            "seconds": standing.window.as_secs(),
+            "limit": limit_json(&standing.definition),
             "set_variables": standing.variables,
             "remaining": standing.max_value.saturating_sub(standing.used),
             "expires_in_seconds": standing.expires_in.as_secs(),
@@ -329,6 +327,7 @@ async fn get_counters(
 
 fn limit_json(limit: &Limit) -> Value {
     json!({
+        "id": limit.id(),
         "name": limit.name(),
         "namespace": limit.namespace().as_ref(),
         "max_value": limit.max_value(),

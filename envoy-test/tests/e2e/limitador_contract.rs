@@ -1,6 +1,7 @@
-//! The rate limit service of `integration` answers as limitador does, with its counters in memory or in Redis.
+//! The rate limit service of `integration` answers as limitador does, with its counters in memory or in Redis. The same
+//! calls are made to limitador's own server in `limitador_server.rs`.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, net::SocketAddr, ops::Deref, time::Duration};
 
 use envoy_test::{redis::Redis, wait};
 use envoy_types::pb::envoy::{
@@ -20,6 +21,7 @@ use integration::{
         rate_limit_service_client::RateLimitServiceClient as KuadrantClient,
     },
 };
+use serde_json::Value;
 use tonic::{Status, transport::Channel};
 
 use crate::support::TestResult;
@@ -28,7 +30,7 @@ const DOMAIN: &str = "default/llm";
 const KEY: &str = "tokenlimit.free__6130666f";
 
 /// Ten an hour for each user, and five a second for the tier `gold`.
-const LIMITS: &str = r#"
+pub(crate) const LIMITS: &str = r#"
 - name: free
   namespace: default/llm
   max_value: 10
@@ -46,9 +48,15 @@ const LIMITS: &str = r#"
 /// A service and its client.
 struct Peer {
     limitador: Limitador,
+    client: Client,
+    redis: Option<Redis>,
+}
+
+/// A client of either service.
+pub(crate) struct Client {
+    http: SocketAddr,
     envoy: EnvoyClient<Channel>,
     kuadrant: KuadrantClient<Channel>,
-    redis: Option<Redis>,
 }
 
 impl Peer {
@@ -64,13 +72,30 @@ impl Peer {
     }
 
     fn of(limitador: Limitador, redis: Option<Redis>) -> Result<Self, Box<dyn Error>> {
-        let address = format!("http://{}", limitador.address());
-        let channel = Channel::from_shared(address)?.connect_lazy();
+        let address = limitador.address();
         Ok(Self {
             limitador,
+            client: Client::new(address, address)?,
+            redis,
+        })
+    }
+}
+
+impl Deref for Peer {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Client {
+    pub(crate) fn new(grpc: SocketAddr, http: SocketAddr) -> Result<Self, Box<dyn Error>> {
+        let channel = Channel::from_shared(format!("http://{grpc}"))?.connect_lazy();
+        Ok(Self {
+            http,
             envoy: EnvoyClient::new(channel.clone()),
             kuadrant: KuadrantClient::new(channel),
-            redis,
         })
     }
 
@@ -87,13 +112,13 @@ impl Peer {
         Ok(reply.into_inner().overall_code())
     }
 
-    async fn report(&self, user: &str, hits: u32) -> Result<Code, Status> {
+    pub(crate) async fn report(&self, user: &str, hits: u32) -> Result<Code, Status> {
         let request = request(DOMAIN, user, hits);
         let mut client = self.kuadrant.clone();
         Ok(client.report(request).await?.into_inner().overall_code())
     }
 
-    async fn reserve(
+    pub(crate) async fn reserve(
         &self,
         user: &str,
         amount: u64,
@@ -121,12 +146,26 @@ impl Peer {
         Ok(())
     }
 
+    /// What the service tells about a namespace over HTTP: its `limits` or its `counters`.
+    async fn get(&self, what: &str) -> Result<Vec<Value>, Box<dyn Error>> {
+        let namespace = DOMAIN.replace('/', "%2F");
+        let url = format!("http://{}/{what}/{namespace}", self.http);
+        Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
+    }
+
     /// The usage of a user.
     async fn used(&self, user: &str) -> Result<u64, Box<dyn Error>> {
-        let counters = self.limitador.counters(DOMAIN).await?;
-        let mut counters = counters.iter();
-        let own = counters.find(|counter| counter.variables.values().any(|value| value == user));
-        Ok(own.map_or(0, |counter| counter.used))
+        let counters = self.get("counters").await?;
+        let is_own = |counter: &&Value| {
+            let variables = counter["set_variables"].as_object();
+            variables.is_some_and(|variables| variables.values().any(|value| value == user))
+        };
+        let Some(own) = counters.iter().find(is_own) else {
+            return Ok(0);
+        };
+        let limit = own["limit"]["max_value"].as_u64().ok_or("max_value")?;
+        let remaining = own["remaining"].as_u64().unwrap_or(limit);
+        Ok(limit - remaining)
     }
 }
 
@@ -149,9 +188,9 @@ fn request(domain: &str, user: &str, hits: u32) -> RateLimitRequest {
     }
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-async fn checks_and_adds(peer: &Peer) -> TestResult {
+pub(crate) async fn checks_and_adds(peer: &Client) -> TestResult {
     let mut reply = peer.should("alice", 4).await?;
     assert_eq!(reply.overall_code(), Admitted);
     reply
@@ -178,7 +217,7 @@ async fn checks_and_adds(peer: &Peer) -> TestResult {
     Ok(())
 }
 
-async fn checks_and_reports(peer: &Peer) -> TestResult {
+pub(crate) async fn checks_and_reports(peer: &Client) -> TestResult {
     // A check ignores the number of hits and writes nothing.
     assert_eq!(peer.check("carol", 1_000).await?, Admitted);
     assert_eq!(peer.used("carol").await?, 0);
@@ -192,7 +231,7 @@ async fn checks_and_reports(peer: &Peer) -> TestResult {
     Ok(())
 }
 
-async fn reserves_and_commits(peer: &Peer) -> TestResult {
+pub(crate) async fn reserves_and_commits(peer: &Client) -> TestResult {
     let first = peer.reserve("dave", 6, HOUR).await?;
     assert_eq!(first.code(), Admitted);
     assert!(!first.reservation_id.is_empty());
@@ -211,7 +250,7 @@ async fn reserves_and_commits(peer: &Peer) -> TestResult {
     Ok(())
 }
 
-async fn uncommitted_reservation_expires(peer: &Peer) -> TestResult {
+pub(crate) async fn uncommitted_reservation_expires(peer: &Client) -> TestResult {
     let short = Duration::from_millis(200);
     let lost = peer.reserve("frank", 10, short).await?;
     assert_eq!(lost.code(), Admitted);
@@ -230,7 +269,7 @@ async fn uncommitted_reservation_expires(peer: &Peer) -> TestResult {
     Ok(())
 }
 
-async fn request_without_limits_is_answered(peer: &Peer) -> TestResult {
+pub(crate) async fn request_without_limits_is_answered(peer: &Client) -> TestResult {
     let (mut envoy, mut kuadrant) = (peer.envoy.clone(), peer.kuadrant.clone());
     let no_domain = request("", "alice", 1);
     let reply = envoy.should_rate_limit(no_domain.clone()).await?;
@@ -254,7 +293,7 @@ async fn request_without_limits_is_answered(peer: &Peer) -> TestResult {
     Ok(())
 }
 
-async fn first_hit_starts_window(peer: &Peer) -> TestResult {
+pub(crate) async fn first_hit_starts_window(peer: &Client) -> TestResult {
     let gold = RateLimitRequest {
         domain: DOMAIN.to_owned(),
         descriptors: vec![descriptor(&[("tier", "gold")])],
@@ -330,11 +369,16 @@ async fn lost_redis_makes_service_unavailable() -> TestResult {
 async fn older_service_has_no_reservations() -> TestResult {
     let builder = Limitador::builder(limits::parse(LIMITS)?).without_reservations();
     let peer = Peer::of(builder.start().await?, None)?;
-    let status = peer.reserve("alice", 1, HOUR).await;
+    lacks_reservations(&peer).await
+}
+
+pub(crate) async fn lacks_reservations(client: &Client) -> TestResult {
+    let status = client.reserve("heidi", 1, HOUR).await;
     assert_eq!(status.expect_err("none").code(), tonic::Code::Unimplemented);
-    let status = peer.commit("alice", "", 1).await;
+    let status = client.commit("heidi", "", 1).await;
     assert_eq!(status.expect_err("none").code(), tonic::Code::Unimplemented);
-    assert_eq!(peer.check("alice", 1).await?, Admitted);
+    assert_eq!(client.check("heidi", 1).await?, Admitted);
+    assert_eq!(client.used("heidi").await?, 0);
     Ok(())
 }
 
@@ -382,17 +426,23 @@ async fn service_fails_on_command() -> TestResult {
 async fn limits_and_counters_are_readable_over_http() -> TestResult {
     let peer = Peer::start(false).await?;
     peer.report("alice", 3).await?;
-    let get = async |what: &str| {
-        let url = format!("http://{}/{what}/{DOMAIN}", peer.limitador.address());
-        reqwest::get(url).await?.json::<serde_json::Value>().await
-    };
-    let limits = get("limits").await?;
-    assert_eq!(limits.as_array().map(Vec::len), Some(2), "{limits}");
-    let counters = get("counters").await?;
-    let counters = counters.as_array().expect("a list");
-    let own = counters.iter().find(|counter| counter["limit"] == "free");
+    describes_limits_and_counters(&peer).await
+}
+
+pub(crate) async fn describes_limits_and_counters(client: &Client) -> TestResult {
+    let limits = client.get("limits").await?;
+    assert_eq!(limits.len(), 2, "{limits:?}");
+    let counters = client.get("counters").await?;
+    let mut counters = counters.iter();
+    let own = counters.find(|counter| counter["limit"]["name"] == "free");
     let own = own.expect("the counter");
+    assert!(limits.contains(&own["limit"]), "{limits:?}");
     assert_eq!(own["remaining"], 7);
+    assert!(
+        own["expires_in_seconds"]
+            .as_u64()
+            .is_some_and(|seconds| seconds <= 3600)
+    );
     let variable = r#"descriptors[0]["auth.identity.userid"]"#;
     assert_eq!(own["set_variables"][variable], "alice");
     Ok(())

@@ -25,6 +25,7 @@ mod istio_image;
 mod large_bodies;
 mod limitador;
 mod limitador_contract;
+mod limitador_server;
 mod long_cluster_names;
 mod malformed_input;
 mod memory;
