@@ -88,8 +88,17 @@ impl Root {
     }
 
     /// Begins to drain, as Envoy wants the context to end. Returns whether nothing is left to drain.
-    fn done(&mut self) -> bool {
-        let done = self.plugin.as_ref().is_none_or(|plugin| plugin.drain());
+    fn done(&mut self, successor: Option<&Plugin>) -> bool {
+        let Some(plugin) = &self.plugin else {
+            return true;
+        };
+        let done = match successor {
+            Some(successor) => {
+                plugin.hand_over(successor);
+                plugin.is_drained()
+            }
+            None => plugin.drain(),
+        };
         if !done {
             let now = Abi.now().unwrap_or_default();
             self.drain_deadline = Some(now.saturating_add(DRAIN_TIMEOUT));
@@ -98,18 +107,43 @@ impl Root {
     }
 
     /// Ends the context that Envoy wants to end, if it is drained or out of time.
-    fn end_drained(&mut self) {
-        let Some(deadline) = self.drain_deadline else {
+    fn end_drained(&mut self, successor: Option<&Plugin>) {
+        let (Some(deadline), Some(plugin)) = (self.drain_deadline, &self.plugin) else {
             return;
         };
-        let drained = self
-            .plugin
-            .as_ref()
-            .is_none_or(|plugin| plugin.is_drained());
+        if let Some(successor) = successor {
+            plugin.hand_over(successor);
+        }
         let is_late = Abi.now().is_ok_and(|now| now > deadline);
-        if drained || is_late {
-            self.drain_deadline = None;
+        if plugin.is_drained() || is_late {
+            plugin.end(successor);
+            self.plugin = None;
             abi::done();
+        }
+    }
+}
+
+// === impl Contexts ===
+
+impl Contexts {
+    /// Returns the plugin that can send what a root context has queued: that of the newest with the same
+    /// rate limit service that is to stay.
+    fn successor(&self, root: u32) -> Option<Rc<Plugin>> {
+        let plugin = self.roots.get(&root)?.plugin.as_ref()?;
+        let others = self.roots.iter().rev();
+        let others = others.filter(|(id, it)| **id != root && it.drain_deadline.is_none());
+        let mut plugins = others.filter_map(|(_, it)| it.plugin.as_ref());
+        plugins.find(|it| it.is_of_same_service(plugin)).cloned()
+    }
+
+    /// Ends a root context that Envoy wants to end, once nothing is left to drain.
+    fn end_drained(&mut self, root: u32) {
+        let is_draining = |it: &Root| it.drain_deadline.is_some();
+        if self.roots.get(&root).is_some_and(is_draining) {
+            let successor = self.successor(root);
+            if let Some(root) = self.roots.get_mut(&root) {
+                root.end_drained(successor.as_deref());
+            }
         }
     }
 }
@@ -117,13 +151,12 @@ impl Root {
 /// Takes the reply to a gRPC call.
 fn reply(root: u32, token: u32, reply: Result<&[u8], u32>) {
     with(|contexts| {
-        let Some(root) = contexts.roots.get_mut(&root) else {
+        let plugin = contexts.roots.get(&root).and_then(|it| it.plugin.clone());
+        let Some(plugin) = plugin else {
             return;
         };
-        let Some(plugin) = root.plugin.clone() else {
-            return;
-        };
-        if let Some(reply) = plugin.on_reply(CallId(token), reply) {
+        let mut next = plugin.on_reply(CallId(token), reply);
+        while let Some(reply) = next.or_else(|| plugin.next_ready()) {
             let stream = contexts.streams.get_mut(&reply.stream);
             match stream {
                 Some(stream) if Abi.set_effective_context(reply.stream).is_ok() => {
@@ -131,8 +164,9 @@ fn reply(root: u32, token: u32, reply: Result<&[u8], u32>) {
                 }
                 _ => plugin.release_reply(reply),
             }
+            next = None;
         }
-        root.end_drained();
+        contexts.end_drained(root);
     });
 }
 
@@ -206,10 +240,11 @@ extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
 extern "C" fn proxy_on_tick(root: u32) {
     with(|contexts| {
         let Contexts { roots, streams, .. } = contexts;
-        let Some(Root { plugin, .. }) = roots.get(&root) else {
-            return;
-        };
-        if let Some(plugin) = plugin {
+        if let Some(Root {
+            plugin: Some(plugin),
+            ..
+        }) = roots.get(&root)
+        {
             plugin.on_tick();
             plugin.poll_queue(|context| {
                 let stream = streams.get_mut(&context)?;
@@ -219,9 +254,7 @@ extern "C" fn proxy_on_tick(root: u32) {
             // What follows concerns the root again, which is there as its tick is.
             let _ = Abi.set_effective_context(root);
         }
-        if let Some(root) = roots.get_mut(&root) {
-            root.end_drained();
-        }
+        contexts.end_drained(root);
     });
 }
 
@@ -288,8 +321,10 @@ extern "C" fn proxy_on_log(context: u32) {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_done(context: u32) -> u32 {
     with(|contexts| {
+        let successor = contexts.successor(context);
         let root = contexts.roots.get_mut(&context);
-        root.is_none_or(Root::done).into()
+        let is_done = root.is_none_or(|root| root.done(successor.as_deref()));
+        is_done.into()
     })
 }
 

@@ -135,6 +135,13 @@ impl Plugin {
         self.parts.ledger.on_reply(call, reply)
     }
 
+    /// Returns a reply to a check that has waited for what another has shown. To be called after each
+    /// [`Plugin::on_reply`], until there is none.
+    #[must_use]
+    pub fn next_ready(&self) -> Option<CheckReply> {
+        self.parts.ledger.next_ready()
+    }
+
     /// Releases what a reply grants to a stream that is gone.
     pub fn release_reply(&self, reply: CheckReply) {
         self.parts.ledger.release_reply(reply);
@@ -151,6 +158,24 @@ impl Plugin {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.parts.ledger.is_drained()
+    }
+
+    /// Returns whether both have the same rate limit service: one can send what is queued by the other.
+    #[must_use]
+    pub fn is_of_same_service(&self, other: &Self) -> bool {
+        let ledger = &self.parts.ledger;
+        ledger.is_of_same_service(&other.parts.ledger)
+    }
+
+    /// Hands what is queued for the rate limit service to a plugin that has the same.
+    pub fn hand_over(&self, successor: &Self) {
+        self.parts.ledger.hand_over(&successor.parts.ledger);
+    }
+
+    /// Ends a configuration that has not sent all: hands over what is left, or else gives it up and logs it.
+    pub fn end(&self, successor: Option<&Self>) {
+        let successor = successor.map(|it| &it.parts.ledger);
+        self.parts.ledger.end(successor);
     }
 
     /// Checks queued requests again, by `poll`: those that have lost their places, those that are first in

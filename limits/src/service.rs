@@ -20,6 +20,7 @@ mod backoff;
 mod circuit;
 mod client;
 mod credits;
+mod delivery;
 mod descriptors;
 mod link;
 pub mod message;
@@ -28,13 +29,16 @@ mod method;
 pub mod mock;
 mod observer;
 mod queue;
+mod releases;
 mod settings;
 mod settlement;
+mod shared;
+mod support;
 #[cfg(test)]
 mod tests;
 mod transport;
 
-pub use client::{CheckReply, CheckRequest, CheckResult, ServiceClient};
+pub use client::{CheckError, CheckReply, CheckRequest, CheckResult, ServiceClient};
 pub use descriptors::{DescriptorSet, Layout, LimitEntries};
 pub use message::{DescriptorStatus, MAX_REPLY_BYTES, Reply, ReservationId};
 pub use observer::{Observer, ServiceEvent};

@@ -79,8 +79,12 @@ impl PendingCheck {
             let is_alone = pending.is_alone(&self.admission);
             pending.result = Some(reply.result);
             if pending.result == Some(CheckResult::Retry) {
+                if let Some(rejection) = self.concurrent_rejection(service, now, index) {
+                    self.abandon(ledger);
+                    return Ok(Check::Decided(Verdict::rejected(rejection)));
+                }
                 self.send(service, now, index);
-            } else if service.client.reserves(now)
+            } else if service.client.reserves()
                 && is_alone
                 && pending.rejected().is_some()
                 && pending.request.amount > 1
@@ -114,22 +118,23 @@ impl PendingCheck {
             let verdict = Verdict::Rejected(rejection, response_headers);
             return Ok(Check::Decided(verdict));
         }
-        let has_failed = enforced().any(|pending| pending.reply().is_none());
-        if has_failed {
-            match service.failure_mode {
-                RemoteFailureMode::Deny => {
-                    self.abandon(ledger);
-                    return Err(LedgerError::ServiceUnavailable);
-                }
-                RemoteFailureMode::Allow => self.admission.failed_open = true,
-                RemoteFailureMode::Local => {
-                    if let Some(rejection) = self.local_rejection(now) {
-                        self.abandon(ledger);
-                        let verdict = Verdict::Rejected(rejection, response_headers);
-                        return Ok(Check::Decided(verdict));
-                    }
-                }
+        let has_failed =
+            enforced().any(|pending| pending.reply().is_none() && !pending.is_saturated);
+        match service.failure_mode {
+            RemoteFailureMode::Deny if has_failed => {
+                self.abandon(ledger);
+                return Err(LedgerError::ServiceUnavailable);
             }
+            RemoteFailureMode::Allow if has_failed => self.admission.failed_open = true,
+            _ => {}
+        }
+        // A service that has too many requests to reply to has not failed, in any mode.
+        let decides_locally = service.failure_mode == RemoteFailureMode::Local && has_failed
+            || enforced().any(|pending| pending.is_saturated);
+        if decides_locally && let Some(rejection) = self.local_rejection(now) {
+            self.abandon(ledger);
+            let verdict = Verdict::Rejected(rejection, response_headers);
+            return Ok(Check::Decided(verdict));
         }
         let adds = service.client.protocol() == Protocol::EnvoyRls;
         let Self {
@@ -221,6 +226,27 @@ impl PendingCheck {
             resets_at,
         };
         Some(Rejection { charge, now })
+    }
+
+    /// Returns the rejection of a request that does not fit beside others in flight, where the service turns out
+    /// not to reserve: it is checked as if that had been known when it came.
+    fn concurrent_rejection(
+        &self,
+        service: &Service,
+        now: Timestamp,
+        index: usize,
+    ) -> Option<Rejection> {
+        let pending = self.calls.get(index)?;
+        if service.client.reserves() || !pending.is_enforced {
+            return None;
+        }
+        let counters = pending.counters.iter();
+        let mut charges = counters.filter_map(|&counter| self.admission.charge(counter));
+        let charge = charges.find(|charge| {
+            let is_alone = charge.counter.standing.reserved == 0;
+            charge.is_counted_by_service() && !is_alone && !charge.fits()
+        });
+        charge.map(|&charge| Rejection { charge, now })
     }
 
     /// Returns the rejection by this Envoy's own count, where there is no reply.

@@ -75,6 +75,7 @@ impl Group<'_> {
             is_enforced: self.charges.first()?.is_enforced,
             call: None,
             result: None,
+            is_saturated: false,
         })
     }
 }

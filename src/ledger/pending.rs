@@ -5,7 +5,7 @@ use super::charge::CounterId;
 use super::service::Service;
 use filter_config::LimitIndex;
 use limits::Timestamp;
-use limits::service::{CallId, CheckRequest, CheckResult, Reply};
+use limits::service::{CallId, CheckError, CheckRequest, CheckResult, Reply};
 
 /// The result of a check.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub(super) struct PendingCall {
     pub(super) call: Option<CallId>,
     /// Its result.
     pub(super) result: Option<CheckResult>,
+    /// Whether it was not made because the service has too many to reply to.
+    pub(super) is_saturated: bool,
 }
 
 // === impl PendingCall ===
@@ -118,7 +120,9 @@ impl PendingCheck {
         };
         let trace = &self.admission.trace;
         let client = &service.client;
-        pending.call = client.check(now, self.stream, &pending.request, trace);
+        let call = client.check(now, self.stream, &pending.request, trace);
+        pending.is_saturated = call == Err(CheckError::Saturated);
+        pending.call = call.ok();
         pending.result = pending.call.is_none().then_some(CheckResult::Failed);
     }
 }

@@ -36,7 +36,7 @@ impl Ledger {
             RemoteFailureMode::Allow if is_open => Authority::None,
             RemoteFailureMode::Local if is_open => Authority::Full,
             _ if stream.is_none() => Authority::Full,
-            _ if client.reserves(now) => Authority::None,
+            _ if client.reserves() => Authority::None,
             _ => Authority::Concurrent,
         };
         match self.or_failure_mode(self.reserve_with(authority, now, enforced))? {

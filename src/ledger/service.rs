@@ -74,8 +74,10 @@ impl Service {
         let metrics = ServiceMetrics::define(Rc::clone(host))?;
         // Jitter only has to differ between workers.
         let seed = RandomState::new().hash_one(0_u8);
+        let transport = Rc::clone(host) as _;
+        let shared = Rc::clone(host) as _;
         Ok(Some(Self {
-            client: ServiceClient::new(settings, Rc::clone(host) as _, Rc::new(metrics), seed),
+            client: ServiceClient::new(settings, transport, Rc::new(metrics), shared, seed),
             failure_mode: remote.failure_mode,
             names: configuration.policies.iter().map(of_policy).collect(),
         }))

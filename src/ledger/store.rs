@@ -79,6 +79,11 @@ impl Ledger {
         service.client.on_reply(now, call, reply)
     }
 
+    /// Returns a reply to a check that has waited for what another has shown.
+    pub(crate) fn next_ready(&self) -> Option<CheckReply> {
+        self.service.as_ref()?.client.next_ready()
+    }
+
     /// Releases what a reply grants to a check that no longer waits.
     pub(crate) fn release_reply(&self, reply: CheckReply) {
         if let Some(service) = &self.service {
@@ -100,6 +105,35 @@ impl Ledger {
     pub(crate) fn is_drained(&self) -> bool {
         let service = self.service.as_ref();
         service.is_none_or(|service| service.client.is_drained())
+    }
+
+    /// Returns whether both have the same rate limit service.
+    #[must_use]
+    pub(crate) fn is_of_same_service(&self, other: &Self) -> bool {
+        match (&self.service, &other.service) {
+            (Some(own), Some(other)) => own.client.is_of_same_service(&other.client),
+            _ => false,
+        }
+    }
+
+    /// Hands the settlements that wait to the ledger of a configuration with the same service.
+    pub(crate) fn hand_over(&self, successor: &Self) {
+        if let (Some(own), Some(other)) = (&self.service, &successor.service) {
+            let now = self.host.now().unwrap_or_default();
+            own.client.hand_over(now, &other.client);
+        }
+    }
+
+    /// Ends the settlements that are left, also those under way: hands them over, or else gives them up.
+    pub(crate) fn end(&self, successor: Option<&Self>) {
+        if let Some(service) = &self.service {
+            let now = self.host.now().unwrap_or_default();
+            service.client.fail_calls(now);
+            if let Some(successor) = successor {
+                self.hand_over(successor);
+            }
+            service.client.lose_all("no configuration has the service");
+        }
     }
 
     /// Records the cost of an exchange at each counter, and releases what it reserved there. `cost` is

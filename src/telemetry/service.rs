@@ -10,6 +10,7 @@ pub(crate) struct ServiceMetrics {
     host: Rc<dyn Host>,
     calls: MetricId,
     call_errors: MetricId,
+    calls_refused: MetricId,
     outages: MetricId,
     settlements_retried: MetricId,
     settlements_merged: MetricId,
@@ -19,6 +20,8 @@ pub(crate) struct ServiceMetrics {
     settlements_pending: MetricId,
     /// The number of settlements that were pending when it was reported last.
     pending: Cell<usize>,
+    /// Whether the circuit is open.
+    is_open: Cell<bool>,
 }
 
 // === impl ServiceMetrics ===
@@ -34,6 +37,7 @@ impl ServiceMetrics {
         Ok(Self {
             calls: counter("tollgate.storage_calls")?,
             call_errors: counter("tollgate.storage_call_errors")?,
+            calls_refused: counter("tollgate.storage_calls_refused")?,
             outages: counter("tollgate.storage_outages")?,
             settlements_retried: counter("tollgate.storage_settlements_retried")?,
             settlements_merged: counter("tollgate.storage_settlements_merged")?,
@@ -41,8 +45,24 @@ impl ServiceMetrics {
             circuit_open: gauge("tollgate.storage_circuit_open")?,
             settlements_pending: gauge("tollgate.storage_settlements_pending")?,
             pending: Cell::new(0),
+            is_open: Cell::new(false),
             host,
         })
+    }
+
+    fn set_pending(&self, pending: usize) {
+        let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let before = self.pending.replace(pending);
+        let more = whole(pending).saturating_sub(whole(before));
+        if more != 0 {
+            self.add(self.settlements_pending, more);
+        }
+    }
+
+    fn set_open(&self, is_open: bool) {
+        if self.is_open.replace(is_open) != is_open {
+            self.add(self.circuit_open, if is_open { 1 } else { -1 });
+        }
     }
 
     fn add(&self, metric: MetricId, amount: i64) {
@@ -57,21 +77,24 @@ impl Observer for ServiceMetrics {
         match event {
             ServiceEvent::Call => self.add(self.calls, 1),
             ServiceEvent::CallFailed => self.add(self.call_errors, 1),
+            ServiceEvent::CallRefused => self.add(self.calls_refused, 1),
             ServiceEvent::CircuitOpened => {
                 self.add(self.outages, 1);
-                self.add(self.circuit_open, 1);
+                self.set_open(true);
             }
-            ServiceEvent::CircuitClosed => self.add(self.circuit_open, -1),
+            ServiceEvent::CircuitClosed => self.set_open(false),
             ServiceEvent::SettlementRetried => self.add(self.settlements_retried, 1),
             ServiceEvent::SettlementMerged => self.add(self.settlements_merged, 1),
             ServiceEvent::SettlementLost { amount } => self.add(self.tokens_lost, whole(amount)),
-            ServiceEvent::SettlementsPending(pending) => {
-                let before = self.pending.replace(pending);
-                let more = whole(pending as u64).saturating_sub(whole(before as u64));
-                if more != 0 {
-                    self.add(self.settlements_pending, more);
-                }
-            }
+            ServiceEvent::SettlementsPending(pending) => self.set_pending(pending),
         }
+    }
+}
+
+/// What a configuration has added to gauges ends with it, or they would stay too high until Envoy restarts.
+impl Drop for ServiceMetrics {
+    fn drop(&mut self) {
+        self.set_pending(0);
+        self.set_open(false);
     }
 }

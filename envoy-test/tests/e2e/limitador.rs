@@ -150,7 +150,8 @@ async fn two_envoys_on_one_redis_share_limit() -> TestResult {
         Ok::<_, Box<dyn Error>>((limitador, metered))
     };
     let sides = [start().await?, start().await?];
-    let chat = Chat::default().header("x-mock-delay-ms", 150);
+    // None ends before all have been checked: for a moment, the service counts one that ends twice.
+    let chat = Chat::default().header("x-mock-delay-ms", 3_000);
     let responses = (0..64).map(|number| send(&sides[number % 2].1, &chat));
     let mut admitted = 0;
     for status in join_all(responses).await {
@@ -398,6 +399,30 @@ async fn service_without_reservations_is_checked_instead() -> TestResult {
         1,
         "{log}"
     );
+    metered.check().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_requests_keep_limit_without_reserve() -> TestResult {
+    let configuration = with_storage(each_caller_reserving(1_000, 100, "1h"), Protocol::Reserve);
+    let builder = remote::limitador(&configuration)?.without_reservations();
+    let limitador = builder.start().await?;
+    let metered = gateway(configuration, limitador.address(), 2).await?;
+    let chat = Chat::default().header("x-mock-delay-ms", 500);
+    let responses = (0..64).map(|_| send(&metered, &chat));
+    let mut admitted = 0;
+    for status in join_all(responses).await {
+        match status? {
+            200 => admitted += 1,
+            429 => {}
+            status => return Err(format!("status {status}").into()),
+        }
+    }
+    // Exactly as many as fit, as with `check-report`; one request of each worker has found out.
+    assert_eq!(admitted, 10);
+    assert!(limitador.calls().count(Method::Reserve) <= 2);
+    wait_for_counted(&limitador, 1_000).await?;
     metered.check().await?;
     Ok(())
 }

@@ -13,18 +13,18 @@ use std::{
 use envoy_test::{
     client::{self, Chat, client},
     envoy::{Envoy, Update},
-    filters::Tollgate,
+    filters::{self, Tollgate},
     llm::Llm,
     metered::{CALLER, Metered, each_caller},
     redis::Redis,
     remote::{self, Protocol, gateway, wait_for_counted, wait_for_counted_within},
 };
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use integration::{
     Limitador,
     calls::{Fault, Method},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -247,6 +247,99 @@ async fn service_restart_under_load_loses_no_usage() -> TestResult {
     wait_for_counted_within(&limitador, used..=used + in_flight).await?;
     metered.check().await?;
     drop((bare, llm));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn saturated_service_loses_no_usage_and_no_request() -> TestResult {
+    for protocol in [Protocol::Reserve, Protocol::CheckReport] {
+        let configuration = configuration(protocol, "deny", LONG_TIMEOUT);
+        let limitador = remote::limitador(&configuration)?.start().await?;
+        let address = limitador.address();
+        let metered = Metered::build(configuration, |builder| {
+            let mut cluster = filters::cluster(remote::CLUSTER, address, true);
+            // Fewer calls than requests that come at once.
+            let most = json!({ "max_requests": 40, "max_pending_requests": 40 });
+            cluster["circuit_breakers"] = json!({ "thresholds": [most] });
+            builder.cluster(cluster)
+        });
+        let metered = metered.await?;
+        let slow = Fault::Delay(Duration::from_millis(100));
+        limitador.calls().fail_all(slow);
+        for _ in 0..3 {
+            let chats = (0..150).map(|number| {
+                let chat = Chat::default().stream(number % 2 == 0);
+                async { send(&metered, &{ chat }).await }
+            });
+            for status in join_all(chats).await {
+                assert_eq!(status?, 200, "{protocol:?}");
+            }
+        }
+        limitador.calls().heal();
+        wait_for_counted(&limitador, generated_tokens(&metered)).await?;
+        let calls = limitador.calls();
+        let settlements = [Method::Commit, Method::Report].map(|method| calls.count(method));
+        assert!(settlements.iter().sum::<u64>() <= 450);
+        for method in [Method::Commit, Method::Report] {
+            assert!(calls.most_under_way(method) <= 64, "{method:?}");
+        }
+        let log = metered.envoy.logs()?;
+        assert!(!log.contains("storage_circuit_open"), "{log}");
+        metered.check().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn endless_reply_is_cut_off_as_it_arrives() -> TestResult {
+    for protocol in Protocol::ALL {
+        let configuration = configuration(protocol, "deny", LONG_TIMEOUT);
+        let limitador = remote::limitador(&configuration)?.start().await?;
+        let metered = gateway(configuration, limitador.address(), 1).await?;
+        limitador.calls().fail_all(Fault::Endless);
+        assert_eq!(send(&metered, &Chat::default()).await?, 500, "{protocol:?}");
+        // Envoy itself would gather what it is sent until the timeout.
+        let bytes = limitador.calls().endless_bytes();
+        assert!(bytes < 64 << 20, "{bytes} bytes were read");
+        limitador.calls().heal();
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queued_settlements_pass_to_new_configurations() -> TestResult {
+    let with_limit = |limit: u64| {
+        let mut configuration = configuration(Protocol::Reserve, "local", SHORT_TIMEOUT);
+        configuration["policies"][0]["spec"]["limits"]["bound"] = json!({ "concurrency": limit });
+        configuration
+    };
+    let limitador = remote::limitador(&with_limit(1))?.start().await?;
+    let address = limitador.address();
+    let metered = Metered::build(with_limit(1_000), |builder| {
+        remote::cluster(builder.concurrency(2).own_process(), address)
+    });
+    let mut metered = metered.await?;
+    assert_eq!(send(&metered, &Chat::default()).await?, 200);
+    limitador.close().await;
+    for reload in 0..3 {
+        for _ in 0..12 {
+            assert_eq!(send(&metered, &Chat::default()).await?, 200);
+        }
+        let tollgate = Tollgate::new(with_limit(1_001 + reload));
+        let update = metered.envoy.update(tollgate).await?;
+        assert!(matches!(update, Update::Accepted), "{update:?}");
+    }
+    limitador.serve().await?;
+    let used = generated_tokens(&metered);
+    wait_for_counted(&limitador, used).await?;
+    for gauge in [
+        "storage_circuit_open",
+        "storage_settlements_pending",
+        "storage_tokens_lost",
+    ] {
+        wait_for_metric(&metered.envoy, gauge, 0).await?;
+    }
+    metered.check().await?;
     Ok(())
 }
 

@@ -9,15 +9,18 @@ use super::method::Method;
 use super::observer::Observer;
 use super::settings::{Protocol, ServiceSettings};
 use super::settlement::Settlements;
+use super::shared::Shared;
+use super::support::{Approach, Support};
 use super::transport::{CallId, Metadata, Transport};
+use crate::shared_data::SharedData;
 use crate::time::{Nanos, Timestamp};
 use prost::Message;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// How long `Reserve` is not tried again with a service that does not implement it.
-const RESERVE_RETRY: Nanos = Nanos::HOUR;
+/// The domain of probes, in which no service has limits.
+const PROBE_DOMAIN: &str = "tollgate";
 
 /// The longest time between ticks.
 const MAX_TICK: Nanos = Nanos::from_millis(50);
@@ -26,9 +29,8 @@ const MAX_TICK: Nanos = Nanos::from_millis(50);
 pub struct ServiceClient {
     link: Rc<Link>,
     settlements: Settlements,
-    checks: RefCell<HashMap<CallId, Call>>,
-    /// Until when the service is taken not to implement `Reserve`.
-    reserve_unsupported_until: Cell<Timestamp>,
+    support: Support,
+    checks: RefCell<HashMap<CallId, (Call, Timestamp)>>,
 }
 
 /// What a service is asked before a request continues.
@@ -66,6 +68,15 @@ pub enum CheckResult {
     Failed,
 }
 
+/// Why a check was not started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckError {
+    /// Too many calls are under way to a service that replies to others.
+    Saturated,
+    /// The call could not be made.
+    Failed,
+}
+
 /// A call under way that is no settlement.
 #[derive(Debug)]
 enum Call {
@@ -77,25 +88,30 @@ enum Call {
     },
     /// It shows whether the service replies.
     Probe,
+    /// It shows whether the service implements `Reserve` by now.
+    ReserveProbe,
 }
 
 // === impl ServiceClient ===
 
 impl ServiceClient {
-    /// Returns a client. `seed` is a random number, from which the jitter of its delays follows.
+    /// Returns a client. What it learns about the service it shares with those of other workers through `shared`.
+    /// `seed` is a random number, from which the jitter of its delays follows.
     #[must_use]
     pub fn new(
         settings: ServiceSettings,
         transport: Rc<dyn Transport>,
         observer: Rc<dyn Observer>,
+        shared: Rc<dyn SharedData>,
         seed: u64,
     ) -> Self {
-        let link = Rc::new(Link::new(settings, transport, observer, seed));
+        let shared = Shared::new(shared, &settings.cluster);
+        let link = Rc::new(Link::new(settings, transport, observer, shared, seed));
         Self {
             settlements: Settlements::new(Rc::clone(&link)),
+            support: Support::new(Rc::clone(&link)),
             link,
             checks: RefCell::default(),
-            reserve_unsupported_until: Cell::default(),
         }
     }
 
@@ -120,10 +136,10 @@ impl ServiceClient {
         self.link.is_open()
     }
 
-    /// Returns whether a check would reserve now.
+    /// Returns whether a check would reserve now, as far as is known.
     #[must_use]
-    pub fn reserves(&self, now: Timestamp) -> bool {
-        self.protocol() == Protocol::Reserve && now >= self.reserve_unsupported_until.get()
+    pub fn reserves(&self) -> bool {
+        self.protocol() == Protocol::Reserve && self.support.is_possible()
     }
 
     /// Returns the period at which [`ServiceClient::on_tick`] has to be called.
@@ -138,45 +154,63 @@ impl ServiceClient {
     }
 
     /// Starts to check whether there is room for a request of a stream. Returns what identifies its
-    /// reply; `None` if the call could not be made.
+    /// reply.
+    ///
+    /// # Errors
+    /// [`CheckError`] if the call could not be made.
     pub fn check(
         &self,
         now: Timestamp,
         stream: u32,
         request: &CheckRequest,
         metadata: &Metadata,
-    ) -> Option<CallId> {
+    ) -> Result<CallId, CheckError> {
         let descriptors = &request.descriptors;
         let domain = descriptors.domain.to_string();
-        let (method, message) = if self.reserves(now) {
-            let request = ReserveRequest {
-                domain,
-                descriptors: descriptors.descriptors.clone(),
-                // A reservation of 0 is none, and is granted even if nothing is left.
-                amount: request.amount.max(1),
-                ttl: Some(message::to_wire(request.ttl)),
-            };
-            (Method::Reserve, request.encode_to_vec())
-        } else {
-            let (method, descriptors) = match self.protocol() {
-                Protocol::EnvoyRls => (Method::ShouldRateLimit, descriptors.without_hits()),
-                Protocol::Reserve | Protocol::CheckReport => {
-                    (Method::Check, descriptors.descriptors.clone())
-                }
-            };
-            let request = RateLimitRequest {
-                domain,
-                descriptors,
-                hits_addend: 0,
-            };
-            (method, request.encode_to_vec())
+        let approach = match self.protocol() {
+            Protocol::Reserve => self.support.approach(stream),
+            Protocol::CheckReport | Protocol::EnvoyRls => Approach::Check,
+        };
+        let (method, message) = match approach {
+            Approach::Wait => {
+                let call = self.support.wait(stream, descriptors);
+                return call.ok_or(CheckError::Saturated);
+            }
+            Approach::Reserve => {
+                let request = ReserveRequest {
+                    domain,
+                    descriptors: descriptors.descriptors.clone(),
+                    // A reservation of 0 is none, and is granted even if nothing is left.
+                    amount: request.amount.max(1),
+                    ttl: Some(message::to_wire(request.ttl)),
+                };
+                (Method::Reserve, request.encode_to_vec())
+            }
+            Approach::Check => {
+                let (method, descriptors) = match self.protocol() {
+                    Protocol::EnvoyRls => (Method::ShouldRateLimit, descriptors.without_hits()),
+                    Protocol::Reserve | Protocol::CheckReport => {
+                        (Method::Check, descriptors.descriptors.clone())
+                    }
+                };
+                let request = RateLimitRequest {
+                    domain,
+                    descriptors,
+                    hits_addend: 0,
+                };
+                (method, request.encode_to_vec())
+            }
         };
         let call = Call::Check {
             stream,
             descriptors: Rc::clone(descriptors),
             method,
         };
-        self.call(now, method, &message, metadata, call)
+        let call = self.call(now, method, &message, metadata, call)?;
+        if method == Method::Reserve {
+            self.support.called(call, stream);
+        }
+        Ok(call)
     }
 
     /// Reports what an exchange used, and releases its reservation.
@@ -215,7 +249,8 @@ impl ServiceClient {
     }
 
     /// Takes the reply to a call: its message, or the gRPC status of its failure. Returns the reply to a
-    /// check, for the stream that started it; if the stream is gone, for [`ServiceClient::release`].
+    /// check, for the stream that started it; if the stream is gone, for [`ServiceClient::release`]. Others
+    /// may be ready after it: [`ServiceClient::next_ready`].
     pub fn on_reply(
         &self,
         now: Timestamp,
@@ -225,7 +260,8 @@ impl ServiceClient {
         if self.settlements.on_reply(now, id, reply) {
             return None;
         }
-        let call = self.checks.borrow_mut().remove(&id)?;
+        let (call, sent) = self.checks.borrow_mut().remove(&id)?;
+        self.link.ended(1);
         let reply = reply.map_err(CallError::Status);
         match call {
             Call::Check {
@@ -236,28 +272,67 @@ impl ServiceClient {
                 stream,
                 call: id,
                 descriptors,
-                result: self.result(now, method, reply),
+                result: self.result(now, (id, method, sent), reply),
             }),
-            Call::Probe => {
-                match reply {
+            Call::Probe | Call::ReserveProbe => {
+                let is_implemented = match &reply {
+                    Ok(_) => Some(true),
                     // A service that says so works.
-                    Ok(_) | Err(CallError::Status(CallError::UNIMPLEMENTED)) => {
-                        self.settlements.succeeded(now);
+                    Err(CallError::Status(CallError::UNIMPLEMENTED)) => Some(false),
+                    Err(error) => {
+                        self.settlements.failed(now, sent, error);
+                        None
                     }
-                    Err(error) => self.settlements.failed(now, &error),
+                };
+                if let Some(is_implemented) = is_implemented {
+                    self.settlements.succeeded(now);
+                    if matches!(call, Call::ReserveProbe) {
+                        self.support.retried(now, is_implemented);
+                    }
                 }
                 None
             }
         }
     }
 
+    /// Returns the reply to a check that has waited for what the reply to another has shown. To be called until
+    /// there is none, after each [`ServiceClient::on_reply`].
+    #[must_use]
+    pub fn next_ready(&self) -> Option<CheckReply> {
+        self.support.next_ready()
+    }
+
     /// Sends the settlements that are due; while the circuit is open, probes the service instead.
     pub fn on_tick(&self, now: Timestamp) {
         if !self.link.is_open() {
             self.settlements.send_due(now);
+            if self.support.retries(now) {
+                self.probe_reserve(now);
+            }
         } else if self.link.probe(now) && !self.settlements.probe(now) {
             self.probe(now);
         }
+    }
+
+    /// Returns whether another client has the same service: what one knows and has not sent, the other can send.
+    #[must_use]
+    pub fn is_of_same_service(&self, other: &Self) -> bool {
+        self.link.settings.cluster == other.link.settings.cluster && self.layout() == other.layout()
+    }
+
+    /// Hands what waits to the client of the same service that replaces this one.
+    pub fn hand_over(&self, now: Timestamp, successor: &Self) {
+        self.settlements.hand_over(now, &successor.settlements);
+    }
+
+    /// Queues what is under way, because its replies will not arrive.
+    pub fn fail_calls(&self, now: Timestamp) {
+        self.settlements.fail_calls(now);
+    }
+
+    /// Gives up what waits, and logs it.
+    pub fn lose_all(&self, reason: &str) {
+        self.settlements.lose_all(reason);
     }
 
     /// Sends all settlements, due or not. Returns whether nothing is left, and no settlement is under
@@ -275,49 +350,59 @@ impl ServiceClient {
     fn result(
         &self,
         now: Timestamp,
-        method: Method,
+        (id, method, sent): (CallId, Method, Timestamp),
         reply: Result<&[u8], CallError>,
     ) -> CheckResult {
         if method == Method::Reserve
             && matches!(reply, Err(CallError::Status(CallError::UNIMPLEMENTED)))
         {
-            let until = now.saturating_add(RESERVE_RETRY);
-            if self.reserve_unsupported_until.replace(until) <= now {
-                log::warn!(
-                    "storage_reserve_unsupported cluster={} msg=\"using CheckRateLimit and Report \
-                     for one hour\"",
-                    self.link.settings.cluster,
-                );
-            }
             self.settlements.succeeded(now);
+            self.support.answered(now, id, Some(false));
             return CheckResult::Retry;
         }
         let reply = reply.and_then(|message| match method {
             Method::Reserve => Ok(message::read_reserve(message)?),
             _ => Ok(message::read_check(message)?),
         });
+        if method == Method::Reserve {
+            let is_implemented = reply.is_ok().then_some(true);
+            self.support.answered(now, id, is_implemented);
+        }
         match reply {
             Ok(reply) => {
                 self.settlements.succeeded(now);
                 CheckResult::Reply(reply)
             }
             Err(error) => {
-                self.settlements.failed(now, &error);
+                self.settlements.failed(now, sent, &error);
                 CheckResult::Failed
             }
         }
     }
 
+    /// Calls `Reserve` with a descriptor that no limit matches.
+    fn probe_reserve(&self, now: Timestamp) {
+        let request = ReserveRequest {
+            domain: PROBE_DOMAIN.to_owned(),
+            descriptors: vec![probe_descriptor()],
+            amount: 1,
+            ttl: Some(message::to_wire(Nanos::SECOND)),
+        };
+        let message = request.encode_to_vec();
+        let metadata = Metadata::new();
+        // If the call cannot be made, it is made later or by another worker.
+        let _ = self.call(
+            now,
+            Method::Reserve,
+            &message,
+            &metadata,
+            Call::ReserveProbe,
+        );
+    }
+
     /// Checks a descriptor that no limit matches.
     fn probe(&self, now: Timestamp) {
-        let entry = Entry {
-            key: "tollgate.probe".to_owned(),
-            value: "1".to_owned(),
-        };
-        let descriptor = Descriptor {
-            entries: vec![entry],
-        };
-        let mut descriptor = descriptor.encode_to_vec();
+        let mut descriptor = probe_descriptor();
         let method = match self.protocol() {
             Protocol::EnvoyRls => {
                 descriptor.extend(NO_HITS);
@@ -326,13 +411,13 @@ impl ServiceClient {
             Protocol::Reserve | Protocol::CheckReport => Method::Check,
         };
         let request = RateLimitRequest {
-            domain: "tollgate".to_owned(),
+            domain: PROBE_DOMAIN.to_owned(),
             descriptors: vec![descriptor],
             hits_addend: 0,
         };
         let message = request.encode_to_vec();
         // If the call cannot be made, the next probe is scheduled all the same.
-        self.call(now, method, &message, &Metadata::new(), Call::Probe);
+        let _ = self.call(now, method, &message, &Metadata::new(), Call::Probe);
     }
 
     fn call(
@@ -342,17 +427,30 @@ impl ServiceClient {
         message: &[u8],
         metadata: &Metadata,
         call: Call,
-    ) -> Option<CallId> {
+    ) -> Result<CallId, CheckError> {
         let timeout = self.link.settings.timeout;
-        match self.link.call(method, message, metadata, timeout) {
+        match self.link.call(now, method, message, metadata, timeout) {
             Ok(id) => {
-                self.checks.borrow_mut().insert(id, call);
-                Some(id)
+                self.checks.borrow_mut().insert(id, (call, now));
+                Ok(id)
             }
+            Err(CallError::Saturated) => Err(CheckError::Saturated),
             Err(error) => {
-                self.settlements.failed(now, &error);
-                None
+                self.settlements.failed(now, now, &error);
+                Err(CheckError::Failed)
             }
         }
     }
+}
+
+/// Returns a descriptor that no limit matches.
+fn probe_descriptor() -> Vec<u8> {
+    let entry = Entry {
+        key: "tollgate.probe".to_owned(),
+        value: "1".to_owned(),
+    };
+    Descriptor {
+        entries: vec![entry],
+    }
+    .encode_to_vec()
 }

@@ -65,6 +65,14 @@ impl Credits {
         amount.saturating_sub(reduced)
     }
 
+    /// Removes all credits: the counters, the amount, and when it expires.
+    pub(super) fn take_all(
+        &mut self,
+    ) -> impl Iterator<Item = (Rc<DescriptorSet>, u64, Timestamp)> + use<> {
+        let credits = std::mem::take(&mut self.0).into_iter();
+        credits.map(|(descriptors, credit)| (descriptors, credit.amount, credit.until))
+    }
+
     /// Drops all credits.
     pub(super) fn clear(&mut self) {
         self.0.clear();

@@ -5,10 +5,15 @@ use super::message::MessageError;
 use super::method::Method;
 use super::observer::{Observer, ServiceEvent};
 use super::settings::ServiceSettings;
+use super::shared::Shared;
 use super::transport::{CallId, GrpcCall, Metadata, Transport, TransportError};
 use crate::time::{Nanos, Timestamp};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+
+/// How long after a reply a service counts as one that replies. Envoy also makes no call where the cluster has no
+/// endpoint left, and does not say why.
+const REPLYING: Nanos = Nanos::SECOND;
 
 /// The connection to a service.
 pub(super) struct Link {
@@ -16,6 +21,12 @@ pub(super) struct Link {
     transport: Rc<dyn Transport>,
     observer: Rc<dyn Observer>,
     circuit: Cell<Circuit>,
+    /// When the service last replied in time.
+    replied_at: Cell<Timestamp>,
+    /// The number of calls under way.
+    under_way: Cell<usize>,
+    /// What the workers share about the service.
+    pub(super) shared: Shared,
     random: RefCell<fastrand::Rng>,
 }
 
@@ -28,8 +39,9 @@ pub(super) enum CallError {
     Status(u32),
     #[error("{0}")]
     Message(#[from] MessageError),
-    #[error("a reply after {0} ms")]
-    Late(u64),
+    /// Envoy makes no call at the moment, because too many are under way: the service replies to others.
+    #[error("too many calls under way")]
+    Saturated,
 }
 
 // === impl CallError ===
@@ -52,6 +64,7 @@ impl Link {
         settings: ServiceSettings,
         transport: Rc<dyn Transport>,
         observer: Rc<dyn Observer>,
+        shared: Shared,
         seed: u64,
     ) -> Self {
         Self {
@@ -59,6 +72,9 @@ impl Link {
             transport,
             observer,
             circuit: Cell::default(),
+            replied_at: Cell::default(),
+            under_way: Cell::default(),
+            shared,
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
         }
     }
@@ -66,6 +82,7 @@ impl Link {
     /// Starts a call.
     pub(super) fn call(
         &self,
+        now: Timestamp,
         method: Method,
         message: &[u8],
         metadata: &Metadata,
@@ -83,8 +100,30 @@ impl Link {
             metadata: &metadata,
             message,
             timeout,
-        })?;
-        Ok(call)
+        });
+        match call {
+            Ok(call) => {
+                self.under_way.set(self.under_way.get().saturating_add(1));
+                Ok(call)
+            }
+            Err(_) if self.under_way.get() > 0 || self.is_replying(now) => {
+                self.observe(ServiceEvent::CallRefused);
+                Err(CallError::Saturated)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes note that so many calls have ended.
+    pub(super) fn ended(&self, calls: usize) {
+        self.under_way
+            .set(self.under_way.get().saturating_sub(calls));
+    }
+
+    /// Returns whether the service has replied to this worker or another of late.
+    fn is_replying(&self, now: Timestamp) -> bool {
+        let of_late = |at: Timestamp| now.since(at) <= REPLYING && at > Timestamp::EPOCH;
+        of_late(self.replied_at.get()) || of_late(self.shared.replied())
     }
 
     /// Returns whether the service is not to be called, except by probes.
@@ -101,7 +140,9 @@ impl Link {
     }
 
     /// Takes note that the service has replied. Returns whether that has closed the circuit.
-    pub(super) fn succeeded(&self) -> bool {
+    pub(super) fn succeeded(&self, now: Timestamp) -> bool {
+        self.replied_at.set(now);
+        self.shared.set_replied(now);
         let mut circuit = self.circuit.get();
         let change = circuit.succeeded();
         self.circuit.set(circuit);
@@ -112,12 +153,16 @@ impl Link {
         false
     }
 
-    /// Takes note that a call has failed. Returns whether that has closed the circuit.
-    pub(super) fn failed(&self, now: Timestamp, error: &CallError) -> bool {
+    /// Takes note that a call has failed that was sent at a time. Returns whether that has closed the circuit.
+    pub(super) fn failed(&self, now: Timestamp, sent: Timestamp, error: &CallError) -> bool {
         self.observe(ServiceEvent::CallFailed);
         if error.is_reply() {
             // A caller can cause it, and must not open the circuit for others.
-            return self.succeeded();
+            return self.succeeded(now);
+        }
+        // Of many calls some may fail. A service that has replied to others meanwhile is there.
+        if self.replied_at.get() > sent {
+            return false;
         }
         let mut circuit = self.circuit.get();
         let change = circuit.failed(now, self.random());
@@ -131,6 +176,11 @@ impl Link {
             );
         }
         false
+    }
+
+    /// Takes note that the service has replied, but too late for a check.
+    pub(super) fn was_late(&self) {
+        self.observe(ServiceEvent::CallFailed);
     }
 
     pub(super) fn observe(&self, event: ServiceEvent) {

@@ -13,6 +13,8 @@ pub enum ServiceEvent {
     Call,
     /// A call has failed.
     CallFailed,
+    /// Envoy has made no call because too many were under way.
+    CallRefused,
     /// The circuit has opened: the service is not called, except by probes.
     CircuitOpened,
     /// The circuit has closed.

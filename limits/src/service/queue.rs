@@ -7,7 +7,7 @@ use super::backoff;
 use super::descriptors::DescriptorSet;
 use super::settings::QueueBounds;
 use crate::time::{Nanos, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// The age at which an amount is given up.
@@ -31,6 +31,9 @@ pub(super) struct Settlement {
 pub(super) struct SettlementQueue {
     bounds: QueueBounds,
     entries: BTreeMap<Rc<DescriptorSet>, Pending>,
+    /// When each entry is due: the earliest is sent first, so that none waits behind those that are added
+    /// again and again.
+    schedule: BTreeSet<(Timestamp, Rc<DescriptorSet>)>,
     bytes: usize,
 }
 
@@ -90,7 +93,10 @@ impl SettlementQueue {
             due,
         };
         if let Some(known) = self.entries.get_mut(&descriptors) {
+            let before = known.due;
             known.merge(&pending);
+            let due = known.due;
+            self.reschedule(&descriptors, before, due);
             return Placement::Queued;
         }
         let bytes = self.bytes.saturating_add(descriptors.size());
@@ -99,8 +105,11 @@ impl SettlementQueue {
                 .entries
                 .iter_mut()
                 .filter(|(other, _)| other.limits == descriptors.limits);
-            if let Some((_, oldest)) = of_same_limits.min_by_key(|(_, known)| known.since) {
+            if let Some((other, oldest)) = of_same_limits.min_by_key(|(_, known)| known.since) {
+                let (before, other) = (oldest.due, Rc::clone(other));
                 oldest.merge(&pending);
+                let due = oldest.due;
+                self.reschedule(&other, before, due);
                 return Placement::Merged;
             }
             // There is at least one entry for each set of limits, so that this is only reached by a
@@ -110,8 +119,16 @@ impl SettlementQueue {
             }
         }
         self.bytes = bytes;
+        self.schedule.insert((due, Rc::clone(&descriptors)));
         self.entries.insert(descriptors, pending);
         Placement::Queued
+    }
+
+    fn reschedule(&mut self, set: &Rc<DescriptorSet>, before: Timestamp, due: Timestamp) {
+        if before != due {
+            self.schedule.remove(&(before, Rc::clone(set)));
+            self.schedule.insert((due, Rc::clone(set)));
+        }
     }
 
     /// Adds a settlement whose sending has failed, to be sent again after a delay.
@@ -141,14 +158,24 @@ impl SettlementQueue {
 
     /// Removes what is due, at most `max` entries.
     pub(super) fn take_due(&mut self, now: Timestamp, max: usize) -> Vec<Settlement> {
-        let due = self
-            .entries
-            .iter()
-            .filter(|(_, pending)| pending.is_due(now))
-            .take(max)
-            .map(|(descriptors, _)| Rc::clone(descriptors))
-            .collect();
-        self.take(due)
+        let first = self.schedule.iter();
+        let first = first.take_while(|(due, _)| *due <= now).take(max);
+        let mut sets: Vec<_> = first.map(|(_, set)| Rc::clone(set)).collect();
+        // A clock that stepped backwards must not put any off for longer than the longest delay.
+        let latest = now.saturating_add(backoff::MAX_DELAY);
+        let last = self.schedule.iter().rev();
+        let last = last.take_while(|(due, _)| *due > latest);
+        let rest = max.saturating_sub(sets.len());
+        sets.extend(last.take(rest).map(|(_, set)| Rc::clone(set)));
+        self.take(sets)
+    }
+
+    /// Removes everything: each settlement, and when it is due.
+    pub(super) fn take_all(&mut self) -> Vec<(Settlement, Timestamp)> {
+        let schedule: Vec<_> = self.schedule.iter().cloned().collect();
+        let all = schedule.into_iter();
+        all.filter_map(|(due, set)| Some((self.take(vec![set]).pop()?, due)))
+            .collect()
     }
 
     /// Removes the oldest entry, due or not.
@@ -163,8 +190,10 @@ impl SettlementQueue {
 
     /// Makes everything due now.
     pub(super) fn make_due(&mut self, now: Timestamp) {
-        for pending in self.entries.values_mut() {
+        self.schedule.clear();
+        for (descriptors, pending) in &mut self.entries {
             pending.due = pending.due.min(now);
+            self.schedule.insert((pending.due, Rc::clone(descriptors)));
         }
     }
 
@@ -173,6 +202,8 @@ impl SettlementQueue {
         for descriptors in sets {
             if let Some(pending) = self.entries.remove(&descriptors) {
                 self.bytes = self.bytes.saturating_sub(descriptors.size());
+                self.schedule
+                    .remove(&(pending.due, Rc::clone(&descriptors)));
                 taken.push(Settlement {
                     descriptors,
                     amount: pending.amount,
@@ -205,10 +236,5 @@ impl Pending {
             self.failures = other.failures;
             self.due = other.due;
         }
-    }
-
-    fn is_due(&self, now: Timestamp) -> bool {
-        // A clock that stepped backwards must not put it off for longer than the longest delay.
-        now >= self.due || now.saturating_add(backoff::MAX_DELAY) < self.due
     }
 }

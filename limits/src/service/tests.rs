@@ -8,10 +8,42 @@ use super::credits::Credits;
 use super::message::{self, MessageError, NO_HITS};
 use super::queue::{MAX_AGE, Placement, Settlement, SettlementQueue};
 use super::{DescriptorSet, Layout, LimitEntries, QueueBounds};
+use crate::shared_data::{CREATE, SharedData, SharedDataError};
 use crate::time::{Nanos, Timestamp};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 const EPOCH: Timestamp = Timestamp::EPOCH;
+
+/// Values with their versions.
+type Values = HashMap<Vec<u8>, (Vec<u8>, u32)>;
+
+/// Shared data.
+#[derive(Default)]
+struct Shared(RefCell<Values>);
+
+impl SharedData for Shared {
+    fn shared_data(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>, SharedDataError> {
+        Ok(self.0.borrow().get(key).cloned())
+    }
+
+    fn set_shared_data(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        expected: u32,
+    ) -> Result<(), SharedDataError> {
+        let mut values = self.0.borrow_mut();
+        let version = values.get(key).map(|(_, version)| *version);
+        if version.unwrap_or(CREATE) != expected {
+            return Err(SharedDataError::CasMismatch);
+        }
+        let next = version.unwrap_or_default() + 1;
+        values.insert(key.to_vec(), (value.to_vec(), next));
+        Ok(())
+    }
+}
 
 fn at(nanoseconds: u64) -> Timestamp {
     Timestamp::new(nanoseconds)

@@ -12,7 +12,8 @@ pub trait Transport {
     fn call_grpc(&self, call: &GrpcCall<'_>) -> Result<CallId, TransportError>;
 }
 
-/// The identity of a call that is under way.
+/// The identity of a call that is under way. A [`Transport`] gives none whose two lowest bits are set, as Envoy
+/// does: they are those of checks that wait for what another call finds out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(pub u32);
 

@@ -65,12 +65,14 @@ impl Gateway {
                 say(&call).unwrap_or_else(|| self.limitador.call(&call.method, &call.message));
             let token = u32::try_from(self.answered).unwrap();
             let reply = said.as_deref().map_err(|status| *status);
-            let Some(answered) = self.envoy.plugin.on_reply(CallId(token), reply) else {
-                continue;
-            };
-            match stream {
-                Some(stream) => stream.on_check_reply(answered),
-                None => self.envoy.plugin.release_reply(answered),
+            let plugin = &self.envoy.plugin;
+            let mut next = plugin.on_reply(CallId(token), reply);
+            while let Some(answered) = next.or_else(|| plugin.next_ready()) {
+                match stream {
+                    Some(stream) => stream.on_check_reply(answered),
+                    None => plugin.release_reply(answered),
+                }
+                next = None;
             }
         }
     }
@@ -300,13 +302,15 @@ impl Gateway {
                 let said = self.limitador.call(&call.method, &call.message);
                 let token = u32::try_from(self.answered).unwrap();
                 let reply = said.as_deref().map_err(|status| *status);
-                let Some(answered) = self.envoy.plugin.on_reply(CallId(token), reply) else {
-                    continue;
-                };
-                let mut streams = streams.iter_mut();
-                match streams.find(|stream| stream.id == answered.stream) {
-                    Some(stream) => stream.on_check_reply(answered),
-                    None => self.envoy.plugin.release_reply(answered),
+                let plugin = &self.envoy.plugin;
+                let mut next = plugin.on_reply(CallId(token), reply);
+                while let Some(answered) = next.or_else(|| plugin.next_ready()) {
+                    let mut streams = streams.iter_mut();
+                    match streams.find(|stream| stream.id == answered.stream) {
+                        Some(stream) => stream.on_check_reply(answered),
+                        None => plugin.release_reply(answered),
+                    }
+                    next = None;
                 }
             }
         }

@@ -176,11 +176,14 @@ fn limitador_without_reserve_uses_check_report() {
     gateway.limitador.lacks_reserve = false;
     gateway.limitador.used.clear();
     gateway.exchange(1);
+    gateway.wait(50);
+    gateway.exchange(1);
     assert_eq!(
         gateway.methods()[6..],
-        ["Reserve", "Commit"],
-        "it may be a newer one by now"
+        ["CheckRateLimit", "Report", "Reserve", "Reserve", "Commit"],
+        "no request waits for what the newer one knows"
     );
+    assert_eq!(gateway.logged("storage_reserve_supported"), 1);
 }
 
 #[test]

@@ -256,21 +256,19 @@ impl RandomEvents {
             self.limitador.call(&call.method, &call.message)
         };
         let token = u32::try_from(at + 1).unwrap();
-        let Some(answered) = self
-            .envoy
-            .plugin
-            .on_reply(CallId(token), said.as_deref().map_err(|s| *s))
-        else {
-            return;
-        };
-        match self.find(answered.stream) {
-            Some(index) => self.act(
-                index,
-                &format!("answer {} {said:?}", call.method),
-                true,
-                |_, stream| stream.on_check_reply(answered),
-            ),
-            None => self.envoy.plugin.release_reply(answered),
+        let plugin = self.envoy.plugin.clone();
+        let mut next = plugin.on_reply(CallId(token), said.as_deref().map_err(|s| *s));
+        while let Some(answered) = next.or_else(|| plugin.next_ready()) {
+            match self.find(answered.stream) {
+                Some(index) => self.act(
+                    index,
+                    &format!("answer {} {said:?}", call.method),
+                    true,
+                    |_, stream| stream.on_check_reply(answered),
+                ),
+                None => plugin.release_reply(answered),
+            }
+            next = None;
         }
     }
 

@@ -1,0 +1,96 @@
+//! Reservations that could not be released with the usage of their exchanges, because too many calls were
+//! under way or the circuit was open.
+//!
+//! They are released when there is room for calls, or expire: usage never waits for them.
+
+use super::descriptors::DescriptorSet;
+use super::message::ReservationId;
+use crate::time::{Nanos, Timestamp};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// The number of reservations that are kept. One beyond it expires at the service.
+pub(super) const MAX_RELEASES: usize = 1024;
+
+/// How long a reservation is kept: limitador keeps none for longer.
+pub(super) const MAX_AGE: Nanos = Nanos::MINUTE;
+
+/// The reservations that are to be released.
+#[derive(Debug, Default)]
+pub(super) struct Releases {
+    sets: BTreeMap<Rc<DescriptorSet>, Vec<Release>>,
+    len: usize,
+}
+
+/// A reservation, and since when it is to be released.
+#[derive(Debug)]
+struct Release(Timestamp, ReservationId);
+
+// === impl Releases ===
+
+impl Releases {
+    /// Adds a reservation, if there is room for it.
+    pub(super) fn add(
+        &mut self,
+        now: Timestamp,
+        descriptors: &Rc<DescriptorSet>,
+        id: ReservationId,
+    ) {
+        if self.len >= MAX_RELEASES {
+            self.remove_expired(now);
+        }
+        if self.len < MAX_RELEASES {
+            let releases = self.sets.entry(Rc::clone(descriptors)).or_default();
+            releases.push(Release(now, id));
+            self.len = self.len.saturating_add(1);
+        }
+    }
+
+    /// Removes a reservation of a descriptor set.
+    pub(super) fn take_of(
+        &mut self,
+        now: Timestamp,
+        descriptors: &Rc<DescriptorSet>,
+    ) -> Option<ReservationId> {
+        let releases = self.sets.get_mut(descriptors)?;
+        // The newest: older ones have likely expired.
+        let taken = releases.pop();
+        if releases.is_empty() {
+            self.sets.remove(descriptors);
+        }
+        let Release(since, id) = taken?;
+        self.len = self.len.saturating_sub(1);
+        (now.since(since) < MAX_AGE).then_some(id)
+    }
+
+    /// Removes a reservation of any descriptor set.
+    pub(super) fn take(&mut self, now: Timestamp) -> Option<(Rc<DescriptorSet>, ReservationId)> {
+        loop {
+            let (descriptors, _) = self.sets.first_key_value()?;
+            let descriptors = Rc::clone(descriptors);
+            if let Some(id) = self.take_of(now, &descriptors) {
+                return Some((descriptors, id));
+            }
+        }
+    }
+
+    /// Removes all.
+    pub(super) fn take_all(
+        &mut self,
+    ) -> impl Iterator<Item = (Timestamp, Rc<DescriptorSet>, ReservationId)> + use<> {
+        self.len = 0;
+        let sets = std::mem::take(&mut self.sets).into_iter();
+        sets.flat_map(|(descriptors, releases)| {
+            let releases = releases.into_iter();
+            releases.map(move |Release(since, id)| (since, Rc::clone(&descriptors), id))
+        })
+    }
+
+    fn remove_expired(&mut self, now: Timestamp) {
+        self.sets.retain(|_, releases| {
+            releases.retain(|Release(since, _)| now.since(*since) < MAX_AGE);
+            !releases.is_empty()
+        });
+        self.len = self.sets.values().map(Vec::len).sum();
+    }
+}

@@ -1,0 +1,193 @@
+//! Whether the service implements `Reserve`: one request finds out for all, and those that come meanwhile wait for
+//! its answer. Once it does not, it is asked again each hour, by a call that no request waits for.
+
+use super::client::{CheckReply, CheckResult};
+use super::descriptors::DescriptorSet;
+use super::link::Link;
+use super::shared::ReserveSupport;
+use super::transport::CallId;
+use crate::time::{Nanos, Timestamp};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// How long `Reserve` is not tried again with a service that does not implement it.
+pub(super) const RETRY: Nanos = Nanos::HOUR;
+
+/// How long the worker that tries again has for it before another does.
+const ATTEMPT: Nanos = Nanos::from_secs(10);
+
+/// The most checks that wait for the first answer: as many streams as a busy worker has.
+pub(super) const MAX_WAITING: usize = 4096;
+
+/// What a worker knows about `Reserve`.
+pub(super) struct Support {
+    link: Rc<Link>,
+    known: Cell<ReserveSupport>,
+    /// The first call that asks, and the stream that makes it.
+    asking: Cell<Option<(CallId, u32)>>,
+    /// The checks that wait for its reply.
+    waiting: RefCell<VecDeque<CheckReply>>,
+    /// Those that wait no longer.
+    ready: RefCell<VecDeque<CheckReply>>,
+    waited: Cell<u32>,
+}
+
+/// How a stream checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Approach {
+    /// By `Reserve`.
+    Reserve,
+    /// By `CheckRateLimit`.
+    Check,
+    /// Not before another stream has its reply.
+    Wait,
+}
+
+// === impl Support ===
+
+impl Support {
+    pub(super) fn new(link: Rc<Link>) -> Self {
+        Self {
+            link,
+            known: Cell::default(),
+            asking: Cell::default(),
+            waiting: RefCell::default(),
+            ready: RefCell::default(),
+            waited: Cell::default(),
+        }
+    }
+
+    /// Returns whether the service may implement `Reserve`.
+    pub(super) fn is_possible(&self) -> bool {
+        !matches!(self.known.get(), ReserveSupport::Unsupported(_))
+    }
+
+    /// Returns how a stream checks now.
+    pub(super) fn approach(&self, stream: u32) -> Approach {
+        if self.known.get() == ReserveSupport::Unknown {
+            match self.asking.get() {
+                Some((_, asking)) if asking == stream => {}
+                Some(_) => return Approach::Wait,
+                // Another worker may have learnt it.
+                None => self.set_known(self.link.shared.support()),
+            }
+        }
+        if self.is_possible() {
+            Approach::Reserve
+        } else {
+            Approach::Check
+        }
+    }
+
+    /// Takes note of a call of `Reserve`.
+    pub(super) fn called(&self, call: CallId, stream: u32) {
+        if self.known.get() == ReserveSupport::Unknown && self.asking.get().is_none() {
+            self.asking.set(Some((call, stream)));
+        }
+    }
+
+    /// Lets a check wait for the answer. Returns what identifies its reply, which tells it to try again; `None` if
+    /// too many wait.
+    pub(super) fn wait(&self, stream: u32, descriptors: &Rc<DescriptorSet>) -> Option<CallId> {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() >= MAX_WAITING {
+            return None;
+        }
+        let number = self.waited.get().wrapping_add(1);
+        self.waited.set(number);
+        let call = CallId(number << 2 | 3);
+        waiting.push_back(CheckReply {
+            stream,
+            call,
+            descriptors: Rc::clone(descriptors),
+            result: CheckResult::Retry,
+        });
+        Some(call)
+    }
+
+    /// Takes the answer to a call of `Reserve`: whether it is implemented, if the reply says so.
+    pub(super) fn answered(&self, now: Timestamp, call: CallId, is_implemented: Option<bool>) {
+        match is_implemented {
+            Some(true) => self.learn(ReserveSupport::Supported),
+            Some(false) if self.is_possible() => {
+                let until = now.saturating_add(RETRY);
+                self.learn(ReserveSupport::Unsupported(until));
+            }
+            None if self.asking.get().is_some_and(|(asking, _)| asking == call) => {
+                self.finish(&CheckResult::Failed);
+            }
+            Some(false) | None => {}
+        }
+    }
+
+    /// Takes the reply to the call of [`Support::retries`].
+    pub(super) fn retried(&self, now: Timestamp, is_implemented: bool) {
+        self.learn(if is_implemented {
+            ReserveSupport::Supported
+        } else {
+            ReserveSupport::Unsupported(now.saturating_add(RETRY))
+        });
+    }
+
+    /// Returns whether this worker is to try `Reserve` again now.
+    pub(super) fn retries(&self, now: Timestamp) -> bool {
+        match self.known.get() {
+            ReserveSupport::Unsupported(until) if is_over(now, until) => {
+                let until = now.saturating_add(ATTEMPT);
+                let (known, is_mine) = self.link.shared.claim(now, until);
+                self.set_known(known);
+                is_mine
+            }
+            _ => false,
+        }
+    }
+
+    /// Removes the reply to a check that waits no longer.
+    pub(super) fn next_ready(&self) -> Option<CheckReply> {
+        self.ready.borrow_mut().pop_front()
+    }
+
+    fn learn(&self, support: ReserveSupport) {
+        if self.known.get() != support {
+            self.link.shared.set_support(support);
+            self.set_known(support);
+        }
+        self.finish(&CheckResult::Retry);
+    }
+
+    fn finish(&self, result: &CheckResult) {
+        self.asking.set(None);
+        let waiting = self.waiting.take().into_iter();
+        let ready = waiting.map(|reply| CheckReply {
+            result: result.clone(),
+            ..reply
+        });
+        self.ready.borrow_mut().extend(ready);
+    }
+
+    fn set_known(&self, support: ReserveSupport) {
+        let before = self.known.replace(support);
+        let cluster = &self.link.settings.cluster;
+        match (before, support) {
+            (ReserveSupport::Unsupported(_), ReserveSupport::Supported) => log::info!(
+                "storage_reserve_supported cluster={cluster} msg=\"using Reserve and Commit\""
+            ),
+            (
+                ReserveSupport::Unknown | ReserveSupport::Supported,
+                ReserveSupport::Unsupported(_),
+            ) => {
+                log::warn!(
+                    "storage_reserve_unsupported cluster={cluster} msg=\"using CheckRateLimit and \
+                     Report, trying Reserve again each hour\""
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Returns whether a time has come. A clock that stepped backwards must not put it off for longer than [`RETRY`].
+pub(super) fn is_over(now: Timestamp, until: Timestamp) -> bool {
+    now >= until || now.saturating_add(RETRY) < until
+}

@@ -1,0 +1,169 @@
+//! A service that is slow, or for which Envoy makes no more calls.
+
+use crate::host::HostError;
+use crate::host::double::Call;
+use crate::stream::tests::harness::completion;
+use crate::stream::tests::service::harness::{CHECK, Gateway, RESERVE, RLS};
+use limits::service::CallId;
+
+/// The most settlement calls of a worker under way.
+const MAX_CALLS: usize = 64;
+
+impl Gateway {
+    /// Returns the calls that have no reply yet.
+    fn under_way(&self) -> usize {
+        self.methods().len() - self.answered
+    }
+
+    /// An exchange of so many tokens whose checks are replied to, and whose settlement is not.
+    fn exchange_unsettled(&mut self, tokens: u64) {
+        let mut stream = self.envoy.stream();
+        stream.on_request_headers(true);
+        let last = u32::try_from(self.methods().len()).unwrap();
+        let call = self.call(self.methods().len() - 1);
+        let said = self.limitador.call(&call.method, &call.message).unwrap();
+        let reply = self.envoy.plugin.on_reply(CallId(last), Ok(&said));
+        stream.on_check_reply(reply.unwrap());
+        stream.on_response_headers(false);
+        self.envoy.body(&mut stream, &completion(tokens), true);
+        stream.on_log();
+    }
+
+    /// Replies to the settlements whose place in the order is given.
+    fn settle_open(&mut self, indexes: &[usize]) {
+        for &index in indexes {
+            let call = self.call(index);
+            let said = self.limitador.call(&call.method, &call.message).unwrap();
+            let token = u32::try_from(index + 1).unwrap();
+            assert!(
+                self.envoy
+                    .plugin
+                    .on_reply(CallId(token), Ok(&said))
+                    .is_none()
+            );
+        }
+    }
+}
+
+#[test]
+fn settlements_under_way_are_bounded_and_merged() {
+    for storage in [RESERVE, CHECK, RLS] {
+        let mut gateway = Gateway::new(storage);
+        gateway.limitador.limit = 1_000_000;
+        let mut open: Vec<usize> = Vec::new();
+        for _ in 0..300 {
+            let before = gateway.methods().len();
+            gateway.exchange_unsettled(3);
+            // The first of the calls is the check.
+            open.extend(before + 1..gateway.methods().len());
+            gateway.envoy.plugin.on_tick();
+            assert!(open.len() <= MAX_CALLS, "{storage}");
+        }
+        assert_eq!(open.len(), MAX_CALLS, "{storage}");
+        let pending = gateway
+            .envoy
+            .host
+            .metric("tollgate.storage_settlements_pending");
+        assert_eq!(pending, 1, "what waits is one settlement: {storage}");
+
+        // As soon as there is room, what was merged is sent.
+        let before = gateway.methods().len();
+        gateway.settle_open(&open);
+        assert!(gateway.methods().len() - before <= MAX_CALLS, "{storage}");
+        gateway.answered = before;
+        gateway.answer(&mut None);
+        gateway.wait(100);
+        assert_eq!(gateway.under_way(), 0);
+        assert_eq!(gateway.limitador.total(), 900, "{storage}");
+        assert!(gateway.limitador.reserved.is_empty(), "all are released");
+        assert!(gateway.envoy.plugin.is_drained());
+    }
+}
+
+#[test]
+fn saturated_service_is_not_taken_for_one_that_is_away() {
+    for storage in [RESERVE, CHECK, RLS] {
+        for mode in ["local", "allow", "deny"] {
+            let mut gateway = Gateway::with_mode(storage, mode);
+            gateway.limitador.limit = 1_000;
+            assert_eq!(gateway.exchange(10), "admitted");
+            let refuse = |gateway: &Gateway, times| {
+                let host = &gateway.envoy.host;
+                host.fail(Call::CallGrpc, times, HostError::InternalFailure);
+            };
+            // Neither the check nor the settlement is accepted: the own count decides.
+            for _ in 0..4 {
+                refuse(&gateway, 1_000);
+                assert_eq!(gateway.exchange(10), "admitted", "{storage} {mode}");
+            }
+            refuse(&gateway, 1_000);
+            assert_eq!(gateway.exchange(10), "denied", "{storage} {mode}");
+            gateway.envoy.host.recover();
+            assert_eq!(gateway.logged("storage_circuit_open"), 0);
+            let refused = gateway.envoy.host.metric("tollgate.storage_calls_refused");
+            assert!(refused >= 5, "{refused}");
+            gateway.wait(50);
+            let used = if storage == RLS { 40..=50 } else { 50..=50 };
+            assert!(
+                used.contains(&gateway.limitador.total()),
+                "{storage} {mode}"
+            );
+            let retried = gateway
+                .envoy
+                .host
+                .metric("tollgate.storage_settlements_retried");
+            assert_eq!(retried, 0, "none has failed");
+        }
+    }
+}
+
+#[test]
+fn service_that_never_replied_is_away() {
+    let mut gateway = Gateway::with_mode(RESERVE, "deny");
+    let host = &gateway.envoy.host;
+    host.fail(Call::CallGrpc, 1_000, HostError::InternalFailure);
+    for _ in 0..5 {
+        assert_eq!(gateway.exchange(1), "failed");
+    }
+    assert_eq!(gateway.logged("storage_circuit_open"), 1);
+}
+
+#[test]
+fn service_that_stopped_replying_is_away_after_a_second() {
+    let mut gateway = Gateway::with_mode(CHECK, "deny");
+    assert_eq!(gateway.exchange(1), "admitted");
+    let host = &gateway.envoy.host;
+    host.fail(Call::CallGrpc, 1_000, HostError::InternalFailure);
+    host.clock.set(host.clock.get() + 1_100_000_000);
+    assert_eq!(gateway.exchange(1), "failed");
+}
+
+#[test]
+fn timeouts_beside_replies_keep_circuit_closed() {
+    let mut gateway = Gateway::with_mode(CHECK, "deny");
+    gateway.limitador.limit = 1_000;
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        gateway.exchange_unsettled(1);
+        open.push(gateway.methods().len() - 1);
+    }
+    let clock = &gateway.envoy.host.clock;
+    clock.set(clock.get() + 1_000_000);
+    gateway.exchange_unsettled(1);
+    let clock = &gateway.envoy.host.clock;
+    clock.set(clock.get() + 1_000_000_000);
+    for index in open {
+        let token = u32::try_from(index + 1).unwrap();
+        assert!(
+            gateway
+                .envoy
+                .plugin
+                .on_reply(CallId(token), Err(14))
+                .is_none()
+        );
+    }
+    assert_eq!(gateway.logged("storage_circuit_open"), 0);
+    gateway.answered = gateway.methods().len() - 1;
+    gateway.wait(10_000);
+    assert_eq!(gateway.limitador.total(), 21);
+}
