@@ -17,6 +17,8 @@
 //! reduces the next settlements of the same counters.
 
 mod backoff;
+mod call;
+mod check;
 mod circuit;
 mod client;
 mod credits;
@@ -38,7 +40,8 @@ mod support;
 mod tests;
 mod transport;
 
-pub use client::{CheckError, CheckReply, CheckRequest, CheckResult, ServiceClient};
+pub use check::{CheckError, CheckReply, CheckRequest, CheckResult};
+pub use client::ServiceClient;
 pub use descriptors::{DescriptorSet, Layout, LimitEntries};
 pub use message::{DescriptorStatus, MAX_REPLY_BYTES, Reply, ReservationId};
 pub use observer::{Observer, ServiceEvent};

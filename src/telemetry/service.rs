@@ -10,7 +10,7 @@ pub(crate) struct ServiceMetrics {
     host: Rc<dyn Host>,
     calls: MetricId,
     call_errors: MetricId,
-    calls_refused: MetricId,
+    calls_saturated: MetricId,
     outages: MetricId,
     settlements_retried: MetricId,
     settlements_merged: MetricId,
@@ -37,7 +37,7 @@ impl ServiceMetrics {
         Ok(Self {
             calls: counter("tollgate.storage_calls")?,
             call_errors: counter("tollgate.storage_call_errors")?,
-            calls_refused: counter("tollgate.storage_calls_refused")?,
+            calls_saturated: counter("tollgate.storage_calls_saturated")?,
             outages: counter("tollgate.storage_outages")?,
             settlements_retried: counter("tollgate.storage_settlements_retried")?,
             settlements_merged: counter("tollgate.storage_settlements_merged")?,
@@ -77,7 +77,7 @@ impl Observer for ServiceMetrics {
         match event {
             ServiceEvent::Call => self.add(self.calls, 1),
             ServiceEvent::CallFailed => self.add(self.call_errors, 1),
-            ServiceEvent::CallRefused => self.add(self.calls_refused, 1),
+            ServiceEvent::CallSaturated => self.add(self.calls_saturated, 1),
             ServiceEvent::CircuitOpened => {
                 self.add(self.outages, 1);
                 self.set_open(true);

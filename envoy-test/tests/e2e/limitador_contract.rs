@@ -146,7 +146,7 @@ impl Client {
         Ok(())
     }
 
-    /// What the service tells about a namespace over HTTP: its `limits` or its `counters`.
+    /// What the service reports of a namespace over HTTP: its `limits` or its `counters`.
     async fn get(&self, what: &str) -> Result<Vec<Value>, Box<dyn Error>> {
         let namespace = DOMAIN.replace('/', "%2F");
         let url = format!("http://{}/{what}/{namespace}", self.http);

@@ -1,5 +1,6 @@
 //! The calls of settlements, and what their replies mean.
 
+use super::call::{Call, CallKind};
 use super::descriptors::DescriptorSet;
 use super::link::CallError;
 use super::message::{self, CommitRequest, RateLimitRequest, Reply, ReservationId};
@@ -22,50 +23,17 @@ const MAX_SENT: usize = 64;
 /// The number of parts of one settlement sent at once.
 const MAX_PARTS: u64 = 16;
 
-/// A call under way.
-#[derive(Debug)]
-pub(super) struct Call {
-    settlement: Settlement,
-    kind: CallKind,
-    sent: Timestamp,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum CallKind {
-    /// Adds the settlement of one exchange, and releases its reservation.
-    Commit,
-    /// Adds the settlement.
-    Add { method: Method },
-    /// Asks how the counters stand, before a settlement that has failed is sent again.
-    Inquiry,
-    /// Adds part of a settlement that did not fit, of which less than `room` fits.
-    Fill { room: u64 },
-}
-
-// === impl Call ===
-
-impl Call {
-    /// Returns the settlement of which it is not known that it was added.
-    pub(super) fn into_settlement(self) -> Settlement {
-        let mut settlement = self.settlement;
-        if let CallKind::Fill { room } = self.kind {
-            settlement.amount = room;
-        }
-        settlement
-    }
-}
-
 // === impl Settlements ===
 
 impl Settlements {
     /// Returns whether another call may be made.
     pub(super) fn has_room(&self) -> bool {
-        !self.is_refused.get() && self.calls.borrow().len() < MAX_CALLS
+        !self.is_saturated.get() && self.calls.borrow().len() < MAX_CALLS
     }
 
     /// Sends what is due, as far as there is room for calls.
     pub(super) fn send_due(&self, now: Timestamp) {
-        self.is_refused.set(false);
+        self.is_saturated.set(false);
         self.send_while(now, || !self.link.is_open());
     }
 
@@ -73,7 +41,7 @@ impl Settlements {
     /// settlement is under way.
     pub(super) fn drain(&self, now: Timestamp) -> bool {
         self.queue.borrow_mut().make_due(now);
-        self.is_refused.set(false);
+        self.is_saturated.set(false);
         self.send_while(now, || true);
         self.is_drained()
     }
@@ -106,7 +74,7 @@ impl Settlements {
 
     /// Sends the oldest settlement of the queue as a probe. Returns whether there is one, and room for a call.
     pub(super) fn probe(&self, now: Timestamp) -> bool {
-        self.is_refused.set(false);
+        self.is_saturated.set(false);
         if !self.has_room() {
             return false;
         }
@@ -151,7 +119,7 @@ impl Settlements {
             return false;
         };
         self.link.ended(1);
-        self.is_refused.set(false);
+        self.is_saturated.set(false);
         self.on_call_ended(now, call, reply.map_err(CallError::Status));
         // What waits for room is sent as room becomes free, rather than at the next tick.
         if self.has_backlog.get() {

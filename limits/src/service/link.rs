@@ -107,7 +107,7 @@ impl Link {
                 Ok(call)
             }
             Err(_) if self.under_way.get() > 0 || self.is_replying(now) => {
-                self.observe(ServiceEvent::CallRefused);
+                self.observe(ServiceEvent::CallSaturated);
                 Err(CallError::Saturated)
             }
             Err(error) => Err(error.into()),

@@ -14,7 +14,7 @@ pub enum ServiceEvent {
     /// A call has failed.
     CallFailed,
     /// Envoy has made no call because too many were under way.
-    CallRefused,
+    CallSaturated,
     /// The circuit has opened: the service is not called, except by probes.
     CircuitOpened,
     /// The circuit has closed.

@@ -3,8 +3,8 @@
 //! A settlement is sent at once if there is room for a call. Otherwise it waits in the queue, where the amounts
 //! of one descriptor set are one settlement: a service that is slow is called less often, not piled upon.
 
+use super::call::Call;
 use super::credits::Credits;
-use super::delivery::Call;
 use super::descriptors::DescriptorSet;
 use super::link::{CallError, Link};
 use super::message::ReservationId;
@@ -39,8 +39,8 @@ pub(super) struct Settlements {
     pub(super) drops_excess: Cell<bool>,
     /// Whether a settlement was ever merged with another.
     has_merged: Cell<bool>,
-    /// Whether Envoy has refused a call, so that none is made before the next reply or tick.
-    pub(super) is_refused: Cell<bool>,
+    /// Whether Envoy has not made a call, so that none is made before the next reply or tick.
+    pub(super) is_saturated: Cell<bool>,
     /// Whether something waits for room for a call.
     pub(super) has_backlog: Cell<bool>,
 }
@@ -58,7 +58,7 @@ impl Settlements {
             credits: RefCell::default(),
             drops_excess: Cell::new(false),
             has_merged: Cell::new(false),
-            is_refused: Cell::new(false),
+            is_saturated: Cell::new(false),
             has_backlog: Cell::new(false),
         }
     }
@@ -158,7 +158,7 @@ impl Settlements {
 
     /// Queues a settlement as it is, because Envoy makes no call at the moment.
     pub(super) fn postpone(&self, now: Timestamp, settlement: Settlement) {
-        self.is_refused.set(true);
+        self.is_saturated.set(true);
         self.has_backlog.set(true);
         if settlement.amount > 0 {
             self.enqueue(settlement, |queue, settlement| queue.add(settlement, now));

@@ -1,6 +1,5 @@
 //! What the workers of an Envoy share about a service: whether it implements `Reserve`, and when it last replied.
 
-use super::support::is_over;
 use crate::shared_data::{CREATE, SharedData};
 use crate::time::{Nanos, Timestamp};
 use std::cell::Cell;
@@ -8,6 +7,9 @@ use std::rc::Rc;
 
 /// The first byte of every value: a value of another version is ignored.
 const VERSION: u8 = 1;
+
+/// How long `Reserve` is not tried again with a service that does not implement it.
+pub(super) const RETRY: Nanos = Nanos::HOUR;
 
 /// How often a worker writes down that the service has replied.
 const REPLIED_INTERVAL: Nanos = Nanos::from_millis(250);
@@ -81,7 +83,7 @@ impl Shared {
         })
     }
 
-    /// Tells the other workers.
+    /// Shares what this worker has learnt.
     pub(super) fn set_support(&self, support: ReserveSupport) {
         self.write(&self.support_key, &support.encode());
     }
@@ -129,4 +131,9 @@ impl Shared {
         // Where another worker has written meanwhile, it knows as much.
         let _ = self.data.set_shared_data(key, value, version);
     }
+}
+
+/// Returns whether a time has come. A clock that stepped backwards must not put it off for longer than [`RETRY`].
+pub(super) fn is_over(now: Timestamp, until: Timestamp) -> bool {
+    now >= until || now.saturating_add(RETRY) < until
 }

@@ -1,18 +1,15 @@
 //! Whether the service implements `Reserve`: one request finds out for all, and those that come meanwhile wait for
 //! its answer. Once it does not, it is asked again each hour, by a call that no request waits for.
 
-use super::client::{CheckReply, CheckResult};
+use super::check::{CheckReply, CheckResult};
 use super::descriptors::DescriptorSet;
 use super::link::Link;
-use super::shared::ReserveSupport;
+use super::shared::{RETRY, ReserveSupport, is_over};
 use super::transport::CallId;
 use crate::time::{Nanos, Timestamp};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-
-/// How long `Reserve` is not tried again with a service that does not implement it.
-pub(super) const RETRY: Nanos = Nanos::HOUR;
 
 /// How long the worker that tries again has for it before another does.
 const ATTEMPT: Nanos = Nanos::from_secs(10);
@@ -25,7 +22,7 @@ pub(super) struct Support {
     link: Rc<Link>,
     known: Cell<ReserveSupport>,
     /// The first call that asks, and the stream that makes it.
-    asking: Cell<Option<(CallId, u32)>>,
+    pending: Cell<Option<(CallId, u32)>>,
     /// The checks that wait for its reply.
     waiting: RefCell<VecDeque<CheckReply>>,
     /// Those that wait no longer.
@@ -51,7 +48,7 @@ impl Support {
         Self {
             link,
             known: Cell::default(),
-            asking: Cell::default(),
+            pending: Cell::default(),
             waiting: RefCell::default(),
             ready: RefCell::default(),
             waited: Cell::default(),
@@ -66,8 +63,8 @@ impl Support {
     /// Returns how a stream checks now.
     pub(super) fn approach(&self, stream: u32) -> Approach {
         if self.known.get() == ReserveSupport::Unknown {
-            match self.asking.get() {
-                Some((_, asking)) if asking == stream => {}
+            match self.pending.get() {
+                Some((_, pending)) if pending == stream => {}
                 Some(_) => return Approach::Wait,
                 // Another worker may have learnt it.
                 None => self.set_known(self.link.shared.support()),
@@ -82,12 +79,12 @@ impl Support {
 
     /// Takes note of a call of `Reserve`.
     pub(super) fn called(&self, call: CallId, stream: u32) {
-        if self.known.get() == ReserveSupport::Unknown && self.asking.get().is_none() {
-            self.asking.set(Some((call, stream)));
+        if self.known.get() == ReserveSupport::Unknown && self.pending.get().is_none() {
+            self.pending.set(Some((call, stream)));
         }
     }
 
-    /// Lets a check wait for the answer. Returns what identifies its reply, which tells it to try again; `None` if
+    /// Lets a check wait for the answer. Returns what identifies its reply, which is that it tries again; `None` if
     /// too many wait.
     pub(super) fn wait(&self, stream: u32, descriptors: &Rc<DescriptorSet>) -> Option<CallId> {
         let mut waiting = self.waiting.borrow_mut();
@@ -114,7 +111,11 @@ impl Support {
                 let until = now.saturating_add(RETRY);
                 self.learn(ReserveSupport::Unsupported(until));
             }
-            None if self.asking.get().is_some_and(|(asking, _)| asking == call) => {
+            None if self
+                .pending
+                .get()
+                .is_some_and(|(pending, _)| pending == call) =>
+            {
                 self.finish(&CheckResult::Failed);
             }
             Some(false) | None => {}
@@ -157,7 +158,7 @@ impl Support {
     }
 
     fn finish(&self, result: &CheckResult) {
-        self.asking.set(None);
+        self.pending.set(None);
         let waiting = self.waiting.take().into_iter();
         let ready = waiting.map(|reply| CheckReply {
             result: result.clone(),
@@ -185,9 +186,4 @@ impl Support {
             _ => {}
         }
     }
-}
-
-/// Returns whether a time has come. A clock that stepped backwards must not put it off for longer than [`RETRY`].
-pub(super) fn is_over(now: Timestamp, until: Timestamp) -> bool {
-    now >= until || now.saturating_add(RETRY) < until
 }

@@ -36,7 +36,7 @@ enum Event {
     /// The service loses or gains `Reserve`.
     LacksReserve(bool),
     /// Envoy makes no call, or does again.
-    Refuses(bool),
+    Saturated(bool),
     /// The configuration is replaced. Where it does not wait, no call under way is replied to.
     Reload { waits: bool },
 }
@@ -70,7 +70,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
             .prop_map(|(from, calls, failure)| Event::Reply { from, calls, failure }),
         3 => (1..3_000_u64).prop_map(Event::Tick),
         1 => any::<bool>().prop_map(Event::LacksReserve),
-        1 => any::<bool>().prop_map(Event::Refuses),
+        1 => any::<bool>().prop_map(Event::Saturated),
         1 => any::<bool>().prop_map(|waits| Event::Reload { waits }),
     ];
     vec(event, 1..120)
@@ -83,15 +83,15 @@ const CALLERS: u32 = 4;
 struct Recorder {
     calls: RefCell<BTreeMap<u32, (String, Vec<u8>)>>,
     made: Cell<u32>,
-    refuses: Rc<Cell<bool>>,
+    is_saturated: Rc<Cell<bool>>,
     pending: Cell<usize>,
     open_circuits: Cell<i32>,
 }
 
 impl Transport for Recorder {
     fn call_grpc(&self, call: &GrpcCall<'_>) -> Result<CallId, TransportError> {
-        if self.refuses.get() {
-            return Err(TransportError("refused".to_owned()));
+        if self.is_saturated.get() {
+            return Err(TransportError("too many".to_owned()));
         }
         // As Envoy numbers them.
         self.made.set(self.made.get() + 4);
@@ -134,7 +134,7 @@ struct Configured {
 struct World {
     settings: ServiceSettings,
     shared: Rc<Shared>,
-    refuses: Rc<Cell<bool>>,
+    is_saturated: Rc<Cell<bool>>,
     configured: Vec<Configured>,
     limitador: Limitador,
     now: Timestamp,
@@ -204,7 +204,7 @@ impl World {
         let mut world = Self {
             settings,
             shared: Rc::default(),
-            refuses: Rc::default(),
+            is_saturated: Rc::default(),
             configured: Vec::new(),
             limitador: Limitador::new(u64::MAX / 2),
             now: Timestamp::new(1_000_000_000),
@@ -216,7 +216,7 @@ impl World {
 
     fn configure(&mut self) {
         let recorder = Rc::new(Recorder {
-            refuses: Rc::clone(&self.refuses),
+            is_saturated: Rc::clone(&self.is_saturated),
             ..Recorder::default()
         });
         let client = ServiceClient::new(
@@ -375,7 +375,7 @@ proptest! {
                 }
                 Event::Tick(milliseconds) => world.tick(milliseconds),
                 Event::LacksReserve(lacks) => world.limitador.lacks_reserve = lacks,
-                Event::Refuses(refuses) => world.refuses.set(refuses),
+                Event::Saturated(is_saturated) => world.is_saturated.set(is_saturated),
                 Event::Reload { waits } => world.reload(waits),
             }
             for configured in &world.configured {
@@ -384,7 +384,7 @@ proptest! {
         }
         // The service works again, and every caller uses more than its credit.
         world.limitador.lacks_reserve = false;
-        world.refuses.set(false);
+        world.is_saturated.set(false);
         world.settle_all();
         for caller in 0..CALLERS {
             settled[usize::try_from(caller).unwrap()] += 2_000_000;

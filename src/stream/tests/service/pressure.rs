@@ -81,27 +81,30 @@ fn settlements_under_way_are_bounded_and_merged() {
 }
 
 #[test]
-fn saturated_service_is_not_taken_for_one_that_is_away() {
+fn saturated_service_keeps_circuit_closed() {
     for storage in [RESERVE, CHECK, RLS] {
         for mode in ["local", "allow", "deny"] {
             let mut gateway = Gateway::with_mode(storage, mode);
             gateway.limitador.limit = 1_000;
             assert_eq!(gateway.exchange(10), "admitted");
-            let refuse = |gateway: &Gateway, times| {
+            let saturate = |gateway: &Gateway, times| {
                 let host = &gateway.envoy.host;
                 host.fail(Call::CallGrpc, times, HostError::InternalFailure);
             };
             // Neither the check nor the settlement is accepted: the own count decides.
             for _ in 0..4 {
-                refuse(&gateway, 1_000);
+                saturate(&gateway, 1_000);
                 assert_eq!(gateway.exchange(10), "admitted", "{storage} {mode}");
             }
-            refuse(&gateway, 1_000);
+            saturate(&gateway, 1_000);
             assert_eq!(gateway.exchange(10), "denied", "{storage} {mode}");
             gateway.envoy.host.recover();
             assert_eq!(gateway.logged("storage_circuit_open"), 0);
-            let refused = gateway.envoy.host.metric("tollgate.storage_calls_refused");
-            assert!(refused >= 5, "{refused}");
+            let unmade = gateway
+                .envoy
+                .host
+                .metric("tollgate.storage_calls_saturated");
+            assert!(unmade >= 5, "{unmade}");
             gateway.wait(50);
             let used = if storage == RLS { 40..=50 } else { 50..=50 };
             assert!(
@@ -118,7 +121,7 @@ fn saturated_service_is_not_taken_for_one_that_is_away() {
 }
 
 #[test]
-fn service_that_never_replied_is_away() {
+fn service_that_never_replied_is_down() {
     let mut gateway = Gateway::with_mode(RESERVE, "deny");
     let host = &gateway.envoy.host;
     host.fail(Call::CallGrpc, 1_000, HostError::InternalFailure);
@@ -129,7 +132,7 @@ fn service_that_never_replied_is_away() {
 }
 
 #[test]
-fn service_that_stopped_replying_is_away_after_a_second() {
+fn service_that_stopped_replying_is_down() {
     let mut gateway = Gateway::with_mode(CHECK, "deny");
     assert_eq!(gateway.exchange(1), "admitted");
     let host = &gateway.envoy.host;

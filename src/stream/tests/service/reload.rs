@@ -1,4 +1,4 @@
-//! A configuration that is replaced while the service is away.
+//! A configuration that is replaced while the circuit is open.
 
 use crate::plugin::Plugin;
 use crate::stream::tests::harness::configuration;

@@ -147,7 +147,7 @@ fn answer_is_shared_by_workers() {
 }
 
 #[test]
-fn first_request_tells_units_apart_at_once() {
+fn first_request_checks_all_units_at_once() {
     let gateway = Gateway::with(
         r#", "requests": [{ "limit": 9, "window": "1m" }]"#,
         RESERVE,
