@@ -38,8 +38,7 @@ impl Share {
     /// Returns the parts of the budget that are for this use. `requestBody.workerBytes` replaces that of bodies.
     const fn parts(self) -> usize {
         match self {
-            Self::Bodies => 8,
-            Self::Headers => 6,
+            Self::Bodies | Self::Headers => 8,
             Self::Values | Self::Queue => 4,
         }
     }

@@ -105,8 +105,16 @@ impl Stream {
         decoder_memory.set_limit_bytes(memory.for_decoders(decoder_memory.used_bytes()));
     }
 
-    /// Passes on a part of a response for which there is no memory, and does not read it. The exchange is charged at
-    /// least what it was expected to use.
+    /// Returns whether a part of a response is read, so many bytes of it. After a part that was not, none is: numbers
+    /// would be read without some of their digits.
+    pub(super) fn reads_response(&self, bytes: usize) -> bool {
+        match &self.state {
+            State::Metering(metering) if metering.is_unread => false,
+            _ => self.has_memory(Need::Exchange, bytes),
+        }
+    }
+
+    /// Passes on a part of a response without reading it. The exchange is charged at least what it was expected to use.
     #[cold]
     pub(super) fn stop_metering(&mut self, end_of_stream: bool) -> Next {
         if let State::Metering(metering) = &mut self.state {

@@ -234,6 +234,7 @@ impl Stream {
             Ok(piece) => {
                 self.request.body_location = BodyLocation::Stream;
                 self.request.held.push(piece);
+                self.parts.telemetry.memory();
                 Next::Watermark
             }
             Err(error) => self.on_unreadable_body(error),

@@ -115,7 +115,7 @@ impl Stream {
             }
             return Next::Continue;
         }
-        if is_metering && self.report_filter.is_none() && !self.has_memory(Need::Exchange, size) {
+        if is_metering && self.report_filter.is_none() && !self.reads_response(size) {
             return self.stop_metering(end_of_stream);
         }
         let filter = self.report_filter.as_ref();

@@ -29,6 +29,7 @@ mod limitador_server;
 mod long_cluster_names;
 mod malformed_input;
 mod memory;
+mod memory_budget;
 mod metering;
 mod observability;
 mod on_exceeded;
