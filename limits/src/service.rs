@@ -13,6 +13,10 @@
 //! by a service that either confirms a call or does nothing. A service that counts, but whose reply
 //! arrives too late, is sent the settlement again: counting twice is the lesser evil.
 //!
+//! At most 64 settlement calls are under way. What is settled meanwhile waits in the queue, where the amounts
+//! of the same counters are one settlement. A client that replaces another takes over what it has queued
+//! ([`ServiceClient::hand_over`]).
+//!
 //! A settlement that turns out too high is corrected by a credit ([`ServiceClient::credit`]), which
 //! reduces the next settlements of the same counters.
 

@@ -12,6 +12,9 @@ use std::rc::Rc;
 /// The number of reservations that are kept. One beyond it expires at the service.
 pub(super) const MAX_RELEASES: usize = 1024;
 
+/// The bytes of the descriptors of these reservations, as a caller may have values of any length.
+pub(super) const MAX_BYTES: usize = 1 << 20;
+
 /// How long a reservation is kept: limitador keeps none for longer.
 pub(super) const MAX_AGE: Nanos = Nanos::MINUTE;
 
@@ -20,6 +23,7 @@ pub(super) const MAX_AGE: Nanos = Nanos::MINUTE;
 pub(super) struct Releases {
     sets: BTreeMap<Rc<DescriptorSet>, Vec<Release>>,
     len: usize,
+    bytes: usize,
 }
 
 /// A reservation, and since when it is to be released.
@@ -36,14 +40,20 @@ impl Releases {
         descriptors: &Rc<DescriptorSet>,
         id: ReservationId,
     ) {
-        if self.len >= MAX_RELEASES {
+        if !self.has_room(descriptors) {
             self.remove_expired(now);
         }
-        if self.len < MAX_RELEASES {
+        if self.has_room(descriptors) {
+            self.len = self.len.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(descriptors.size());
             let releases = self.sets.entry(Rc::clone(descriptors)).or_default();
             releases.push(Release(now, id));
-            self.len = self.len.saturating_add(1);
         }
+    }
+
+    fn has_room(&self, descriptors: &DescriptorSet) -> bool {
+        let bytes = self.bytes.saturating_add(descriptors.size());
+        self.len < MAX_RELEASES && bytes <= MAX_BYTES
     }
 
     /// Removes a reservation of a descriptor set.
@@ -60,6 +70,7 @@ impl Releases {
         }
         let Release(since, id) = taken?;
         self.len = self.len.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(descriptors.size());
         (now.since(since) < MAX_AGE).then_some(id)
     }
 
@@ -79,6 +90,7 @@ impl Releases {
         &mut self,
     ) -> impl Iterator<Item = (Timestamp, Rc<DescriptorSet>, ReservationId)> + use<> {
         self.len = 0;
+        self.bytes = 0;
         let sets = std::mem::take(&mut self.sets).into_iter();
         sets.flat_map(|(descriptors, releases)| {
             let releases = releases.into_iter();
@@ -92,5 +104,9 @@ impl Releases {
             !releases.is_empty()
         });
         self.len = self.sets.values().map(Vec::len).sum();
+        let bytes = |(set, releases): (&Rc<DescriptorSet>, &Vec<Release>)| {
+            set.size().saturating_mul(releases.len())
+        };
+        self.bytes = self.sets.iter().map(bytes).sum();
     }
 }

@@ -1,5 +1,6 @@
 //! The parts of the client, and the property that what was settled is counted.
 
+mod pressure;
 mod properties;
 
 use super::backoff;
