@@ -11,6 +11,9 @@ use std::rc::Rc;
 /// The number of descriptor sets with a credit. A credit beyond it is dropped: the excess stays counted.
 const MAX_CREDITS: usize = 1024;
 
+/// The bytes of these sets, as a caller may have values of any length.
+const MAX_BYTES: usize = 1 << 20;
+
 /// The credits of a worker.
 #[derive(Debug, Default)]
 pub(super) struct Credits(BTreeMap<Rc<DescriptorSet>, Credit>);
@@ -37,10 +40,16 @@ impl Credits {
         if let Some(known) = self.0.get_mut(descriptors) {
             known.amount = known.amount.saturating_add(amount);
             known.until = known.until.min(until);
-        } else if self.0.len() < MAX_CREDITS && now < until {
+        } else if self.has_room(descriptors) && now < until {
             self.0
                 .insert(Rc::clone(descriptors), Credit { amount, until });
         }
+    }
+
+    fn has_room(&self, descriptors: &DescriptorSet) -> bool {
+        let sizes = self.0.keys().map(|set| set.size());
+        let bytes = sizes.fold(descriptors.size(), usize::saturating_add);
+        self.0.len() < MAX_CREDITS && bytes <= MAX_BYTES
     }
 
     /// Returns what is left to be sent of an amount.

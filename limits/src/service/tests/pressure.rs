@@ -1,5 +1,6 @@
 //! What waits for room for a call, and what workers share about a service.
 
+use super::super::credits::Credits;
 use super::super::message::ReservationId;
 use super::super::queue::SettlementQueue;
 use super::super::releases::{MAX_AGE, MAX_BYTES, MAX_RELEASES, Releases};
@@ -11,6 +12,28 @@ use std::rc::Rc;
 
 fn id(number: u32) -> ReservationId {
     ReservationId(number.to_string())
+}
+
+/// Returns descriptors of 50,000 bytes.
+fn long_descriptors(caller: u32) -> Rc<DescriptorSet> {
+    let long: Rc<str> = format!("{caller}{}", "x".repeat(50_000)).into();
+    let counters = [(Rc::from("auth.user"), long)];
+    let limit = LimitEntries {
+        key: "tokenlimit.a",
+        counters: &counters,
+    };
+    let set = DescriptorSet::new("test".into(), &[limit], 1, Layout::Single);
+    Rc::new(set)
+}
+
+#[test]
+fn credits_are_bounded_in_bytes() {
+    let mut credits = Credits::default();
+    for caller in 0..100 {
+        credits.add(at(0), &long_descriptors(caller), 5, at(10));
+    }
+    let kept = credits.take_all().count();
+    assert!((15..=MAX_BYTES / 50_000).contains(&kept), "{kept}");
 }
 
 #[test]
@@ -90,18 +113,7 @@ fn reservations_to_release_are_bounded_and_expire() {
 
 #[test]
 fn reservations_to_release_are_bounded_in_bytes() {
-    let long: Rc<str> = "x".repeat(50_000).into();
-    let counters = [(Rc::from("auth.user"), long)];
-    let limit = LimitEntries {
-        key: "tokenlimit.a",
-        counters: &counters,
-    };
-    let set = Rc::new(DescriptorSet::new(
-        "test".into(),
-        &[limit],
-        1,
-        Layout::Single,
-    ));
+    let set = long_descriptors(1);
     let mut releases = Releases::default();
     for number in 0..100 {
         releases.add(at(1), &set, id(number));
