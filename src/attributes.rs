@@ -49,6 +49,8 @@ pub(crate) struct Attributes {
     pub llm: Llm,
     /// The usage and response of the exchange, as far as they are known; for costs.
     pub outcome: Option<Box<Outcome>>,
+    /// The steps that the evaluations of the exchange have taken.
+    pub fuel_used: u64,
     llm_fields: Vec<(&'static str, Option<Value>)>,
     properties: Vec<(&'static Property, Option<Value>)>,
     filter_state: Vec<(String, Option<Value>)>,
@@ -67,6 +69,7 @@ impl Attributes {
             body: Body::Pending,
             llm: Llm::default(),
             outcome: None,
+            fuel_used: 0,
             llm_fields: Vec::new(),
             properties: Vec::new(),
             filter_state: Vec::new(),
@@ -81,6 +84,7 @@ impl Attributes {
     pub(crate) fn retain(&mut self, with_body: bool) -> Self {
         let remaining = Self {
             headers: Arc::clone(&self.headers),
+            fuel_used: self.fuel_used,
             ..Self::new(Headers::default())
         };
         let mut retained = mem::replace(self, remaining);

@@ -63,7 +63,11 @@ impl Policies {
             rates: rates::of_configuration(&configuration),
             rates_of_limits: rates::of_limits(&configuration),
             needs: Needs::of(&configuration),
-            evaluator: Evaluator::new(Rc::clone(host), configuration.auth.clone()),
+            evaluator: Evaluator::new(
+                Rc::clone(host),
+                configuration.auth.clone(),
+                configuration.expressions,
+            ),
             secret: key::secret(&**host)?,
             configuration,
         })

@@ -62,6 +62,10 @@ pub const REQUEST_BODIES_BYTES: RangeInclusive<u64> = 1..=512 * 1024 * 1024;
 /// `memory.perWorker`: a VM has 1 GiB, and what its allocator cannot use for want of a piece that is large enough, the
 /// largest body and its copy come on top.
 pub const WORKER_BYTES: RangeInclusive<u64> = 32 * 1024 * 1024..=768 * 1024 * 1024;
+/// `expressions.steps`: from what a few operators on texts take to twenty times the default.
+pub const EXPRESSION_STEPS: RangeInclusive<u64> = 1_000..=1_000_000;
+/// `expressions.bytes`: at most a fraction of the memory that a VM has.
+pub const EXPRESSION_PRODUCED_BYTES: RangeInclusive<u64> = 4 * 1024..=64 * 1024 * 1024;
 /// `usage.backgroundTtl`: from a second to a day.
 pub const BACKGROUND_TTL: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);

@@ -10,7 +10,7 @@ use crate::bounds;
 use crate::effective::{Effective, EffectivePolicy};
 use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::export::{self, Export};
-use crate::expression::{Attribute, Expression, UsageField};
+use crate::expression::{Attribute, Expression, FuelLimits, UsageField};
 use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::memory::{self, Memory};
@@ -19,7 +19,7 @@ use crate::policy::{self, Policy};
 use crate::pricing::{self, Pricing};
 use crate::reader::{self, unexpected};
 use crate::replies::{self, Replies};
-use crate::route;
+use crate::route::{self, UnknownRoute};
 use crate::routing::Routing;
 use crate::storage::{self, Storage};
 use crate::usage::{self, UsageSettings};
@@ -42,6 +42,9 @@ pub struct Configuration {
     pub request_body: RequestBody,
     /// The memory of a worker.
     pub memory: Memory,
+    /// The fuel of each evaluation of an expression, within [`bounds::EXPRESSION_STEPS`] and
+    /// [`bounds::EXPRESSION_PRODUCED_BYTES`].
+    pub expressions: FuelLimits,
     /// Whether request headers are held until the body is read, if a policy needs it. This requires
     /// `allow_on_headers_stop_iteration` in Envoy's configuration of the plugin.
     pub hold_headers: bool,
@@ -87,6 +90,7 @@ pub(crate) const LONG_FORM: Schema = Schema {
         "holdHeaders",
         "requestBody",
         "memory",
+        "expressions",
         "usage",
         "replies",
         "pricing",
@@ -102,21 +106,30 @@ pub(crate) const REQUEST_BODY: Schema = Schema {
     ignored: &[],
 };
 
+pub(crate) const EXPRESSIONS: Schema = Schema {
+    known: &["steps", "bytes"],
+    ignored: &[],
+};
+
 // === impl Configuration ===
 
 impl Configuration {
     /// Returns the effective policies of a request, found by its headers and pseudo-headers. Without `routes`, every
     /// policy applies to every request.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownRoute`] if a path, header or parameter is too long for the regular expressions of routes.
     pub fn effective<'h>(
         &self,
         header: impl Fn(&str) -> Option<Cow<'h, str>>,
-    ) -> &[EffectivePolicy] {
-        let rule = self
-            .routing
-            .as_ref()
-            .and_then(|routing| routing.rule(header));
-        rule.and_then(|rule| self.effective.rules.get(rule))
-            .unwrap_or(&self.effective.otherwise)
+    ) -> Result<&[EffectivePolicy], UnknownRoute> {
+        let rule = match &self.routing {
+            Some(routing) => routing.rule(header)?,
+            None => None,
+        };
+        let effective = rule.and_then(|rule| self.effective.rules.get(rule));
+        Ok(effective.unwrap_or(&self.effective.otherwise))
     }
 }
 
@@ -152,6 +165,7 @@ pub(crate) fn read(json: &Json, errors: &mut ValidationErrors) -> Result<Configu
             auth: auth::defaults(),
             request_body: RequestBody::default(),
             memory: Memory::default(),
+            expressions: FuelLimits::default(),
             hold_headers: false,
             usage: UsageSettings::default(),
             replies: Replies::default(),
@@ -205,6 +219,13 @@ fn long_form(
         },
         |json, path, errors| request_body(json, of_worker, path, errors),
     );
+    let expressions = fields.read_or(
+        "expressions",
+        path,
+        errors,
+        FuelLimits::default,
+        expressions,
+    );
     let usage = fields.read_or("usage", path, errors, UsageSettings::default, usage::read);
     let replies = fields.read_or("replies", path, errors, Replies::default, replies::read);
     let pricing = pricing(fields, path, errors);
@@ -241,6 +262,7 @@ fn long_form(
         auth: auth?,
         request_body: request_body?,
         memory: memory?,
+        expressions: expressions?,
         hold_headers: hold_headers?,
         usage: usage?,
         replies: replies?,
@@ -385,5 +407,25 @@ fn request_body(
     Ok(RequestBody {
         max_bytes: max_bytes?,
         worker_bytes: worker_bytes?,
+    })
+}
+
+fn expressions(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<FuelLimits, Invalid> {
+    let fields = Fields::read(json, path, &EXPRESSIONS, errors)?;
+    let default = || usize::try_from(FuelLimits::default().steps).unwrap_or(usize::MAX);
+    let steps = fields.read_or("steps", path, errors, default, |json, path, errors| {
+        reader::count(json, &bounds::EXPRESSION_STEPS, path, errors)
+    });
+    let default = || usize::try_from(FuelLimits::default().bytes).unwrap_or(usize::MAX);
+    let bytes = fields.read_or("bytes", path, errors, default, |json, path, errors| {
+        values::size(json, &bounds::EXPRESSION_PRODUCED_BYTES, path, errors)
+    });
+    Ok(FuelLimits {
+        steps: steps? as u64,
+        bytes: bytes? as u64,
     })
 }

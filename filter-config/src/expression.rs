@@ -1,17 +1,20 @@
 //! CEL expressions: compiled once, with the attributes that they read known beforehand.
 //!
-//! To evaluate an expression, resolve its [`Expression::uses`], and give the evaluator a context on [`environment`]
-//! with a resolver for them. The evaluator first asks the resolver for the longest dotted name (`request.headers`),
-//! then for its prefixes (`request`). In `has(request.time)`, `request["path"]` and `request.?path` it asks only for
+//! To evaluate an expression, resolve its [`Expression::uses`], and give [`Expression::evaluate`] a resolver for them,
+//! and fuel. The evaluator first asks the resolver for the longest dotted name (`request.headers`), then for its
+//! prefixes (`request`). In `has(request.time)`, `request["path"]` and `request.?path` it asks only for
 //! the root, so the resolver has to resolve the root as well: as a map of those fields that the expression uses and
 //! that have a value.
 
 mod arithmetic;
+mod assemble;
 mod attribute;
 mod compile;
 mod environment;
 mod error;
+mod evaluate;
 mod formula;
+mod fuel;
 mod functions;
 mod literal;
 mod missing;
@@ -21,13 +24,22 @@ mod origin;
 mod pattern;
 mod plain;
 mod pointer;
+mod program;
 mod role;
 mod syntax;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 mod yields;
 
-use cel::common::ast::IdedExpr;
+use cel::ExecutionError;
+use cel::common::value::CowVal;
+use cel::context::VariableResolver;
+use thiserror::Error;
+
+use evaluate::Machine;
+use program::Node;
 
 pub use arithmetic::Number;
 pub use attribute::{
@@ -36,18 +48,31 @@ pub use attribute::{
 };
 #[cfg(test)]
 pub(crate) use attribute::{COST_ALIASES, PROPERTIES};
-pub use environment::{REQUEST_BODY, environment};
+pub use environment::REQUEST_BODY;
 pub(crate) use error::ExpressionError;
 pub use formula::Formula;
+pub use fuel::{Exhausted, Fuel, FuelLimits};
 pub use missing::missing;
+pub(crate) use pattern::Pattern;
 pub use plain::{Plain, Question, Subject};
 pub(crate) use role::Role;
+
+/// The reason that an expression has no value.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum Failure {
+    /// Its fuel does not pay for it.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+    /// Its values do not go together, or one is missing.
+    #[error(transparent)]
+    Execution(#[from] ExecutionError),
+}
 
 /// A compiled CEL expression.
 #[derive(Debug)]
 pub struct Expression {
     source: String,
-    root: IdedExpr,
+    program: Node,
     plain: Option<Plain>,
     formula: Option<Formula>,
     uses: Vec<Attribute>,
@@ -72,10 +97,13 @@ impl Expression {
         if role.is_number() {
             arithmetic::replace(&mut root);
         }
+        let Some(program) = assemble::assemble(&root) else {
+            return Err(vec![ExpressionError::Unsupported]);
+        };
         Ok(Expression {
             source: source.to_owned(),
             formula: role.is_number().then(|| Formula::of(&root)).flatten(),
-            root,
+            program,
             plain: Plain::of(source),
             uses,
             is_client_controlled,
@@ -88,10 +116,21 @@ impl Expression {
         &self.source
     }
 
-    /// Returns the tree to evaluate, in the [`environment`].
-    #[must_use]
-    pub fn root(&self) -> &IdedExpr {
-        &self.root
+    /// Evaluates the expression with attributes from a resolver.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`]. If the fuel is exhausted, that is the error, whatever the values are.
+    pub fn evaluate<'v>(
+        &'v self,
+        attributes: &'v dyn VariableResolver,
+        fuel: &'v Fuel,
+    ) -> Result<CowVal<'v, 'v>, Failure> {
+        let value = Machine { attributes, fuel }.evaluate(&self.program, None);
+        match fuel.exhausted() {
+            Some(exhausted) => Err(exhausted.into()),
+            None => Ok(value?),
+        }
     }
 
     /// Returns the expression in a form that needs no evaluator, if it has one.

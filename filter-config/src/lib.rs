@@ -102,9 +102,9 @@ pub use effective::{EffectivePolicy, LimitIndex};
 pub use error::{ValidationError, ValidationErrors};
 pub use export::Export;
 pub use expression::{
-    Attribute, Expression, Formula, Kind, LLM_FIELDS, LlmField, Number, Plain, Property, Question,
-    REMOTE_ADDRESS, REQUEST_BODY, RESPONSE_FIELDS, ResponseField, Subject, USAGE_FIELDS,
-    UsageField, aliased, environment, missing,
+    Attribute, Exhausted, Expression, Failure, Formula, Fuel, FuelLimits, Kind, LLM_FIELDS,
+    LlmField, Number, Plain, Property, Question, REMOTE_ADDRESS, REQUEST_BODY, RESPONSE_FIELDS,
+    ResponseField, Subject, USAGE_FIELDS, UsageField, aliased, missing,
 };
 pub use limit::{Limit, Reservation, WhenMissing};
 pub use memory::Memory;
@@ -113,6 +113,7 @@ pub use policy::{Policy, Precedence, Strategy, TargetRef};
 pub use pricing::{Price, Pricing, Unpriced};
 pub use rate::{Algorithm, Rate, RateLimit, RateWindow};
 pub use replies::{ErrorShape, HeaderNames, Placeholder, QuotaHeaders, Replies, Template};
+pub use route::UnknownRoute;
 pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
 pub use usage::{IncludeUsage, Methods, OnMissing, UsageSettings};
 pub use usd::{Usd, UsdError};

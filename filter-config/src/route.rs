@@ -12,9 +12,10 @@ use crate::reader;
 use crate::resource;
 
 pub(crate) use hostname::{Hostname, host};
-pub(crate) use matching::RouteMatch;
+pub use matching::UnknownRoute;
 #[cfg(test)]
 pub(crate) use matching::{MATCH, NAMED, PATH};
+pub(crate) use matching::{RouteFuel, RouteMatch};
 
 /// A route.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use crate::route::{Hostname, Route, RouteMatch, host};
+use crate::route::{Hostname, Route, RouteFuel, RouteMatch, UnknownRoute, host};
 
 /// The matches of all routes, in order of precedence.
 #[derive(Debug, Default)]
@@ -69,18 +69,29 @@ impl Routing {
     }
 
     /// Returns the number of the rule that a request belongs to, by its headers and pseudo-headers.
-    pub(crate) fn rule<'h>(&self, header: impl Fn(&str) -> Option<Cow<'h, str>>) -> Option<usize> {
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownRoute`] if a value is too long for the regular expressions.
+    pub(crate) fn rule<'h>(
+        &self,
+        header: impl Fn(&str) -> Option<Cow<'h, str>>,
+    ) -> Result<Option<usize>, UnknownRoute> {
         let path = header(":path").unwrap_or_default();
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         let host = host(&header(":authority").unwrap_or_default());
         let hostnames = self.hostnames.iter();
-        hostnames
+        let candidates = hostnames
             .filter(|(hostname, _)| hostname.matches(&host))
-            .flat_map(|(_, candidates)| candidates)
-            .find(|candidate| {
-                let found = self.matches.get(candidate.of);
-                found.is_some_and(|found| found.matches(path, query, &header))
-            })
-            .map(|candidate| candidate.rule)
+            .flat_map(|(_, candidates)| candidates);
+        let mut fuel = RouteFuel::default();
+        for candidate in candidates {
+            if let Some(found) = self.matches.get(candidate.of)
+                && found.matches(path, query, &header, &mut fuel)?
+            {
+                return Ok(Some(candidate.rule));
+            }
+        }
+        Ok(None)
     }
 }

@@ -84,7 +84,9 @@ pub(crate) fn applicable(
     let mode = configuration.failure_mode;
     let mut found = Applicable::default();
     let headers = attributes.headers();
-    for effective in configuration.effective(|name| headers.text(name)) {
+    let effective = configuration.effective(|name| headers.text(name));
+    let effective = effective.map_err(AdmissionError::from);
+    for effective in or_open(telemetry, mode, true, &mut found.failed_open, effective)? {
         let policy = effective.when;
         let policy = policy.and_then(|policy| configuration.policies.get(policy));
         let in_force = policy.map_or(Ok(Holds::Yes), |policy| {

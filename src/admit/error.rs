@@ -5,7 +5,7 @@ use crate::host::HostError;
 use crate::ledger::LedgerError;
 use crate::policies::EvaluationError;
 use crate::telemetry::{Count, Telemetry};
-use filter_config::{FailureMode, LimitIndex, Policy};
+use filter_config::{FailureMode, LimitIndex, Policy, UnknownRoute};
 
 /// Why a request could be neither admitted nor rejected by a limit.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,9 @@ pub(crate) enum AdmissionError {
     /// The client has sent a malformed body, which a policy needs.
     #[error("malformed request body")]
     InvalidRequest,
+    /// The policies of the request could not be found.
+    #[error(transparent)]
+    Route(#[from] UnknownRoute),
     /// A fallback was chosen, and Envoy did not change the request.
     #[error("request: {0}")]
     Unchangeable(HostError),
@@ -74,6 +77,7 @@ impl AdmissionError {
             } => telemetry.model_unpriced(policy, limit, model),
             // It is the client's error.
             Self::InvalidRequest => {}
+            Self::Route(error) => telemetry.admission_failed("routes", error),
             Self::Unchangeable(error) => telemetry.admission_failed("request", error),
             Self::Ledger(error) => telemetry.admission_failed("counters", error),
         }

@@ -38,12 +38,9 @@ impl Fields for HeaderMap {
 
     fn names(&self) -> impl ExactSizeIterator<Item = &CelString<'static>> {
         let names = self.names.get_or_init(|| {
-            let mut names: Vec<&[u8]> = Vec::with_capacity(self.headers.len());
-            for (name, _) in self.headers.iter() {
-                if let Err(place) = names.binary_search(&name) {
-                    names.insert(place, name);
-                }
-            }
+            let mut names: Vec<&[u8]> = self.headers.iter().map(|(name, _)| name).collect();
+            names.sort_unstable();
+            names.dedup();
             let texts = names.into_iter().map(String::from_utf8_lossy);
             texts
                 .map(|name| CelString::from(name.into_owned()))

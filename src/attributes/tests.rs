@@ -3,8 +3,7 @@
 use super::{Attributes, Body};
 use crate::host::Headers;
 use crate::host::double::Double;
-use cel::Context;
-use filter_config::{AuthSource, Expression};
+use filter_config::{AuthSource, Expression, Failure, Fuel, FuelLimits};
 use prost::Message;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use std::collections::BTreeMap;
@@ -42,11 +41,10 @@ fn evaluate(
     attributes
         .resolve(host, sources, expression.uses())
         .unwrap();
-    let mut context = Context::with_env(filter_config::environment());
-    context.set_variable_resolver(attributes);
-    match cel::Value::resolve(expression.root(), &context) {
-        Ok(value) => format!("{value:?}"),
-        Err(error) if filter_config::missing(&error) => "missing".to_owned(),
+    let fuel = Fuel::new(FuelLimits::default());
+    match expression.evaluate(attributes, &fuel) {
+        Ok(value) => format!("{:?}", cel::Value::try_from(value.as_ref()).unwrap()),
+        Err(Failure::Execution(error)) if filter_config::missing(&error) => "missing".to_owned(),
         Err(error) => format!("error: {error}"),
     }
 }

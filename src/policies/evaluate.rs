@@ -3,19 +3,27 @@
 use super::key::KeyHasher;
 use crate::attributes::{AttributeError, Attributes};
 use crate::host::Host;
+use cel::ExecutionError;
 use cel::common::types::{CelBool, CelDouble, CelDuration, CelInt, CelString, CelUInt};
 use cel::common::value::CowVal;
-use cel::{Context, ExecutionError};
-use filter_config::{AuthSource, Expression, Number, Question, Window};
+use filter_config::{
+    AuthSource, Exhausted, Expression, Failure, Fuel, FuelLimits, Number, Question, Window,
+};
 use limits::Nanos;
 use std::borrow::Cow;
 use std::rc::Rc;
+
+/// The evaluations of one exchange have together the fuel of this many. Usual expressions take a
+/// thousandth of it.
+const MAX_FUEL_OF_EXCHANGE: u64 = 2;
 
 /// An evaluator of expressions, which resolves the attributes that they read and runs them.
 pub(crate) struct Evaluator {
     host: Rc<dyn Host>,
     /// Where `auth` comes from.
     auth: Vec<AuthSource>,
+    /// The fuel of one evaluation.
+    fuel: FuelLimits,
 }
 
 /// Why an expression has no result.
@@ -27,6 +35,14 @@ pub(crate) enum EvaluationError {
     /// A value is absent or null.
     #[error("no value")]
     Missing,
+    /// The computation would take more than one may.
+    #[error("expected an evaluation within its fuel, found {0}")]
+    Exhausted(#[from] Exhausted),
+    /// The evaluations of the exchange together take more than they may.
+    #[error(
+        "evaluations of one exchange take more than {MAX_FUEL_OF_EXCHANGE} times `expressions.steps`"
+    )]
+    ExchangeExhausted,
     /// The computation failed.
     #[error("{0}")]
     Execution(String),
@@ -44,8 +60,8 @@ pub(crate) enum EvaluationError {
 
 impl Evaluator {
     /// Returns an evaluator that resolves attributes from a host.
-    pub(super) fn new(host: Rc<dyn Host>, auth: Vec<AuthSource>) -> Self {
-        Self { host, auth }
+    pub(super) fn new(host: Rc<dyn Host>, auth: Vec<AuthSource>, fuel: FuelLimits) -> Self {
+        Self { host, auth, fuel }
     }
 
     /// Resolves what an expression reads, so that it can be evaluated when the host no longer has it.
@@ -183,10 +199,24 @@ impl Evaluator {
         read: impl FnOnce(&CowVal<'_, '_>) -> Result<T, EvaluationError>,
     ) -> Result<T, EvaluationError> {
         self.resolve(attributes, expression)?;
-        let mut context = Context::with_env(filter_config::environment());
-        context.set_variable_resolver(attributes);
-        let value = cel::Value::resolve_val(expression.root(), &context);
-        read(&value.map_err(|error| execution_error(&error))?)
+        let of_exchange = self.fuel.steps.saturating_mul(MAX_FUEL_OF_EXCHANGE);
+        let left = of_exchange.saturating_sub(attributes.fuel_used);
+        let limits = FuelLimits {
+            steps: self.fuel.steps.min(left),
+            bytes: self.fuel.bytes,
+        };
+        let fuel = Fuel::new(limits);
+        let value = match expression.evaluate(attributes, &fuel) {
+            Ok(value) => read(&value),
+            Err(Failure::Execution(error)) => Err(execution_error(&error)),
+            Err(Failure::Exhausted(Exhausted::Steps)) if left < self.fuel.steps => {
+                Err(EvaluationError::ExchangeExhausted)
+            }
+            Err(Failure::Exhausted(exhausted)) => Err(exhausted.into()),
+        };
+        let used = limits.steps.saturating_sub(fuel.steps());
+        attributes.fuel_used = attributes.fuel_used.saturating_add(used);
+        value
     }
 }
 

@@ -8,6 +8,7 @@ mod corrections;
 mod costs;
 mod estimates;
 mod exchange;
+mod expressions;
 mod fallbacks;
 mod free;
 mod harness;

@@ -241,3 +241,19 @@ async fn identity_is_absent_without_authorization_filter() -> TestResult {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn expensive_evaluation_is_evaluation_error() -> TestResult {
+    let predicates = [
+        "request.headers['x-a'].replace('a', request.headers['x-b']) != ''",
+        "request.headers['x-a'].split('a').exists(g, g + 'b' in request.headers['x-b'].split('a'))",
+        "request.headers['x-a'].split('').exists(g, request.headers['x-b'].contains(g + 'b'))",
+        "request.headers['x-a'].matches('(?i).*a.*b.*c.*d.*e.*f.*g')",
+    ];
+    let long = "a".repeat(28 << 10);
+    let hostile = Chat::default().header("x-a", &long).header("x-b", &long);
+    let failing = failing(&predicates, &hostile, |builder| builder).await?;
+    let expected = predicates.map(|predicate| (predicate, 500));
+    assert_eq!(failing, expected);
+    Ok(())
+}

@@ -89,6 +89,7 @@ fn effective(cases: &[Case], path: &str) -> String {
         ":authority" => Some("llm.example.com".into()),
         _ => None,
     });
+    let effective = effective.unwrap();
     let name = |policy: usize| &configuration.policies[policy].name["default/".len()..];
     let [effective] = effective else {
         return format!("{} policies", effective.len());

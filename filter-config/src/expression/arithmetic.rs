@@ -7,9 +7,9 @@
 mod tests;
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, operators};
-use cel::common::types::{CelDouble, CelInt, CelUInt, DYN_TYPE};
+use cel::common::types::{CelDouble, CelInt, CelUInt};
 use cel::common::value::{CowVal, Val};
-use cel::{DeclarationError, Env, ExecutionError, Value};
+use cel::{ExecutionError, Value};
 
 /// The operators with the names of the functions that replace them. No expression can contain such a name.
 const REPLACED: [(&str, &str, Operator); 5] = [
@@ -67,7 +67,7 @@ impl Operator {
     }
 
     /// Returns the name of the operator in CEL.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         let mut replaced = REPLACED.iter();
         let known = replaced.find(|(.., operator)| *operator == self);
         known.map_or("", |(name, ..)| name)
@@ -107,26 +107,6 @@ impl Operator {
     }
 }
 
-/// Declares the functions.
-pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
-    let operands = || vec![DYN_TYPE, DYN_TYPE];
-    env.add_overload("@add", "add_dyn", operands(), |args| {
-        apply(Operator::Add, args, sum)
-    })?;
-    env.add_overload("@subtract", "subtract_dyn", operands(), |args| {
-        apply(Operator::Subtract, args, difference)
-    })?;
-    env.add_overload("@multiply", "multiply_dyn", operands(), |args| {
-        apply(Operator::Multiply, args, undefined)
-    })?;
-    env.add_overload("@divide", "divide_dyn", operands(), |args| {
-        apply(Operator::Divide, args, undefined)
-    })?;
-    env.add_overload("@remainder", "remainder_dyn", operands(), |args| {
-        apply(Operator::Remainder, args, undefined)
-    })
-}
-
 /// Replaces the operators of an expression. It recurses as deep as the text is nested, which is bounded.
 pub(super) fn replace(expr: &mut IdedExpr) {
     match &mut expr.expr {
@@ -154,30 +134,15 @@ pub(super) fn replace(expr: &mut IdedExpr) {
     }
 }
 
-type Computed<'v> = Option<Result<Box<dyn Val + 'v>, ExecutionError>>;
-
-/// Computes with numbers of any types, and with other values as CEL does, by `other`.
-fn apply<'b, 'v>(
+/// Computes with two numbers of any types; `None` for other values.
+pub(super) fn numbers<'v>(
     operator: Operator,
-    args: Vec<CowVal<'b, 'v>>,
-    other: impl Fn(&CowVal<'b, 'v>, &CowVal<'b, 'v>) -> Computed<'v>,
-) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let [left, right] = <[CowVal<'b, 'v>; 2]>::try_from(args)
-        .map_err(|_| ExecutionError::missing_argument_or_target())?;
-    let result = match (Number::of(&left), Number::of(&right)) {
-        (Some(a), Some(b)) => operator
-            .apply(a, b)
-            .map(value)
-            .ok_or(ExecutionError::DivisionByZero(Value::Int(0))),
-        _ => other(&left, &right).unwrap_or_else(|| {
-            let types = [&left, &right].map(|value| value.get_type().name().to_owned());
-            Err(ExecutionError::no_such_overload(
-                operator.name(),
-                types.to_vec(),
-            ))
-        }),
-    };
-    result.map(CowVal::Owned)
+    left: &CowVal<'_, '_>,
+    right: &CowVal<'_, '_>,
+) -> Option<Result<Box<dyn Val + 'v>, ExecutionError>> {
+    let result = operator.apply(Number::of(left)?, Number::of(right)?);
+    let result = result.map(value);
+    Some(result.ok_or(ExecutionError::DivisionByZero(Value::Int(0))))
 }
 
 /// Returns a number as a CEL value.
@@ -186,21 +151,4 @@ fn value<'v>(number: Number) -> Box<dyn Val + 'v> {
         Number::Whole(whole) => Box::new(CelInt::from(i64::try_from(whole).unwrap_or(i64::MAX))),
         Number::Fraction(fraction) => Box::new(CelDouble::from(fraction)),
     }
-}
-
-/// The result of an operator that only numbers have, such as multiplication.
-fn undefined<'v>(_: &CowVal<'_, 'v>, _: &CowVal<'_, 'v>) -> Computed<'v> {
-    None
-}
-
-/// Returns the sum of values other than numbers, such as strings.
-fn sum<'v>(left: &CowVal<'_, 'v>, right: &CowVal<'_, 'v>) -> Computed<'v> {
-    let sum = left.as_adder()?.add(right.as_ref());
-    Some(sum.map(CowVal::into_owned))
-}
-
-/// Returns the difference of values other than numbers, such as timestamps.
-fn difference<'v>(left: &CowVal<'_, 'v>, right: &CowVal<'_, 'v>) -> Computed<'v> {
-    let difference = left.as_subtractor()?.sub(right.as_ref());
-    Some(difference.map(CowVal::into_owned))
 }

@@ -43,8 +43,6 @@ fn check(
         env,
         role,
         scope: Vec::new(),
-        innermost: None,
-        uses_innermost: false,
         uses: BTreeSet::new(),
         errors: Vec::new(),
     };
@@ -76,10 +74,6 @@ struct Check<'e> {
     role: Role,
     /// The variables of the enclosing macros.
     scope: Vec<&'e str>,
-    /// The position in `scope` of the first variable of the innermost macro, if there is one.
-    innermost: Option<usize>,
-    /// Whether a variable of the innermost macro has been used.
-    uses_innermost: bool,
     uses: BTreeSet<Attribute>,
     errors: Vec<ExpressionError>,
 }
@@ -159,30 +153,16 @@ impl<'e> Check<'e> {
     }
 
     fn comprehension(&mut self, comprehension: &'e ComprehensionExpr) {
-        self.range(&comprehension.iter_range);
+        self.visit(&comprehension.iter_range);
         self.visit(&comprehension.accu_init);
         let outside = self.scope.len();
         self.scope.push(&comprehension.iter_var);
         self.scope.extend(comprehension.iter_var2.as_deref());
-        let around = self.innermost.replace(outside);
         self.scope.push(&comprehension.accu_var);
         self.visit(&comprehension.loop_cond);
         self.visit(&comprehension.loop_step);
         self.visit(&comprehension.result);
-        self.innermost = around;
         self.scope.truncate(outside);
-    }
-
-    /// Checks the range of a macro. Within another macro it has to be a part of the other's range or a literal.
-    /// Otherwise a client could make an evaluation take the square of the size of its request.
-    fn range(&mut self, range: &'e IdedExpr) {
-        let before = std::mem::take(&mut self.uses_innermost);
-        self.visit(range);
-        let is_bounded = self.uses_innermost || matches!(range.expr, Expr::List(_) | Expr::Map(_));
-        if self.innermost.is_some() && !is_bounded {
-            self.error(ExpressionError::NestedMacro);
-        }
-        self.uses_innermost |= before;
     }
 
     fn variable(&mut self, name: &str) -> Place {
@@ -191,9 +171,7 @@ impl<'e> Check<'e> {
             Some(name) => (name, true),
             None => (name, false),
         };
-        let local = self.scope.iter().rposition(|variable| *variable == name);
-        if let (false, Some(local)) = (absolute, local) {
-            self.uses_innermost |= self.innermost.is_some_and(|innermost| local >= innermost);
+        if !absolute && self.scope.contains(&name) {
             return Place::Value;
         }
         if name == REQUEST_BODY {

@@ -7,7 +7,7 @@ use cel::common::types::{DYN_TYPE, STRING_TYPE};
 use cel::parser::Macro;
 use cel::{DeclarationError, Env, extensions};
 
-use super::{arithmetic, pattern, pointer};
+use super::pointer;
 
 /// The variable of the request's body as JSON. No expression can contain this name; the macro `requestBodyJSON`
 /// expands to it.
@@ -22,7 +22,7 @@ pub(super) const JSON_POINTER: &str = "@json_pointer";
 /// Returns the environment of every expression: CEL's standard library and strings extension, and `requestBodyJSON`,
 /// which reads the variable [`REQUEST_BODY`].
 #[must_use]
-pub fn environment() -> Arc<Env> {
+pub(super) fn environment() -> Arc<Env> {
     static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
         // The declarations are constant, and a test shows that they succeed. If one failed all the same, the
         // expressions that need it would fail to evaluate, rather than yield a wrong value.
@@ -34,21 +34,11 @@ pub fn environment() -> Arc<Env> {
 pub(super) fn declare() -> Result<Env, DeclarationError> {
     let mut env = Env::stdlib();
     env.add_extension(extensions::strings)?;
-    arithmetic::declare(&mut env)?;
     env.add_overload(
         JSON_POINTER,
         "json_pointer_dyn_string",
         vec![DYN_TYPE, STRING_TYPE],
         pointer::walk,
-    )?;
-    let strings = vec![STRING_TYPE, STRING_TYPE];
-    env.add_overload("matches", "matches", strings, pattern::matches)?;
-    env.add_member_overload(
-        "matches",
-        "matches_string",
-        STRING_TYPE,
-        vec![STRING_TYPE],
-        pattern::matches,
     )?;
     // `requestBodyJSON(pointer)` becomes `@json_pointer(@request_body, pointer)`.
     env.add_macro(Macro::global(REQUEST_BODY_JSON, 1, |helper, _, args| {

@@ -18,6 +18,8 @@ pub(crate) enum ExpressionError {
         "nested too deeply, expected at most {brackets} nested brackets and {operands} operands in a row"
     )]
     TooDeep { brackets: usize, operands: usize },
+    #[error("found a form that is not supported")]
+    Unsupported,
     #[error("unknown variable {name:?}, {instead}")]
     UnknownVariable { name: String, instead: String },
     #[error("unknown field {field:?} of \"{variable}\", {instead}")]
@@ -45,11 +47,6 @@ pub(crate) enum ExpressionError {
     /// A variable with a fixed set of fields, indexed with a value of the request.
     #[error("found a computed field of \"{0}\", expected a name or a string literal")]
     DynamicField(String),
-    /// A macro within another that iterates over all of a value for each item of the other.
-    #[error(
-        "found a macro within another over an independent value, expected one over a literal or over a part of what the other iterates over"
-    )]
-    NestedMacro,
     #[error(
         "found `{name}`, which is known only after the response; a {role} can only use the request"
     )]

@@ -2,7 +2,8 @@
 
 use super::environment::JSON_POINTER;
 use super::error::ExpressionError;
-use super::{pattern, pointer};
+use super::pattern::Pattern;
+use super::pointer;
 
 /// Returns the error of a literal as the last argument of a function, if there is one.
 pub(super) fn check(function: &str, text: &str) -> Option<ExpressionError> {
@@ -10,11 +11,11 @@ pub(super) fn check(function: &str, text: &str) -> Option<ExpressionError> {
         JSON_POINTER if !pointer::is_pointer(text) => {
             Some(ExpressionError::Pointer(text.to_owned()))
         }
-        "matches" => pattern::check(text)
+        "matches" => Pattern::new(text)
             .err()
-            .map(|message| ExpressionError::Pattern {
+            .map(|error| ExpressionError::Pattern {
                 pattern: text.to_owned(),
-                message,
+                message: error.to_string(),
             }),
         "getDate" | "getDayOfMonth" | "getDayOfWeek" | "getDayOfYear" | "getFullYear"
         | "getHours" | "getMilliseconds" | "getMinutes" | "getMonth" | "getSeconds"

@@ -4,12 +4,12 @@ mod documentation;
 
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
-use cel::{Context, ExecutionError, Value};
+use cel::{ExecutionError, Value};
 
 use super::functions::FUNCTIONS;
 use super::{
-    Attribute, Expression, ExpressionError, LLM_FIELDS, PROPERTIES, REQUEST_BODY, Role,
-    environment, missing,
+    Attribute, Expression, ExpressionError, Failure, LLM_FIELDS, PROPERTIES, REQUEST_BODY, Role,
+    missing, testing,
 };
 
 fn predicate(source: &str) -> Expression {
@@ -73,10 +73,11 @@ impl VariableResolver for Caller {
 fn evaluate(source: &str) -> Result<Value, ExecutionError> {
     let (root, _) = super::compile::compile(source, Role::Counter)
         .unwrap_or_else(|errors| panic!("{source}: {errors:?}"));
-    let caller = Caller;
-    let mut context = Context::with_env(environment());
-    context.set_variable_resolver(&caller);
-    Value::resolve(&root, &context)
+    match testing::run(&root, &Caller) {
+        Ok(value) => Ok(value),
+        Err(Failure::Execution(error)) => Err(error),
+        Err(Failure::Exhausted(exhausted)) => panic!("{source}: {exhausted}"),
+    }
 }
 
 #[test]
@@ -185,8 +186,11 @@ fn macro_variables_hide_attributes_inside_only() {
 }
 
 #[test]
-fn nested_macros_over_parts_are_accepted() {
+fn nested_macros_are_accepted() {
     for source in [
+        "['a', 'b'].exists(x, ['b', 'c'].exists(y, x == y))",
+        "auth.a.exists(x, auth.b.exists(y, x == y))",
+        "auth.a.split(',').exists(g, g in request.headers['x-g'].split(','))",
         "auth.a.exists(x, ['b', 'c'].exists(y, x == y))",
         "auth.a.exists(x, x.b.exists(y, y.c.exists(z, z == 1)))",
         "auth.a.exists(key, auth.a[key].exists(x, x == 1))",

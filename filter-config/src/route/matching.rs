@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use regex_lite::Regex;
+use thiserror::Error;
 
 use crate::bounds;
 use crate::error::{ErrorKind, Invalid, ValidationErrors};
+use crate::expression::Pattern;
 use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
@@ -30,14 +31,14 @@ enum PathMatch {
     /// This path, which has no slash at its end, and all paths below it.
     Prefix(String),
     /// Paths that the regular expression matches as a whole.
-    Pattern(Regex),
+    Pattern(Pattern),
 }
 
 /// A condition on the value of a header or a query parameter.
 #[derive(Debug)]
 enum Text {
     Exact(String),
-    Pattern(Regex),
+    Pattern(Pattern),
 }
 
 pub(crate) const MATCH: Schema = Schema {
@@ -55,36 +56,75 @@ pub(crate) const NAMED: Schema = Schema {
     ignored: &[],
 };
 
+/// The steps that the regular expressions of all routes together may take for one request: about twice as many as an
+/// evaluation of an expression may by default.
+const MAX_ROUTE_STEPS: u64 = 100_000;
+
+/// The route of a request cannot be found: its path, a header or a parameter is too long for the regular expressions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("value too long for the regular expressions of `routes`")]
+pub struct UnknownRoute;
+
+/// The work that is left for the regular expressions of routes.
+pub(crate) struct RouteFuel(u64);
+
+// === impl RouteFuel ===
+
+impl Default for RouteFuel {
+    fn default() -> Self {
+        Self(MAX_ROUTE_STEPS)
+    }
+}
+
+impl RouteFuel {
+    fn search(&mut self, pattern: &Pattern, text: &str) -> Result<bool, UnknownRoute> {
+        let rest = self.0.checked_sub(pattern.steps(text));
+        self.0 = rest.ok_or(UnknownRoute)?;
+        pattern.is_match(text).ok_or(UnknownRoute)
+    }
+}
+
 // === impl RouteMatch ===
 
 impl RouteMatch {
     /// Returns whether a request matches, by its headers and by the path and the query of its target.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownRoute`] if the fuel does not pay for a regular expression.
     pub(crate) fn matches<'h>(
         &self,
         path: &str,
         query: &str,
         header: &impl Fn(&str) -> Option<Cow<'h, str>>,
-    ) -> bool {
+        fuel: &mut RouteFuel,
+    ) -> Result<bool, UnknownRoute> {
         let path = match &self.path {
             PathMatch::Exact(exact) => path == exact,
             PathMatch::Prefix(prefix) => path
                 .strip_prefix(prefix.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-            PathMatch::Pattern(pattern) => pattern.is_match(path),
+            PathMatch::Pattern(pattern) => fuel.search(pattern, path)?,
         };
-        let is = |text: &Text, value: Option<&str>| value.is_some_and(|value| text.matches(value));
-        path && self
-            .method
-            .as_ref()
-            .is_none_or(|method| header(":method").is_some_and(|found| found == *method))
-            && self
-                .headers
-                .iter()
-                .all(|(name, text)| is(text, header(name).as_deref()))
-            && self
-                .query
-                .iter()
-                .all(|(name, text)| is(text, parameter(query, name)))
+        if !path {
+            return Ok(false);
+        }
+        if let Some(method) = &self.method
+            && header(":method").is_none_or(|found| found != *method)
+        {
+            return Ok(false);
+        }
+        for (name, text) in &self.headers {
+            if !text.matches(header(name).as_deref(), fuel)? {
+                return Ok(false);
+            }
+        }
+        for (name, text) in &self.query {
+            if !text.matches(parameter(query, name), fuel)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Returns the sort key that puts the more specific first, as in the Gateway API: exact paths, then longer
@@ -93,7 +133,7 @@ impl RouteMatch {
     pub(crate) fn generality(&self) -> impl Ord + use<> {
         let (kind, length) = match &self.path {
             PathMatch::Exact(path) => (0, path.len()),
-            PathMatch::Pattern(pattern) => (1, pattern.as_str().len()),
+            PathMatch::Pattern(pattern) => (1, pattern.length()),
             PathMatch::Prefix(path) => (2, path.len()),
         };
         (
@@ -119,10 +159,11 @@ impl Default for RouteMatch {
 }
 
 impl Text {
-    fn matches(&self, value: &str) -> bool {
-        match self {
-            Self::Exact(text) => text == value,
-            Self::Pattern(pattern) => pattern.is_match(value),
+    fn matches(&self, value: Option<&str>, fuel: &mut RouteFuel) -> Result<bool, UnknownRoute> {
+        match (self, value) {
+            (_, None) => Ok(false),
+            (Self::Exact(text), Some(value)) => Ok(text == value),
+            (Self::Pattern(pattern), Some(value)) => fuel.search(pattern, value),
         }
     }
 }
@@ -243,9 +284,10 @@ fn named(
 }
 
 /// Compiles a regular expression that has to match as a whole, as in Envoy.
-fn pattern(source: &str, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Regex, Invalid> {
-    // By itself first, as `a)|(b` would be valid within the group.
-    Regex::new(source)
-        .and_then(|_| Regex::new(&format!("^(?:{source})$")))
-        .map_err(|error| errors.push(path, error))
+fn pattern(
+    source: &str,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Pattern, Invalid> {
+    Pattern::whole(source).map_err(|error| errors.push(path, error))
 }

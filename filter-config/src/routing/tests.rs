@@ -36,6 +36,7 @@ fn rule(routing: &Routing, headers: &[(&str, &str)]) -> String {
     };
     routing
         .rule(header)
+        .unwrap()
         .map_or_else(|| "-".to_owned(), |rule| rule.to_string())
 }
 

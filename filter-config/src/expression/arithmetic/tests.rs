@@ -1,14 +1,14 @@
 //! Tests of arithmetic.
 
-use cel::{Context, ExecutionError, Value};
+use cel::Value;
 
-use crate::expression::{Expression, Role, environment};
+use crate::expression::testing::{Nothing, evaluate as evaluate_with};
+use crate::expression::{Expression, Failure, Role};
 
-fn evaluate(source: &str) -> Result<Value, ExecutionError> {
+fn evaluate(source: &str) -> Result<Value, Failure> {
     let expression = Expression::compile(source, Role::Cost)
         .unwrap_or_else(|errors| panic!("{source}: {errors:?}"));
-    let context = Context::with_env(environment());
-    Value::resolve(expression.root(), &context)
+    evaluate_with(&expression, &Nothing)
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Tests of formulas, against the evaluator.
 
+use cel::Value;
 use cel::common::types::{CelDouble, CelInt};
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
-use cel::{Context, Value};
 use proptest::prelude::*;
 
-use super::super::{Expression, Role, environment};
+use super::super::testing::evaluate;
+use super::super::{Expression, Role};
 use super::{Formula, Number, UsageField};
 
 /// The usage of an exchange.
@@ -50,9 +51,7 @@ fn formula(source: &str) -> Option<Formula> {
 
 /// The value that the evaluator finds.
 fn evaluated(expression: &Expression, used: Used) -> Option<Number> {
-    let mut context = Context::with_env(environment());
-    context.set_variable_resolver(&used);
-    match cel::Value::resolve(expression.root(), &context) {
+    match evaluate(expression, &used) {
         Ok(Value::Int(int)) => Some(Number::Whole(int.into())),
         Ok(Value::UInt(uint)) => Some(Number::Whole(uint.into())),
         Ok(Value::Float(double)) => Some(Number::Fraction(double)),

@@ -4,7 +4,8 @@ use cel::Context;
 use proptest::prelude::*;
 
 use crate::expression::compile::compile;
-use crate::expression::{Expression, Role, environment};
+use crate::expression::testing::reference_environment;
+use crate::expression::{Expression, Role};
 
 fn error(source: &str, role: Role) -> String {
     let errors = Expression::compile(source, role)
@@ -108,7 +109,7 @@ proptest! {
     ) {
         let source = format!("{receiver}{call}");
         if compile(&source, Role::Predicate).is_err() {
-            let env = environment();
+            let env = reference_environment();
             let program = env.compile(&source).unwrap();
             prop_assert!(program.execute(&Context::with_env(env)).is_err(), "{}", source);
         }

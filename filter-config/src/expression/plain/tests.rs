@@ -1,12 +1,13 @@
 //! Tests of plain expressions, against the evaluator.
 
+use cel::Value;
 use cel::common::types::CelString;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
-use cel::{Context, Value};
 use proptest::prelude::*;
 
-use super::super::{Expression, Role, environment};
+use super::super::testing::evaluate;
+use super::super::{Expression, Role};
 use super::{Plain, Question, Subject};
 
 fn plain(source: &str) -> Option<Plain> {
@@ -25,9 +26,7 @@ impl VariableResolver for One {
 fn evaluated(source: &str, path: &str) -> Value {
     let expression = Expression::compile(source, Role::Counter).unwrap();
     let request = One(CelString::from(path.to_owned()));
-    let mut context = Context::with_env(environment());
-    context.set_variable_resolver(&request);
-    cel::Value::resolve(expression.root(), &context).unwrap()
+    evaluate(&expression, &request).unwrap()
 }
 
 #[test]

@@ -4,8 +4,9 @@ use cel::{Context, Value};
 use proptest::prelude::*;
 
 use super::{Type, of};
+use crate::expression::Role;
 use crate::expression::compile::compile;
-use crate::expression::{Role, environment};
+use crate::expression::testing::reference_environment;
 
 fn inferred(source: &str, role: Role) -> Option<Type> {
     let (root, _) = compile(source, role).unwrap_or_else(|errors| panic!("{source}: {errors:?}"));
@@ -14,7 +15,7 @@ fn inferred(source: &str, role: Role) -> Option<Type> {
 
 /// The type of the value of an expression without variables; none if it is an error.
 fn evaluated(source: &str) -> Option<Type> {
-    let env = environment();
+    let env = reference_environment();
     let program = env.compile(source).unwrap();
     Some(match program.execute(&Context::with_env(env)).ok()? {
         Value::Bool(_) => Type::Boolean,

@@ -29,6 +29,17 @@ fn usage_paths() -> Value {
     paths
 }
 
+fn expressions() -> Value {
+    object(
+        &configuration::EXPRESSIONS,
+        &[],
+        &json!({
+            "steps": described("Steps that one evaluation of an expression may take.", whole(&bounds::EXPRESSION_STEPS)),
+            "bytes": described("Bytes of the values that one evaluation may produce.", size(&bounds::EXPRESSION_PRODUCED_BYTES))
+        }),
+    )
+}
+
 pub(super) fn long_form() -> Value {
     let request_body = object(
         &configuration::REQUEST_BODY,
@@ -103,6 +114,7 @@ pub(super) fn long_form() -> Value {
             },
             "requestBody": request_body,
             "memory": memory,
+            "expressions": expressions(),
             "usage": described("How usage is found and charged.", usage),
             "replies": described("The form of rejections, and quota headers.", replies()),
             "pricing": prices(),

@@ -1,0 +1,145 @@
+//! Expressions that hostile requests make expensive.
+
+use crate::host::HeaderMap;
+use crate::stream::Next;
+use crate::stream::tests::harness::{Envoy, completion, configuration, request, send};
+use serde_json::{Value, json};
+
+/// Returns the status of the rejection of a request with these headers, if it is rejected.
+fn rejected(envoy: &Envoy, headers: &[(&'static str, &str)]) -> Option<u16> {
+    let mut stream = envoy.stream();
+    let all = [&request("alice")[..], headers].concat();
+    envoy.host.set_headers(HeaderMap::Request, &all);
+    let next = stream.on_request_headers(true);
+    let status = envoy.host.replies.borrow().last().map(|reply| reply.status);
+    stream.on_response_headers(false);
+    envoy.body(&mut stream, &completion(1), true);
+    stream.on_log();
+    status.filter(|_| next == Next::Pause)
+}
+
+/// Returns a configuration with predicates of the limit.
+fn with_predicate(predicate: &str, rest: &str) -> String {
+    let when = json!([{ "predicate": predicate }]);
+    configuration(&format!(r#", "when": {when}"#), rest)
+}
+
+const EXPENSIVE: [&str; 4] = [
+    r#"request.headers["x-g"].replace("a", request.headers["x-h"]) != """#,
+    r#"request.headers["x-g"].split("a").exists(g, g in request.headers["x-h"].split("a"))"#,
+    r#"request.headers["x-g"].split("").exists(g, request.headers["x-h"].contains(g + "b"))"#,
+    r#"request.headers["x-g"].matches("(?i).*a.*b.*c.*d.*e.*f.*g.*h")"#,
+];
+
+#[test]
+fn exhausted_evaluation_follows_failure_mode() {
+    let (one, other) = ("a".repeat(29 << 10), "a".repeat(28 << 10));
+    let headers = [("x-g", one.as_str()), ("x-h", other.as_str())];
+    for predicate in EXPENSIVE {
+        for (mode, status, decision) in [
+            ("deny", Some(500), "failed"),
+            ("allow", None, "failed_open"),
+        ] {
+            let rest = format!(r#", "failureMode": "{mode}""#);
+            let envoy = Envoy::with(&with_predicate(predicate, &rest));
+            assert_eq!(rejected(&envoy, &headers), status, "{predicate}");
+            assert_eq!(envoy.state("tollgate.decision").as_deref(), Some(decision));
+            assert_eq!(envoy.host.metric("tollgate.evaluation_errors"), 1);
+            let usual = [("x-g", "a"), ("x-h", "b")];
+            assert_eq!(rejected(&envoy, &usual), None, "{predicate}");
+        }
+    }
+}
+
+#[test]
+fn exhausted_evaluation_names_its_setting() {
+    let long = "a".repeat(29 << 10);
+    let envoy = Envoy::with(&with_predicate(EXPENSIVE[0], ""));
+    rejected(&envoy, &[("x-g", &long), ("x-h", &long)]);
+    assert!(
+        envoy
+            .log
+            .lines()
+            .iter()
+            .any(|(_, line)| line.contains("expressions.steps"))
+    );
+}
+
+#[test]
+fn more_fuel_is_configured() {
+    let text = "a".repeat(4000);
+    let predicate = r#"request.headers["x-g"].matches("(a|b|c|d|e|f|g|h|i|j)*x")"#;
+    for (steps, status) in [(1_000, Some(500)), (1_000_000, None)] {
+        let rest = format!(r#", "expressions": {{ "steps": {steps} }}"#);
+        let envoy = Envoy::with(&with_predicate(predicate, &rest));
+        assert_eq!(rejected(&envoy, &[("x-g", &text)]), status, "{steps}");
+    }
+}
+
+#[test]
+fn evaluations_of_exchange_share_fuel() {
+    // Each takes less than its own fuel.
+    let predicate = r#"request.headers["x-g"].split("").exists(g, g == "b")"#;
+    let limit = json!({
+        "rates": [{ "limit": 1000, "window": "1m" }],
+        "when": [{ "predicate": predicate }],
+    });
+    let mut json: Value = serde_json::from_str(&configuration("", "")).unwrap();
+    let limits = &mut json["policies"][0]["spec"]["limits"];
+    *limits = json!({ "l0": limit });
+    let header = "a".repeat(5000);
+    let envoy = Envoy::with(&json.to_string());
+    assert_eq!(rejected(&envoy, &[("x-g", &header)]), None);
+    for index in 1..60 {
+        json["policies"][0]["spec"]["limits"][format!("l{index}")] = limit.clone();
+    }
+    let envoy = Envoy::with(&json.to_string());
+    assert_eq!(rejected(&envoy, &[("x-g", &header)]), Some(500));
+    assert_eq!(rejected(&envoy, &[("x-g", "a,b")]), None);
+}
+
+#[test]
+fn exhausted_cost_is_charged_as_tokens() {
+    let cost = r#", "cost": "usage.raw.list.exists(a, usage.raw.list.exists(b, a == -b)) ? 0 : 1""#;
+    let envoy = Envoy::with(&configuration(cost, ""));
+    let mut stream = envoy.stream();
+    assert_eq!(send(&envoy, &mut stream, "{}"), Next::Continue);
+    let list: Vec<u32> = (1..2000).collect();
+    let body = completion(50).replace(
+        "\"total_tokens\"",
+        &format!("\"list\":{list:?},\"total_tokens\""),
+    );
+    stream.on_response_headers(false);
+    envoy.body(&mut stream, &body, true);
+    stream.on_log();
+    assert_eq!(envoy.host.metric("tollgate.evaluation_errors"), 1);
+    assert!(!envoy.exchange(1), "50 tokens were charged");
+}
+
+#[test]
+fn long_paths_find_no_route_by_pattern() {
+    for (mode, status) in [("deny", Some(500)), ("allow", None)] {
+        let mut json: Value = serde_json::from_str(&configuration("", "")).unwrap();
+        json["failureMode"] = json!(mode);
+        json["routes"] = json!([{
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": { "name": "route" },
+            "spec": {
+                "hostnames": ["llm"],
+                "rules": [{ "matches": [{
+                    "path": { "type": "RegularExpression", "value": "/(a|b|c|d)*/.*/.*/.*x" }
+                }] }]
+            }
+        }]);
+        let envoy = Envoy::with(&json.to_string());
+        assert_eq!(rejected(&envoy, &[]), None);
+        let mut stream = envoy.stream();
+        let path = format!("/{}", "a/".repeat(28 << 10));
+        let mut headers = request("alice");
+        headers[1] = (":path", &path);
+        envoy.host.set_headers(HeaderMap::Request, &headers);
+        let next = stream.on_request_headers(true);
+        let found = envoy.host.replies.borrow().last().map(|reply| reply.status);
+        assert_eq!(found.filter(|_| next == Next::Pause), status);
+    }
+}
