@@ -1,5 +1,5 @@
 # tollgate: `make help` lists the targets.
-.PHONY: help demo test test-fast matrix soak wasm sdk-filter image bench fuzz mutants lint fmt
+.PHONY: help demo test test-fast attacks matrix soak wasm sdk-filter image bench fuzz mutants lint fmt
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
@@ -29,6 +29,9 @@ test: wasm sdk-filter ## run all tests: unit, property and end-to-end tests in a
 matrix: wasm ## run a part of the end-to-end tests with each tested version of Envoy, and print the table of docs/compatibility.md (UPDATE=1: write it)
 	@$(CARGO) test --quiet --locked --package envoy-test --test e2e --no-run
 	@UPDATE=$(UPDATE) $(CARGO) run --quiet --locked --package envoy-test --bin matrix
+
+attacks: wasm ## play the attacks of docs/security.md, and print the CPU time of a worker that each takes
+	@$(CARGO) test --quiet --locked --package envoy-test --test attacks -- --nocapture --test-threads 1
 
 soak: wasm ## run mixed traffic with updates and outages for MINUTES (20), and compare all sums
 	SOAK_MINUTES=$(MINUTES) $(CARGO) test --locked --package envoy-test --test soak -- --nocapture
