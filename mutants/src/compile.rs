@@ -1,6 +1,7 @@
 //! Builds the tests with all mutants that compile.
 
 mod message;
+mod verdicts;
 
 use crate::error::Error;
 use crate::mutant::{Mutant, PACKAGES};
@@ -11,6 +12,7 @@ pub(crate) use message::Program;
 use message::{Diagnostic, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
+use verdicts::Verdicts;
 
 /// The roots of the crates, to which the module that selects a mutant is written.
 const ROOTS: [&str; 3] = ["limits/src/lib.rs", "usage-meter/src/lib.rs", "src/lib.rs"];
@@ -41,18 +43,23 @@ pub(crate) fn writes(path: &str, mutants: &[Mutant]) -> bool {
 
 /// Writes the mutants and builds the tests, without those that the compiler rejects, until it rejects none.
 pub(crate) fn build(tree: &Copy, mutants: &[Mutant]) -> Result<Build, Error> {
-    let mut rejected = BTreeSet::new();
-    let mut constant = BTreeSet::new();
+    let Verdicts {
+        mut rejected,
+        mut constant,
+    } = Verdicts::read(tree, mutants)?;
     loop {
         let (files, sites) = write(tree, mutants, &rejected, &constant)?;
         let messages = cargo(tree)?;
         let errors: Vec<&Diagnostic> = messages.iter().filter_map(Message::error).collect();
         if errors.is_empty() {
             let programs = messages.into_iter().filter_map(Message::program);
+            let programs = programs.collect();
+            let verdicts = Verdicts { rejected, constant };
+            verdicts.write(tree, mutants)?;
             return Ok(Build {
-                programs: programs.collect(),
+                programs,
                 sites,
-                rejected,
+                rejected: verdicts.rejected,
             });
         }
         let before = rejected.len() + constant.len();

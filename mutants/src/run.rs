@@ -30,6 +30,9 @@ const MAX_MEMORY_KIB: u32 = 4 * 1024 * 1024;
 const SIGKILL: i32 = 9;
 const SIGXCPU: i32 = 24;
 
+/// How many mutants are run between two lines about the progress.
+const PROGRESS: usize = 100;
+
 /// What became of a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
@@ -53,6 +56,7 @@ pub(crate) fn all(
 ) -> BTreeMap<usize, Outcome> {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(BTreeMap::new());
+    eprintln!("running {} mutants", chosen.len());
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
@@ -65,6 +69,9 @@ pub(crate) fn all(
                     }
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes.insert(id, outcome);
+                        if outcomes.len() % PROGRESS == 0 {
+                            eprintln!("{} of {}", outcomes.len(), chosen.len());
+                        }
                     }
                 }
             });
