@@ -2,6 +2,7 @@
 
 mod corrections;
 mod full_pages;
+mod loaded_pages;
 mod model;
 mod shared;
 mod workers;
