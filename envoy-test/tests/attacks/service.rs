@@ -76,7 +76,6 @@ async fn requests_at_once_on_older_service_are_limited() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "calls that settle fill the circuit breaker of a slow service"]
 async fn slow_service_is_not_taken_to_be_down() -> Outcome {
     const CLIENTS: usize = 16;
     const CHATS: usize = 150;
