@@ -70,7 +70,8 @@ pub(crate) fn run(version: &str) -> Result<Vec<bool>, Box<dyn Error>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let start = Instant::now();
     let output = Command::new(cargo)
-        .args(["test", "--quiet", "--locked", "--package", "envoy-test"])
+        // Of the whole workspace, as `make test` runs it: one package alone has other features, and would be built again.
+        .args(["test", "--quiet", "--locked", "--workspace"])
         .args(["--test", "e2e", "--", "--exact", "--format", "pretty"])
         .args(CHECKS.iter().flat_map(|check| check.tests))
         .env("ENVOY_VERSION", version)
