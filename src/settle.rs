@@ -6,6 +6,6 @@ mod deferred;
 mod tests;
 mod usage;
 
-pub(crate) use cost::{CostContext, export, settle};
+pub(crate) use cost::{CostContext, export, reserved_tokens, settle};
 pub(crate) use deferred::{DeferredCost, estimate_costs, report_reserved, settle_deferred};
 pub(crate) use usage::{MeteredUsage, RequestSize, estimate, metered};

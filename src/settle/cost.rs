@@ -20,6 +20,8 @@ pub(crate) struct CostContext<'a> {
     attributes: Option<&'a mut Attributes>,
     /// The cost that was computed last, with its limit: a limit may have several rates.
     computed: Option<(LimitIndex, u64)>,
+    /// Whether the response was read. If not, it costs at least what was reserved for it.
+    is_read: bool,
 }
 
 // === impl CostContext ===
@@ -49,7 +51,14 @@ impl<'a> CostContext<'a> {
             usd,
             attributes,
             computed: None,
+            is_read: true,
         }
+    }
+
+    /// Returns the context of an exchange whose response was read, or was not.
+    #[must_use]
+    pub(crate) fn read(self, is_read: bool) -> Self {
+        Self { is_read, ..self }
     }
 
     /// Returns the tokens.
@@ -96,9 +105,13 @@ impl<'a> CostContext<'a> {
         telemetry: &Telemetry,
         charge: &Charge,
     ) -> u64 {
+        let reserved = match self.usage {
+            Some(_) if !self.is_read => charge.counter.amount,
+            _ => 0,
+        };
         match charge.unit {
-            Unit::Tokens(_) => self.at_tokens(policies, telemetry, charge),
-            Unit::Usd(_) => self.usd.0,
+            Unit::Tokens(_) => self.at_tokens(policies, telemetry, charge).max(reserved),
+            Unit::Usd(_) => self.usd.0.max(reserved),
             // A request that still reserves something was not counted when it was admitted.
             Unit::Requests(_) => charge.counter.amount,
             Unit::InFlight => 0,
@@ -123,6 +136,18 @@ impl<'a> CostContext<'a> {
         self.computed = Some((rate.limit, cost));
         cost
     }
+}
+
+/// Returns the most tokens that an exchange has reserved at a counter of tokens.
+pub(crate) fn reserved_tokens(policies: &Policies, admission: &Admission) -> u64 {
+    let counts_tokens = |charge: &&Charge| {
+        let rate = policies.rate_of(charge.rate);
+        matches!(charge.unit, Unit::Tokens(_))
+            && rate.is_some_and(|(.., limit)| limit.cost.is_none())
+    };
+    let charges = admission.charges.iter().filter(counts_tokens);
+    let amounts = charges.map(|charge| charge.counter.amount);
+    amounts.max().unwrap_or_default()
 }
 
 /// Records the cost of an exchange at all of its counters, releases its reservations, and raises the

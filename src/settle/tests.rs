@@ -2,6 +2,7 @@
 
 mod prefixes;
 mod reports;
+mod unread;
 
 use super::{CostContext, MeteredUsage, RequestSize, estimate, export, metered, settle};
 use crate::ledger::{Admission, Stage};

@@ -13,6 +13,24 @@ pub(crate) struct MeteredUsage {
     pub(crate) is_estimated: bool,
 }
 
+// === impl MeteredUsage ===
+
+impl MeteredUsage {
+    /// Returns an estimate of at least so many tokens: what is missing is added to the output.
+    #[must_use]
+    pub(crate) fn at_least(self, total_tokens: u64) -> Self {
+        let missing = total_tokens.saturating_sub(self.usage.total_tokens);
+        Self {
+            usage: Usage {
+                output_tokens: self.usage.output_tokens.saturating_add(missing),
+                total_tokens: self.usage.total_tokens.saturating_add(missing),
+                ..self.usage
+            },
+            is_estimated: true,
+        }
+    }
+}
+
 /// What is known of the request of an exchange.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestSize<'a> {
@@ -36,6 +54,9 @@ pub(crate) struct RequestSize<'a> {
 
 /// Returns the usage of a metered response; `None` where it costs nothing.
 ///
+/// A response of which a part was not read, for lack of memory for example, may have a report that was not seen.
+/// It costs what was expected of it at least, whatever it is and wherever reports are optional.
+///
 /// A completion without a whole report, because none was requested, the client disconnected or the provider
 /// reported only a part, is estimated from what passed. The least that it costs is what was reported; if it
 /// is cut off, what the model generates in the time that has passed, so that hidden reasoning is charged;
@@ -48,8 +69,12 @@ pub(crate) fn metered(
     request: &RequestSize<'_>,
 ) -> Option<MeteredUsage> {
     let reported = meter.usage();
-    let is_whole = reported.is_some() && request.is_complete && !meter.is_partial();
-    if is_whole || !meter.is_completion() || on_missing != OnMissing::Estimate {
+    // What follows a report that is final cannot change it.
+    let is_unread = request.is_unread || meter.decoding_error().is_some();
+    let is_read = !is_unread || meter.is_likely_final();
+    let is_whole = reported.is_some() && request.is_complete && is_read && !meter.is_partial();
+    let may_be_estimated = meter.is_completion() && on_missing == OnMissing::Estimate;
+    if is_whole || !(may_be_estimated || request.is_unread || meter.is_unread()) {
         return reported.map(|usage| MeteredUsage {
             usage,
             is_estimated: false,
@@ -57,7 +82,7 @@ pub(crate) fn metered(
     }
     let floor = reported.unwrap_or_default();
     let mut estimate = estimate(estimator, request, meter.output_bytes()).usage;
-    if request.is_unread || meter.decoding_error().is_some() {
+    if !is_read {
         let Usage {
             input_tokens,
             output_tokens,

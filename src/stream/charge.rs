@@ -69,6 +69,8 @@ impl Stream {
             meter.cut_off();
         }
         self.note_model(meter);
+        self.outcome.is_unread =
+            (is_unread || meter.decoding_error().is_some()) && !meter.is_likely_final();
         let now = self.parts.host.now().unwrap_or_default();
         let duration = admitted.admission.elapsed(now);
         let generating = duration.filter(|_| self.request.may_generate_text());
@@ -83,6 +85,10 @@ impl Stream {
             ..self.size(is_complete, generating.unwrap_or_default())
         };
         let mut metered = self.metered(meter, &size);
+        if self.outcome.is_unread {
+            let reserved = settle::reserved_tokens(&self.parts.policies, &admitted.admission);
+            metered = metered.map(|metered| metered.at_least(reserved));
+        }
         if self.settle_fetched(meter, now) {
             metered = None;
         }
@@ -198,7 +204,8 @@ impl Stream {
         self.outcome.usage = metered;
         self.outcome.usd = self.priced().map(|priced| priced.usd);
         let usd = self.outcome.usd.unwrap_or_default();
-        let mut context = CostContext::new(metered, usd, retained.as_deref_mut(), raw);
+        let context = CostContext::new(metered, usd, retained.as_deref_mut(), raw);
+        let mut context = context.read(!self.outcome.is_unread);
         let settled = settle::settle(policies, ledger, telemetry, admission, stage, &mut context);
         settle::export(policies, telemetry, &mut context);
         if let Err(error) = settled {

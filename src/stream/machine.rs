@@ -53,6 +53,8 @@ pub(super) struct ExchangeOutcome {
     pub(super) usd: Option<Usd>,
     /// The model that the response names.
     pub(super) model: Option<String>,
+    /// Whether a part of the response was not read.
+    pub(super) is_unread: bool,
 }
 
 // === impl Stream ===

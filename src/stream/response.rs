@@ -126,6 +126,9 @@ impl Stream {
         };
         let bytes = bytes.unwrap_or_else(|error| {
             Telemetry::host_call_failed("response body", error);
+            if let State::Metering(metering) = &mut self.state {
+                metering.is_unread = true;
+            }
             Vec::new()
         });
         let mut is_reported = true;

@@ -2,18 +2,24 @@
 //!
 //! Only the meter reads the decoded bytes; the response itself is not changed. So an error here fails no
 //! response, it only stops the decoding: on corrupt bytes, on an unknown coding of what is not text, and on
-//! bodies that decode to more than a hundred times their length. Checksums are not verified: the client
+//! bodies that take too much work for their length. Checksums are not verified: the client
 //! does that, after the usage has been read.
 
+mod bits;
 mod brotli;
+mod budget;
 mod coding;
 mod decoder;
 mod deflate;
+mod error;
 mod gzip;
+mod inflate;
 mod label;
 mod memory;
+mod output;
+mod prefix_code;
 mod zstd;
 
-pub use coding::DecodeError;
 pub use decoder::Decoder;
+pub use error::DecodeError;
 pub use memory::DecoderMemory;

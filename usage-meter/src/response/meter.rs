@@ -218,6 +218,16 @@ impl Meter {
         self.report.raw()
     }
 
+    /// Returns whether the rest of the body was not read although it may be valid: it takes more memory or work
+    /// than decoders have. It may have a report that was not seen.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        matches!(
+            self.decoding_error(),
+            Some(DecodeError::Memory | DecodeError::TooLarge | DecodeError::Window)
+        )
+    }
+
     /// Returns the reason why the rest of the body cannot be decoded, if it has a content coding. What
     /// was decoded before counts.
     #[must_use]

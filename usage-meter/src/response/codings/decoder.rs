@@ -1,24 +1,18 @@
 //! The decoder of one body.
 
-use super::coding::{Coding, DecodeError, Progress};
+use super::budget::{Budget, STEP_BYTES};
+use super::coding::Coding;
+use super::error::DecodeError;
 use super::label::{Detected, FirstBytes, Label};
-use super::memory::{DecoderMemory, Share};
+use super::memory::DecoderMemory;
+use super::output::Output;
 use super::{brotli, deflate, gzip, zstd};
 
 #[cfg(test)]
 mod tests;
 
-/// The maximum number of codings of a body.
+/// The maximum number of codings of a body. Servers use one; a proxy may add another.
 const MAX_CODINGS: usize = 2;
-/// The number of bytes that are decoded at a time.
-const PIECE_BYTES: usize = 16 * 1024;
-/// The number of bytes that any body may decode to.
-const FREE_BYTES: u64 = 16 << 20;
-/// Beyond that, the maximum number of decoded bytes for each encoded byte.
-const MAX_RATIO: u64 = 100;
-
-/// The memory of a stage beside windows: its output, and the state and window of DEFLATE.
-const STAGE_BYTES: usize = PIECE_BYTES + (48 << 10);
 
 /// A decoder for all content codings of one body.
 #[derive(Debug)]
@@ -29,16 +23,17 @@ pub struct Decoder {
     /// The first bytes of the body, until they show whether it is encoded.
     first: Option<FirstBytes>,
     error: Option<DecodeError>,
-    /// The memory of the stages.
-    share: Share,
     encoded_bytes: u64,
-    decoded_bytes: u64,
+    has_decoded: bool,
 }
+
+/// A function that returns the stage of a coding, whose memory is paid for.
+type NewStage = fn(&DecoderMemory) -> Result<Stage, DecodeError>;
 
 #[derive(Debug)]
 struct Stage {
     coding: Box<dyn Coding>,
-    output: Box<[u8]>,
+    output: Output,
 }
 
 // === impl Decoder ===
@@ -54,45 +49,41 @@ impl Decoder {
             label: Label::Unknown,
             first: Some(FirstBytes::default()),
             error: None,
-            share: Share::new(memory),
             encoded_bytes: 0,
-            decoded_bytes: 0,
+            has_decoded: false,
         };
         let mut has_unknown = false;
         for name in content_encoding.rsplit(|byte| *byte == b',') {
             let name = name.split(|byte| *byte == b';').next().unwrap_or_default();
-            let (coding, label) = match name.trim_ascii().to_ascii_lowercase().as_slice() {
-                b"" | b"identity" | b"none" | b"utf-8" | b"utf8" => continue,
-                b"gzip" | b"x-gzip" => (
-                    Box::new(gzip::Gzip::new()) as Box<dyn Coding>,
-                    Label::Begins(b"\x1f\x8b"),
-                ),
-                b"deflate" => (Box::new(deflate::Deflate::new()) as _, Label::Any),
-                b"br" => (Box::new(brotli::Brotli::new(memory)) as _, Label::Any),
-                b"zstd" => (
-                    Box::new(zstd::Zstd::new(memory)) as _,
-                    Label::Begins(b"\x28\xb5\x2f\xfd"),
-                ),
-                _ => {
-                    has_unknown = true;
-                    continue;
-                }
-            };
+            let (new, label): (NewStage, _) =
+                match name.trim_ascii().to_ascii_lowercase().as_slice() {
+                    b"" | b"identity" | b"none" | b"utf-8" | b"utf8" => continue,
+                    b"gzip" | b"x-gzip" => (Stage::new::<gzip::Gzip>, Label::Begins(b"\x1f\x8b")),
+                    b"deflate" => (Stage::new::<deflate::Deflate>, Label::Any),
+                    b"br" => (Stage::new::<brotli::Brotli>, Label::Any),
+                    b"zstd" => (Stage::new::<zstd::Zstd>, Label::Begins(b"\x28\xb5\x2f\xfd")),
+                    _ => {
+                        has_unknown = true;
+                        continue;
+                    }
+                };
             if decoder.stages.len() >= MAX_CODINGS {
                 decoder.stop(DecodeError::Unknown);
-                break;
-            }
-            if let Err(error) = decoder.share.take(STAGE_BYTES) {
-                decoder.stop(error);
                 break;
             }
             if decoder.stages.is_empty() {
                 decoder.label = label;
             }
-            decoder.stages.push(Stage {
-                coding,
-                output: vec![0; PIECE_BYTES].into_boxed_slice(),
-            });
+            match new(memory) {
+                Ok(stage) => {
+                    decoder.stages.reserve_exact(1);
+                    decoder.stages.push(stage);
+                }
+                Err(error) => {
+                    decoder.stop(error);
+                    break;
+                }
+            }
         }
         let is_needed = decoder.error.is_some() || has_unknown || !decoder.stages.is_empty();
         is_needed.then_some(decoder)
@@ -133,7 +124,7 @@ impl Decoder {
 
     /// Takes a body that has ended before it has decoded to anything for one that cannot be decoded.
     pub fn reject_unread(&mut self) {
-        let is_read = self.error.is_some() || self.decoded_bytes > 0 || self.has_ended();
+        let is_read = self.error.is_some() || self.has_decoded || self.has_ended();
         if !is_read && self.encoded_bytes > 0 {
             self.stop(DecodeError::Corrupt);
         }
@@ -151,10 +142,7 @@ impl Decoder {
         };
         match first.detect(self.label, are_all) {
             Detected::NotYet => return Ok(()),
-            Detected::Text => {
-                self.stages.clear();
-                self.share.release(usize::MAX);
-            }
+            Detected::Text => self.stages = Vec::new(),
             Detected::Encoded if self.label == Label::Unknown => self.stop(DecodeError::Unknown),
             Detected::Encoded => {}
         }
@@ -167,27 +155,56 @@ impl Decoder {
         if let Some(error) = self.error {
             return Err(error);
         }
-        self.encoded_bytes = self.encoded_bytes.saturating_add(bytes.len() as u64);
-        let max_bytes = FREE_BYTES.max(self.encoded_bytes.saturating_mul(MAX_RATIO));
-        let result = decode(
-            &mut self.stages,
-            bytes,
-            &mut self.decoded_bytes,
-            max_bytes,
-            take,
-        );
-        if let Err(error) = result {
-            self.stop(error);
+        if self.stages.is_empty() {
+            self.encoded_bytes = self.encoded_bytes.saturating_add(bytes.len() as u64);
+            take(bytes);
+            return Ok(());
         }
-        result
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // A step ends at a multiple of its length, however the body is divided into pieces.
+            let done = self.encoded_bytes.checked_rem(STEP_BYTES as u64);
+            let done = usize::try_from(done.unwrap_or(0)).unwrap_or(0);
+            let length = STEP_BYTES.saturating_sub(done);
+            let (step, others) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            rest = others;
+            self.encoded_bytes = self.encoded_bytes.saturating_add(step.len() as u64);
+            for stage in &mut self.stages {
+                stage.output.allow(self.encoded_bytes);
+            }
+            let has_decoded = &mut self.has_decoded;
+            let result = decode(&mut self.stages, step, &mut |bytes| {
+                *has_decoded = true;
+                take(bytes);
+            });
+            if let Err(error) = result {
+                self.stop(error);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Stops the decoding, and releases the memory of the codings.
     fn stop(&mut self, error: DecodeError) {
         self.error = Some(error);
         self.first = None;
-        self.stages.clear();
-        self.share.release(usize::MAX);
+        self.stages = Vec::new();
+    }
+}
+
+// === impl Stage ===
+
+impl Stage {
+    fn new<C: Coding + Default + 'static>(memory: &DecoderMemory) -> Result<Self, DecodeError> {
+        let mut budget = Budget::new(memory);
+        // The list of stages is moved when it grows.
+        let listed = size_of::<Self>().saturating_mul(MAX_CODINGS.saturating_add(1));
+        budget.pay_bytes(size_of::<C>().saturating_add(listed))?;
+        Ok(Self {
+            coding: Box::<C>::default(),
+            output: Output::new(budget),
+        })
     }
 }
 
@@ -196,28 +213,23 @@ impl Decoder {
 fn decode(
     stages: &mut [Stage],
     bytes: &[u8],
-    decoded_bytes: &mut u64,
-    max_bytes: u64,
     take: &mut dyn FnMut(&[u8]),
 ) -> Result<(), DecodeError> {
-    let Some((first, others)) = stages.split_first_mut() else {
+    let Some((Stage { coding, output }, others)) = stages.split_first_mut() else {
         take(bytes);
         return Ok(());
     };
     let mut rest = bytes;
     loop {
-        let Progress { read, written } = first.coding.decode(rest, &mut first.output)?;
-        if read == 0 && written == 0 {
+        let result = coding.decode(&mut rest, output);
+        let is_full = output.is_full();
+        if !output.ready().is_empty() {
+            decode(others, output.ready(), take)?;
+            output.pass_on();
+        }
+        result?;
+        if !is_full {
             return Ok(());
-        }
-        *decoded_bytes = decoded_bytes.saturating_add(written as u64);
-        if *decoded_bytes > max_bytes {
-            return Err(DecodeError::TooLarge);
-        }
-        rest = rest.get(read..).unwrap_or_default();
-        let output = first.output.get(..written).unwrap_or_default();
-        if !output.is_empty() {
-            decode(others, output, decoded_bytes, max_bytes, take)?;
         }
     }
 }

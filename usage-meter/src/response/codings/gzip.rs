@@ -1,9 +1,10 @@
 //! `gzip` (RFC 1952): members, each a header, DEFLATE blocks and a trailer.
 
-use miniz_oxide::DataFormat;
-
-use super::coding::{Coding, DecodeError, Progress};
-use super::deflate::Inflate;
+use super::bits::{Bits, Stop, UnreadBits};
+use super::coding::Coding;
+use super::error::DecodeError;
+use super::inflate::Inflate;
+use super::output::Output;
 
 // The flags of a header.
 const HEADER_CRC: u8 = 2;
@@ -40,28 +41,32 @@ pub(super) struct Gzip {
     flags: u8,
     /// The low byte of the length of the extra field.
     extra_length: u16,
+    unread: UnreadBits,
     inflate: Inflate,
     members: u32,
 }
 
 // === impl Gzip ===
 
-impl Gzip {
-    pub(super) fn new() -> Self {
+impl Default for Gzip {
+    fn default() -> Self {
         Self {
             part: Part::Fixed(0),
             flags: 0,
             extra_length: 0,
-            inflate: Inflate::new(DataFormat::Raw),
+            unread: UnreadBits::default(),
+            inflate: Inflate::default(),
             members: 0,
         }
     }
+}
 
+impl Gzip {
     /// Returns the part after `Fixed`, `Extra`, `Name`, `Comment` or `HeaderCrc`, by the flags that are left.
     fn next(&mut self) -> Part {
-        let part = if self.flags & EXTRA != 0 {
+        if self.flags & EXTRA != 0 {
             self.flags &= !EXTRA;
-            return Part::ExtraLength(0);
+            Part::ExtraLength(0)
         } else if self.flags & NAME != 0 {
             self.flags &= !NAME;
             Part::Name
@@ -73,14 +78,20 @@ impl Gzip {
             Part::HeaderCrc(2)
         } else {
             Part::Blocks
-        };
-        if part == Part::Blocks {
-            self.inflate = Inflate::new(DataFormat::Raw);
         }
-        part
     }
 
-    /// Reads a byte of a header or trailer. Returns the part that the next byte is in.
+    /// Reads a byte of a header or trailer. Before blocks, the stream begins.
+    fn header(&mut self, bits: &mut Bits<'_>, output: &mut Output) -> Result<Part, Stop> {
+        let byte = bits.at_once(|bits| bits.read(8))?;
+        let part = self.step(u8::try_from(byte).unwrap_or_default())?;
+        if part == Part::Blocks {
+            self.inflate.begin(output);
+        }
+        Ok(part)
+    }
+
+    /// Takes a byte of a header or trailer. Returns the part that the next byte is in.
     fn step(&mut self, byte: u8) -> Result<Part, DecodeError> {
         Ok(match self.part {
             Part::Fixed(index) => {
@@ -129,26 +140,27 @@ impl Gzip {
 }
 
 impl Coding for Gzip {
-    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress, DecodeError> {
-        if self.part == Part::Blocks {
-            let progress = self.inflate.decode(input, output)?;
-            if !self.inflate.has_ended() {
-                return Ok(progress);
+    fn decode(&mut self, input: &mut &[u8], output: &mut Output) -> Result<(), DecodeError> {
+        let mut bits = Bits::new(self.unread, input);
+        let stop = loop {
+            let next = match self.part {
+                Part::Padding => {
+                    *input = &[];
+                    return Ok(());
+                }
+                Part::Blocks => self
+                    .inflate
+                    .run(&mut bits, output)
+                    .map(|()| Part::Trailer(8)),
+                _ => self.header(&mut bits, output),
+            };
+            match next {
+                Ok(part) => self.part = part,
+                Err(stop) => break stop,
             }
-            self.part = Part::Trailer(8);
-            if progress != Progress::default() {
-                return Ok(progress);
-            }
-        }
-        let mut read = 0_usize;
-        for &byte in input {
-            if self.part == Part::Blocks {
-                break;
-            }
-            self.part = self.step(byte)?;
-            read = read.saturating_add(1);
-        }
-        Ok(Progress { read, written: 0 })
+        };
+        (self.unread, *input) = bits.into_unread();
+        stop.into_result()
     }
 
     fn has_ended(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::coding::DecodeError;
+use super::error::DecodeError;
 
 #[cfg(test)]
 mod tests;

@@ -4,10 +4,11 @@
 //! once, so an event is read as soon as the server flushes it. Of the bytes before it a window is kept,
 //! of at most 8 MiB on the web.
 
-use self::block::{Context, MAX_BLOCK_BYTES};
+use self::block::Context;
 use self::header::{BlockHeader, BlockKind, FrameHeader, number};
-use super::coding::{Coding, DecodeError, Progress};
-use super::memory::{DecoderMemory, Share};
+use super::coding::Coding;
+use super::error::DecodeError;
+use super::output::Output;
 
 mod bits;
 mod block;
@@ -18,6 +19,9 @@ mod huffman;
 const MAGIC: u32 = 0xfd2f_b528;
 /// The first of sixteen magic numbers of frames that are skipped.
 const SKIPPABLE_MAGIC: u32 = 0x184d_2a50;
+/// The memory in bytes of the tables of a frame, and of those that replace them while they are read: three of
+/// 512 states of four bytes, and a code of 2048 entries of two bytes.
+const TABLE_BYTES: usize = 24 << 10;
 /// The maximum window of the content coding in bytes (RFC 9659).
 const MAX_WINDOW_BYTES: u64 = 8 << 20;
 
@@ -30,7 +34,6 @@ pub(super) struct Zstd {
     frame: Option<Frame>,
     /// The number of frames that have ended.
     frames: u32,
-    memory: DecoderMemory,
 }
 
 /// The part that the next byte is in.
@@ -55,28 +58,23 @@ enum Part {
 #[derive(Debug)]
 struct Frame {
     context: Context,
-    /// The window, and the decoded bytes that have not been passed on.
-    history: Vec<u8>,
-    /// The number of bytes of `history` that have been passed on.
-    passed_on: usize,
-    window_bytes: usize,
     has_checksum: bool,
-    _share: Share,
 }
 
 // === impl Zstd ===
 
-impl Zstd {
-    pub(super) fn new(memory: &DecoderMemory) -> Self {
+impl Default for Zstd {
+    fn default() -> Self {
         Self {
             part: Part::Magic,
             buffer: Vec::new(),
             frame: None,
             frames: 0,
-            memory: memory.clone(),
         }
     }
+}
 
+impl Zstd {
     /// Returns the length of the current part in bytes.
     fn part_bytes(&self) -> usize {
         match self.part {
@@ -93,7 +91,7 @@ impl Zstd {
     }
 
     /// Reads bytes of the current part. Returns whether it is complete; then the next part is current.
-    fn read(&mut self, rest: &mut &[u8]) -> Result<bool, DecodeError> {
+    fn read(&mut self, rest: &mut &[u8], output: &mut Output) -> Result<bool, DecodeError> {
         if let Part::Skipped(left) = self.part {
             let count = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             *rest = rest.get(count..).unwrap_or_default();
@@ -107,18 +105,19 @@ impl Zstd {
         }
         let missing = self.part_bytes().saturating_sub(self.buffer.len());
         let (piece, others) = rest.split_at_checked(missing).unwrap_or((rest, &[]));
+        output.budget().reserve(&mut self.buffer, piece.len())?;
         self.buffer.extend_from_slice(piece);
         *rest = others;
         if self.buffer.len() < self.part_bytes() {
             return Ok(false);
         }
-        self.part = self.end_part()?;
+        self.part = self.end_part(output)?;
         self.buffer.clear();
         Ok(true)
     }
 
     /// Processes the current part, which is complete. Returns the next.
-    fn end_part(&mut self) -> Result<Part, DecodeError> {
+    fn end_part(&mut self, output: &mut Output) -> Result<Part, DecodeError> {
         Ok(match self.part {
             Part::Magic => match number(&self.buffer) {
                 MAGIC => Part::Descriptor,
@@ -139,16 +138,28 @@ impl Zstd {
                 Part::FrameHeader { descriptor }
             }
             Part::FrameHeader { descriptor } => {
-                self.frame = Some(Frame::new(
-                    &FrameHeader::parse(descriptor, &self.buffer),
-                    &self.memory,
-                )?);
+                let header = FrameHeader::parse(descriptor, &self.buffer);
+                if header.window_bytes > MAX_WINDOW_BYTES {
+                    return Err(DecodeError::Window);
+                }
+                let window = usize::try_from(header.window_bytes);
+                output.begin(window.map_err(|_| DecodeError::Window)?);
+                match &mut self.frame {
+                    Some(frame) => frame.begin(header.has_checksum),
+                    none => {
+                        output.budget().pay_bytes(TABLE_BYTES)?;
+                        *none = Some(Frame {
+                            context: Context::new(),
+                            has_checksum: header.has_checksum,
+                        });
+                    }
+                }
                 Part::BlockHeader
             }
             Part::BlockHeader => Part::Block(BlockHeader::parse(&self.buffer)?),
             Part::Block(block) => {
                 let frame = self.frame.as_mut().ok_or(DecodeError::Corrupt)?;
-                frame.decode(block, &self.buffer)?;
+                frame.decode(block, &self.buffer, output)?;
                 match (block.is_last, frame.has_checksum) {
                     (false, _) => Part::BlockHeader,
                     (true, true) => Part::Checksum,
@@ -166,16 +177,9 @@ impl Zstd {
 }
 
 impl Coding for Zstd {
-    fn decode(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress, DecodeError> {
-        let mut rest = input;
-        loop {
-            let written = self.frame.as_mut().map_or(0, |frame| frame.pass_on(output));
-            let has_next_part = written == 0 && self.read(&mut rest)?;
-            if !has_next_part {
-                let read = input.len().saturating_sub(rest.len());
-                return Ok(Progress { read, written });
-            }
-        }
+    fn decode(&mut self, input: &mut &[u8], output: &mut Output) -> Result<(), DecodeError> {
+        while !output.is_full() && self.read(input, output)? {}
+        Ok(())
     }
 
     fn has_ended(&self) -> bool {
@@ -186,57 +190,25 @@ impl Coding for Zstd {
 // === impl Frame ===
 
 impl Frame {
-    fn new(header: &FrameHeader, memory: &DecoderMemory) -> Result<Self, DecodeError> {
-        if header.window_bytes > MAX_WINDOW_BYTES {
-            return Err(DecodeError::Window);
-        }
-        let window_bytes = usize::try_from(header.window_bytes).map_err(|_| DecodeError::Window)?;
-        let mut share = Share::new(memory);
-        // The history, and as much while it grows; a block, its literals, and its tables.
-        let history = window_bytes
-            .saturating_mul(2)
-            .saturating_add(MAX_BLOCK_BYTES);
-        let others = MAX_BLOCK_BYTES.saturating_mul(3);
-        share.take(history.saturating_mul(2).saturating_add(others))?;
-        Ok(Self {
-            context: Context::new(),
-            history: Vec::new(),
-            passed_on: 0,
-            window_bytes,
-            has_checksum: header.has_checksum,
-            _share: share,
-        })
+    /// Begins another frame, which repeats no table of the one before it.
+    fn begin(&mut self, has_checksum: bool) {
+        self.context.begin();
+        self.has_checksum = has_checksum;
     }
 
-    /// Decodes a block to the end of the history.
-    fn decode(&mut self, block: BlockHeader, bytes: &[u8]) -> Result<(), DecodeError> {
-        // Everything has been passed on, so only the window is needed. It is moved once there is as much
-        // before it, so that each byte is moved once at most.
-        if self.history.len() > self.window_bytes.saturating_mul(2) {
-            let unneeded = self.history.len().saturating_sub(self.window_bytes);
-            self.history.drain(..unneeded);
-            self.passed_on = self.history.len();
-        }
+    /// Decodes a block.
+    fn decode(
+        &mut self,
+        block: BlockHeader,
+        bytes: &[u8],
+        output: &mut Output,
+    ) -> Result<(), DecodeError> {
         match block.kind {
-            BlockKind::Raw => self.history.extend_from_slice(bytes),
+            BlockKind::Raw => output.extend(bytes),
             BlockKind::Repeated => {
-                let byte = bytes.first().copied().unwrap_or_default();
-                let length = self.history.len().saturating_add(block.size);
-                self.history.resize(length, byte);
+                output.fill(bytes.first().copied().unwrap_or_default(), block.size)
             }
-            BlockKind::Compressed => self.context.decode(bytes, &mut self.history)?,
+            BlockKind::Compressed => self.context.decode(bytes, output),
         }
-        Ok(())
-    }
-
-    /// Copies decoded bytes to `output`, as far as they fit. Returns their number.
-    fn pass_on(&mut self, output: &mut [u8]) -> usize {
-        let ready = self.history.get(self.passed_on..).unwrap_or_default();
-        let count = ready.len().min(output.len());
-        if let (Some(ready), Some(output)) = (ready.get(..count), output.get_mut(..count)) {
-            output.copy_from_slice(ready);
-        }
-        self.passed_on = self.passed_on.saturating_add(count);
-        count
     }
 }

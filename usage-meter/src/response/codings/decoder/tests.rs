@@ -4,6 +4,11 @@ use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
 use proptest::prelude::*;
 
 use super::{DecodeError, Decoder};
+
+mod allocations;
+mod attacks;
+mod events;
+mod hostile;
 use crate::DecoderMemory;
 
 /// Encodes a member of RFC 1952 with every part that its header can have.
@@ -18,8 +23,13 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn brotli(bytes: &[u8]) -> Vec<u8> {
+    brotli_at(bytes, 5, 20)
+}
+
+/// Encodes with a quality from 0 to 11 and a window of so many bits.
+fn brotli_at(bytes: &[u8], quality: u32, window: u32) -> Vec<u8> {
     let mut encoded = Vec::new();
-    brotli::CompressorWriter::new(&mut encoded, 4096, 5, 20)
+    brotli::CompressorWriter::new(&mut encoded, 4096, quality, window)
         .write_all(bytes)
         .unwrap();
     encoded
@@ -64,7 +74,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
         4 => "[a-z]{1,8}".prop_map(String::into_bytes),
         1 => Just(br#"{"usage":{"prompt_tokens":12}}"#.to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 0..40),
-        1 => (any::<u8>(), 1_usize..3000).prop_map(|(byte, count)| vec![byte; count]),
+        1 => (any::<u8>(), 1_usize..100).prop_map(|(byte, count)| vec![byte; count]),
     ];
     proptest::collection::vec(word, 1..400).prop_flat_map(|words| {
         proptest::collection::vec(0..words.len(), 0..4_000)
@@ -206,22 +216,8 @@ fn flushed_bytes_are_decoded_at_once() {
 }
 
 #[test]
-fn decompression_bomb_stops_at_limit() {
-    let zeros = vec![0; 20 << 20];
-    for coding in ["gzip", "br", "zstd"] {
-        let bomb = encode(coding, &zeros);
-        let (plain, decoder) = decode(coding, &bomb, bomb.len());
-        assert_eq!(decoder.error(), Some(DecodeError::TooLarge), "{coding}");
-        assert!(plain.len() <= 17 << 20, "{coding}: {}", plain.len());
-    }
-    let bomb = gzip(&gzip(&zeros));
-    let (_, decoder) = decode("gzip, gzip", &bomb, 1000);
-    assert_eq!(decoder.error(), Some(DecodeError::TooLarge));
-}
-
-#[test]
 fn decoder_memory_is_bounded_and_released() {
-    let memory = DecoderMemory::new(64 << 20);
+    let memory = DecoderMemory::new(4 << 20);
     for (coding, bytes) in [
         ("br", &brotli(b"text")[..]),
         ("zstd", &zstd(b"text", 3)),
@@ -268,12 +264,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn encoded_text_is_decoded(text in text(), piece in 1_usize..5_000, level in 1_i32..20) {
+    fn encoded_text_is_decoded(
+        text in text(),
+        piece in 1_usize..5_000,
+        level in 1_i32..20,
+        quality in 0_u32..12,
+        window in 10_u32..25,
+    ) {
         for (coding, encoded) in [
             ("gzip", gzip(&text)),
             ("deflate", compress_to_vec_zlib(&text, 6)),
             ("deflate", compress_to_vec(&text, 6)),
-            ("br", brotli(&text)),
+            ("br", brotli_at(&text, quality, window)),
             ("zstd", zstd(&text, level)),
         ] {
             let (plain, decoder) = decode(coding, &encoded, piece);

@@ -1,6 +1,6 @@
 //! Bits, read forwards from the start of some bytes or backwards from their end.
 
-use super::super::coding::DecodeError;
+use super::super::error::DecodeError;
 
 /// The maximum number of bits of one read.
 const MAX_BITS: u32 = 56;

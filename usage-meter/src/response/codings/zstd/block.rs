@@ -1,13 +1,17 @@
 //! Compressed blocks (RFC 8878, section 3.1.1.3): literals, and sequences that combine them with matches
 //! of earlier bytes.
 
-use super::super::coding::DecodeError::{self, Corrupt};
+use super::super::error::DecodeError::{self, Corrupt};
+use super::super::output::Output;
 use super::bits::Backwards;
 use super::fse::{State, Table};
 use super::huffman::Code;
 
 /// The maximum number of bytes that a block decodes to.
 pub(super) const MAX_BLOCK_BYTES: usize = 128 * 1024;
+
+/// The work of a sequence beside its bytes.
+const SEQUENCE_WORK: usize = 4;
 
 /// The minimum length and the number of further bits of the literal length codes 16 and up. Lower codes
 /// are the length itself.
@@ -127,18 +131,28 @@ impl Context {
         }
     }
 
-    /// Decodes a block to the end of `history`, which has the bytes that matches may refer to.
-    pub(super) fn decode(
-        &mut self,
-        block: &[u8],
-        history: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        let sequences = self.literals(block)?;
-        self.sequences(sequences, history)
+    /// Begins another frame.
+    pub(super) fn begin(&mut self) {
+        let mut literals = std::mem::take(&mut self.literals);
+        literals.clear();
+        *self = Self {
+            literals,
+            ..Self::new()
+        };
+    }
+
+    /// Decodes a block.
+    pub(super) fn decode(&mut self, block: &[u8], output: &mut Output) -> Result<(), DecodeError> {
+        let sequences = self.literals(block, output)?;
+        self.sequences(sequences, output)
     }
 
     /// Reads the literals of a block. Returns what follows them.
-    fn literals<'a>(&mut self, block: &'a [u8]) -> Result<&'a [u8], DecodeError> {
+    fn literals<'a>(
+        &mut self,
+        block: &'a [u8],
+        output: &mut Output,
+    ) -> Result<&'a [u8], DecodeError> {
         self.literals.clear();
         let header = block
             .iter()
@@ -160,6 +174,7 @@ impl Context {
             if size > MAX_BLOCK_BYTES {
                 return Err(Corrupt);
             }
+            output.budget().reserve_exact(&mut self.literals, size)?;
             let rest = block.get(length..).ok_or(Corrupt)?;
             if kind == 0 {
                 let (literals, rest) = rest.split_at_checked(size).ok_or(Corrupt)?;
@@ -180,10 +195,11 @@ impl Context {
         if size > MAX_BLOCK_BYTES {
             return Err(Corrupt);
         }
+        output.budget().reserve_exact(&mut self.literals, size)?;
         let rest = block.get(length..).ok_or(Corrupt)?;
         let (mut streams, rest) = rest.split_at_checked(compressed).ok_or(Corrupt)?;
         if kind == 2 {
-            let (code, length) = Code::read(streams)?;
+            let (code, length) = Code::read(streams, output)?;
             self.code = Some(code);
             streams = streams.get(length..).ok_or(Corrupt)?;
         }
@@ -197,7 +213,7 @@ impl Context {
     }
 
     /// Reads and executes the sequences of a block.
-    fn sequences(&mut self, bytes: &[u8], history: &mut Vec<u8>) -> Result<(), DecodeError> {
+    fn sequences(&mut self, bytes: &[u8], output: &mut Output) -> Result<(), DecodeError> {
         let (count, bytes) = match *bytes {
             [0] => (0, &[][..]),
             [first @ 1..=127, ref rest @ ..] => (usize::from(first), rest),
@@ -210,7 +226,7 @@ impl Context {
             }
             _ => return Err(Corrupt),
         };
-        let max_length = history.len().saturating_add(MAX_BLOCK_BYTES);
+        let mut left_bytes = MAX_BLOCK_BYTES;
         let mut literals = std::mem::take(&mut self.literals);
         let mut used = 0_usize;
         if count > 0 {
@@ -223,13 +239,15 @@ impl Context {
                 modes >> 6,
                 &LITERAL_LENGTHS,
                 bytes,
+                output,
             )?;
-            let bytes = read_table(&mut self.offsets, modes >> 4 & 3, &OFFSETS, bytes)?;
+            let bytes = read_table(&mut self.offsets, modes >> 4 & 3, &OFFSETS, bytes, output)?;
             let bytes = read_table(
                 &mut self.match_lengths,
                 modes >> 2 & 3,
                 &MATCH_LENGTHS,
                 bytes,
+                output,
             )?;
             let mut bits = Backwards::new(bytes)?;
             // The next block may repeat the tables, so they are put back below.
@@ -239,6 +257,7 @@ impl Context {
             let mut literal_length = State::new(&literal_lengths, &mut bits)?;
             let mut offset = State::new(&offsets, &mut bits)?;
             let mut match_length = State::new(&match_lengths, &mut bits)?;
+            output.work(count.saturating_mul(SEQUENCE_WORK))?;
             for left in (0..count).rev() {
                 let value = read_offset(offset.symbol(), &mut bits)?;
                 let matched = read_length(match_length.symbol(), 3, 32, MATCHES, &mut bits)?;
@@ -250,12 +269,13 @@ impl Context {
                 }
                 let distance = self.distance(value, literal == 0)?;
                 let end = used.saturating_add(literal);
-                history.extend_from_slice(literals.get(used..end).ok_or(Corrupt)?);
+                left_bytes = left_bytes
+                    .checked_sub(literal)
+                    .and_then(|left| left.checked_sub(matched))
+                    .ok_or(Corrupt)?;
+                output.extend(literals.get(used..end).ok_or(Corrupt)?)?;
                 used = end;
-                if history.len().saturating_add(matched) > max_length {
-                    return Err(Corrupt);
-                }
-                copy(history, distance, matched)?;
+                output.copy(distance, matched)?;
             }
             if bits.left() != 0 {
                 return Err(Corrupt);
@@ -264,12 +284,13 @@ impl Context {
             self.offsets = Some(offsets);
             self.match_lengths = Some(match_lengths);
         }
-        history.extend_from_slice(literals.get(used..).unwrap_or_default());
-        literals.clear();
-        self.literals = literals;
-        if history.len() > max_length {
+        let rest = literals.get(used..).unwrap_or_default();
+        if rest.len() > left_bytes {
             return Err(Corrupt);
         }
+        output.extend(rest)?;
+        literals.clear();
+        self.literals = literals;
         Ok(())
     }
 
@@ -319,11 +340,12 @@ fn read_table<'a>(
     mode: u8,
     alphabet: &Alphabet,
     bytes: &'a [u8],
+    output: &mut Output,
 ) -> Result<&'a [u8], DecodeError> {
     match mode {
         0 => {
             let (shares, accuracy) = alphabet.default;
-            *table = Some(Table::of_shares(shares, accuracy)?);
+            *table = Some(Table::of_shares(shares, accuracy, output)?);
             Ok(bytes)
         }
         1 => {
@@ -332,7 +354,7 @@ fn read_table<'a>(
             Ok(rest)
         }
         2 => {
-            let (read, length) = Table::read(bytes, alphabet.symbols, alphabet.accuracy)?;
+            let (read, length) = Table::read(bytes, alphabet.symbols, alphabet.accuracy, output)?;
             *table = Some(read);
             bytes.get(length..).ok_or(Corrupt)
         }
@@ -363,20 +385,4 @@ fn read_length(
     let (base, width) = table.get(usize::from(above)).ok_or(Corrupt)?;
     let value = u64::from(*base).saturating_add(bits.read(*width));
     usize::try_from(value).map_err(|_| Corrupt)
-}
-
-/// Appends `length` bytes from `distance` back. They may overlap with what is appended.
-fn copy(history: &mut Vec<u8>, distance: usize, length: usize) -> Result<(), DecodeError> {
-    let from = history.len().checked_sub(distance).ok_or(Corrupt)?;
-    let mut left = length;
-    while left > 0 {
-        // The bytes from `from` on are a whole number of repetitions, so each round may copy all of them.
-        let count = left.min(history.len().saturating_sub(from));
-        if count == 0 {
-            return Err(Corrupt);
-        }
-        history.extend_from_within(from..from.saturating_add(count));
-        left = left.saturating_sub(count);
-    }
-    Ok(())
 }

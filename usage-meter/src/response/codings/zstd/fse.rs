@@ -1,6 +1,7 @@
 //! Finite state entropy coding (RFC 8878, section 4.1).
 
-use super::super::coding::DecodeError;
+use super::super::error::DecodeError;
+use super::super::output::Output;
 use super::bits::{Backwards, Forwards};
 
 /// The maximum number of symbols of a table.
@@ -48,6 +49,7 @@ impl Table {
         bytes: &[u8],
         max_symbols: usize,
         max_accuracy: u32,
+        output: &mut Output,
     ) -> Result<(Self, usize), DecodeError> {
         let mut bits = Forwards::new(bytes);
         let accuracy = u32::try_from(bits.read(4))
@@ -77,12 +79,20 @@ impl Table {
         if shares.len() > max_symbols {
             return Err(DecodeError::Corrupt);
         }
-        Ok((Self::of_shares(&shares, accuracy)?, bits.bytes_read()?))
+        Ok((
+            Self::of_shares(&shares, accuracy, output)?,
+            bits.bytes_read()?,
+        ))
     }
 
     /// Returns the table in which each symbol has its share of the states; -1 is less than one.
-    pub(super) fn of_shares(shares: &[i16], accuracy: u32) -> Result<Self, DecodeError> {
+    pub(super) fn of_shares(
+        shares: &[i16],
+        accuracy: u32,
+        output: &mut Output,
+    ) -> Result<Self, DecodeError> {
         let size = 1_usize.checked_shl(accuracy).ok_or(DecodeError::Corrupt)?;
+        output.work(size.saturating_add(shares.len()))?;
         let mut symbols = vec![0_u8; size];
         let mut next = [0_u16; MAX_SYMBOLS];
         // Rare symbols take the last states.

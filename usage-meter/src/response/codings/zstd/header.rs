@@ -1,6 +1,6 @@
 //! The headers of frames (RFC 8878, section 3.1.1.1) and blocks (section 3.1.1.2).
 
-use super::super::coding::DecodeError;
+use super::super::error::DecodeError;
 use super::block::MAX_BLOCK_BYTES;
 
 /// The flag of a frame whose content is a single segment.

@@ -1,6 +1,7 @@
 //! Huffman codes of literals (RFC 8878, section 4.2).
 
-use super::super::coding::DecodeError;
+use super::super::error::DecodeError;
+use super::super::output::Output;
 use super::bits::Backwards;
 use super::fse::{State, Table};
 
@@ -27,7 +28,7 @@ pub(super) struct Code {
 
 impl Code {
     /// Parses the description of a code. Returns the code and the length of the description.
-    pub(super) fn read(bytes: &[u8]) -> Result<(Self, usize), DecodeError> {
+    pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(Self, usize), DecodeError> {
         let (&header, rest) = bytes.split_first().ok_or(DecodeError::Corrupt)?;
         let header = usize::from(header);
         let (weights, length) = if let Some(count) = header.checked_sub(127) {
@@ -37,14 +38,14 @@ impl Code {
             (weights.take(count).collect(), length)
         } else {
             let packed = rest.get(..header).ok_or(DecodeError::Corrupt)?;
-            (read_weights(packed)?, header)
+            (read_weights(packed, output)?, header)
         };
-        Ok((Self::of_weights(weights)?, length.saturating_add(1)))
+        Ok((Self::of_weights(weights, output)?, length.saturating_add(1)))
     }
 
     /// Returns the code in which a symbol of weight `w` has 2^(w-1) of all entries, and the last symbol has
     /// the rest.
-    fn of_weights(mut weights: Vec<u8>) -> Result<Self, DecodeError> {
+    fn of_weights(mut weights: Vec<u8>, output: &mut Output) -> Result<Self, DecodeError> {
         let mut shares = 0_u32;
         for weight in &weights {
             shares = shares.saturating_add(share(*weight)?);
@@ -62,6 +63,7 @@ impl Code {
         }
         let last = rest.ilog2().saturating_add(1);
         weights.push(u8::try_from(last).map_err(|_| DecodeError::Corrupt)?);
+        output.work(weights.len().saturating_add(1 << max_bits))?;
         let mut entries = Vec::with_capacity(1 << max_bits);
         for weight in 1..=u8::try_from(max_bits).map_err(|_| DecodeError::Corrupt)? {
             let bits = u8::try_from(max_bits)
@@ -111,8 +113,8 @@ fn share(weight: u8) -> Result<u32, DecodeError> {
 }
 
 /// Decodes compressed weights, with two states in turn.
-fn read_weights(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    let (table, length) = Table::read(bytes, usize::from(u8::MAX), 6)?;
+fn read_weights(bytes: &[u8], output: &mut Output) -> Result<Vec<u8>, DecodeError> {
+    let (table, length) = Table::read(bytes, usize::from(u8::MAX), 6, output)?;
     let mut bits = Backwards::new(bytes.get(length..).unwrap_or_default())?;
     let mut state = State::new(&table, &mut bits)?;
     let mut other = State::new(&table, &mut bits)?;

@@ -1,0 +1,115 @@
+//! What one coding of a body may take: memory, and work for the bytes that have arrived.
+
+use super::error::DecodeError;
+use super::memory::{DecoderMemory, Share};
+
+/// The bytes of a body that are decoded at a time. The work that they allow is that of all of them, so that
+/// it does not depend on how the body is divided into pieces.
+pub(super) const STEP_BYTES: usize = 256;
+/// The work that any body allows.
+const FREE_WORK: u64 = 64 << 10;
+/// The number of bytes at the beginning of a body that allow [`FIRST_RATIO`], so that a short body of
+/// repetitions, such as that of a model in a loop, is decoded.
+const FIRST_BYTES: u64 = 4 << 10;
+/// The work that each of the first bytes allows.
+const FIRST_RATIO: u64 = 256;
+/// The work that each further byte allows. Server-sent events that are compressed as a whole take up to 50.
+const RATIO: u64 = 64;
+
+/// What one coding of a body may take.
+///
+/// A unit of work is a decoded byte or an entry of a table.
+#[derive(Debug)]
+pub(super) struct Budget {
+    share: Share,
+    allowed: u64,
+    done: u64,
+}
+
+// === impl Budget ===
+
+impl Budget {
+    pub(super) fn new(memory: &DecoderMemory) -> Self {
+        Self {
+            share: Share::new(memory),
+            allowed: 0,
+            done: 0,
+        }
+    }
+
+    /// Allows the work of a body of which this many bytes have arrived, the last step counted as a whole.
+    pub(super) fn allow(&mut self, encoded_bytes: u64) {
+        let bytes = encoded_bytes
+            .div_ceil(STEP_BYTES as u64)
+            .saturating_mul(STEP_BYTES as u64);
+        let first = bytes.min(FIRST_BYTES);
+        let further = bytes.saturating_sub(first);
+        self.allowed = FREE_WORK
+            .saturating_add(first.saturating_mul(FIRST_RATIO))
+            .saturating_add(further.saturating_mul(RATIO));
+    }
+
+    /// Does work, or fails if it exceeds what is allowed.
+    pub(super) fn work(&mut self, units: usize) -> Result<(), DecodeError> {
+        if units > self.work_left() {
+            return Err(DecodeError::TooLarge);
+        }
+        self.add_work(units as u64);
+        Ok(())
+    }
+
+    /// Adds work that was done.
+    pub(super) fn add_work(&mut self, units: u64) {
+        self.done = self.done.saturating_add(units);
+    }
+
+    /// Returns the work that is still allowed.
+    pub(super) fn work_left(&self) -> usize {
+        let left = self.allowed.saturating_sub(self.done);
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// Pays for room for more items of a vector, which grows by half at least.
+    pub(super) fn reserve<T>(
+        &mut self,
+        items: &mut Vec<T>,
+        more: usize,
+    ) -> Result<(), DecodeError> {
+        let needed = items.len().saturating_add(more);
+        if needed <= items.capacity() {
+            return Ok(());
+        }
+        let target = needed.max(items.capacity().saturating_mul(3) / 2);
+        self.reserve_exact(items, target.saturating_sub(items.len()))
+    }
+
+    /// Pays for room for more items of a vector, and no more than that.
+    pub(super) fn reserve_exact<T>(
+        &mut self,
+        items: &mut Vec<T>,
+        more: usize,
+    ) -> Result<(), DecodeError> {
+        let before = items.capacity();
+        let target = items.len().saturating_add(more);
+        if target <= before {
+            return Ok(());
+        }
+        // Both are allocated while the items are moved.
+        self.share.take(bytes::<T>(target))?;
+        items
+            .try_reserve_exact(more)
+            .map_err(|_| DecodeError::Memory)?;
+        self.share.release(bytes::<T>(before));
+        Ok(())
+    }
+
+    /// Pays for something that is about to be allocated, until the end.
+    pub(super) fn pay_bytes(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        self.share.take(bytes)
+    }
+}
+
+/// Returns the size of so many items.
+fn bytes<T>(count: usize) -> usize {
+    count.saturating_mul(size_of::<T>())
+}

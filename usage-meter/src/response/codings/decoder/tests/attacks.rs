@@ -1,0 +1,184 @@
+//! Bodies that take much memory or work for their length stop, and all memory is paid for.
+
+use proptest::prelude::*;
+
+use super::{DecodeError, Decoder, allocations, brotli, gzip, hostile, text, zstd};
+use crate::DecoderMemory;
+
+const CODINGS: [&str; 7] = [
+    "gzip",
+    "deflate",
+    "br",
+    "zstd",
+    "br, br",
+    "zstd, br",
+    "gzip, zstd",
+];
+
+/// The maximum number of decoded bytes of a body of a length.
+fn max_decoded(encoded: usize) -> usize {
+    let encoded = encoded.next_multiple_of(256);
+    let first = encoded.min(4 << 10);
+    (64 << 10) + first * 256 + (encoded - first) * 64
+}
+
+/// Decodes in pieces, and checks all bounds. Returns the number of decoded bytes and the error.
+fn check(codings: &str, body: &[u8], piece: usize, limit: usize) -> (usize, Option<DecodeError>) {
+    let memory = DecoderMemory::new(limit);
+    let heap = allocations::begin();
+    let mut decoder = Decoder::new(codings.as_bytes(), &memory).unwrap();
+    let mut total = 0;
+    for piece in body.chunks(piece) {
+        let result = decoder.push(piece, &mut |bytes| total += bytes.len());
+        let (heap, paid) = (heap.current(), memory.used_bytes());
+        assert!(heap <= paid, "{codings}: {heap} of {paid} bytes");
+        if result.is_err() {
+            break;
+        }
+    }
+    decoder.finish(&mut |bytes| total += bytes.len());
+    let peak = heap.peak();
+    assert!(peak <= limit, "{codings}: {peak} of {limit} bytes");
+    assert!(total <= max_decoded(body.len()), "{codings}: {total}");
+    let error = decoder.error();
+    drop(decoder);
+    assert_eq!(memory.used_bytes(), 0);
+    (total, error)
+}
+
+#[test]
+fn codes_that_a_header_asks_for_cost_nothing() {
+    let body = hostile::brotli_header();
+    let memory = DecoderMemory::default();
+    let decoders: Vec<Decoder> = (0..320)
+        .map(|_| {
+            let mut decoder = Decoder::new(b"br, br", &memory).unwrap();
+            decoder.push(&body, &mut |_| {}).unwrap();
+            decoder
+        })
+        .collect();
+    assert_eq!(decoders.len(), 320);
+    assert!(memory.used_bytes() < 4 << 20, "{}", memory.used_bytes());
+}
+
+#[test]
+fn unused_window_costs_nothing() {
+    // A window of 16 MiB, and an event that is flushed.
+    let mut encoder = ::brotli::CompressorWriter::new(Vec::new(), 4096, 5, 24);
+    std::io::Write::write_all(&mut encoder, b"data: {}\n\n").unwrap();
+    std::io::Write::flush(&mut encoder).unwrap();
+    let memory = DecoderMemory::new(4 << 20);
+    let decoders: Vec<Decoder> = (0..70)
+        .map(|_| {
+            let mut decoder = Decoder::new(b"br", &memory).unwrap();
+            decoder.push(encoder.get_ref(), &mut |_| {}).unwrap();
+            decoder
+        })
+        .collect();
+    assert_eq!(decoders.len(), 70);
+    let mut other = Decoder::new(b"gzip", &memory).unwrap();
+    let body = gzip(&b"data: {}\n\n".repeat(2_000));
+    assert_eq!(other.push(&body, &mut |_| {}), Ok(()));
+}
+
+#[test]
+fn bombs_stop_early() {
+    let zeros = vec![0; 4 << 20];
+    for (codings, body) in [
+        ("br", hostile::brotli_zeros(4 << 20)),
+        ("gzip", gzip(&zeros)),
+        ("zstd", zstd(&zeros, 3)),
+        ("gzip, gzip", gzip(&gzip(&zeros))),
+        ("br, br", brotli(&brotli(&zeros))),
+    ] {
+        for piece in [1, 7, body.len()] {
+            let (decoded, error) = check(codings, &body, piece, 8 << 20);
+            assert_eq!(error, Some(DecodeError::TooLarge), "{codings}");
+            assert!(decoded < 3 << 20, "{codings}: {decoded}");
+        }
+    }
+}
+
+#[test]
+fn tables_without_content_stop_early() {
+    let length = 256 << 10;
+    for (coding, body) in [
+        ("br", hostile::brotli_large_codes(length)),
+        ("br", hostile::brotli_maps(length)),
+        ("br", hostile::brotli_commands(length)),
+        ("deflate", hostile::deflate_blocks(length, true)),
+        ("zstd", hostile::zstd_codes(length)),
+        ("zstd", hostile::zstd_sequences(length, 40_000)),
+        ("zstd", hostile::zstd_sequences(length, 0x7f01)),
+    ] {
+        for piece in [100, body.len()] {
+            let (_, error) = check(coding, &body, piece, 8 << 20);
+            assert_eq!(error, Some(DecodeError::TooLarge), "{coding}");
+        }
+    }
+}
+
+#[test]
+fn small_codes_are_decoded_in_little_memory() {
+    let body = hostile::brotli_codes(16 << 10);
+    assert_eq!(check("br", &body, 100, 64 << 10).1, None);
+    let body = hostile::deflate_blocks(16 << 10, false);
+    assert_eq!(check("deflate", &body, 100, 64 << 10).1, None);
+}
+
+#[test]
+fn memory_that_is_missing_is_an_error() {
+    let text: Vec<u8> = (0..100_000_u32)
+        .flat_map(|number| number.wrapping_mul(2_654_435_761).to_string().into_bytes())
+        .collect();
+    for (coding, body) in [
+        ("gzip", gzip(&text)),
+        ("br", brotli(&text)),
+        ("zstd", zstd(&text, 3)),
+    ] {
+        for limit in [100, 5_000, 20_000, 50_000] {
+            let (_, error) = check(coding, &body, 1_000, limit);
+            assert_eq!(error, Some(DecodeError::Memory), "{coding}");
+        }
+        assert_eq!(check(coding, &body, 1_000, 8 << 20).1, None, "{coding}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn any_bytes_stay_within_bounds(
+        bytes in proptest::collection::vec(any::<u8>(), 0..4_000),
+        piece in 1_usize..500,
+        limit in prop_oneof![1_000_usize..100_000, Just(8 << 20)],
+    ) {
+        for codings in CODINGS {
+            check(codings, &bytes, piece, limit);
+        }
+    }
+
+    #[test]
+    fn damaged_bodies_stay_within_bounds(
+        text in text(),
+        damage in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..4),
+        piece in 1_usize..5_000,
+        limit in prop_oneof![1_000_usize..1_000_000, Just(8 << 20)],
+    ) {
+        for (codings, mut body) in [
+            ("gzip", gzip(&text)),
+            ("br", brotli(&text)),
+            ("zstd", zstd(&text, 7)),
+            ("gzip, br", brotli(&gzip(&text))),
+        ] {
+            for (at, byte) in &damage {
+                let at = at % body.len();
+                body[at] = *byte;
+            }
+            let whole = check(codings, &body, body.len(), 64 << 20);
+            let pieces = check(codings, &body, piece, 64 << 20);
+            prop_assert_eq!(whole, pieces, "{}", codings);
+            check(codings, &body, piece, limit);
+        }
+    }
+}
