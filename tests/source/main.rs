@@ -1,5 +1,5 @@
 //! Rules that the source tree keeps: modules and crates depend on one another in layers, without
-//! circles, and prose is written in the terms of the glossary.
+//! circles, prose is written in the terms of the glossary, and each threat has a test.
 //!
 //! The rules read source text, not compiled code, so that one run covers every crate.
 
@@ -8,4 +8,5 @@ mod layers;
 mod lexer;
 mod manifest;
 mod plain_language;
+mod threat_model;
 mod tree;
