@@ -48,8 +48,9 @@ sdk-filter: ## build the filter on the Proxy-Wasm SDK that tests and benchmarks 
 image: wasm ## build the image that Istio loads to dist/tollgate-image.tar; needs no container engine
 	@build/image.sh
 
-bench: wasm sdk-filter ## measure the CPU time of a request in Envoy with and without tollgate (ARGS='--rounds 3'; STORAGE=limitador: also with counters in limitador)
+bench: wasm sdk-filter ## measure the CPU time of a request in Envoy with and without tollgate, and the memory of an idle exchange (ARGS='--rounds 3'; STORAGE=limitador: also with counters in limitador)
 	@STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --profile native --package envoy-test --bin bench -- $(ARGS)
+	@$(CARGO) run --quiet --locked --profile native --example idle_memory
 
 fuzz: ## run each fuzz target for FUZZ_SECONDS (10); needs a nightly toolchain
 	@fuzz/run.sh $(FUZZ_SECONDS)

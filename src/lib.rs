@@ -34,7 +34,7 @@ mod telemetry;
 mod testing;
 
 #[cfg(not(target_arch = "wasm32"))]
-pub use host::double::Double;
+pub use host::double::{Double, SentCall};
 pub use host::{Buffer, HeaderMap};
 pub use memory::allocated;
 pub use plugin::{ConfigureError, Plugin};

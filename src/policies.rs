@@ -21,7 +21,7 @@ use std::rc::Rc;
 pub(crate) use evaluate::{EvaluationError, Evaluator};
 pub(crate) use identity::CallerId;
 pub(crate) use key::KeyHasher;
-pub(crate) use needs::{Needs, RetainedAttributes};
+pub(crate) use needs::Needs;
 pub(crate) use rates::{Rate, RateIndex, Unit};
 
 /// The policies in force, compiled.

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tollgate_fuzz::Input;
-use usage_meter::{Meter, ResponseHead, Usage};
+use usage_meter::{Meter, RequestPath, ResponseHead, Usage};
 
 const CONTENT_TYPES: &[&[u8]] = &[
     b"application/json",
@@ -25,7 +25,7 @@ fn read<'a>(content_type: &[u8], pieces: impl Iterator<Item = &'a [u8]>) -> Outc
     let mut meter = Meter::new(&ResponseHead {
         status: 200,
         content_type: Some(content_type),
-        path: b"/v1/chat/completions",
+        path: RequestPath::of(b"/v1/chat/completions"),
         ..ResponseHead::default()
     });
     for piece in pieces {

@@ -9,6 +9,11 @@ use crate::telemetry::{Count, Telemetry};
 use filter_config::{Expression, FailureMode, Limit, WhenMissing};
 use limits::Reservation;
 use std::rc::Rc;
+use usage_meter::bounded_text;
+
+/// The longest value that a rate limit service counts by as it is, in bytes. A longer one is cut, with a hash of
+/// all of it.
+const MAX_VALUE_BYTES: usize = 256;
 
 /// The limits that apply to a request, as the counters that it would be charged to.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +47,12 @@ impl Applicable {
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.charges.is_empty()
+    }
+
+    /// Releases the memory that is not used, before the request waits.
+    pub(crate) fn shrink(&mut self) {
+        self.charges.shrink_to_fit();
+        self.values.shrink_to_fit();
     }
 
     /// Returns whether a limit was left out because it could not be evaluated.
@@ -244,7 +255,7 @@ fn key(
             let text = evaluator.text(attributes, counter);
             let text = text.map_err(|error| (index, error))?;
             hasher.value(text.as_bytes());
-            values.push(text.into());
+            values.push(bounded_text(&text, MAX_VALUE_BYTES).into());
         } else {
             let result = evaluator.hash_counter(attributes, counter, &mut hasher);
             result.map_err(|error| (index, error))?;

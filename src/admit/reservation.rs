@@ -4,7 +4,7 @@ use super::error::{AdmissionError, or_open};
 use crate::attributes::{Attributes, Outcome};
 use crate::ledger::Charge;
 use crate::policies::{EvaluationError, Policies, Unit, price};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Count, Telemetry};
 use filter_config::{Attribute, Expression, FailureMode, Limit, Unpriced, UsageField, Usd};
 use usage_meter::Usage;
 
@@ -63,6 +63,17 @@ pub(super) fn reserve(
         Unit::Usd(_) => Ok(expected.usd(policies).0),
         Unit::Tokens(_) => tokens(policies, attributes, limit, expected),
     };
+    let amount = amount.or_else(|(field, error)| match error {
+        // Neither does it exclude others from a counter, nor does it follow the failure mode: it would free
+        // a client that chose the number.
+        EvaluationError::Implausible(_) => {
+            telemetry.count(Count::EvaluationErrors);
+            let path = format!("limits.{}.{field}", limit.name);
+            telemetry.evaluation_failed(&policy.name, &path, &error);
+            Ok(expected.usage.total_tokens)
+        }
+        error => Err((field, error)),
+    });
     let amount = amount.map_err(|(field, error)| {
         AdmissionError::evaluation(policy, format!("limits.{}.{field}", limit.name), error)
     });

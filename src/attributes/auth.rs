@@ -2,26 +2,96 @@
 
 use super::error::AttributeError;
 use super::metadata::DynamicMetadata;
-use super::value::{Value, from_json, string, text};
+use super::value::{Value, borrowed, from_json, string, text};
 use super::{filter_state, object};
 use crate::host::{Headers, Host};
+use cel::common::types::CelString;
+use cel::common::value::CowVal;
 use filter_config::{Attribute, AuthSource};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// What is resolved of `auth`.
 #[derive(Debug, Default)]
-pub(super) struct Auth {
-    /// Whether the value is complete, rather than made of the leaves that expressions read so far.
-    is_complete: bool,
-    value: Option<Value>,
-    /// The paths that were resolved in a source that has leaves only, with their values.
-    leaves: Vec<(String, Option<Value>)>,
+pub(super) enum Auth {
+    /// No source that was asked has a value.
+    #[default]
+    Unknown,
+    /// The source at this position names headers. They are read where they are.
+    Headers(Arc<[AuthSource]>, usize),
+    /// The value of a source that has all of it.
+    Whole(Value),
+    /// What is known of a source that has leaves only.
+    Leaves {
+        value: Option<Value>,
+        /// The paths that were resolved, with their values.
+        leaves: Vec<(String, Option<Value>)>,
+    },
 }
+
+/// The claims of a source, each with the header that has it.
+type Claims = [(Vec<String>, String)];
 
 // === impl Auth ===
 
 impl Auth {
-    pub(super) fn value(&self) -> Option<&Value> {
-        self.value.as_ref()
+    /// Returns the value at a path, names joined with dots; empty for `auth` itself. `None` also where a value
+    /// on the path is no map of few fields.
+    pub(super) fn value<'a>(&'a self, headers: &Headers, path: &str) -> Option<CowVal<'a, 'a>> {
+        match self {
+            Self::Headers(..) => in_headers(self.claims(), headers, path).map(CowVal::Owned),
+            Self::Whole(value)
+            | Self::Leaves {
+                value: Some(value), ..
+            } => borrowed(object::at(value, path)),
+            Self::Unknown | Self::Leaves { value: None, .. } => None,
+        }
+    }
+
+    /// Returns the string at a path; `None` where there is none.
+    pub(super) fn text<'a>(&'a self, headers: &'a Headers, path: &str) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Headers(..) => {
+                let mut claims = self.claims().iter();
+                let (_, header) = claims.find(|(claim, _)| below(claim, path) == Some(&[]))?;
+                headers.text(header)
+            }
+            Self::Whole(value)
+            | Self::Leaves {
+                value: Some(value), ..
+            } => {
+                let value = object::at(value, path)?.downcast_ref::<CelString>()?;
+                Some(Cow::Borrowed(value.inner()))
+            }
+            Self::Unknown | Self::Leaves { value: None, .. } => None,
+        }
+    }
+
+    /// Returns whether the value is read from the request's headers.
+    pub(super) const fn is_in_headers(&self) -> bool {
+        matches!(self, Self::Headers(..))
+    }
+
+    fn claims(&self) -> &Claims {
+        match self {
+            Self::Headers(sources, source) => match sources.get(*source) {
+                Some(AuthSource::Header(claims)) => claims,
+                _ => &[],
+            },
+            _ => &[],
+        }
+    }
+
+    /// Returns whether what an expression reads is resolved.
+    fn has_all<'a>(&self, mut paths: impl Iterator<Item = &'a str>) -> bool {
+        match self {
+            Self::Headers(..) | Self::Whole(_) => true,
+            Self::Unknown => paths.next().is_none(),
+            Self::Leaves { leaves, .. } => paths.all(|path| match path {
+                "" => !leaves.is_empty(),
+                path => leaves.iter().any(|(known, _)| known == path),
+            }),
+        }
     }
 
     /// Resolves what an expression reads of `auth`, from the first source that has a value.
@@ -31,7 +101,7 @@ impl Auth {
     pub(super) fn resolve(
         &mut self,
         host: &dyn Host,
-        sources: &[AuthSource],
+        sources: &Arc<[AuthSource]>,
         uses: &[Attribute],
         headers: &Headers,
         metadata: &mut DynamicMetadata,
@@ -40,28 +110,29 @@ impl Auth {
             Attribute::Auth(path) => Some(path.as_str()),
             _ => None,
         });
-        let is_known = |path: &str| match path {
-            "" => !self.leaves.is_empty(),
-            path => self.leaves.iter().any(|(known, _)| known == path),
-        };
-        if self.is_complete || paths.clone().all(is_known) {
+        if self.has_all(paths.clone()) {
             return Ok(());
         }
-        for source in sources {
+        for (index, source) in sources.iter().enumerate() {
             let value = match source {
                 AuthSource::Metadata(namespace) => metadata.get(host)?.namespace(namespace)?,
-                AuthSource::Header(paths) => from_headers(headers, paths),
+                AuthSource::Header(claims) => {
+                    if claims.iter().any(|(_, name)| headers.get(name).is_some()) {
+                        *self = Self::Headers(Arc::clone(sources), index);
+                        return Ok(());
+                    }
+                    None
+                }
                 AuthSource::FilterState(key) => {
-                    let whole = filter_state::read(host, key)?.map(|bytes| leaf(&bytes));
+                    let whole = filter_state::read(host, key)?;
                     if whole.is_none() && self.add_leaves(host, key, paths.clone())? {
                         return Ok(());
                     }
-                    whole
+                    whole.map(|bytes| leaf(&bytes))
                 }
             };
-            if value.is_some() {
-                self.is_complete = true;
-                self.value = value;
+            if let Some(value) = value {
+                *self = Self::Whole(value);
                 return Ok(());
             }
         }
@@ -76,33 +147,49 @@ impl Auth {
         key: &str,
         paths: impl Iterator<Item = &'a str>,
     ) -> Result<bool, AttributeError> {
+        let mut leaves = match self {
+            Self::Leaves { leaves, .. } => std::mem::take(leaves),
+            _ => Vec::new(),
+        };
         for path in paths.filter(|path| !path.is_empty()) {
             let bytes = filter_state::read(host, &format!("{key}.{path}"))?;
-            let leaf = bytes.map(|bytes| leaf(&bytes));
-            self.leaves.push((path.to_owned(), leaf));
+            leaves.push((path.to_owned(), bytes.map(|bytes| leaf(&bytes))));
         }
         let mut root = Node::default();
-        for (path, leaf) in &self.leaves {
+        for (path, leaf) in &leaves {
             if let Some(leaf) = leaf {
                 root.insert(&mut path.split('.'), leaf.clone());
             }
         }
         let is_found = !root.children.is_empty();
-        self.value = is_found.then(|| root.into_value());
+        let value = is_found.then(|| root.into_value());
+        *self = Self::Leaves { value, leaves };
         Ok(is_found)
     }
 }
 
-/// Returns a nested map in which each path has the value of its header; `None` when no header is
-/// present.
-fn from_headers(headers: &Headers, paths: &[(Vec<String>, String)]) -> Option<Value> {
+/// Returns what follows a path in the path of a claim; `None` if the claim is not below it.
+fn below<'a>(claim: &'a [String], path: &str) -> Option<&'a [String]> {
+    let mut rest = claim;
+    for name in path.split('.').filter(|_| !path.is_empty()) {
+        let (first, others) = rest.split_first()?;
+        rest = (first == name).then_some(others)?;
+    }
+    Some(rest)
+}
+
+/// Returns the value at a path of claims that headers have: a string, or a nested map of those that are
+/// present; `None` when none is.
+fn in_headers(claims: &Claims, headers: &Headers, path: &str) -> Option<Value> {
     let mut root = Node::default();
-    for (path, header) in paths {
-        if let Some(value) = headers.text(header) {
-            root.insert(&mut path.iter().map(String::as_str), string(value));
+    for (claim, header) in claims {
+        if let Some(rest) = below(claim, path)
+            && let Some(value) = headers.text(header)
+        {
+            root.insert(&mut rest.iter().map(String::as_str), string(value));
         }
     }
-    (!root.children.is_empty()).then(|| root.into_value())
+    (root.leaf.is_some() || !root.children.is_empty()).then(|| root.into_value())
 }
 
 /// A map under construction.

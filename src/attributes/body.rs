@@ -12,9 +12,11 @@ pub(crate) enum Body {
     Pending,
     /// There is none, or it is not JSON, or it was not read: every field of it is missing.
     Opaque,
-    /// It is JSON: the document, or a map from the pointers that expressions name to the values there.
-    /// What was not read of it is missing.
+    /// It is JSON: a map from the pointers that expressions name to the values there. What was not read of it
+    /// is missing.
     Json(Value),
+    /// It is JSON: the document.
+    Document(Value),
     /// It should be JSON, or begins like it, and is not.
     Malformed,
 }
@@ -95,7 +97,7 @@ impl Body {
                 continue;
             };
             if pointer.is_empty() {
-                return (Self::Json(value), do_fit);
+                return (Self::Document(value), do_fit);
             }
             found.push((pointer.clone(), value));
         }
@@ -119,9 +121,20 @@ impl Body {
         }
     }
 
-    pub(super) fn value(&self) -> Option<&Value> {
+    /// Returns a copy of the body with the values at these pointers only, and without a document if there are
+    /// none.
+    pub(super) fn part<'a>(&self, pointers: impl Iterator<Item = &'a str>) -> Self {
+        let mut pointers = pointers.peekable();
         match self {
-            Self::Json(value) => Some(value),
+            Self::Json(_) | Self::Document(_) if pointers.peek().is_none() => Self::Opaque,
+            Self::Json(value) => Self::Json(object::part(value, pointers)),
+            other => other.clone(),
+        }
+    }
+
+    pub(super) const fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Json(value) | Self::Document(value) => Some(value),
             _ => None,
         }
     }

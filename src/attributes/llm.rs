@@ -3,6 +3,7 @@
 use super::value::{Value, integer, string};
 use cel::common::types::CelBool;
 use filter_config::LlmField;
+use std::sync::Arc;
 
 /// The fields of `llm`, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub(crate) struct Llm {
     /// Which of the provider's APIs.
     pub api: Option<&'static str>,
     /// The model.
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     /// Whether the response is to be streamed.
     pub stream: Option<bool>,
     /// The most tokens that may be generated.

@@ -15,15 +15,19 @@ use std::collections::{BTreeMap, HashMap};
 
 /// `envoy.config.core.v3.Metadata`, with each namespace still in its serialized form.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Metadata {
+pub(crate) struct Metadata {
     /// The namespaces: serialized `google.protobuf.Struct`s.
     #[prost(btree_map = "string, bytes", tag = "1")]
-    pub(super) filter_metadata: BTreeMap<String, Vec<u8>>,
+    pub(crate) filter_metadata: BTreeMap<String, Vec<u8>>,
 }
 
 /// The dynamic metadata of an exchange, read from the host once.
 #[derive(Debug, Default)]
-pub(super) struct DynamicMetadata(Option<Metadata>);
+pub(super) struct DynamicMetadata {
+    metadata: Option<Metadata>,
+    /// The size of the message.
+    size: usize,
+}
 
 // === impl DynamicMetadata ===
 
@@ -33,13 +37,20 @@ impl DynamicMetadata {
     /// # Errors
     /// [`AttributeError`] when Envoy fails or its answer is no such message.
     pub(super) fn get(&mut self, host: &dyn Host) -> Result<&Metadata, AttributeError> {
-        if self.0.is_none() {
+        if self.metadata.is_none() {
             let bytes = host
                 .property(&["metadata"])
                 .map_err(|error| AttributeError::Property("metadata", error))?;
-            self.0 = Some(Metadata::parse(&bytes.unwrap_or_default())?);
+            let bytes = bytes.unwrap_or_default();
+            self.size = bytes.len();
+            self.metadata = Some(Metadata::parse(&bytes)?);
         }
-        Ok(self.0.get_or_insert_default())
+        Ok(self.metadata.get_or_insert_default())
+    }
+
+    /// Returns the size of the message that was read, in bytes.
+    pub(super) const fn size(&self) -> usize {
+        self.size
     }
 }
 

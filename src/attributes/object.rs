@@ -34,10 +34,19 @@ pub(super) fn fields(fields: impl Iterator<Item = (String, Value)>) -> Value {
     Box::new(FieldMap(Object(fields.collect())))
 }
 
+/// Returns a copy of a map of [`fields`] with some of them only; of another value, all of it.
+pub(super) fn part<'a>(value: &Value, names: impl Iterator<Item = &'a str>) -> Value {
+    let Some(FieldMap(object)) = value.downcast_ref::<FieldMap<Object>>() else {
+        return value.clone();
+    };
+    fields(names.filter_map(|name| Some((name.to_owned(), object.get(name)?.clone()))))
+}
+
 /// Returns the value at a path, names joined with dots, below a value; `None` also where a value on
 /// the path is no map that [`value`] made of few fields.
 pub(super) fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(value, |value, name| {
+    let mut names = path.split('.').filter(|_| !path.is_empty());
+    names.try_fold(value, |value, name| {
         value.downcast_ref::<FieldMap<Object>>()?.0.get(name)
     })
 }

@@ -3,63 +3,124 @@
 use super::error::AttributeError;
 use super::header_map;
 use super::metadata::{DynamicMetadata, Metadata};
-use super::value::{Value, string, text};
+use super::value::{Value, borrowed, string, text};
 use crate::host::{Headers, Host};
-use cel::common::types::{CelBool, CelInt, CelTimestamp};
+use cel::common::types::{CelBool, CelInt, CelString, CelTimestamp};
+use cel::common::value::CowVal;
 use filter_config::{Kind, Property, REMOTE_ADDRESS};
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Returns the value of a property; `None` where it is absent.
+/// A property that is resolved.
+#[derive(Debug)]
+pub(super) enum Resolved {
+    /// It is read in the request's headers, which are the only copy of it.
+    InHeaders(Part),
+    /// What the host has returned; `None` where it is absent.
+    Value(Option<Value>),
+}
+
+/// A part of the request's headers that is a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All headers, as a map.
+    All,
+    /// The value of a header.
+    Header(&'static str),
+    /// The path without its query.
+    UrlPath,
+    /// The query, without the `?`.
+    Query,
+}
+
+// === impl Resolved ===
+
+impl Resolved {
+    /// Returns the value of a property, for the evaluator; `None` where it is absent.
+    pub(super) fn value(&self, headers: &Arc<Headers>) -> Option<CowVal<'_, '_>> {
+        match self {
+            Self::InHeaders(Part::All) => Some(CowVal::Owned(header_map::value(headers))),
+            Self::InHeaders(part) => part.text(headers).map(|text| CowVal::Owned(string(text))),
+            Self::Value(value) => borrowed(value.as_ref()),
+        }
+    }
+
+    /// Returns a property that is a string.
+    pub(super) fn text<'a>(&'a self, headers: &'a Headers) -> Option<Cow<'a, str>> {
+        match self {
+            Self::InHeaders(part) => part.text(headers),
+            Self::Value(value) => {
+                let string = value.as_ref()?.downcast_ref::<CelString>()?;
+                Some(Cow::Borrowed(string.inner()))
+            }
+        }
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// Returns the part of the headers that a property is, which needs no call to the host.
+    pub(super) fn of(property: &Property) -> Option<Self> {
+        Some(match property.name {
+            "request.headers" => Self::All,
+            "request.method" => Self::Header(":method"),
+            "request.scheme" => Self::Header(":scheme"),
+            "request.host" => Self::Header(":authority"),
+            "request.path" => Self::Header(":path"),
+            "request.url_path" => Self::UrlPath,
+            "request.query" => Self::Query,
+            "request.id" => Self::Header("x-request-id"),
+            "request.useragent" => Self::Header("user-agent"),
+            "request.referer" => Self::Header("referer"),
+            _ => return None,
+        })
+    }
+
+    fn text(self, headers: &Headers) -> Option<Cow<'_, str>> {
+        match self {
+            Self::All => None,
+            Self::Header(name) => headers.text(name),
+            Self::UrlPath => part_of_path(headers, |path| split_query(path).0),
+            Self::Query => part_of_path(headers, |path| split_query(path).1),
+        }
+    }
+}
+
+fn part_of_path(headers: &Headers, part: fn(&str) -> &str) -> Option<Cow<'_, str>> {
+    Some(match headers.text(":path")? {
+        Cow::Borrowed(path) => Cow::Borrowed(part(path)),
+        Cow::Owned(path) => Cow::Owned(part(&path).to_owned()),
+    })
+}
+
+/// Resolves a property. `kept` is raised by the bytes that are kept of it.
 ///
 /// # Errors
 /// [`AttributeError`] when Envoy fails.
-pub(super) fn read(
+pub(super) fn resolve(
     host: &dyn Host,
     property: &'static Property,
-    headers: &Arc<Headers>,
     metadata: &mut DynamicMetadata,
-) -> Result<Option<Value>, AttributeError> {
-    if let FromHeaders::Value(value) = from_headers(property, headers) {
-        return Ok(value);
+    kept: &mut usize,
+) -> Result<Resolved, AttributeError> {
+    if let Some(part) = Part::of(property) {
+        return Ok(Resolved::InHeaders(part));
     }
     if property.kind == Kind::Metadata && property.path == ["metadata"] {
-        return Ok(Some(metadata.get(host)?.value()));
+        return Ok(Resolved::Value(Some(metadata.get(host)?.value())));
     }
     let bytes = host
         .property(property.path)
         .map_err(|error| AttributeError::Property(property.name, error))?;
+    *kept = kept.saturating_add(bytes.as_ref().map_or(0, Vec::len));
     if property.name == REMOTE_ADDRESS {
-        return Ok(bytes.map(|bytes| string(without_port(&text(&bytes)))));
+        let address = bytes.map(|bytes| string(without_port(&text(&bytes))));
+        return Ok(Resolved::Value(address));
     }
-    bytes.map(|bytes| decode(property, &bytes)).transpose()
-}
-
-/// What the request's headers say of a property.
-enum FromHeaders {
-    /// Its value, if it is present.
-    Value(Option<Value>),
-    /// It is not in the headers.
-    Elsewhere,
-}
-
-/// Reads a property in the request's headers, which need no call to the host.
-fn from_headers(property: &Property, headers: &Arc<Headers>) -> FromHeaders {
-    let header = |name: &str| headers.text(name).map(string);
-    let path = || headers.text(":path");
-    FromHeaders::Value(match property.name {
-        "request.headers" => Some(header_map::value(headers)),
-        "request.method" => header(":method"),
-        "request.scheme" => header(":scheme"),
-        "request.host" => header(":authority"),
-        "request.path" => header(":path"),
-        "request.url_path" => path().map(|path| string(split_query(&path).0)),
-        "request.query" => path().map(|path| string(split_query(&path).1)),
-        "request.id" => header("x-request-id"),
-        "request.useragent" => header("user-agent"),
-        "request.referer" => header("referer"),
-        _ => return FromHeaders::Elsewhere,
-    })
+    let value = bytes.map(|bytes| decode(property, &bytes)).transpose()?;
+    Ok(Resolved::Value(value))
 }
 
 /// Splits a path from its query, which is without the `?`.

@@ -39,7 +39,7 @@ fn evaluate(
 ) -> String {
     let expression = expression(source);
     attributes
-        .resolve(host, sources, expression.uses())
+        .resolve(host, &sources.to_vec().into(), expression.uses())
         .unwrap();
     let fuel = Fuel::new(FuelLimits::default());
     match expression.evaluate(attributes, &fuel) {
@@ -303,7 +303,9 @@ fn malformed_json_body_is_an_error() {
         let mut attributes = Attributes::new(Headers::default());
         attributes.body = Body::parse(bytes, is_json, &["/model"]);
         assert!(
-            attributes.resolve(&host, &[], uses.uses()).is_err(),
+            attributes
+                .resolve(&host, &Vec::new().into(), uses.uses())
+                .is_err(),
             "{is_json}"
         );
     }
@@ -316,7 +318,7 @@ fn malformed_metadata_is_an_error() {
     let uses = expression("auth.user");
     let mut attributes = Attributes::new(Headers::default());
     attributes
-        .resolve(&host, &ext_authz(), uses.uses())
+        .resolve(&host, &ext_authz().into(), uses.uses())
         .unwrap_err();
 }
 
@@ -327,7 +329,7 @@ fn llm_variables_come_from_request() {
     attributes.body = Body::Opaque;
     attributes.llm = super::Llm {
         provider: Some("openai"),
-        model: Some("gpt-4o".to_owned()),
+        model: Some("gpt-4o".into()),
         stream: Some(true),
         max_output_tokens: Some(u64::MAX),
         ..super::Llm::default()
@@ -345,5 +347,9 @@ fn llm_variables_come_from_request() {
     let mut attributes = Attributes::new(Headers::default());
     attributes.body = Body::Malformed;
     let uses = expression("llm.model");
-    assert!(attributes.resolve(&host, &[], uses.uses()).is_err());
+    assert!(
+        attributes
+            .resolve(&host, &Vec::new().into(), uses.uses())
+            .is_err()
+    );
 }

@@ -3,12 +3,17 @@
 use cel::common::types::{
     CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt,
 };
-use cel::common::value::Val;
+use cel::common::value::{CowVal, Val};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// A CEL value that owns its data.
 pub(super) type Value = Box<dyn Val>;
+
+/// Returns a value for the evaluator, which does not copy it.
+pub(super) fn borrowed(value: Option<&Value>) -> Option<CowVal<'_, '_>> {
+    value.map(|value| CowVal::Borrowed(value.as_ref()))
+}
 
 /// Returns bytes as text, with what is not UTF-8 replaced.
 pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {

@@ -65,7 +65,7 @@ impl SentReply {
 }
 
 /// A gRPC call that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentCall {
     /// The cluster.
     pub cluster: String,

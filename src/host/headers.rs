@@ -4,93 +4,108 @@
 mod tests;
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::sync::Arc;
 
 /// The headers of a request or response, in order, with duplicates.
 ///
-/// Names are in lower case, as Envoy has them; values are bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Names are in lower case, as Envoy has them; values are bytes. The ABI's serialization is the only copy of
+/// them, and all that is kept: it begins with the sizes of all names and values, so that they are found without
+/// an index.
+#[derive(Clone, Debug, Default)]
 pub struct Headers {
+    /// The serialization; empty where there are no headers.
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    /// The headers that these replace some of, shared with what reads them unchanged.
+    base: Option<Arc<Headers>>,
 }
 
-/// The ranges of a name and of its value.
-type Entry = (Range<usize>, Range<usize>);
+/// An iterator over the names and values of a serialization.
+#[derive(Clone, Debug)]
+struct Entries<'a> {
+    /// The sizes of the names and values that are left.
+    sizes: &'a [[u8; 4]],
+    /// Their bytes.
+    texts: &'a [u8],
+}
 
 // === impl Headers ===
 
 impl Headers {
-    /// Parses the ABI's serialization: a count, the sizes of each name and value, then the names and
+    /// Takes the ABI's serialization: a count, the sizes of each name and value, then the names and
     /// values, each followed by a zero byte; all integers are 4 bytes little-endian. Bytes that are no
     /// such serialization make no headers.
     #[must_use]
     pub fn from_abi(bytes: Vec<u8>) -> Self {
-        let entries = entries(&bytes).unwrap_or_default();
-        Self { bytes, entries }
+        if !is_serialization(&bytes) {
+            return Self::default();
+        }
+        Self { bytes, base: None }
     }
 
     /// Returns headers of these names and values.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
-        let mut headers = Self::default();
-        for (name, value) in pairs {
-            headers.add(name, value);
+        let pairs: Vec<(&str, &[u8])> = pairs.into_iter().collect();
+        Self::from_abi(serialize(&pairs))
+    }
+
+    /// Returns these headers with some of them set, each replacing every value that it has. Names are in
+    /// lower case, and each is there once. What is not set is shared.
+    #[must_use]
+    pub(crate) fn with(self: &Arc<Self>, set: &[(&str, &[u8])]) -> Self {
+        let is_set = |name: &[u8]| set.iter().any(|(known, _)| known.as_bytes() == name);
+        let set = set.iter().map(|(name, value)| (name.as_bytes(), *value));
+        let (base, pairs) = match &self.base {
+            None => (self, set.collect::<Vec<_>>()),
+            Some(base) => {
+                let kept = self.own().filter(|(name, _)| !is_set(name));
+                (base, kept.chain(set).collect())
+            }
+        };
+        Self {
+            bytes: serialize(&pairs),
+            base: Some(Arc::clone(base)),
         }
-        headers
-    }
-
-    /// Sets a header, by its name in lower case, replacing every value it has.
-    pub fn set(&mut self, name: &str, value: &[u8]) {
-        let bytes = &self.bytes;
-        let is_other = |key: Range<usize>| bytes.get(key) != Some(name.as_bytes());
-        self.entries.retain(|(key, _)| is_other(key.clone()));
-        self.add(name, value);
-    }
-
-    fn add(&mut self, name: &str, value: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(name.as_bytes());
-        let middle = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        let end = self.bytes.len();
-        self.entries.push((start..middle, middle..end));
     }
 
     /// Returns the number of headers, duplicates included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.iter().count()
     }
 
     /// Returns whether there are no headers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.iter().next().is_none()
     }
 
-    /// Returns an iterator over the names and values, in order.
+    /// Returns an iterator over the names and values, in order; what replaces others comes last.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.entries.iter().filter_map(|(name, value)| {
-            Some((
-                self.bytes.get(name.clone())?,
-                self.bytes.get(value.clone())?,
-            ))
-        })
+        let base = self.base.as_deref().map(Self::own);
+        let is_replaced = |name: &[u8]| self.own().any(|(known, _)| known == name);
+        let rest = base.into_iter().flatten();
+        rest.filter(move |(name, _)| !is_replaced(name))
+            .chain(self.own())
+    }
+
+    fn own(&self) -> Entries<'_> {
+        Entries::of(&self.bytes)
     }
 
     /// Returns the first value of a header, by its name in lower case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter()
-            .find(|(key, _)| *key == name.as_bytes())
-            .map(|(_, value)| value)
+        self.all(name).next()
     }
 
     /// Returns an iterator over the values of a header, by its name in lower case.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
-            .filter(move |(key, _)| *key == name.as_bytes())
-            .map(|(_, value)| value)
+        let is_it = |(known, _): &(&[u8], &[u8])| *known == name.as_bytes();
+        let entries = match &self.base {
+            Some(base) if !self.own().any(|entry| is_it(&entry)) => base.own(),
+            _ => self.own(),
+        };
+        entries.filter(is_it).map(|(_, value)| value)
     }
 
     /// Returns the value of a header as text: duplicates are joined with `,` (RFC 9110, section 5.3),
@@ -111,37 +126,63 @@ impl Headers {
     }
 }
 
-/// Returns the ranges of each name and value; `None` when the sizes do not add up.
-fn entries(bytes: &[u8]) -> Option<Vec<Entry>> {
-    let word = |at: usize| -> Option<usize> {
-        let four = bytes.get(at..at.checked_add(4)?)?;
-        usize::try_from(u32::from_le_bytes(four.try_into().ok()?)).ok()
-    };
-    let count = word(0)?;
-    let mut at = count.checked_mul(8)?.checked_add(4)?;
-    if at > bytes.len() {
-        return None;
+// === impl Entries ===
+
+impl<'a> Entries<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Self::parse(bytes).unwrap_or(Self {
+            sizes: &[],
+            texts: &[],
+        })
     }
-    let mut entries = Vec::with_capacity(count);
-    for index in 0..count {
-        let sizes = index.checked_mul(8)?.checked_add(4)?;
-        let name_end = at.checked_add(word(sizes)?)?;
-        let value = name_end.checked_add(1)?;
-        let value_end = value.checked_add(word(sizes.checked_add(4)?)?)?;
-        if value_end >= bytes.len() {
-            return None;
-        }
-        entries.push((at..name_end, value..value_end));
-        at = value_end.checked_add(1)?;
+
+    /// Splits the sizes from the texts; `None` if there are fewer bytes than the sizes take.
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (count, rest) = bytes.split_first_chunk()?;
+        let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+        let (sizes, texts) = rest.split_at_checked(count.checked_mul(8)?)?;
+        let (sizes, _) = sizes.as_chunks();
+        Some(Self { sizes, texts })
     }
-    Some(entries)
+
+    /// Takes the next text, and the zero byte after it.
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let (size, sizes) = self.sizes.split_first()?;
+        let size = usize::try_from(u32::from_le_bytes(*size)).ok()?;
+        let (text, rest) = self.texts.split_at_checked(size)?;
+        let (_, texts) = rest.split_first()?;
+        (self.sizes, self.texts) = (sizes, texts);
+        Some(text)
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.text()?, self.text()?))
+    }
+}
+
+/// Returns whether bytes are a serialization: its sizes add up.
+fn is_serialization(bytes: &[u8]) -> bool {
+    Entries::parse(bytes).is_some_and(|mut entries| {
+        while entries.text().is_some() {}
+        entries.sizes.is_empty()
+    })
 }
 
 /// Returns header maps in the ABI's serialization: see [`Headers::from_abi`].
-#[cfg(any(test, target_arch = "wasm32"))]
 pub(super) fn serialize(pairs: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) -> Vec<u8> {
     let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes();
-    let mut bytes = word(pairs.len()).to_vec();
+    let sizes = pairs
+        .iter()
+        .map(|(name, value)| name.as_ref().len().saturating_add(value.as_ref().len()));
+    let size = sizes.fold(4, |size: usize, texts| {
+        size.saturating_add(texts).saturating_add(10)
+    });
+    let mut bytes = Vec::with_capacity(size);
+    bytes.extend(word(pairs.len()));
     for (name, value) in pairs {
         bytes.extend(word(name.as_ref().len()));
         bytes.extend(word(value.as_ref().len()));

@@ -119,6 +119,13 @@ impl Admission {
         is_known.then(|| now.since(self.admitted_at).into())
     }
 
+    /// Releases the memory that is not used, before the request is passed on.
+    pub(crate) fn shrink(&mut self) {
+        self.charges.shrink_to_fit();
+        self.remote.shrink_to_fit();
+        self.response_headers.shrink_to_fit();
+    }
+
     /// Removes the charges that are deferred, which are stored.
     pub(crate) fn remove_deferred(&mut self) {
         let Self {

@@ -130,7 +130,9 @@ pub(super) fn calls(
     let calls = groups
         .iter()
         .filter_map(|group| group.call(service, values, ttl));
-    calls.collect()
+    let mut calls: Vec<PendingCall> = calls.collect();
+    calls.shrink_to_fit();
+    calls
 }
 
 /// Returns the descriptors of limits; `None` where the service does not count the unit.

@@ -12,6 +12,11 @@ use filter_config::{
 use limits::Nanos;
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::sync::Arc;
+
+/// The largest amount that an expression can yield: what one exchange costs or reserves. It may follow from
+/// numbers that a client has chosen.
+const MAX_AMOUNT: u64 = usage_meter::MAX_TOKENS;
 
 /// The evaluations of one exchange have together the fuel of this many. Usual expressions take a
 /// thousandth of it.
@@ -21,7 +26,7 @@ const MAX_FUEL_OF_EXCHANGE: u64 = 2;
 pub(crate) struct Evaluator {
     host: Rc<dyn Host>,
     /// Where `auth` comes from.
-    auth: Vec<AuthSource>,
+    auth: Arc<[AuthSource]>,
     /// The fuel of one evaluation.
     fuel: FuelLimits,
 }
@@ -46,6 +51,9 @@ pub(crate) enum EvaluationError {
     /// The computation failed.
     #[error("{0}")]
     Execution(String),
+    /// The result is no plausible amount.
+    #[error("{0} is more than 2^40")]
+    Implausible(u64),
     /// The result has a type that has no meaning there.
     #[error("expected {expected}, found {found}")]
     Type {
@@ -61,6 +69,7 @@ pub(crate) enum EvaluationError {
 impl Evaluator {
     /// Returns an evaluator that resolves attributes from a host.
     pub(super) fn new(host: Rc<dyn Host>, auth: Vec<AuthSource>, fuel: FuelLimits) -> Self {
+        let auth = auth.into();
         Self { host, auth, fuel }
     }
 
@@ -141,7 +150,7 @@ impl Evaluator {
     /// Returns an amount, such as a cost: 0 for negative numbers, fractions rounded up.
     ///
     /// # Errors
-    /// [`EvaluationError`] when the expression yields no number.
+    /// [`EvaluationError`] when the expression yields no number, or one above [`MAX_AMOUNT`].
     pub(crate) fn amount(
         &self,
         attributes: &mut Attributes,
@@ -150,10 +159,15 @@ impl Evaluator {
         if let Some(formula) = expression.formula()
             && let Some(number) = attributes.compute(formula)
             && let Some(amount) = whole(number, f64::ceil)
+            && amount <= MAX_AMOUNT
         {
             return Ok(amount);
         }
-        self.evaluate(attributes, expression, |value| rounded(value, f64::ceil))
+        let amount = self.evaluate(attributes, expression, |value| rounded(value, f64::ceil))?;
+        if amount > MAX_AMOUNT {
+            return Err(EvaluationError::Implausible(amount));
+        }
+        Ok(amount)
     }
 
     /// Returns a limit: 0 for negative numbers, fractions rounded down.

@@ -1,7 +1,7 @@
 //! What the policies need of a request, found once when they are compiled.
 
 use super::identity::{CounterPosition, identities};
-use filter_config::{Attribute, Configuration, Expression, Limit};
+use filter_config::{Attribute, Configuration, Expression, Limit, ResponseField, UsageField};
 use std::sync::Arc;
 use usage_meter::request::Pointers;
 
@@ -18,19 +18,20 @@ pub(crate) struct Needs {
     pub(super) identities: Vec<CounterPosition>,
     /// Whether a limit changes requests. That takes their headers to be held.
     pub(crate) fallback: bool,
-    /// Which attributes are retained until the exchange ends.
-    pub(crate) retained: RetainedAttributes,
+    /// What costs read when an exchange ends; `None` where no limit has a cost of its own, and no cost is
+    /// exported.
+    pub(crate) costs: Option<CostNeeds>,
 }
 
-/// Which attributes of a request are retained for costs, which are evaluated when the exchange ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RetainedAttributes {
-    /// None: no limit has a cost of its own, and no cost is exported.
-    None,
-    /// All but the body.
-    WithoutBody,
-    /// All.
-    WithBody,
+/// What costs read of an exchange, and hence what is retained until it ends.
+#[derive(Debug, Default)]
+pub(crate) struct CostNeeds {
+    /// All attributes.
+    pub(crate) uses: Vec<Attribute>,
+    /// Whether one is the headers of the response.
+    pub(crate) response_headers: bool,
+    /// Whether one is the provider's usage report as written.
+    pub(crate) raw_usage: bool,
 }
 
 // === impl Needs ===
@@ -46,8 +47,28 @@ impl Needs {
             queue: limits(configuration).any(|limit| limit.queue().is_some()),
             identities: identities(configuration),
             fallback: configuration.hold_headers && limits(configuration).any(changes),
-            retained: retained(configuration),
+            costs: CostNeeds::of(configuration),
         }
+    }
+}
+
+// === impl CostNeeds ===
+
+impl CostNeeds {
+    fn of(configuration: &Configuration) -> Option<Self> {
+        let exports = configuration.exports.iter().map(|export| &export.cost);
+        let of_limits = limits(configuration).filter_map(|limit| limit.cost.as_ref());
+        let mut costs = of_limits.chain(exports).peekable();
+        costs.peek()?;
+        let mut needs = Self::default();
+        for used in costs.flat_map(Expression::uses) {
+            needs.response_headers |= *used == Attribute::Response(ResponseField::Headers);
+            needs.raw_usage |= *used == Attribute::Usage(UsageField::Raw);
+            if !needs.uses.contains(used) {
+                needs.uses.push(used.clone());
+            }
+        }
+        Some(needs)
     }
 }
 
@@ -95,20 +116,4 @@ fn expressions(limit: &Limit) -> impl Iterator<Item = &Expression> {
         .chain(amount)
         .chain(&limit.cost)
         .chain(rates.flat_map(filter_config::Rate::expressions))
-}
-
-/// Returns which attributes the costs of a configuration retain.
-fn retained(configuration: &Configuration) -> RetainedAttributes {
-    let exports = configuration.exports.iter().map(|export| &export.cost);
-    let costs = limits(configuration)
-        .filter_map(|limit| limit.cost.as_ref())
-        .chain(exports);
-    costs.fold(RetainedAttributes::None, |retained, cost| {
-        let reads_body = |used: &Attribute| matches!(used, Attribute::RequestBody(_));
-        if retained == RetainedAttributes::WithBody || cost.uses().iter().any(reads_body) {
-            RetainedAttributes::WithBody
-        } else {
-            RetainedAttributes::WithoutBody
-        }
-    })
 }

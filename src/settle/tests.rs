@@ -10,7 +10,7 @@ use crate::testing::{Filter, output, per_user};
 use filter_config::{OnMissing, Usd};
 use serde_json::{Value, json};
 use std::time::Duration;
-use usage_meter::{Estimator, Meter, ResponseHead, Usage};
+use usage_meter::{Estimator, Meter, RequestPath, ResponseHead, Usage};
 
 fn reported(tokens: u64) -> MeteredUsage {
     MeteredUsage {
@@ -111,7 +111,7 @@ fn meter(body: &[u8]) -> Meter {
     let mut meter = Meter::new(&ResponseHead {
         status: 200,
         content_type: Some(b"text/event-stream"),
-        path: b"/v1/messages",
+        path: RequestPath::of(b"/v1/messages"),
         ..ResponseHead::default()
     });
     meter.push(body);
@@ -173,7 +173,7 @@ fn partial_report_is_completed_by_its_estimate() {
         let mut meter = Meter::new(&ResponseHead {
             status: 200,
             content_type: Some(b"application/json"),
-            path: b"/v1/chat/completions",
+            path: RequestPath::of(b"/v1/chat/completions"),
             ..ResponseHead::default()
         });
         meter.push(body.to_string().as_bytes());
@@ -240,7 +240,7 @@ fn undecodable_response_costs_what_was_expected() {
         status: 200,
         content_type: Some(b"application/json"),
         content_encoding: Some(b"br"),
-        path: b"/v1/chat/completions",
+        path: RequestPath::of(b"/v1/chat/completions"),
         ..ResponseHead::default()
     });
     meter.push(&[0xff; 100]);

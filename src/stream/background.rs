@@ -7,6 +7,7 @@
 use super::chargeable::Chargeable;
 use super::machine::Stream;
 use super::parts::Parts;
+use super::progress::FetchedId;
 use super::state::{Admitted, Deferral, Metering};
 use crate::ledger::{Admission, DeferredCharge, DeferredLookup, Stage};
 use crate::settle::{self, CostContext, DeferredCost, MeteredUsage, RequestSize};
@@ -146,7 +147,7 @@ impl Stream {
     /// Settles the deferred charge of the response that the request fetches, if this is its report. Returns
     /// whether the response is one that another request is charged for.
     pub(super) fn settle_fetched(&self, meter: &Meter, now: Timestamp) -> bool {
-        let Some(id) = self.request.fetched.as_deref() else {
+        let Some(id) = self.request.fetched.as_ref().map(FetchedId::as_str) else {
             return false;
         };
         let key = self.background_key(id);

@@ -149,7 +149,7 @@ impl Stream {
     /// Sets the model of the outcome to the one that the response names.
     fn note_model(&mut self, meter: &Meter) {
         // The name goes into logs and metrics.
-        let plain = |model: &str| model.replace(char::is_control, "_");
+        let plain = |model: &str| model.replace(char::is_control, "_").into();
         self.outcome.model = meter.model().map(plain);
     }
 

@@ -11,7 +11,6 @@ use crate::admit::{self, AdmissionError, Applicable, CheckInput};
 use crate::attributes::Attributes;
 use crate::ledger::{Admission, Check, Rejection, ResponseHeaders, Verdict};
 use crate::memory::Need;
-use crate::policies::RetainedAttributes;
 use crate::settle;
 use crate::telemetry::{Count, Decision};
 use filter_config::{Exceeded, LimitIndex};
@@ -38,14 +37,17 @@ impl Stream {
         let checked = self.check(&mut attributes, applicable, body_bytes, stream);
         let changes_body = self.may_change_body();
         let max_held = parts.policies.configuration().request_body.worker_bytes;
-        let pending = |attributes, body: Option<WholeBody>| PendingDecision {
-            attributes,
-            recheck,
-            body_bytes,
-            body: body
-                .filter(|_| changes_body)
-                .and_then(|body| body.keep(max_held, parts.memory)),
-            phase,
+        let pending = |mut attributes: Attributes, body: Option<WholeBody>| {
+            attributes.shrink();
+            PendingDecision {
+                attributes,
+                recheck,
+                body_bytes,
+                body: body
+                    .filter(|_| changes_body)
+                    .and_then(|body| body.keep(max_held, parts.memory)),
+                phase,
+            }
         };
         match checked {
             Ok(Check::Decided(Verdict::Admitted(admission))) => {
@@ -176,7 +178,7 @@ impl Stream {
     }
 
     /// Admits the request. Without charges and exported costs, the exchange is not metered.
-    pub(super) fn admit(&mut self, admission: Admission, attributes: &mut Attributes) {
+    pub(super) fn admit(&mut self, mut admission: Admission, attributes: &mut Attributes) {
         let configuration = self.parts.policies.configuration();
         self.outcome.decision = Some(match &admission {
             admission if admission.failed_open => Decision::FailedOpen,
@@ -189,12 +191,16 @@ impl Stream {
         }
         if admission.charges.is_empty() && configuration.exports.is_empty() {
             self.state = State::Done;
-            self.request.kept.release(false);
+            self.request.kept.release(false, false);
             return;
         }
         settle::report_reserved(&self.parts.policies, &self.parts.telemetry, &admission, 1);
         let retained = self.retain(attributes);
-        self.request.kept.release(retained.is_some());
+        let (keeps_headers, keeps_values) = retained.as_ref().map_or((false, false), |retained| {
+            (retained.has_headers(), retained.has_body())
+        });
+        self.request.kept.release(keeps_headers, keeps_values);
+        admission.shrink();
         self.state = State::Admitted(Box::new(Admitted {
             admission,
             retained,
@@ -204,16 +210,15 @@ impl Stream {
     /// Returns the attributes that costs read when the exchange ends.
     fn retain(&mut self, attributes: &mut Attributes) -> Option<Box<Attributes>> {
         let policies = Rc::clone(&self.parts.policies);
-        let retained = policies.needs().retained;
-        if retained == RetainedAttributes::None || !self.keeps_headers() {
-            return None;
-        }
+        let needs = policies.needs().costs.as_ref()?;
         for export in &policies.configuration().exports {
             // What cannot be resolved now is an error when the cost is evaluated.
             let _ = policies.evaluator().resolve(attributes, &export.cost);
         }
-        let with_body = retained == RetainedAttributes::WithBody;
-        Some(Box::new(attributes.retain(with_body)))
+        let retained = attributes.retain(&needs.uses);
+        // Without memory for the headers, costs have no attributes.
+        let is_kept = !retained.has_headers() || self.keeps_headers();
+        is_kept.then(|| Box::new(retained))
     }
 
     /// Reads the body of an admitted request, for the model that it names.
@@ -241,7 +246,7 @@ impl Stream {
             ..
         } = &*self.parts;
         self.state = State::Done;
-        self.request.kept.release(false);
+        self.request.kept.release(false, false);
         self.outcome.decision = Some(Decision::Denied);
         self.outcome.limit = self.limit_of(rejection);
         let standing = &rejection.charge.counter.standing;
@@ -264,7 +269,7 @@ impl Stream {
             ..
         } = &*self.parts;
         self.state = State::Done;
-        self.request.kept.release(false);
+        self.request.kept.release(false, false);
         error.log(telemetry);
         let endpoint = self.request.endpoint.as_ref();
         if let AdmissionError::Unpriced { index, .. } = error {

@@ -32,12 +32,13 @@ impl ChangedRequest {
         pointers: &Arc<Pointers>,
         max_values: usize,
     ) -> Option<Self> {
-        let mut headers = original.attributes.headers().clone();
-        for (name, value) in &alternative.headers {
-            headers.set(name, value.as_bytes());
-        }
+        let headers = alternative.headers.iter();
+        let mut headers: Vec<(&str, &[u8])> = headers
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        let unchanged = original.attributes.headers();
         let Some(model) = &alternative.model else {
-            let mut attributes = Attributes::new(headers);
+            let mut attributes = Attributes::new(unchanged.with(&headers));
             attributes.body = original.attributes.body.clone();
             return Some(Self {
                 attributes,
@@ -46,10 +47,11 @@ impl ChangedRequest {
             });
         };
         let replaced = model::replace(&original.body.as_ref()?.bytes, model)?;
-        if headers.get("content-length").is_some() {
-            let mut number = itoa::Buffer::new();
-            headers.set("content-length", number.format(replaced.len()).as_bytes());
+        let mut length = itoa::Buffer::new();
+        if unchanged.get("content-length").is_some() {
+            headers.push(("content-length", length.format(replaced.len()).as_bytes()));
         }
+        let headers = unchanged.with(&headers);
         let mut reader = BodyReader::new(headers.get("content-type"), pointers);
         reader.push(&replaced);
         reader.finish();

@@ -9,8 +9,8 @@ use crate::host::{Buffer, HeaderMap, Headers};
 use crate::policies::EvaluationError;
 use crate::telemetry::{Count, Telemetry};
 use filter_config::IncludeUsage;
+use usage_meter::Passage;
 use usage_meter::request::{Endpoint, StreamOptions, include_usage};
-use usage_meter::{Passage, ReportFilter};
 
 // === impl Stream ===
 
@@ -62,7 +62,7 @@ impl Stream {
             let _ = host.remove_header(HeaderMap::Request, "accept-encoding");
         }
         match host.replace_buffer(Buffer::RequestBody, &spliced) {
-            Ok(()) => self.report_filter = Some(ReportFilter::default()),
+            Ok(()) => self.report_filter = Some(Box::default()),
             Err(error) => {
                 if let Some(length) = attributes.headers().get("content-length") {
                     let _ = host.set_header(HeaderMap::Request, "content-length", length);
@@ -85,10 +85,10 @@ impl Stream {
         let mut hasher = policies.hasher();
         hasher.value(&cluster);
         hasher.value(model.as_bytes());
-        let path = &self.request.path;
+        let path = attributes.headers().get(":path").unwrap_or_default();
         let is_named = include_usage::is_named_in(body)
-            || include_usage::is_named_in(path.as_bytes())
-            || path.contains('%');
+            || include_usage::is_named_in(path)
+            || path.contains(&b'%');
         let attempt = Attempt::new(&**host, hasher.finish(), &cluster, model, is_named);
         let approach = attempt.approach;
         self.attempt = Some(Box::new(attempt));

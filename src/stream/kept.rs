@@ -49,11 +49,13 @@ impl Kept {
         self.queue.bytes() > 0 || self.queue.keep(bytes, budget)
     }
 
-    /// Counts nothing any more, but what costs read if they do.
-    pub(super) fn release(&mut self, is_retained: bool) {
+    /// Counts nothing any more, but the headers and the values of the body if costs read them.
+    pub(super) fn release(&mut self, keeps_headers: bool, keeps_values: bool) {
         self.queue.release();
-        if !is_retained {
+        if !keeps_headers {
             self.headers.release();
+        }
+        if !keeps_values {
             self.values.release();
         }
     }

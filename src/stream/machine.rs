@@ -33,7 +33,7 @@ pub struct Stream {
     pub(super) state: State,
     pub(super) request: RequestProgress,
     /// Takes the usage report that the filter has requested out of the response.
-    pub(super) report_filter: Option<ReportFilter>,
+    pub(super) report_filter: Option<Box<ReportFilter>>,
     /// Finds out whether the upstream accepts that usage is requested, until it has responded.
     pub(super) attempt: Option<Box<Attempt>>,
     pub(super) outcome: ExchangeOutcome,
@@ -52,7 +52,7 @@ pub(super) struct ExchangeOutcome {
     /// The cost of the usage, where there are prices.
     pub(super) usd: Option<Usd>,
     /// The model that the response names.
-    pub(super) model: Option<String>,
+    pub(super) model: Option<Box<str>>,
     /// Whether a part of the response was not read.
     pub(super) is_unread: bool,
 }

@@ -71,7 +71,7 @@ impl Stream {
         } else {
             Ok(applicable)
         };
-        let length = self.request.content_length;
+        let length = self.request.declared_bytes();
         match applicable {
             Ok(applicable) => self.decide(attributes, applicable, length, None, Phase::Headers),
             Err(error) => self.fail(&error),
@@ -130,7 +130,7 @@ impl Stream {
     #[cold]
     pub(super) fn overload(&mut self) -> Next {
         self.state = State::Done;
-        self.request.kept.release(false);
+        self.request.kept.release(false, false);
         self.outcome.decision = Some(Decision::Overloaded);
         let path = self.parts.host.property(&["request", "path"]);
         // Without a path, the error has the shape of no provider in particular.

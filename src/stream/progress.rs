@@ -7,12 +7,16 @@ use super::kept::Kept;
 use crate::admit::Expected;
 use crate::attributes::Llm;
 use crate::settle::RequestSize;
+use std::sync::Arc;
 use std::time::Duration;
 use usage_meter::request::{BodyReader, Endpoint, Parameters};
-use usage_meter::{Estimator, Usage};
+use usage_meter::{Estimator, RequestPath, Usage};
 
 /// The maximum number of output tokens that an exchange is estimated to use, more than any model generates.
 const MAX_OUTPUT_TOKENS: u64 = 1_000_000;
+
+/// The largest length of a body that headers can declare; a larger number is none.
+const MAX_BODY_BYTES: u64 = usage_meter::MAX_TOKENS;
 
 /// The bytes of an unread body that all count as text, about 30,000 tokens. Most of a larger one is likely
 /// to be something else.
@@ -23,6 +27,13 @@ const UNREAD_BYTES_DIVISOR: u64 = 8;
 
 /// The most of these bytes that count as text, more than most models read: a client can claim any length.
 const MAX_UNREAD_REST_BYTES: u64 = 1024 * 1024;
+
+/// The longest identifier of a response that is kept: the meter reads none that is longer.
+const MAX_ID_BYTES: usize = 512;
+
+/// The identifier of a response that a request fetches; empty if it is too long to be one.
+#[derive(Debug)]
+pub(super) struct FetchedId(Box<str>);
 
 /// The request of an exchange, as far as it is known.
 #[derive(Debug, Default)]
@@ -49,16 +60,29 @@ pub(super) struct RequestProgress {
     pub(super) lacks_memory: bool,
     /// The length of the body by the request's headers.
     pub(super) content_length: Option<u64>,
-    /// The path.
-    pub(super) path: String,
+    /// What matters of the path for the response.
+    pub(super) path: RequestPath,
     /// Whether the response is charged.
     pub(super) chargeable: Chargeable,
     /// The identifier of the response that it fetches, which another request has started.
-    pub(super) fetched: Option<String>,
+    pub(super) fetched: Option<FetchedId>,
     /// The API that the path leads to, if it is a known one.
     pub(super) endpoint: Option<Endpoint>,
     /// The parameters in the body.
     pub(super) parameters: Parameters,
+}
+
+// === impl FetchedId ===
+
+impl FetchedId {
+    pub(super) fn new(id: &str) -> Self {
+        let is_known = id.len() <= MAX_ID_BYTES;
+        Self(if is_known { id } else { "" }.into())
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 // === impl RequestProgress ===
@@ -66,9 +90,18 @@ pub(super) struct RequestProgress {
 impl RequestProgress {
     /// Returns the requested model: that of the path, where it names one, whatever the body says.
     pub(super) fn model(&self) -> Option<&str> {
+        self.shared_model().map(|model| &**model)
+    }
+
+    fn shared_model(&self) -> Option<&Arc<str>> {
         let endpoint = self.endpoint.as_ref();
-        let of_path = endpoint.and_then(|endpoint| endpoint.model.as_deref());
-        of_path.or(self.parameters.model.as_deref())
+        let of_path = endpoint.and_then(|endpoint| endpoint.model.as_ref());
+        of_path.or(self.parameters.model.as_ref())
+    }
+
+    /// Returns the length of the body by the request's headers, as far as it is plausible: for estimates.
+    pub(super) fn declared_bytes(&self) -> Option<u64> {
+        self.content_length.filter(|bytes| *bytes <= MAX_BODY_BYTES)
     }
 
     /// Returns whether the client has sent a whole request with a body.
@@ -121,7 +154,7 @@ impl RequestProgress {
         Llm {
             provider: endpoint.map(|endpoint| endpoint.provider),
             api: endpoint.map(|endpoint| endpoint.api),
-            model: model.map(str::to_owned),
+            model: self.shared_model().cloned(),
             // A request that does not request a stream gets none.
             stream: parameters
                 .stream

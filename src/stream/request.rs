@@ -3,6 +3,7 @@
 use super::chargeable::Chargeable;
 use super::head::{content_length, is_encoded, is_part, is_readable, is_upgrade};
 use super::machine::{Next, Stream};
+use super::progress::FetchedId;
 use super::state::{AwaitingBody, Phase, State};
 use crate::admit::Applicable;
 use crate::attributes::{Attributes, Body};
@@ -12,6 +13,7 @@ use crate::memory::{Need, measured};
 use crate::telemetry::Telemetry;
 use filter_config::Expression;
 use std::rc::Rc;
+use usage_meter::RequestPath;
 use usage_meter::request::Purpose;
 
 // === impl Stream ===
@@ -71,7 +73,7 @@ impl Stream {
         }
         if !awaits_body {
             let length = if has_body {
-                self.request.content_length
+                self.request.declared_bytes()
             } else {
                 Some(0)
             };
@@ -106,7 +108,7 @@ impl Stream {
         if precheck == Precheck::CallService && !needs_body {
             // The service is called once. With the body it would be called with the exact
             // expectation, but an exhausted caller is rejected before the upstream sees the request.
-            let length = self.request.content_length;
+            let length = self.request.declared_bytes();
             return self.decide(
                 attributes,
                 applicable,
@@ -115,10 +117,8 @@ impl Stream {
                 Phase::HeadersBeforeBody,
             );
         }
-        self.state = State::AwaitingBody(Box::new(AwaitingBody {
-            applicable: (!applicable.depends_on_body).then_some(applicable),
-            attributes,
-        }));
+        let awaiting = AwaitingBody::new(attributes, applicable);
+        self.state = State::AwaitingBody(Box::new(awaiting));
         if holds_headers {
             Next::Pause
         } else {
@@ -146,10 +146,10 @@ impl Stream {
             let purpose = Purpose::of(&method, &path);
             self.request.chargeable = Chargeable::of(methods, &method, purpose);
             if let Purpose::Fetch(id) = purpose {
-                self.request.fetched = Some(id.to_owned());
+                self.request.fetched = Some(FetchedId::new(id));
             }
             self.request.endpoint = usage_meter::request::Endpoint::of_path(&path);
-            self.request.path = path.into_owned();
+            self.request.path = RequestPath::of(path.as_bytes());
         }
     }
 }

@@ -329,7 +329,7 @@ impl Stream {
             reader.finish();
         }
         self.request.update_parameters();
-        let length = self.request.content_length.max(Some(self.request.bytes));
+        let length = self.request.declared_bytes().max(Some(self.request.bytes));
         match mem::replace(&mut self.state, State::Done) {
             State::AwaitingBody(awaiting) => {
                 let AwaitingBody {

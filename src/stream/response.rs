@@ -58,14 +58,20 @@ impl Stream {
             status,
             content_type: headers.get("content-type"),
             content_encoding: headers.get("content-encoding"),
-            path: self.request.path.as_bytes(),
+            path: self.request.path,
             header_counts: HeaderCounts::read(|name| headers.get(name)),
         };
         self.limit_decoders();
-        let meter = Meter::with_paths(&head, &self.parts.usage_paths, &self.parts.decoder_memory);
+        let mut meter =
+            Meter::with_paths(&head, &self.parts.usage_paths, &self.parts.decoder_memory);
+        let costs = self.parts.policies.needs().costs.as_ref();
+        if !costs.is_some_and(|costs| costs.raw_usage) {
+            meter = meter.without_raw_usage();
+        }
+        let are_used = costs.is_some_and(|costs| costs.response_headers);
         if let Some(retained) = &mut admitted.retained {
             // Without memory for them, a cost that reads the headers has none.
-            let is_kept = self.has_memory(Need::Decision, 0);
+            let is_kept = are_used && self.has_memory(Need::Decision, 0);
             retained.set_response(status, if is_kept { headers } else { Headers::default() });
         }
         let metering = Box::new(Metering {
@@ -118,7 +124,7 @@ impl Stream {
         if is_metering && self.report_filter.is_none() && !self.reads_response(size) {
             return self.stop_metering(end_of_stream);
         }
-        let filter = self.report_filter.as_ref();
+        let filter = self.report_filter.as_deref();
         let held = filter.map_or(0, ReportFilter::held_bytes);
         let bytes = match size.saturating_sub(held) {
             0 => Ok(Vec::new()),

@@ -162,3 +162,17 @@ pub(super) enum Deferral {
     /// The charge is stored under this key.
     Stored(u128),
 }
+
+// === impl AwaitingBody ===
+
+impl AwaitingBody {
+    /// Returns a request that is to wait for its body, without memory that it does not use.
+    pub(super) fn new(mut attributes: Attributes, mut applicable: Applicable) -> Self {
+        attributes.shrink();
+        applicable.shrink();
+        Self {
+            attributes,
+            applicable: (!applicable.depends_on_body).then_some(applicable),
+        }
+    }
+}

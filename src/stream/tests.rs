@@ -13,6 +13,7 @@ mod fallbacks;
 mod free;
 mod harness;
 mod include_usage;
+mod long_texts;
 mod memory;
 mod memory_random;
 mod observability;

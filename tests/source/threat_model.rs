@@ -12,6 +12,7 @@ const FOLDERS: &[&str] = &[
     "limits/src",
     "filter-config/src",
     "envoy-test/tests",
+    "tests",
 ];
 
 #[test]

@@ -7,7 +7,7 @@
 
 use miniz_oxide::deflate::compress_to_vec;
 use std::time::Instant;
-use usage_meter::{DecoderMemory, Meter, ResponseHead, UsagePaths};
+use usage_meter::{DecoderMemory, Meter, RequestPath, ResponseHead, UsagePaths};
 
 #[path = "../src/response/codings/decoder/tests/hostile.rs"]
 mod hostile;
@@ -31,7 +31,7 @@ fn main() {
                 status: 200,
                 content_type: Some(b"text/event-stream"),
                 content_encoding: Some(coding.as_bytes()),
-                path: b"/v1/chat/completions",
+                path: RequestPath::of(b"/v1/chat/completions"),
                 ..ResponseHead::default()
             };
             let start = Instant::now();

@@ -6,7 +6,7 @@
 
 use std::{hint::black_box, time::Instant};
 
-use usage_meter::{DecoderMemory, Meter, ResponseHead, UsageNumber, UsagePaths};
+use usage_meter::{DecoderMemory, Meter, RequestPath, ResponseHead, UsageNumber, UsagePaths};
 
 /// The length in bytes of the pieces of a response.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -67,7 +67,7 @@ fn meter(content_type: &str, body: &[u8], paths: &UsagePaths) -> Option<u64> {
     let head = ResponseHead {
         status: 200,
         content_type: Some(content_type.as_bytes()),
-        path: b"/v1/chat/completions",
+        path: RequestPath::of(b"/v1/chat/completions"),
         ..ResponseHead::default()
     };
     let mut meter = Meter::with_paths(&head, paths, &DecoderMemory::default());

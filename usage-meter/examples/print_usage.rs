@@ -12,7 +12,7 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-use usage_meter::{HeaderCounts, Meter, ResponseHead};
+use usage_meter::{HeaderCounts, Meter, RequestPath, ResponseHead};
 
 const HELP: &str = "usage: print_usage [--path PATH] HEADERS BODY
        print_usage --content-type TYPE <BODY";
@@ -107,7 +107,7 @@ impl Recording {
             status: str::from_utf8(status)?.parse()?,
             content_type: self.header("content-type"),
             content_encoding: self.header("content-encoding"),
-            path: self.path.as_bytes(),
+            path: RequestPath::of(self.path.as_bytes()),
             header_counts: HeaderCounts::read(|name| self.header(name)),
         })
     }

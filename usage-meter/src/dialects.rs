@@ -13,7 +13,8 @@ mod usage_pointer;
 mod wrappers;
 
 pub(crate) use completions::is_completion_path;
-pub(crate) use counts::{Count, Counts, MAX_TOKENS};
+pub use counts::MAX_TOKENS;
+pub(crate) use counts::{Count, Counts};
 pub(crate) use fields::{Field, Source};
 pub(crate) use kind::DocumentKind;
 pub(crate) use usage_paths::Formula;

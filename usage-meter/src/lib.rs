@@ -4,12 +4,12 @@
 //! bytes of the body as they arrive, and reads the [`Usage`]:
 //!
 //! ```
-//! use usage_meter::{Meter, ResponseHead};
+//! use usage_meter::{Meter, RequestPath, ResponseHead};
 //!
 //! let mut meter = Meter::new(&ResponseHead {
 //!     status: 200,
 //!     content_type: Some(b"text/event-stream"),
-//!     path: b"/v1/chat/completions",
+//!     path: RequestPath::of(b"/v1/chat/completions"),
 //!     ..ResponseHead::default()
 //! });
 //! meter.push(b"data: {\"model\":\"gpt-4o\",\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: {\"choi");
@@ -53,6 +53,7 @@
 #![warn(unreachable_pub)]
 #![expect(clippy::doc_markdown, reason = "names of providers are not code")]
 
+mod bounded_text;
 mod dialects;
 mod estimator;
 mod json;
@@ -60,12 +61,15 @@ pub mod request;
 mod response;
 mod usage;
 
-pub use dialects::{TooManyPointers, UsageNumber, UsagePaths, UsagePointer, UsagePointerError};
+pub use bounded_text::bounded_text;
+pub use dialects::{
+    MAX_TOKENS, TooManyPointers, UsageNumber, UsagePaths, UsagePointer, UsagePointerError,
+};
 pub use estimator::{Estimator, Observation};
 pub use json::{Pointer, PointerError};
 pub use response::{
     BackgroundStatus, DecodeError, DecoderMemory, HeaderCounts, Meter, Passage, ReportFilter,
-    ResponseHead,
+    RequestPath, ResponseHead,
 };
 pub use usage::Usage;
 

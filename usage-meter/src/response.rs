@@ -17,7 +17,7 @@ mod tests;
 mod text_body;
 
 pub use codings::{DecodeError, Decoder, DecoderMemory};
-pub use head::{HeaderCounts, ResponseHead};
+pub use head::{HeaderCounts, RequestPath, ResponseHead};
 pub use meter::Meter;
 pub use report::BackgroundStatus;
 pub use report_filter::{Passage, ReportFilter};

@@ -4,7 +4,7 @@
 use crate::settle::{MeteredUsage, RequestSize, metered};
 use filter_config::OnMissing;
 use std::time::Duration;
-use usage_meter::{Estimator, Meter, Observation, ResponseHead};
+use usage_meter::{Estimator, Meter, Observation, RequestPath, ResponseHead};
 
 /// A tokenizer, and text in its tokens.
 #[derive(Clone, Copy)]
@@ -170,7 +170,7 @@ impl Sample {
         let mut meter = Meter::new(&ResponseHead {
             status: 200,
             content_type: Some(self.content_type.as_bytes()),
-            path: self.path.as_bytes(),
+            path: RequestPath::of(self.path.as_bytes()),
             ..ResponseHead::default()
         });
         for piece in bytes.chunks(pieces) {

@@ -5,7 +5,7 @@ use filter_config::OnMissing;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use usage_meter::{Estimator, Meter, ResponseHead, Usage};
+use usage_meter::{Estimator, Meter, RequestPath, ResponseHead, Usage};
 
 /// Returns the directories of the reports: of `TOLLGATE_REPORTS`, else of `shared/reports` beside the
 /// repository or above it.
@@ -54,7 +54,7 @@ fn charged(directory: &Path, expected: &Value, request: &Value) -> Option<Usage>
         status: 200,
         content_type: header("content-type"),
         content_encoding: header("content-encoding"),
-        path: path.as_bytes(),
+        path: RequestPath::of(path.as_bytes()),
         ..ResponseHead::default()
     });
     for piece in fs::read(directory.join("response.body"))

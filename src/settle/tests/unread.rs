@@ -5,7 +5,7 @@ use crate::settle::RequestSize;
 use crate::testing::{Filter, output, per_user};
 use filter_config::{OnMissing, Usd};
 use serde_json::json;
-use usage_meter::{DecodeError, Estimator, Meter, ResponseHead, Usage};
+use usage_meter::{DecodeError, Estimator, Meter, RequestPath, ResponseHead, Usage};
 
 /// Returns frames of zstd: a text, and 12 MiB of spaces in a few hundred bytes.
 fn bomb(text: &str) -> Vec<u8> {
@@ -24,7 +24,7 @@ fn unread(path: &[u8], text: &str) -> Meter {
         status: 200,
         content_type: Some(b"text/event-stream"),
         content_encoding: Some(b"zstd"),
-        path,
+        path: RequestPath::of(path),
         ..ResponseHead::default()
     });
     meter.push(&bomb(text));

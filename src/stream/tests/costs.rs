@@ -171,10 +171,10 @@ fn cost_is_value_of_its_expression() {
         // What has no result, no place or no meaning is not free.
         ("usage.raw.nothing", 120),
         ("usage.raw.custom", 120),
-        (
-            "usage.total_tokens * 9223372036854775807",
-            9_223_372_036_854_775_807,
-        ),
+        // What is implausible neither, and it does not exhaust the counter for others.
+        ("usage.total_tokens * 9223372036854775807", 120),
+        ("1099511627777", 120),
+        ("1099511627776", 1_099_511_627_776),
     ] {
         assert_eq!(cost(expression, &answer), expected, "{expression}");
     }

@@ -230,7 +230,7 @@ fn reservation_is_clamped_to_each_limit() {
     let json = configuration("", "").replace(r#""limit": 50, "window": "1m""#, rates);
     let envoy = Envoy::with(&json);
     let mut stream = envoy.stream();
-    let body = r#"{"max_tokens":9007199254740992}"#;
+    let body = r#"{"max_tokens":1099511627776}"#;
     assert_eq!(send(&envoy, &mut stream, body), Next::Continue);
     let gauge = "tollgate.reserved.policy=test/llm.limit=free";
     assert_eq!(envoy.host.metric(gauge), 500);
@@ -259,9 +259,9 @@ fn reserved(envoy: &Envoy, body: &str) -> i64 {
 fn excessive_bound_reserves_what_is_plausible() {
     let envoy = with_limit(10_000_000);
     let excessive = [
-        r#"{"model":"m","max_tokens":9007199254740992}"#,
+        r#"{"model":"m","max_tokens":1099511627776}"#,
         r#"{"model":"m","max_tokens":1000000,"n":128}"#,
-        r#"{"model":"m","n":9007199254740992}"#,
+        r#"{"model":"m","n":1099511627776}"#,
     ];
     for body in excessive {
         let reserved = reserved(&envoy, body);
@@ -315,12 +315,45 @@ fn claimed_length_of_unread_body_is_bounded() {
     let mut headers = request("alice").to_vec();
     headers.push(("content-type", "application/json"));
     headers.push(("content-encoding", "gzip"));
-    headers.push(("content-length", "9007199254740992"));
+    headers.push(("content-length", "1099511627776"));
     envoy.host.set_headers(HeaderMap::Request, &headers);
     assert_eq!(stream.on_request_headers(false), Next::Continue);
     let metric = "tollgate.reserved.policy=test/llm.limit=free";
     let reserved = envoy.host.metric(metric);
     assert!((100_000..300_000).contains(&reserved), "{reserved}");
+}
+
+#[test]
+fn bound_above_2_40_reserves_like_none() {
+    let gauge = "tollgate.reserved.policy=test/llm.limit=free";
+    let reserved = |body: &str| {
+        let envoy = with_limit(1_000_000);
+        assert_eq!(send(&envoy, &mut envoy.stream(), body), Next::Continue);
+        envoy.host.metric(gauge)
+    };
+    let padded = r#"{"max":1000000000000000}"#;
+    for body in [
+        r#"{"max_tokens":1099511627777}"#,
+        r#"{"n":9007199254740992   }"#,
+        r#"{"max_completion_tokens":1e300}"#,
+    ] {
+        assert!(reserved(body).abs_diff(reserved(padded)) < 5, "{body}");
+    }
+}
+
+#[test]
+fn implausible_content_length_is_no_estimate() {
+    let gauge = "tollgate.reserved.policy=test/llm.limit=free";
+    let envoy = with_limit(1_000_000_000_000);
+    let mut stream = envoy.stream();
+    let mut headers = request("alice").to_vec();
+    headers.extend([
+        ("content-length", "9007199254740992"),
+        ("content-type", "text/plain"),
+    ]);
+    envoy.host.set_headers(HeaderMap::Request, &headers);
+    stream.on_request_headers(false);
+    assert_eq!(envoy.host.metric(gauge), 400);
 }
 
 #[test]

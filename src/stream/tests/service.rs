@@ -9,6 +9,7 @@ mod failures;
 mod fallbacks;
 mod harness;
 mod log_lines;
+mod long_values;
 mod pressure;
 mod protocols;
 mod queue;

@@ -7,9 +7,9 @@ mod normalize;
 #[cfg(test)]
 mod tests;
 
-/// The maximum of a plausible number of tokens. What exceeds it is a defect of the upstream, such as -1
-/// cast to an unsigned type, and makes its report unreadable.
-pub(crate) const MAX_TOKENS: u64 = 1 << 40;
+/// The maximum of a plausible number of tokens. In a report, what exceeds it is a defect of the upstream, such
+/// as -1 cast to an unsigned type, and makes the report unreadable; in a request it bounds nothing.
+pub const MAX_TOKENS: u64 = 1 << 40;
 
 /// A number in a provider's usage report, by what it includes.
 ///

@@ -8,9 +8,7 @@ const MAX_DEPTH: usize = 12;
 /// The objects and arrays that are open: those on a path as levels, those below them as a number.
 #[derive(Debug)]
 pub(super) struct Nesting<F> {
-    levels: [Option<Level<F>>; MAX_DEPTH],
-    /// The number of `levels` in use.
-    depth: usize,
+    levels: Vec<Level<F>>,
     /// The number of objects and arrays that are open below the last level.
     skipped: u64,
 }
@@ -43,29 +41,24 @@ struct Digits {
 impl<F: Copy + PartialEq> Nesting<F> {
     pub(super) const fn new() -> Self {
         Self {
-            levels: [None; MAX_DEPTH],
-            depth: 0,
+            levels: Vec::new(),
             skipped: 0,
         }
     }
 
     /// Returns whether nothing is open.
     pub(super) fn is_at_root(&self) -> bool {
-        self.depth == 0 && self.skipped == 0
+        self.levels.is_empty() && self.skipped == 0
     }
 
     /// Returns whether one of the open objects is a document.
     pub(super) fn is_in_document(&self) -> bool {
-        self.levels
-            .iter()
-            .take(self.depth)
-            .flatten()
-            .any(|level| level.is_document)
+        self.levels.iter().any(|level| level.is_document)
     }
 
     /// Closes everything.
     pub(super) fn reset(&mut self) {
-        self.depth = 0;
+        self.levels.clear();
         self.skipped = 0;
     }
 
@@ -74,18 +67,15 @@ impl<F: Copy + PartialEq> Nesting<F> {
         if self.skipped > 0 {
             return None;
         }
-        self.levels.get_mut(self.depth.checked_sub(1)?)?.as_mut()
+        self.levels.last_mut()
     }
 
     /// Returns what the paths say about the value of `key` in the innermost object.
     pub(super) fn find(&self, paths: &Paths<F>, key: &[u8]) -> Match<F> {
-        let level = match self.depth.checked_sub(1) {
-            Some(index) if self.skipped == 0 => self.levels.get(index).copied().flatten(),
-            _ => None,
-        };
-        level
-            .map(|level| paths.find(level.node, key))
-            .unwrap_or_default()
+        match self.levels.last() {
+            Some(level) if self.skipped == 0 => paths.find(level.node, key),
+            _ => Match::default(),
+        }
     }
 
     /// Returns what the paths say about the next element of the innermost array; `None` if no path
@@ -143,22 +133,22 @@ impl<F: Copy + PartialEq> Nesting<F> {
 
     /// Opens a level. Returns its index, or `None` if it lies too deep.
     pub(super) fn open(&mut self, level: Level<F>) -> Option<usize> {
-        let index = self.depth;
-        *self.levels.get_mut(index)? = Some(level);
-        self.depth = index.saturating_add(1);
+        let index = self.levels.len();
+        if index == MAX_DEPTH {
+            return None;
+        }
+        self.levels.push(level);
         Some(index)
     }
 
     /// Returns the index of the innermost level.
     pub(super) fn innermost_index(&self) -> Option<usize> {
-        self.depth.checked_sub(1)
+        self.levels.len().checked_sub(1)
     }
 
     /// Closes the innermost level and returns it.
     pub(super) fn close(&mut self) -> Option<Level<F>> {
-        let index = self.innermost_index()?;
-        self.depth = index;
-        self.levels.get_mut(index)?.take()
+        self.levels.pop()
     }
 
     /// Returns the number of objects and arrays that are open below the last level.

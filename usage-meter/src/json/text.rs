@@ -8,8 +8,7 @@ pub const MAX_SCALAR_BYTES: usize = 160;
 /// The bytes of a string between its quotes, or of a literal.
 #[derive(Debug)]
 pub(super) struct Text {
-    bytes: [u8; MAX_SCALAR_BYTES],
-    length: usize,
+    bytes: Vec<u8>,
     escaped: bool,
 }
 
@@ -18,25 +17,21 @@ pub(super) struct Text {
 impl Text {
     pub(super) const fn new() -> Self {
         Self {
-            bytes: [0; MAX_SCALAR_BYTES],
-            length: 0,
+            bytes: Vec::new(),
             escaped: false,
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.length = 0;
+        self.bytes.clear();
         self.escaped = false;
     }
 
     /// Appends bytes as far as there is room.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        let free = self.bytes.get_mut(self.length..).unwrap_or_default();
-        let taken = free.len().min(bytes.len());
-        if let (Some(free), Some(bytes)) = (free.get_mut(..taken), bytes.get(..taken)) {
-            free.copy_from_slice(bytes);
-        }
-        self.length = self.length.saturating_add(taken);
+        let free = MAX_SCALAR_BYTES.saturating_sub(self.bytes.len());
+        self.bytes
+            .extend_from_slice(bytes.get(..free).unwrap_or(bytes));
     }
 
     /// Appends a backslash and the byte after it.
@@ -46,12 +41,12 @@ impl Text {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.length == 0
+        self.bytes.is_empty()
     }
 
     /// Returns the bytes as written.
     pub(super) fn raw(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+        &self.bytes
     }
 
     /// Returns the decoded string, or the bytes as written if an escape is not valid JSON.

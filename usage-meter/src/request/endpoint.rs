@@ -1,5 +1,9 @@
 //! The API that a request calls, by its path.
 
+use std::sync::Arc;
+
+use crate::bounded_text::{MAX_MODEL_BYTES, bounded_text};
+
 /// An API of a provider.
 ///
 /// ```
@@ -16,8 +20,8 @@ pub struct Endpoint {
     pub provider: &'static str,
     /// The API of the provider.
     pub api: &'static str,
-    /// The model, if the path names it.
-    pub model: Option<String>,
+    /// The model, if the path names it; a name of more than 160 bytes is [cut](crate::bounded_text).
+    pub model: Option<Arc<str>>,
     /// Whether the path says that the response is streamed; `None` if the body says so.
     pub stream: Option<bool>,
 }
@@ -102,7 +106,7 @@ fn by_suffix(path: &str) -> Option<Endpoint> {
     Some(Endpoint {
         provider: if azure.is_some() { "azure" } else { provider },
         api,
-        model: azure.map(percent_decoded),
+        model: azure.map(model_name),
         stream: None,
     })
 }
@@ -122,7 +126,7 @@ fn gemini(path: &str) -> Option<Endpoint> {
             "gemini"
         },
         api,
-        model: Some(percent_decoded(model)),
+        model: Some(model_name(model)),
         stream: Some(stream),
     })
 }
@@ -135,9 +139,14 @@ fn bedrock(path: &str) -> Option<Endpoint> {
     before.ends_with("/model").then_some(Endpoint {
         provider: "bedrock",
         api,
-        model: Some(percent_decoded(model)),
+        model: Some(model_name(model)),
         stream: Some(stream),
     })
+}
+
+/// Returns the name of a model from a path segment.
+fn model_name(segment: &str) -> Arc<str> {
+    bounded_text(&percent_decoded(segment), MAX_MODEL_BYTES).into()
 }
 
 /// Decodes the percent-encoding of a path segment (RFC 3986, section 2.1), so that a client cannot give a

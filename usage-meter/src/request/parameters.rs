@@ -1,6 +1,9 @@
 //! The parameters in the body of a request.
 
+use std::sync::Arc;
+
 use super::endpoint::Endpoint;
+use crate::dialects::MAX_TOKENS;
 use crate::json::number;
 
 /// The parameters in the body of a request.
@@ -15,8 +18,8 @@ use crate::json::number;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
-    /// The model, truncated to 160 bytes.
-    pub model: Option<String>,
+    /// The model; a name of more than 160 bytes is [cut](crate::bounded_text).
+    pub model: Option<Arc<str>>,
     /// Whether the response is to be streamed, if the body says so, as a boolean, a number or text.
     pub stream: Option<bool>,
     /// The value of `stream_options`.
@@ -27,10 +30,10 @@ pub struct Parameters {
     pub parts: u64,
     /// The number of bytes of these parts, where the body has them.
     pub part_bytes: u64,
-    /// The largest bound on the output of a choice, by the APIs that know it.
-    bounds: [Option<u64>; BOUNDS],
-    /// The number of choices that are requested.
-    choices: Option<u64>,
+    /// The largest bound on the output of a choice, by the APIs that know it; 0 where there is none.
+    bounds: [u64; BOUNDS],
+    /// The number of choices that are requested; 0 where it is not given.
+    choices: u64,
     /// Whether the model is that of the key `model`, which takes precedence over other names.
     has_model: bool,
 }
@@ -150,6 +153,7 @@ impl Parameters {
     /// Returns the maximum number of output tokens that the request sets, summed over all choices.
     ///
     /// A server may ignore the bounds of other APIs than its own, and a bound of 0, so that they count as none.
+    /// A bound above [`MAX_TOKENS`] bounds nothing, whatever other bounds there are.
     #[must_use]
     pub fn max_output_tokens(&self, endpoint: Option<&Endpoint>) -> Option<u64> {
         let [chat, responses, other] = self.bounds;
@@ -158,14 +162,14 @@ impl Parameters {
             Some("responses") => responses,
             _ => chat.max(responses).max(other),
         };
-        let bound = bound.filter(|bound| *bound > 0)?;
-        Some(bound.saturating_mul(self.choices()))
+        let sum = bound.saturating_mul(self.choices());
+        (1..=MAX_TOKENS).contains(&sum).then_some(sum)
     }
 
     /// Returns the number of choices that the request asks for.
     #[must_use]
     pub fn choices(&self) -> u64 {
-        self.choices.unwrap_or_default().max(1)
+        self.choices.max(1)
     }
 
     pub(super) fn add_text(&mut self, bytes: u64) {
@@ -190,10 +194,10 @@ impl Parameters {
     pub(super) fn set_text(&mut self, field: Field, text: &str) {
         match field {
             Field::Model => {
-                self.model = Some(text.to_owned());
+                self.model = Some(text.into());
                 self.has_model = true;
             }
-            Field::OtherModel if !self.has_model => self.model = Some(text.to_owned()),
+            Field::OtherModel if !self.has_model => self.model = Some(text.into()),
             Field::Stream => {
                 let is = |word: &&str| text.eq_ignore_ascii_case(word);
                 self.stream = Some(["true", "1", "yes", "on", "y", "t"].iter().any(is));
@@ -219,14 +223,19 @@ impl Parameters {
         }
     }
 
-    /// Takes a bound or a number of choices. A server may use any of several, so the largest counts.
+    /// Takes a bound or a number of choices. A server may use any of several, so the largest counts. One above
+    /// [`MAX_TOKENS`] is no number of choices.
     fn set_number(&mut self, field: Field, number: &[u8]) {
+        let Some(number) = number::tokens(number) else {
+            return;
+        };
         let known = match field {
             Field::Bound(bound) => self.bounds.get_mut(bound as usize),
-            _ => Some(&mut self.choices),
+            _ if number <= MAX_TOKENS => Some(&mut self.choices),
+            _ => None,
         };
         if let Some(known) = known {
-            *known = (*known).max(number::tokens(number));
+            *known = (*known).max(number);
         }
     }
 }

@@ -37,8 +37,56 @@ fn body_has_its_parameters() {
         );
         assert_eq!(parameters.text_bytes, 0, "{nothing}");
     }
-    let huge = Parameters::read(br#"{"max_tokens":99999999999999999999,"n":99999999999}"#);
-    assert_eq!(huge.max_output_tokens(None), Some(u64::MAX));
+}
+
+#[test]
+fn numbers_above_2_40_bound_nothing() {
+    for (body, bound, choices) in [
+        (r#"{"max_tokens":1099511627776}"#, Some(1 << 40), 1),
+        (r#"{"max_tokens":1099511627777}"#, None, 1),
+        (
+            r#"{"max_tokens":9007199254740992,"max_completion_tokens":5}"#,
+            None,
+            1,
+        ),
+        (r#"{"max_tokens":"99999999999999999999"}"#, None, 1),
+        (r#"{"max_tokens":1e400}"#, None, 1),
+        (r#"{"max_tokens":10,"n":1099511627777}"#, Some(10), 1),
+        (r#"{"max_tokens":10,"n":1e30,"best_of":3}"#, Some(30), 3),
+        (r#"{"max_tokens":1048577,"n":1048576}"#, None, 1_048_576),
+    ] {
+        let parameters = Parameters::read(body.as_bytes());
+        assert_eq!(parameters.max_output_tokens(None), bound, "{body}");
+        assert_eq!(parameters.choices(), choices, "{body}");
+    }
+}
+
+#[test]
+fn long_models_are_cut_and_differ() {
+    let long = "m".repeat(70_000);
+    let model = |end: &str| {
+        let of_body = Parameters::read(format!(r#"{{"model":"{long}{end}"}}"#).as_bytes()).model;
+        let path = format!("/v1/models/{long}{end}:generateContent");
+        let of_path = Endpoint::of_path(&path).unwrap().model;
+        assert_eq!(of_body, of_path);
+        of_body.unwrap()
+    };
+    let (one, other) = (model("a"), model("b"));
+    assert_ne!(one, other);
+    assert!(
+        one.starts_with(&"m".repeat(160)) && one.len() < 200,
+        "{one}"
+    );
+}
+
+#[test]
+fn escapes_give_a_model_no_other_name() {
+    let name = "anthropic.claude-3-5-sonnet-20241022-v2:0";
+    let escapes = name.bytes().map(|byte| format!("\\u{byte:04x}"));
+    let text = escapes.collect::<Vec<_>>().concat();
+    let body = format!(r#"{{"model":"{text}"}}"#);
+    let model = Parameters::read(body.as_bytes()).model;
+    assert_eq!(model.as_deref(), Some(name));
 }
 
 #[test]
@@ -477,7 +525,7 @@ fn endpoints_of_vertex_name_their_model() {
         let expected = Endpoint {
             provider: "vertex",
             api,
-            model: Some(model.to_owned()),
+            model: Some(model.into()),
             stream: Some(stream),
         };
         assert_eq!(Endpoint::of_path(&path), Some(expected), "{path}");

@@ -1,6 +1,6 @@
 //! What is known of a response before its body.
 
-use crate::dialects::{Count, Counts};
+use crate::dialects::{Count, Counts, is_completion_path};
 use crate::json::number;
 
 /// What is known of a response before its body.
@@ -12,11 +12,29 @@ pub struct ResponseHead<'a> {
     pub content_type: Option<&'a [u8]>,
     /// The value of `content-encoding`; several codings are separated by commas.
     pub content_encoding: Option<&'a [u8]>,
-    /// The path of the request, with or without its query. It decides whether a body that is cut off
-    /// before it says what it is counts as a completion.
-    pub path: &'a [u8],
+    /// The path of the request.
+    pub path: RequestPath,
     /// The token counts in the headers.
     pub header_counts: HeaderCounts,
+}
+
+/// What a [`Meter`](crate::Meter) has to know of the path of a request: whether a body that is cut off before
+/// it says what it is counts as a completion. The path itself is not kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestPath {
+    pub(super) is_completion: bool,
+}
+
+// === impl RequestPath ===
+
+impl RequestPath {
+    /// Reads a path, with or without its query.
+    #[must_use]
+    pub fn of(path: &[u8]) -> Self {
+        Self {
+            is_completion: is_completion_path(path),
+        }
+    }
 }
 
 /// The token counts in the headers of a response, used where its body has no report.

@@ -5,7 +5,7 @@ use super::framings::Framing;
 use super::head::ResponseHead;
 use super::report::{BackgroundStatus, Report};
 use super::text_body::TextBody;
-use crate::dialects::{UsagePaths, is_completion_path};
+use crate::dialects::UsagePaths;
 use crate::usage::Usage;
 
 /// Reads the usage of one response from the bytes of its body.
@@ -15,7 +15,7 @@ use crate::usage::Usage;
 pub struct Meter {
     /// Whether a response that says nothing about itself is a completion: it succeeded, on a path of completions.
     has_completion_path: bool,
-    decoder: Option<Decoder>,
+    decoder: Option<Box<Decoder>>,
     framing: Framing,
     report: Report,
     text_body: TextBody,
@@ -53,11 +53,12 @@ impl Meter {
             (Framing::Opaque, Report::default())
         };
         Self {
-            has_completion_path: is_success && is_completion_path(response.path),
+            has_completion_path: is_success && response.path.is_completion,
             decoder: response
                 .content_encoding
                 .filter(|_| is_success)
-                .and_then(|codings| Decoder::new(codings, memory)),
+                .and_then(|codings| Decoder::new(codings, memory))
+                .map(Box::new),
             framing,
             report,
             text_body: TextBody::of(content_type),
@@ -65,6 +66,13 @@ impl Meter {
             is_finished: false,
             is_cut_off: false,
         }
+    }
+
+    /// Does not keep the provider's usage objects as written: [`Self::raw_usage`] returns none.
+    #[must_use]
+    pub fn without_raw_usage(mut self) -> Self {
+        self.report.discard_raw();
+        self
     }
 
     /// Reads the next bytes of the body, as they were received.
@@ -212,7 +220,8 @@ impl Meter {
         self.report.model()
     }
 
-    /// Returns the last usage object of the provider, as written; `None` also if it exceeds 64 KiB.
+    /// Returns the last usage object of the provider, as written; `None` also if it exceeds 64 KiB, or
+    /// [is not kept](Self::without_raw_usage).
     #[must_use]
     pub fn raw_usage(&self) -> Option<&[u8]> {
         self.report.raw()

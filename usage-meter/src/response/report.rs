@@ -30,12 +30,11 @@ pub(crate) struct Report {
     defers_documents: bool,
     reports: Reports,
     configured: ConfiguredNumbers,
-    raw: Vec<u8>,
-    raw_source: Option<Source>,
-    /// The usage object that is being read; it becomes `raw` if it reports any number.
-    recording: Vec<u8>,
-    recording_is_too_large: bool,
-    model: Option<String>,
+    /// The usage objects as written, if one was read.
+    raw: Option<Box<Raw>>,
+    /// Whether usage objects are not recorded.
+    discards_raw: bool,
+    model: Option<Box<str>>,
     response: ResponseObject,
     is_completion: bool,
     has_failed: bool,
@@ -47,6 +46,46 @@ pub(crate) struct Report {
     documents_with_output: u64,
     /// The bytes of text in documents of unknown kind.
     unknown_bytes: u64,
+}
+
+/// Usage objects as written.
+#[derive(Debug, Default)]
+struct Raw {
+    /// The last one that reports any number.
+    last: Vec<u8>,
+    source: Option<Source>,
+    /// The one that is being read.
+    recording: Vec<u8>,
+    is_too_large: bool,
+}
+
+// === impl Raw ===
+
+impl Raw {
+    /// Begins a usage object.
+    fn begin(&mut self) {
+        self.recording.clear();
+        self.is_too_large = false;
+    }
+
+    /// Reads the next bytes of it.
+    fn push(&mut self, bytes: &[u8]) {
+        let free = MAX_RAW_BYTES.saturating_sub(self.recording.len());
+        if self.is_too_large || bytes.len() > free {
+            self.is_too_large = true;
+            self.recording.clear();
+        } else {
+            self.recording.extend_from_slice(bytes);
+        }
+    }
+
+    /// Ends it. It is the last one unless one of a source of more precedence was read.
+    fn end(&mut self, source: Source) {
+        if self.source.is_none_or(|first| source <= first) {
+            std::mem::swap(&mut self.last, &mut self.recording);
+            self.source = Some(source);
+        }
+    }
 }
 
 // === impl Report ===
@@ -63,6 +102,11 @@ impl Report {
             report.reports.add(Source::Headers, &counts);
         }
         report
+    }
+
+    /// Records no usage objects from now on.
+    pub(crate) fn discard_raw(&mut self) {
+        self.discards_raw = true;
     }
 
     /// Returns the usage reported so far.
@@ -106,7 +150,8 @@ impl Report {
 
     /// Returns the last usage object as written, unless it exceeds [`MAX_RAW_BYTES`].
     pub(crate) fn raw(&self) -> Option<&[u8]> {
-        (self.reports.has(self.raw_source?) && !self.raw.is_empty()).then_some(&self.raw)
+        let raw = self.raw.as_ref()?;
+        (self.reports.has(raw.source?) && !raw.last.is_empty()).then_some(&raw.last)
     }
 
     /// Returns whether a document, or the beginning of one, is a completion.
@@ -231,7 +276,7 @@ impl Report {
             && !text.is_empty()
             && known != Some(text)
         {
-            self.model = Some(String::from_utf8_lossy(text).into_owned());
+            self.model = Some(String::from_utf8_lossy(text).into());
         }
     }
 }
@@ -250,8 +295,9 @@ impl Visitor<Field> for Report {
         match field {
             Field::Report(source) => {
                 document.begin_report(source);
-                self.recording.clear();
-                self.recording_is_too_large = false;
+                if !self.discards_raw {
+                    self.raw.get_or_insert_default().begin();
+                }
             }
             Field::Iteration => document.begin_iteration(),
             Field::Choices => {
@@ -291,9 +337,8 @@ impl Visitor<Field> for Report {
         match field {
             Field::Report(source) => {
                 let is_counted = document.end_report();
-                if is_counted && self.raw_source.is_none_or(|first| source <= first) {
-                    std::mem::swap(&mut self.raw, &mut self.recording);
-                    self.raw_source = Some(source);
+                if is_counted && let Some(raw) = &mut self.raw {
+                    raw.end(source);
                 }
             }
             Field::Iteration => document.end_iteration(),
@@ -359,7 +404,7 @@ impl Visitor<Field> for Report {
 
     fn wants_bytes(&self, field: Field) -> bool {
         match field {
-            Field::Report(_) => true,
+            Field::Report(_) => !self.discards_raw,
             // The documents of a stream of chunks are not stored responses.
             Field::ResponseId => !self.is_skippable && self.response.wants_id(),
             _ => false,
@@ -369,14 +414,8 @@ impl Visitor<Field> for Report {
     fn bytes(&mut self, bytes: &[u8]) {
         if !self.document.is_in_report() {
             self.response.text(bytes);
-            return;
-        }
-        let free = MAX_RAW_BYTES.saturating_sub(self.recording.len());
-        if self.recording_is_too_large || bytes.len() > free {
-            self.recording_is_too_large = true;
-            self.recording.clear();
-        } else {
-            self.recording.extend_from_slice(bytes);
+        } else if let Some(raw) = &mut self.raw {
+            raw.push(bytes);
         }
     }
 

@@ -94,19 +94,26 @@ impl ReportFilter {
             ..MIN_SKIMMED_BYTES => bytes,
             _ => bytes.get(near_end..).unwrap_or_default(),
         };
-        self.passed_end.extend_from_slice(near_end);
-        let found = FINISH_REASONS
-            .iter()
-            .filter_map(|reason| last_position(&self.passed_end, reason))
-            .max();
-        self.since_finish = match found {
-            Some(at) => Some(self.passed_end.len().saturating_sub(at)),
-            None => self
-                .since_finish
-                .map(|bytes_before| bytes_before.saturating_add(bytes.len())),
-        };
-        let kept = self.passed_end.len().saturating_sub(MAX_REASON_BYTES);
-        self.passed_end.drain(..kept);
+        let found = distance_of_finish(near_end).or_else(|| {
+            // One may begin in the bytes that passed before.
+            let (first, rest) = near_end
+                .split_at_checked(MAX_REASON_BYTES)
+                .unwrap_or((near_end, &[]));
+            let both = [&self.passed_end, first].concat();
+            distance_of_finish(&both).map(|distance| distance.saturating_add(rest.len()))
+        });
+        self.since_finish = found.or_else(|| {
+            self.since_finish
+                .map(|bytes_before| bytes_before.saturating_add(bytes.len()))
+        });
+        if near_end.len() >= MAX_REASON_BYTES {
+            self.passed_end.clear();
+        }
+        let start = near_end.len().saturating_sub(MAX_REASON_BYTES);
+        let end = near_end.get(start..).unwrap_or_default();
+        self.passed_end.extend_from_slice(end);
+        let excess = self.passed_end.len().saturating_sub(MAX_REASON_BYTES);
+        self.passed_end.drain(..excess);
     }
 
     /// Returns whether the bytes pass without a search for their events: there is no report in them,
@@ -229,6 +236,15 @@ fn may_be_report(begun: &[u8]) -> bool {
         Some(inside) => matches!(inside.trim_ascii_start().first(), None | Some(b']')),
         None => value.is_empty(),
     }
+}
+
+/// Returns how far from the end the last finish reason begins.
+fn distance_of_finish(bytes: &[u8]) -> Option<usize> {
+    let reasons = FINISH_REASONS.iter();
+    let last = reasons
+        .filter_map(|reason| last_position(bytes, reason))
+        .max()?;
+    bytes.len().checked_sub(last)
 }
 
 /// Returns where the last occurrence of a text begins.

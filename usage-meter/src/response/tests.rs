@@ -13,14 +13,14 @@ mod unknown;
 
 use std::io::Write as _;
 
-use crate::{Meter, ResponseHead, Usage};
+use crate::{Meter, RequestPath, ResponseHead, Usage};
 
 /// Returns the head of a successful response with this content type.
 fn head(content_type: &str) -> ResponseHead<'_> {
     ResponseHead {
         status: 200,
         content_type: Some(content_type.as_bytes()),
-        path: b"/v1/chat/completions",
+        path: RequestPath::of(b"/v1/chat/completions"),
         ..ResponseHead::default()
     }
 }
@@ -276,7 +276,7 @@ fn cut_off_body_is_a_completion() {
     meter.finish();
     assert!(meter.is_completion() && !meter.is_likely_final());
     let mut meter = Meter::new(&ResponseHead {
-        path: b"/v1/other",
+        path: RequestPath::of(b"/v1/other"),
         ..head(JSON)
     });
     meter.push(br#"{"id":"chatcmpl-1","obj"#);
@@ -309,7 +309,7 @@ fn body_cut_off_before_first_byte_is_completion() {
     }
     assert!(cut_off(&gzip, b"") && cut_off(&gzip, &[0x1f, 0x8b, 8, 0]));
     let other = ResponseHead {
-        path: b"/v1/models",
+        path: RequestPath::of(b"/v1/models"),
         ..head(JSON)
     };
     let failed = ResponseHead {

@@ -7,6 +7,7 @@ use super::content::{Beginning, Kind};
 use super::grammar::{Grammar, Syntax, Tokens};
 use super::pointers::{NodeIndex, Pointers};
 use super::text::unescaped;
+use crate::bounded_text::{MAX_MODEL_BYTES, PassingText, clear};
 
 /// The most bytes of the value at a pointer, without white space; a larger one counts as missing.
 pub const MAX_VALUE_BYTES: usize = 64 * 1024;
@@ -19,9 +20,6 @@ const MAX_KEPT_BYTES: usize = 512 * 1024;
 
 /// The most bytes of a key as it is written; a longer one is not searched for.
 const MAX_KEY_BYTES: usize = 1024;
-
-/// The most bytes of a parameter as it is written; a longer one is truncated.
-const MAX_PARAMETER_BYTES: usize = 160;
 
 /// A reader of JSON that passes in pieces.
 #[derive(Debug)]
@@ -59,7 +57,7 @@ struct Finder {
     key: Vec<u8>,
     /// The parameter that is being read, and its text.
     field: Option<Field>,
-    field_text: Vec<u8>,
+    field_text: PassingText,
 }
 
 /// An open object or array.
@@ -116,7 +114,7 @@ impl JsonReader {
                 beginning: Beginning::new(),
                 key: Vec::with_capacity(32),
                 field: None,
-                field_text: Vec::new(),
+                field_text: PassingText::default(),
             },
         }
     }
@@ -245,9 +243,7 @@ impl Finder {
     #[inline(never)]
     fn keep_parameter(&mut self, bytes: &[u8]) {
         if self.field.is_some() {
-            let free = MAX_PARAMETER_BYTES.saturating_sub(self.field_text.len());
-            let taken = bytes.get(..free).unwrap_or(bytes);
-            self.field_text.extend_from_slice(taken);
+            self.field_text.push(bytes);
         }
     }
 
@@ -346,9 +342,7 @@ impl Tokens for Finder {
     }
 
     fn begin_string(&mut self, is_key: bool) {
-        if is_key {
-            self.key.clear();
-        } else {
+        if !is_key {
             let (node, kind) = self.begin_value();
             self.begin_parameter(node);
             self.beginning.clear();
@@ -406,11 +400,14 @@ impl Tokens for Finder {
             let level = level.filter(|level| level.depth == self.depth && is_whole);
             self.next = level.and_then(|level| self.pointers.member(level.node, key));
             self.kind = Kind::of(key, self.depth == 1);
+            clear(&mut self.key);
             return;
         }
         if let Some(field) = self.field.take() {
-            let text = unescaped(&self.field_text);
+            let text = unescaped(self.field_text.beginning());
+            let text = self.field_text.finish(&text, MAX_MODEL_BYTES);
             self.parameters.set_text(field, &text);
+            self.field_text.clear();
         }
         self.end_value();
     }
@@ -427,7 +424,8 @@ impl Tokens for Finder {
 
     fn end_literal(&mut self) {
         if let Some(field) = self.field.take() {
-            self.parameters.set_literal(field, &self.field_text);
+            self.parameters
+                .set_literal(field, self.field_text.beginning());
         }
         self.end_value();
     }

@@ -7,12 +7,10 @@ use memchr::memchr;
 use super::super::parameters::{Field, Parameters};
 use super::content::Kind;
 use super::pointers::Pointers;
+use crate::bounded_text::{MAX_MODEL_BYTES, PassingText};
 
 /// The most bytes of the headers of a field; one with more is skipped.
 const MAX_HEADER_BYTES: usize = 4096;
-
-/// The most bytes of a value that is a parameter; a longer one is truncated.
-const MAX_VALUE_BYTES: usize = 160;
 
 /// The most bytes of a boundary (RFC 2046, section 5.1.1).
 const MAX_BOUNDARY_BYTES: usize = 70;
@@ -27,8 +25,10 @@ pub(super) struct MultipartReader {
     /// The number of bytes of the delimiter that came last.
     matched: usize,
     state: State,
-    /// The headers of a field, or the value of a parameter.
+    /// The headers of a field.
     kept: Vec<u8>,
+    /// The value of a parameter.
+    value: PassingText,
 }
 
 /// What the next byte is part of.
@@ -85,6 +85,7 @@ impl MultipartReader {
             matched: 2,
             state: State::Preamble,
             kept: Vec::new(),
+            value: PassingText::default(),
         }
     }
 
@@ -113,6 +114,7 @@ impl MultipartReader {
                         self.end_field();
                         self.matched = 0;
                         self.kept.clear();
+                        self.value.clear();
                         self.state = State::Headers;
                     }
                 }
@@ -185,11 +187,7 @@ impl MultipartReader {
     #[cold]
     fn content(&mut self, bytes: &[u8]) {
         match self.state {
-            State::Parameter(_) => {
-                let free = MAX_VALUE_BYTES.saturating_sub(self.kept.len());
-                self.kept
-                    .extend_from_slice(bytes.get(..free).unwrap_or(bytes));
-            }
+            State::Parameter(_) => self.value.push(bytes),
             State::Text => self.parameters.add_text(bytes.len() as u64),
             State::File => self.parameters.add_part_bytes(bytes.len() as u64),
             State::Preamble | State::Headers | State::Other | State::Epilogue => {}
@@ -199,8 +197,9 @@ impl MultipartReader {
     #[cold]
     fn end_field(&mut self) {
         if let State::Parameter(field) = self.state {
-            let value = String::from_utf8_lossy(&self.kept);
-            self.parameters.set_text(field, value.trim());
+            let value = String::from_utf8_lossy(self.value.beginning());
+            let value = self.value.finish(value.trim(), MAX_MODEL_BYTES);
+            self.parameters.set_text(field, &value);
         }
     }
 }

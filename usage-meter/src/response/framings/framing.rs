@@ -15,7 +15,7 @@ pub(in crate::response) enum Framing {
     Unknown {
         media_type: MediaType,
         /// The number of bytes of a byte order mark so far.
-        mark: usize,
+        mark: u8,
         /// The last byte of the white space so far.
         space: Option<u8>,
         paths: UsagePaths,
@@ -93,7 +93,7 @@ impl Framing {
         } = self
         {
             while let Some((&byte, tail)) = bytes.split_first() {
-                if space.is_none() && BYTE_ORDER_MARK.get(*mark) == Some(&byte) {
+                if space.is_none() && BYTE_ORDER_MARK.get(usize::from(*mark)) == Some(&byte) {
                     *mark = mark.saturating_add(1);
                 } else if byte.is_ascii_whitespace() {
                     *space = Some(byte);

@@ -9,8 +9,8 @@ use crate::usage::Usage;
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConfiguredNumbers {
     formulas: Arc<[Formula]>,
-    /// What each pointer led to.
-    tokens: [Option<u64>; UsagePaths::MAX_POINTERS],
+    /// What each pointer led to, as far as the last one that led to a number.
+    tokens: Vec<Option<u64>>,
     /// A bit for each pointer that last led to a number that is not plausible.
     outdated: u32,
 }
@@ -27,7 +27,11 @@ impl ConfiguredNumbers {
 
     /// Sets the number that a pointer leads to. A later document replaces it, unless with zero.
     pub(super) fn set(&mut self, pointer: u8, tokens: u64) {
-        if let Some(known) = self.tokens.get_mut(usize::from(pointer))
+        let index = usize::from(pointer);
+        if index >= self.tokens.len() && index < UsagePaths::MAX_POINTERS {
+            self.tokens.resize(index.saturating_add(1), None);
+        }
+        if let Some(known) = self.tokens.get_mut(index)
             && (tokens > 0 || known.is_none())
         {
             *known = Some(tokens);

@@ -7,7 +7,7 @@ use crate::json::number::Reported;
 #[derive(Debug, Default)]
 pub(super) struct Document {
     pub(super) facts: Facts,
-    open_report: OpenReport,
+    open_report: Option<Box<OpenReport>>,
     /// The reports that have ended, at most one of each source.
     reports: Vec<(Source, Counts)>,
     /// The source of the report that the end of the input cut off.
@@ -56,9 +56,9 @@ pub(super) struct Facts {
 }
 
 /// The report that is being read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OpenReport {
-    source: Option<Source>,
+    source: Source,
     counts: Counts,
     /// The attempts or steps that it lists; few reports do.
     iterations: Option<Box<Iterations>>,
@@ -79,8 +79,8 @@ impl Document {
     /// Forgets the document that was read before.
     pub(super) fn begin(&mut self) {
         self.facts = Facts::default();
-        self.open_report.source = None;
-        self.reports.clear();
+        self.open_report = None;
+        self.reports = Vec::new();
         self.cut_off = None;
     }
 
@@ -98,7 +98,7 @@ impl Document {
 
     /// Ends the document where the input ends. A report that is cut off is the least that was used.
     pub(super) fn cut_off(&mut self) {
-        self.cut_off = self.open_report.source;
+        self.cut_off = self.open_report.as_ref().map(|report| report.source);
         self.end_report();
     }
 
@@ -109,56 +109,65 @@ impl Document {
 
     /// Returns whether a report is being read.
     pub(super) fn is_in_report(&self) -> bool {
-        self.open_report.source.is_some()
+        self.open_report.is_some()
     }
 
     /// Starts a report.
     pub(super) fn begin_report(&mut self, source: Source) {
-        self.open_report = OpenReport {
-            source: Some(source),
-            ..OpenReport::default()
-        };
+        self.open_report = Some(Box::new(OpenReport {
+            source,
+            counts: Counts::default(),
+            iterations: None,
+        }));
     }
 
     /// Reads a number of the report that is being read.
     pub(super) fn read_count(&mut self, count: Count, value: Reported) {
-        self.open_report.counts.read(count, value);
+        if let Some(report) = &mut self.open_report {
+            report.counts.read(count, value);
+        }
     }
 
     /// Starts an attempt or step within the report that is being read.
     pub(super) fn begin_iteration(&mut self) {
-        self.open_report.iterations.get_or_insert_default().open = Counts::default();
+        if let Some(report) = &mut self.open_report {
+            report.iterations.get_or_insert_default().open = Counts::default();
+        }
     }
 
     /// Reads a number of the attempt or step that is being read.
     pub(super) fn read_iteration(&mut self, count: Count, value: Reported) {
-        if let Some(iterations) = &mut self.open_report.iterations {
+        if let Some(iterations) = self.iterations() {
             iterations.open.read(count, value);
         }
     }
 
     /// Ends the attempt or step that is being read.
     pub(super) fn end_iteration(&mut self) {
-        if let Some(iterations) = &mut self.open_report.iterations {
-            let Iterations { open, sum } = &mut **iterations;
+        if let Some(Iterations { open, sum }) = self.iterations() {
             sum.add_iteration(open);
         }
+    }
+
+    fn iterations(&mut self) -> Option<&mut Iterations> {
+        self.open_report.as_mut()?.iterations.as_deref_mut()
     }
 
     /// Ends the report that is being read. Returns whether it counts: not if it has no number, or numbers that
     /// are not plausible.
     pub(super) fn end_report(&mut self) -> bool {
-        let Some(source) = self.open_report.source.take() else {
+        let Some(report) = self.open_report.take() else {
             return false;
         };
         let OpenReport {
-            counts, iterations, ..
-        } = &mut self.open_report;
-        if let Some(iterations) = iterations.take() {
+            source,
+            mut counts,
+            iterations,
+        } = *report;
+        if let Some(iterations) = iterations {
             // The numbers of the report itself leave out some of the iterations, or none.
             counts.raise(&iterations.sum);
         }
-        let counts = *counts;
         if !counts.is_empty() || counts.is_unreadable() {
             self.add_report(source, &counts);
         }
@@ -186,6 +195,7 @@ impl Document {
             .iter()
             .position(|(source, _)| *source == Source::Inline);
         let index = known.unwrap_or_else(|| {
+            self.reports.reserve_exact(1);
             self.reports.push((Source::Inline, Counts::default()));
             self.reports.len().saturating_sub(1)
         });
@@ -203,7 +213,10 @@ impl Document {
                     *known = *counts;
                 }
             }
-            None => self.reports.push((source, *counts)),
+            None => {
+                self.reports.reserve_exact(1);
+                self.reports.push((source, *counts));
+            }
         }
     }
 

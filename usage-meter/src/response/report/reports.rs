@@ -141,6 +141,7 @@ impl Reports {
                 counts: Counts::default(),
                 is_outdated: false,
             };
+            self.slots.reserve_exact(1);
             self.slots.insert(index, slot);
         }
         self.slots.get_mut(index)

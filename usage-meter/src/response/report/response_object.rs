@@ -17,13 +17,20 @@ pub enum BackgroundStatus {
 /// What the objects of a stored response say about it, in the OpenAI Responses API and Gemini's interactions.
 #[derive(Debug, Default)]
 pub(super) struct ResponseObject {
-    id: Option<String>,
+    id: Option<Box<str>>,
     is_background: bool,
     status: Option<BackgroundStatus>,
     /// What the current document says.
     read: Facts,
-    /// The identifier in the current document, as written.
-    read_id: Vec<u8>,
+    /// Texts of the current document, until the identifier is known.
+    texts: Option<Box<Texts>>,
+}
+
+/// Texts of one document.
+#[derive(Debug, Default)]
+struct Texts {
+    /// The identifier, as written.
+    id: Vec<u8>,
     /// The text that may be the identifier.
     pending: Vec<u8>,
 }
@@ -55,25 +62,32 @@ impl ResponseObject {
 
     /// Reads the next bytes of a text that may be an identifier, before [`Self::end_id`].
     pub(super) fn text(&mut self, bytes: &[u8]) {
-        if self.pending.len().saturating_add(bytes.len()) > MAX_ID_BYTES {
+        let Texts { pending, .. } = &mut **self.texts.get_or_insert_default();
+        if pending.len().saturating_add(bytes.len()) > MAX_ID_BYTES {
             self.read.pending_is_too_long = true;
         } else {
-            self.pending.extend_from_slice(bytes);
+            pending.extend_from_slice(bytes);
         }
     }
 
     /// Takes the text as the identifier.
     pub(super) fn end_id(&mut self) {
-        if self.wants_id() && !self.read.pending_is_too_long && !self.pending.is_empty() {
+        if self.wants_id()
+            && !self.read.pending_is_too_long
+            && let Some(Texts { id, pending }) = self.texts.as_deref_mut()
+            && !pending.is_empty()
+        {
             self.read.has_id = true;
-            std::mem::swap(&mut self.read_id, &mut self.pending);
+            std::mem::swap(id, pending);
         }
         self.forget_text();
     }
 
     /// Forgets a text that was not an identifier.
     pub(super) fn forget_text(&mut self) {
-        self.pending.clear();
+        if let Some(texts) = &mut self.texts {
+            texts.pending.clear();
+        }
         self.read.pending_is_too_long = false;
     }
 
@@ -93,8 +107,11 @@ impl ResponseObject {
     /// Keeps what was read of a document that is, or has, such an object.
     pub(super) fn end_document(&mut self, is_response: bool) {
         if is_response {
-            if self.read.has_id && self.id.is_none() {
-                self.id = str::from_utf8(&self.read_id).ok().map(str::to_owned);
+            if self.read.has_id
+                && self.id.is_none()
+                && let Some(texts) = self.texts.take()
+            {
+                self.id = str::from_utf8(&texts.id).ok().map(Box::from);
             }
             self.is_background |= self.read.is_background;
             self.status = self.read.status.or(self.status);

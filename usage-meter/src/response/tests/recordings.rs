@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{HeaderCounts, Meter, ResponseHead};
+use crate::{HeaderCounts, Meter, RequestPath, ResponseHead};
 
 /// Returns the cases of a set of responses: in the directory that an environment variable names, else in
 /// `shared/<name>` beside the repository or above it. `None` where there are none.
@@ -77,7 +77,7 @@ impl Case {
             status: self.status,
             content_type: self.header("content-type"),
             content_encoding: self.header("content-encoding"),
-            path: self.path.as_bytes(),
+            path: RequestPath::of(self.path.as_bytes()),
             header_counts: HeaderCounts::read(|name| self.header(name)),
         })
     }

@@ -1,7 +1,7 @@
 //! Completions of unknown shape, which only their path shows to be completions.
 
 use super::{JSON, SSE, head, read, read_bytes, tokens};
-use crate::{Meter, ResponseHead};
+use crate::{Meter, RequestPath, ResponseHead};
 
 const TEXT: &str = "text/plain";
 
@@ -36,7 +36,7 @@ fn unknown_shapes_on_completion_paths_are_completions() {
         assert!(in_bytes.is_completion(), "{body}");
         assert_eq!(in_bytes.output_bytes(), output_bytes, "{body}");
         let other = ResponseHead {
-            path: b"/v1/other",
+            path: RequestPath::of(b"/v1/other"),
             ..head(content_type)
         };
         let is_known = body.contains("text_output");
@@ -232,7 +232,7 @@ fn paths_of_completions_are_known() {
         ("/v1/files/generated", false),
     ] {
         let mut meter = Meter::new(&ResponseHead {
-            path: path.as_bytes(),
+            path: RequestPath::of(path.as_bytes()),
             ..head(JSON)
         });
         meter.push(br#"{"anything":"at all"}"#);

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::base64::Decoder;
 use super::headers::message_kind;
-use crate::{Meter, ResponseHead};
+use crate::{Meter, RequestPath, ResponseHead};
 
 /// Encodes a message with these string headers.
 fn message(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
@@ -69,7 +69,7 @@ fn meter() -> Meter {
     Meter::new(&ResponseHead {
         status: 200,
         content_type: Some(b"application/vnd.amazon.eventstream"),
-        path: b"/model/m/converse-stream",
+        path: RequestPath::of(b"/model/m/converse-stream"),
         ..ResponseHead::default()
     })
 }
