@@ -152,7 +152,7 @@ async fn check_sums(metered: &Metered) -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn open_streams_end_in_overload_not_in_a_trap() -> TestResult {
+async fn open_streams_end_in_overload_without_trap() -> TestResult {
     let Load { requests, budget } = load(
         Load {
             requests: 2_000,
@@ -272,7 +272,7 @@ fn in_zstd(body: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn open_decoders_end_in_estimates_not_in_a_trap() -> TestResult {
+async fn open_decoders_end_in_estimates_without_trap() -> TestResult {
     const RESERVED: u64 = 700;
     let Load { requests, budget } = load(
         Load {

@@ -26,7 +26,7 @@ fn istio_cluster_has_host_as_authority() {
 }
 
 #[test]
-fn short_cluster_name_is_nested_and_replies_are_bounded() {
+fn cluster_name_is_nested_and_replies_bounded() {
     let bound = b"\x22\x04\x08\x80\x80\x04";
     let service = [b"\n\x0d\n\x05empty".as_slice(), bound].concat();
     assert_eq!(grpc_service("empty"), service);

@@ -48,7 +48,7 @@ fn queued_settlements_pass_to_successor() {
 }
 
 #[test]
-fn settlements_under_way_pass_to_successor_at_the_end() {
+fn settlements_under_way_pass_to_successor_at_end() {
     let mut gateway = Gateway::new(CHECK);
     let mut stream = gateway.envoy.stream();
     stream.on_request_headers(true);
