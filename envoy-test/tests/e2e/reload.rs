@@ -168,10 +168,12 @@ async fn reservation_survives_updates() -> TestResult {
     large.abort();
     let entry = metered.envoy.logged("large").await?;
     let charged = entry.tollgate_number("total_tokens").ok_or("not charged")?;
-    assert!((1..=701).contains(&charged), "{charged}");
+    // It depends on the time that the updates have taken, and is at most the request's own bound and its input.
+    assert!((1..=710).contains(&charged), "{charged}");
     assert_eq!(metered.remaining("alice").await?, 1_000 - charged);
-    assert_eq!(send(&metered, &other).await?, 200);
-    assert_eq!(metered.remaining("alice").await?, 1_000 - charged - 300);
+    let small = Chat::new("What is Kubernetes?", 200);
+    assert_eq!(send(&metered, &small).await?, 200);
+    assert_eq!(metered.remaining("alice").await?, 1_000 - charged - 200);
     metered.check().await?;
     Ok(())
 }
