@@ -31,6 +31,8 @@ fn every_notation_is_parsed() {
         (".5", None),
         ("1.2.3", None),
         ("1e", None),
+        ("1ex", None),
+        ("1e5x", None),
         ("e5", None),
         ("null", None),
         ("true", None),
