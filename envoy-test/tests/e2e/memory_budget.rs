@@ -337,7 +337,7 @@ async fn open_decoders_stay_within_budget_without_trap() -> TestResult {
     let allocated = metric(&metered.envoy, "memory_bytes").await?;
     eprintln!("{requests} decoders: {allocated} bytes allocated");
     assert!(allocated <= budget, "{allocated}");
-    // Decoders give back what they have when they are refused more, so there may be room again.
+    // A decoder that gets no more memory releases what it has, so there may be room again.
     match tokens("meanwhile in zstd", in_zstd()).await? {
         (true, output) => assert!(output >= RESERVED, "{output}"),
         exact => assert_eq!(exact, (false, 30)),
