@@ -73,7 +73,8 @@ impl<'v> Machine<'_, 'v> {
             "size" => self.fuel.scan(length.unwrap_or_default()),
             "bytes" | "string" => {
                 let weight = Weight::of_copy(first.as_ref(), self.fuel)?;
-                self.fuel.produce(1, weight.bytes)
+                // The elements of a list, which has no text: it was walked, and nothing else makes it cost anything.
+                self.fuel.produce(weight.elements.max(1), weight.bytes)
             }
             "strings.quote" => {
                 let length = length.unwrap_or_default();

@@ -261,6 +261,29 @@ fn work_beyond_the_fuel_is_an_error() {
 }
 
 #[test]
+fn conversion_of_a_list_pays_for_its_elements() {
+    let request = Request {
+        path: ",".repeat(10_000),
+        body: serde_json::Value::Null,
+    };
+    // The list alone takes some 10,000 steps.
+    let limits = FuelLimits {
+        steps: 16_000,
+        bytes: 64 << 20,
+    };
+    for source in [
+        "string(request.path.split(',')) == 'x'",
+        "bytes(request.path.split(',')) == b'x'",
+    ] {
+        let found = with_fuel(source, &request, limits);
+        let is_exhausted = matches!(found, Err(Failure::Exhausted(_)));
+        assert!(is_exhausted, "{source}: {found:?}");
+    }
+    let list = with_fuel("size(request.path.split(',')) == 10001", &request, limits);
+    assert!(list.is_ok(), "{list:?}");
+}
+
+#[test]
 fn exhaustion_is_an_error_whatever_the_value() {
     let request = large(56 << 10, 4000);
     for source in [
