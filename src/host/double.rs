@@ -283,7 +283,8 @@ impl Host for Double {
         self.called(Call::Buffer(buffer))?;
         let buffers = self.buffers.borrow();
         let bytes = buffers.get(&buffer).ok_or(HostError::BadArgument)?;
-        Ok(bytes.iter().skip(start).take(max).copied().collect())
+        let rest = bytes.get(start..).unwrap_or_default();
+        Ok(rest.get(..max).unwrap_or(rest).to_vec())
     }
 
     fn replace_buffer(&self, buffer: Buffer, bytes: &[u8]) -> Result<()> {
