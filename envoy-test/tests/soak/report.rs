@@ -5,7 +5,10 @@ use std::{
     fmt,
 };
 
-use envoy_test::metered::Metered;
+use envoy_test::{
+    client::{Protocol, client},
+    metered::Metered,
+};
 
 use crate::{
     Outcome,
@@ -18,6 +21,9 @@ use crate::{
 
 /// How much memory may grow after the warm-up, in bytes.
 const MAX_GROWTH: u64 = 64 << 20;
+
+/// The `x-test-id` of the last request, which is not charged.
+const LAST: &str = "last";
 
 /// The errors that a report shows.
 const MAX_ERRORS: usize = 20;
@@ -88,6 +94,7 @@ impl Report {
     /// Compares each exchange with its entry in the access log.
     async fn compare_exchanges(&mut self, metered: &Metered, journal: &Journal) -> Outcome {
         let exchanges = journal.exchanges().clone();
+        flush_access_log(metered).await?;
         // A client that leaves at once may have sent nothing.
         let entries = metered.envoy.access_log(1).await?;
         let mut logged = BTreeMap::new();
@@ -227,6 +234,16 @@ impl Report {
         }
         self.facts.push(("resident memory", memory));
     }
+}
+
+/// Waits until the access log has the entries of all exchanges that have ended: Envoy writes them in order, after up to a
+/// second.
+async fn flush_access_log(metered: &Metered) -> Outcome {
+    let url = metered.envoy.url("/v1/models");
+    let request = client(Protocol::Http1).get(url).header("x-test-id", LAST);
+    request.send().await?.bytes().await?;
+    metered.envoy.logged(LAST).await?;
+    Ok(())
 }
 
 impl fmt::Display for Report {
