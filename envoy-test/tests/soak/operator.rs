@@ -2,7 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use envoy_test::{envoy::Update, filters::Tollgate, metered::Metered, remote::Protocol, wait};
+use envoy_test::{
+    envoy::Update,
+    filters::Tollgate,
+    metered::Metered,
+    remote::{self, Protocol},
+    wait,
+};
 use integration::{
     Limitador,
     calls::{Fault, Method},
@@ -32,6 +38,9 @@ pub(crate) struct Operator {
     /// Outages by closed connections, and by calls that fail.
     pub(crate) closed: u64,
     pub(crate) failed: u64,
+    /// The calls that Envoy had in flight when connections were closed, and a few that it sent just after that.
+    pub(crate) interrupted: u64,
+    is_closed: bool,
     /// Resident memory in bytes after the warm-up, at its highest, and at the end.
     pub(crate) warm: u64,
     pub(crate) highest: u64,
@@ -49,6 +58,8 @@ impl Operator {
             updates: 0,
             closed: 0,
             failed: 0,
+            interrupted: 0,
+            is_closed: false,
             warm: 0,
             highest: 0,
             last: 0,
@@ -77,7 +88,7 @@ impl Operator {
                 if is_down {
                     self.end_outage().await?;
                 } else {
-                    self.begin_outage().await;
+                    self.begin_outage(metered).await?;
                 }
                 is_down = !is_down;
             }
@@ -136,13 +147,16 @@ impl Operator {
     }
 
     /// Closes the service, or makes its calls fail, in turn.
-    async fn begin_outage(&mut self) {
+    async fn begin_outage(&mut self, metered: &Metered) -> Outcome {
         let Some(limitador) = &self.limitador else {
-            return;
+            return Ok(());
         };
         if self.closed <= self.failed {
             self.closed += 1;
+            let before = failed_calls(metered).await?;
             limitador.close().await;
+            self.is_closed = true;
+            self.interrupted += failed_calls(metered).await? - before;
         } else {
             self.failed += 1;
             let fault = match self.failed % 3 {
@@ -154,13 +168,26 @@ impl Operator {
                 limitador.calls().fail(method, fault.clone());
             }
         }
+        Ok(())
     }
 
     async fn end_outage(&mut self) -> Outcome {
         if let Some(limitador) = &self.limitador {
             limitador.calls().heal();
-            limitador.serve().await?;
+            // Connections of a service that is up stay open: closing them interrupts calls.
+            if std::mem::take(&mut self.is_closed) {
+                limitador.serve().await?;
+            }
         }
         Ok(())
     }
+}
+
+/// The calls of the rate limit service that have failed because their connection was closed or did not open.
+async fn failed_calls(metered: &Metered) -> Outcome<u64> {
+    let name = format!(
+        "cluster.{}.upstream_rq_pending_failure_eject",
+        remote::CLUSTER
+    );
+    Ok(metered.envoy.stat(&name).await?)
 }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The number of clients.
-pub(crate) const CLIENTS: u64 = 10;
+const CLIENTS: u64 = 10;
 
 /// The most tokens of an exchange.
 pub(crate) const MAX_TOKENS: u64 = 250;
