@@ -1,7 +1,8 @@
 //! Admission: which limits apply to a request, what it is expected to cost, and whether it fits.
 //!
-//! [`applicable`] finds the limits that apply and the counters that they count in. [`check`] reserves
-//! the expected cost in the ledger, behind requests that are queued already, and admits or rejects.
+//! [`applicable`] finds the limits that apply and the counters that they count in. [`claims`] computes
+//! the expected cost at each; [`check`] reserves it in the ledger, behind requests that are queued already, and
+//! admits or rejects.
 
 pub(crate) mod applicable;
 mod check;
@@ -13,7 +14,7 @@ mod reservation;
 mod tests;
 
 pub(crate) use applicable::{Applicable, applicable};
-pub(crate) use check::{CheckInput, check};
+pub(crate) use check::{check, claims};
 pub(crate) use error::AdmissionError;
 pub(crate) use queue::{Arrival, Place, Queue, QueuePoll};
 pub(crate) use reservation::Expected;

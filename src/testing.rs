@@ -1,11 +1,11 @@
 //! Policies, messages and a filter without streams, for tests.
 
-use crate::admit::{self, AdmissionError, Applicable, CheckInput, Expected, Queue};
+use crate::admit::{self, AdmissionError, Applicable, Expected, Queue};
 use crate::attributes::{Attributes, Body};
 use crate::host::double::Double;
 use crate::host::log_capture::LogCapture;
 use crate::host::{HeaderMap, Host};
-use crate::ledger::{Admission, Check, Ledger, Rejection, Verdict};
+use crate::ledger::{Admission, Check, Claims, Ledger, Rejection, Verdict};
 use crate::policies::Policies;
 use crate::telemetry::Telemetry;
 use limits::{Nanos, Timestamp};
@@ -118,29 +118,36 @@ impl Filter {
         admit::applicable(&self.policies, &self.telemetry, attributes, is_remote)
     }
 
+    /// Returns what a request claims that is for a model and expected to use so many tokens.
+    pub(crate) fn claims(
+        &self,
+        attributes: &mut Attributes,
+        model: Option<&str>,
+        expected: u64,
+    ) -> Result<Claims, AdmissionError> {
+        let applicable = self.applicable(attributes)?;
+        let expected = Expected {
+            model,
+            usage: output(expected),
+            plausible_tokens: u64::MAX,
+        };
+        let Self {
+            policies,
+            telemetry,
+            ..
+        } = self;
+        admit::claims(policies, telemetry, attributes, applicable, &expected)
+    }
+
     /// Checks a request that is expected to use so many tokens.
     pub(crate) fn check(
         &self,
         attributes: &mut Attributes,
         expected: u64,
     ) -> Result<Verdict, AdmissionError> {
-        let input = CheckInput {
-            applicable: self.applicable(attributes)?,
-            expected: Expected {
-                model: None,
-                usage: output(expected),
-                plausible_tokens: u64::MAX,
-            },
-            stream: Some(1),
-        };
-        let Self {
-            policies,
-            ledger,
-            telemetry,
-            queue,
-            ..
-        } = self;
-        match admit::check(policies, ledger, telemetry, queue, attributes, input)? {
+        let claims = self.claims(attributes, None, expected)?;
+        let headers = attributes.headers();
+        match admit::check(&self.ledger, &self.queue, headers, claims, Some(1))? {
             Check::Decided(verdict) => Ok(verdict),
             Check::Pending(_) => panic!("decided without a service"),
         }

@@ -55,12 +55,6 @@ impl Applicable {
         self.values.shrink_to_fit();
     }
 
-    /// Returns whether a limit was left out because it could not be evaluated.
-    #[must_use]
-    pub(crate) const fn has_failed_open(&self) -> bool {
-        self.failed_open
-    }
-
     /// Returns whether the cost of the request depends on its body: on the model that it names, or on what
     /// else of it a cost reads.
     #[must_use]

@@ -5,42 +5,28 @@ use super::error::AdmissionError;
 use super::queue::Queue;
 use super::reservation::{self, Expected};
 use crate::attributes::Attributes;
+use crate::host::Headers;
 use crate::ledger::{Check, Claims, Ledger, LedgerError, Rejection, ResponseHeaders, Verdict};
 use crate::policies::Policies;
 use crate::telemetry::Telemetry;
 use limits::Timestamp;
 use std::cell::RefCell;
 
-/// A request to check.
-#[derive(Debug)]
-pub(crate) struct CheckInput<'a> {
-    /// The limits that apply to it.
-    pub(crate) applicable: Applicable,
-    /// Its expected usage.
-    pub(crate) expected: Expected<'a>,
-    /// The stream that can wait for a rate limit service, or in a queue.
-    pub(crate) stream: Option<u32>,
-}
-
-/// Checks a request: reserves its expected cost at all of its counters, or rejects it. A request that
-/// comes to a counter at which others are queued is rejected, so that it is queued behind them.
+/// Returns what a request claims of the limits that apply to it: its expected cost at all of its counters.
+///
+/// It evaluates expressions, which a request pays for once: a queued request is checked again with what it
+/// claimed at first.
 ///
 /// # Errors
 /// [`AdmissionError`], where the failure mode is to deny; where it is to allow, the limit in question
 /// is left out.
-pub(crate) fn check(
+pub(crate) fn claims(
     policies: &Policies,
-    ledger: &Ledger,
     telemetry: &Telemetry,
-    queue: &RefCell<Queue>,
     attributes: &mut Attributes,
-    input: CheckInput<'_>,
-) -> Result<Check, AdmissionError> {
-    let CheckInput {
-        applicable,
-        expected,
-        stream,
-    } = input;
+    applicable: Applicable,
+    expected: &Expected<'_>,
+) -> Result<Claims, AdmissionError> {
     let mut claims = Claims {
         charges: Vec::with_capacity(applicable.charges.len()),
         values: applicable.values,
@@ -53,16 +39,32 @@ pub(crate) fn check(
             telemetry,
             attributes,
             charge,
-            &expected,
+            expected,
             failed_open,
         )?;
         claims.charges.extend(charge);
     }
+    Ok(claims)
+}
+
+/// Checks a request: reserves what it claims at all of its counters, or rejects it. A request that comes to
+/// a counter at which others are queued is rejected, so that it is queued behind them. `stream` can wait for a
+/// rate limit service, or in a queue; `headers` are those of the request.
+///
+/// # Errors
+/// [`LedgerError`], where the failure mode is to deny.
+pub(crate) fn check(
+    ledger: &Ledger,
+    queue: &RefCell<Queue>,
+    headers: &Headers,
+    claims: Claims,
+    stream: Option<u32>,
+) -> Result<Check, LedgerError> {
     if let Some(rejection) = behind_queue(ledger, &queue.borrow(), &claims, stream)? {
         let verdict = Verdict::Rejected(rejection, ResponseHeaders::new());
         return Ok(Check::Decided(verdict));
     }
-    Ok(ledger.check(claims, attributes.headers(), stream)?)
+    ledger.check(claims, headers, stream)
 }
 
 /// Returns the rejection of a request that comes to a counter at which others are queued.

@@ -8,8 +8,8 @@ use limits::service::{DescriptorSet, ReservationId};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What a request claims: the counters of all limits that apply to it.
-#[derive(Debug, Default)]
+/// What a request claims: the counters of all limits that apply to it, each with the amount to reserve there.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Claims {
     /// The counters.
     pub(crate) charges: Vec<Charge>,

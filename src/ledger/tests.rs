@@ -1,10 +1,10 @@
 //! The ledger with a rate limit service, apart from a whole stream.
 
 use super::{Admission, Check, LedgerError, PendingCheck, Precheck, Rejection, Stage, Verdict};
-use crate::admit::{self, AdmissionError, CheckInput, Expected};
+use crate::admit::{self, AdmissionError};
 use crate::host::HostError;
 use crate::host::double::Call;
-use crate::testing::{Filter, output, per_user};
+use crate::testing::{Filter, per_user};
 use limits::service::mock::Limitador;
 use limits::service::{CallId, CheckReply};
 use serde_json::{Value, json};
@@ -37,23 +37,10 @@ impl Remote {
     fn check(&self, expected: u64, stream: Option<u32>) -> Result<Check, AdmissionError> {
         let filter = &self.filter;
         let mut attributes = filter.attributes("alice", &[("x-request-id", "r-1")]);
-        let input = CheckInput {
-            applicable: filter.applicable(&mut attributes)?,
-            expected: Expected {
-                model: None,
-                usage: output(expected),
-                plausible_tokens: u64::MAX,
-            },
-            stream,
-        };
-        admit::check(
-            &filter.policies,
-            &filter.ledger,
-            &filter.telemetry,
-            &filter.queue,
-            &mut attributes,
-            input,
-        )
+        let claims = filter.claims(&mut attributes, None, expected)?;
+        let headers = attributes.headers();
+        let Filter { ledger, queue, .. } = filter;
+        Ok(admit::check(ledger, queue, headers, claims, stream)?)
     }
 
     fn pending(&self, expected: u64) -> Box<PendingCheck> {

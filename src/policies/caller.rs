@@ -28,8 +28,15 @@ const MAX_CHARS: usize = 64;
 impl Policies {
     /// Returns the caller of a request, by the values of the counter expressions that identify callers, or by its
     /// address if it has no such value. An expression without a value is one that the caller does not have.
+    ///
+    /// The exchange does not pay for it: a request that waits would else have less fuel for its cost.
     #[must_use]
     pub(crate) fn caller(&self, attributes: &mut Attributes, host: &dyn Host) -> CallerId {
+        let evaluator = self.evaluator();
+        evaluator.apart(attributes, |attributes| self.caller_of(attributes, host))
+    }
+
+    fn caller_of(&self, attributes: &mut Attributes, host: &dyn Host) -> CallerId {
         let mut hasher = self.hasher();
         let mut is_identified = false;
         for &CounterPosition(policy, limit, counter) in &self.needs.identities {

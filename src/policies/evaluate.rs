@@ -11,6 +11,7 @@ use filter_config::{
 };
 use limits::Nanos;
 use std::borrow::Cow;
+use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -107,6 +108,20 @@ impl Evaluator {
                 None => Err(unexpected("a boolean", value)),
             }
         })
+    }
+
+    /// Runs evaluations that the exchange does not pay for. They have the fuel of one evaluation together.
+    pub(super) fn apart<T>(
+        &self,
+        attributes: &mut Attributes,
+        run: impl FnOnce(&mut Attributes) -> T,
+    ) -> T {
+        let of_others = MAX_FUEL_OF_EXCHANGE.saturating_sub(1);
+        let others = self.fuel.steps.saturating_mul(of_others);
+        let paid = mem::replace(&mut attributes.fuel_used, others);
+        let result = run(attributes);
+        attributes.fuel_used = paid;
+        result
     }
 
     /// Adds the value of a counter expression to the key of its counter.

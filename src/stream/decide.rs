@@ -7,9 +7,9 @@ use super::state::{
     Admitted, AwaitingService, CheckTarget, FallbackChoice, PendingDecision, Phase, ReadingBody,
     State,
 };
-use crate::admit::{self, AdmissionError, Applicable, CheckInput};
+use crate::admit::{self, AdmissionError, Applicable};
 use crate::attributes::Attributes;
-use crate::ledger::{Admission, Check, Rejection, ResponseHeaders, Verdict};
+use crate::ledger::{Admission, Check, Claims, LedgerError, Rejection, ResponseHeaders, Verdict};
 use crate::memory::Need;
 use crate::settle;
 use crate::telemetry::{Count, Decision};
@@ -30,11 +30,26 @@ impl Stream {
         body: Option<WholeBody>,
         phase: Phase,
     ) -> Next {
+        match self.claims(&mut attributes, applicable, body_bytes) {
+            Ok(claims) => self.decide_on_claims(attributes, claims, body_bytes, body, phase),
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Decides on the request, by what it claims.
+    pub(super) fn decide_on_claims(
+        &mut self,
+        mut attributes: Attributes,
+        claims: Claims,
+        body_bytes: Option<u64>,
+        body: Option<WholeBody>,
+        phase: Phase,
+    ) -> Next {
         let parts = Rc::clone(&self.parts);
         let needs = parts.policies.needs();
-        let recheck = needs.queue.then(|| applicable.clone());
+        let recheck = needs.queue.then(|| claims.clone());
         let stream = (phase != Phase::Response).then_some(self.id);
-        let checked = self.check(&mut attributes, applicable, body_bytes, stream);
+        let checked = self.check(&attributes, claims, stream);
         let changes_body = self.may_change_body();
         let max_held = parts.policies.configuration().request_body.worker_bytes;
         let pending = |mut attributes: Attributes, body: Option<WholeBody>| {
@@ -80,36 +95,40 @@ impl Stream {
                 }));
                 self.wait_in(phase)
             }
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail(&error.into()),
         }
     }
 
-    /// Checks a request whose body has so many bytes. Without a stream, it cannot wait.
-    pub(super) fn check(
+    /// Returns what a request claims whose body has so many bytes.
+    pub(super) fn claims(
         &self,
         attributes: &mut Attributes,
         applicable: Applicable,
         body_bytes: Option<u64>,
-        stream: Option<u32>,
-    ) -> Result<Check, AdmissionError> {
+    ) -> Result<Claims, AdmissionError> {
         let Parts {
             policies,
-            ledger,
             telemetry,
-            queue,
             estimator,
             ..
         } = &*self.parts;
-        if applicable.is_empty() {
-            let admission = Admission::unmatched(applicable.has_failed_open());
+        let expected = self.request.expected(estimator, body_bytes);
+        admit::claims(policies, telemetry, attributes, applicable, &expected)
+    }
+
+    /// Checks a request with what it claims. Without a stream, it cannot wait.
+    pub(super) fn check(
+        &self,
+        attributes: &Attributes,
+        claims: Claims,
+        stream: Option<u32>,
+    ) -> Result<Check, LedgerError> {
+        if claims.charges.is_empty() {
+            let admission = Admission::unmatched(claims.failed_open);
             return Ok(Check::Decided(Verdict::Admitted(admission)));
         }
-        let input = CheckInput {
-            applicable,
-            expected: self.request.expected(estimator, body_bytes),
-            stream,
-        };
-        admit::check(policies, ledger, telemetry, queue, attributes, input)
+        let Parts { ledger, queue, .. } = &*self.parts;
+        admit::check(ledger, queue, attributes.headers(), claims, stream)
     }
 
     /// Finds the limits that apply to a request.

@@ -93,7 +93,11 @@ impl Stream {
             if names_another {
                 continue;
             }
-            match self.check_fallback(&mut changed, &choice.original) {
+            // All that is tried has the fuel of one exchange.
+            changed.attributes.fuel_used = choice.original.attributes.fuel_used;
+            let checked = self.check_fallback(&mut changed, &choice.original);
+            choice.original.attributes.fuel_used = changed.attributes.fuel_used;
+            match checked {
                 Ok(Check::Pending(check)) => {
                     let next = self.wait_in(choice.original.phase);
                     self.state = State::AwaitingService(Box::new(AwaitingService {
@@ -195,7 +199,8 @@ impl Stream {
             attributes.llm = self.request.llm(&self.parts.estimator, is_whole);
         }
         let applicable = self.applicable(attributes)?;
-        self.check(attributes, applicable, body_bytes, Some(self.id))
+        let claims = self.claims(attributes, applicable, body_bytes)?;
+        Ok(self.check(attributes, claims, Some(self.id))?)
     }
 
     /// Writes what a fallback changes. The length precedes the body: a body that does not match its

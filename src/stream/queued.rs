@@ -3,9 +3,9 @@
 use super::machine::{Next, Stream};
 use super::parts::Parts;
 use super::state::{PendingDecision, Phase, QueuedRequest, State};
-use crate::admit::{AdmissionError, Arrival, Place, QueuePoll};
+use crate::admit::{Arrival, Place, QueuePoll};
 use crate::attributes::Attributes;
-use crate::ledger::{Check, CounterId, Rejection, ResponseHeaders, Verdict};
+use crate::ledger::{Check, CounterId, LedgerError, Rejection, ResponseHeaders, Verdict};
 use crate::telemetry::Decision;
 use filter_config::{Exceeded, Queue};
 use limits::service::CheckReply;
@@ -146,18 +146,13 @@ impl Stream {
             self.state = State::Queued(queued);
             return QueuePoll::Pending;
         }
-        let Some(applicable) = queued.decision.recheck.clone() else {
-            // Without limits to check, as never happens where requests are queued.
+        let Some(claims) = queued.decision.recheck.clone() else {
+            // Without claims to check, as never happens where requests are queued.
             self.state = State::Queued(queued);
             self.reject_queued();
             return QueuePoll::Done;
         };
-        let PendingDecision {
-            attributes,
-            body_bytes,
-            ..
-        } = &mut queued.decision;
-        let checked = self.check(attributes, applicable, *body_bytes, Some(self.id));
+        let checked = self.check(&queued.decision.attributes, claims, Some(self.id));
         self.follow(queued, checked)
     }
 
@@ -187,14 +182,14 @@ impl Stream {
             return;
         };
         let checked = check.on_reply(ledger, reply);
-        self.follow(queued, checked.map_err(AdmissionError::from));
+        self.follow(queued, checked);
     }
 
     /// Does what a check of a queued request says.
     fn follow(
         &mut self,
         mut queued: Box<QueuedRequest>,
-        checked: Result<Check, AdmissionError>,
+        checked: Result<Check, LedgerError>,
     ) -> QueuePoll {
         let counter = queued.counter();
         match checked {
@@ -238,7 +233,7 @@ impl Stream {
             }
             Err(error) => {
                 self.remove_from_queue(counter);
-                self.fail(&error);
+                self.fail(&error.into());
                 QueuePoll::Done
             }
         }
@@ -301,7 +296,7 @@ impl Stream {
         self.leave_queue(&mut queued);
         let PendingDecision {
             attributes,
-            recheck: Some(applicable),
+            recheck: Some(claims),
             body_bytes,
             phase: Phase::Body,
             ..
@@ -312,7 +307,7 @@ impl Stream {
         if !(200..300).contains(&status) {
             return;
         }
-        let next = self.decide(attributes, applicable, body_bytes, None, Phase::Response);
+        let next = self.decide_on_claims(attributes, claims, body_bytes, None, Phase::Response);
         if next == Next::Continue {
             self.resume_request();
         }

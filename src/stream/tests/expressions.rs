@@ -116,6 +116,83 @@ fn exhausted_cost_is_charged_as_tokens() {
     assert!(!envoy.exchange(1), "50 tokens were charged");
 }
 
+/// Returns an expression of this value that takes about 700 steps.
+fn slow(value: &str) -> String {
+    let list = vec!["1"; 110].join(",");
+    format!("[{list}].exists(a, a == 2) ? {value} : {value}")
+}
+
+#[test]
+fn waiting_takes_no_fuel() {
+    for mode in ["deny", "allow"] {
+        let spec = json!({
+            "reservation": { "amount": slow("20") },
+            "onExceeded": { "queue": { "depth": 9, "timeout": "10m" } },
+        });
+        let spec = spec.to_string();
+        let spec = spec.strip_prefix('{').and_then(|it| it.strip_suffix('}'));
+        let spec = format!(", {}", spec.unwrap_or_default());
+        let rest = format!(r#", "failureMode": "{mode}", "expressions": {{ "steps": 1000 }}"#);
+        let envoy = Envoy::with(&configuration(&spec, &rest));
+        let (mut first, mut second) = (envoy.stream(), envoy.stream());
+        assert_eq!(send(&envoy, &mut first, "{}"), Next::Continue);
+        let mut other = envoy.stream();
+        assert_eq!(send(&envoy, &mut other, "{}"), Next::Continue);
+        assert_eq!(send(&envoy, &mut second, "{}"), Next::Watermark);
+        for _ in 0..500 {
+            envoy.tick(&mut [&mut second]);
+        }
+        assert_eq!((envoy.queued(), envoy.replies()), (1, 0), "{mode}");
+        envoy.answer(&mut first, 1);
+        envoy.tick(&mut [&mut second]);
+        assert_eq!((envoy.resumed(), envoy.queued()), (1, 0), "{mode}");
+        assert_eq!(second.reserved(), [20], "{mode}");
+        assert_eq!(envoy.host.metric("tollgate.evaluation_errors"), 0);
+        envoy.answer(&mut second, 1);
+        assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("queued"));
+    }
+}
+
+#[test]
+fn identity_takes_no_fuel_of_costs() {
+    let mut json: Value = serde_json::from_str(&configuration("", "")).unwrap();
+    let limit = &mut json["policies"][0]["spec"]["limits"]["free"];
+    limit["counters"] = json!([{ "expression": slow("auth.user") }]);
+    limit["cost"] = json!(slow("20"));
+    limit["reservation"] = json!({ "amount": "30" });
+    limit["onExceeded"] = json!({ "queue": { "depth": 9, "timeout": "10m" } });
+    json["expressions"] = json!({ "steps": 1000 });
+    let envoy = Envoy::with(&json.to_string());
+    let (mut first, mut second) = (envoy.stream(), envoy.stream());
+    assert_eq!(send(&envoy, &mut first, "{}"), Next::Continue);
+    assert_eq!(send(&envoy, &mut second, "{}"), Next::Watermark);
+    envoy.answer(&mut first, 1);
+    envoy.tick(&mut [&mut second]);
+    envoy.answer(&mut second, 1);
+    assert_eq!(envoy.state("tollgate.decision").as_deref(), Some("queued"));
+    assert_eq!(envoy.host.metric("tollgate.evaluation_errors"), 0);
+}
+
+#[test]
+fn fallbacks_share_fuel_of_exchange() {
+    let mut json: Value = serde_json::from_str(&configuration("", "")).unwrap();
+    let alternative = |index: u32| json!({ "headers": { "x-route": index.to_string() } });
+    let alternatives: Vec<Value> = (0..4).map(alternative).collect();
+    let limit = &mut json["policies"][0]["spec"]["limits"]["free"];
+    limit["counters"] = json!([{ "expression": slow("auth.user") }]);
+    limit["onExceeded"] = json!({ "alternatives": alternatives });
+    json["expressions"] = json!({ "steps": 1000 });
+    json["holdHeaders"] = json!(true);
+    let envoy = Envoy::with(&json.to_string());
+    let mut first = envoy.stream();
+    assert_eq!(first.on_request_headers(true), Next::Continue);
+    envoy.answer(&mut first, 60);
+    assert_eq!(envoy.stream().on_request_headers(true), Next::Pause);
+    let errors = envoy.log.lines().into_iter();
+    let errors = errors.filter(|(_, line)| line.contains("evaluations of one exchange"));
+    assert!(errors.count() > 0, "the second fallback has no fuel left");
+}
+
 #[test]
 fn long_paths_find_no_route_by_pattern() {
     for (mode, status) in [("deny", Some(500)), ("allow", None)] {

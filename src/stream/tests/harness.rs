@@ -46,6 +46,15 @@ impl Stream {
         charges.map(|charge| charge.counter.standing).collect()
     }
 
+    /// What an admitted request reserves.
+    pub(in crate::stream::tests) fn reserved(&self) -> Vec<u64> {
+        let State::Admitted(admitted) = &self.state else {
+            return Vec::new();
+        };
+        let charges = admitted.admission.charges.iter();
+        charges.map(|charge| charge.counter.amount).collect()
+    }
+
     /// Returns whether an admitted request retains attributes.
     pub(in crate::stream::tests) fn retains_attributes(&self) -> bool {
         matches!(&self.state, State::Admitted(admitted) if admitted.retained.is_some())
