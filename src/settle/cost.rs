@@ -18,10 +18,33 @@ pub(crate) struct CostContext<'a> {
     usd: Usd,
     /// The attributes of the request and, with their outcome, of the response; where there are costs.
     attributes: Option<&'a mut Attributes>,
-    /// The cost that was computed last, with its limit: a limit may have several rates.
-    computed: Option<(LimitIndex, u64)>,
+    /// The cost that was computed last: a limit may have several rates.
+    computed: Option<Computed>,
     /// Whether the response was read. If not, it costs at least what was reserved for it.
     is_read: bool,
+}
+
+/// The value of the cost expression of a limit.
+#[derive(Clone, Copy, Debug)]
+struct Computed {
+    limit: LimitIndex,
+    cost: u64,
+    /// Whether the tokens stand in for it, because its evaluation has failed.
+    has_failed: bool,
+}
+
+// === impl Computed ===
+
+impl Computed {
+    /// Returns the cost at a charge. Where it is not known, it is at least what was reserved: an evaluation
+    /// that a caller makes fail costs no less than one that does not.
+    fn at(self, charge: &Charge) -> u64 {
+        if self.has_failed {
+            self.cost.max(charge.counter.amount)
+        } else {
+            self.cost
+        }
+    }
 }
 
 // === impl CostContext ===
@@ -67,7 +90,7 @@ impl<'a> CostContext<'a> {
     }
 
     /// Returns the value of a cost expression. Without a result the cost is the tokens: no error makes
-    /// an exchange free. Where nothing was used, only a cost that does not read usage can be more than
+    /// an exchange free. A charge is at least what it reserves then. Where nothing was used, only a cost that does not read usage can be more than
     /// nothing.
     ///
     /// The second value is the error to log, if there is one.
@@ -125,16 +148,23 @@ impl<'a> CostContext<'a> {
         let Some(cost) = &limit.cost else {
             return self.tokens();
         };
-        if let Some((_, cost)) = self.computed.filter(|(limit, _)| *limit == rate.limit) {
-            return cost;
-        }
-        let (cost, error) = self.evaluate(policies, telemetry, cost);
-        if let Some(error) = error {
-            let path = format!("limits.{}.cost", limit.name);
-            telemetry.evaluation_failed(&policy.name, &path, &error);
-        }
-        self.computed = Some((rate.limit, cost));
-        cost
+        let known = self
+            .computed
+            .filter(|computed| computed.limit == rate.limit);
+        let computed = known.unwrap_or_else(|| {
+            let (cost, error) = self.evaluate(policies, telemetry, cost);
+            if let Some(error) = &error {
+                let path = format!("limits.{}.cost", limit.name);
+                telemetry.evaluation_failed(&policy.name, &path, error);
+            }
+            Computed {
+                limit: rate.limit,
+                cost,
+                has_failed: error.is_some(),
+            }
+        });
+        self.computed = Some(computed);
+        computed.at(charge)
     }
 }
 

@@ -98,14 +98,19 @@ fn evaluations_of_exchange_share_fuel() {
     assert_eq!(rejected(&envoy, &[("x-g", "a,b")]), None);
 }
 
-#[test]
-fn exhausted_cost_is_charged_as_tokens() {
-    let cost = r#", "cost": "usage.raw.list.exists(a, usage.raw.list.exists(b, a == -b)) ? 0 : 1""#;
-    let envoy = Envoy::with(&configuration(cost, ""));
+/// Returns the tokens that are charged for an exchange of `tokens` that reserves `reserved`, and whose cost
+/// exhausts its fuel.
+fn charged_for_exhausted_cost(reserved: u64, tokens: u64) -> u64 {
+    let cost = "usage.raw.list.exists(a, usage.raw.list.exists(b, a == -b)) ? 0 : 1";
+    let mut json: Value = serde_json::from_str(&configuration("", "")).unwrap();
+    let limits = &mut json["policies"][0]["spec"]["limits"];
+    limits["free"]["cost"] = json!(cost);
+    limits["free"]["reservation"] = json!({ "amount": reserved.to_string() });
+    let envoy = Envoy::with(&json.to_string());
     let mut stream = envoy.stream();
     assert_eq!(send(&envoy, &mut stream, "{}"), Next::Continue);
     let list: Vec<u32> = (1..2000).collect();
-    let body = completion(50).replace(
+    let body = completion(tokens).replace(
         "\"total_tokens\"",
         &format!("\"list\":{list:?},\"total_tokens\""),
     );
@@ -113,7 +118,20 @@ fn exhausted_cost_is_charged_as_tokens() {
     envoy.body(&mut stream, &body, true);
     stream.on_log();
     assert_eq!(envoy.host.metric("tollgate.evaluation_errors"), 1);
-    assert!(!envoy.exchange(1), "50 tokens were charged");
+    let mut next = envoy.stream();
+    assert_eq!(send(&envoy, &mut next, "{}"), Next::Continue);
+    next.standings()[0].used
+}
+
+#[test]
+fn exhausted_cost_is_charged_as_tokens() {
+    assert_eq!(charged_for_exhausted_cost(0, 40), 40);
+}
+
+#[test]
+fn exhausted_cost_is_charged_at_least_as_reserved() {
+    assert_eq!(charged_for_exhausted_cost(30, 10), 30);
+    assert_eq!(charged_for_exhausted_cost(30, 40), 40);
 }
 
 /// Returns an expression of this value that takes about 700 steps.
