@@ -4,7 +4,7 @@ mod message;
 mod verdicts;
 
 use crate::error::Error;
-use crate::mutant::{Mutant, PACKAGES};
+use crate::mutant::Mutant;
 use crate::rewrite::{self, Rewritten};
 use crate::sites;
 use crate::tree::Copy;
@@ -42,14 +42,14 @@ pub(crate) fn writes(path: &str, mutants: &[Mutant]) -> bool {
 }
 
 /// Writes the mutants and builds the tests, without those that the compiler rejects, until it rejects none.
-pub(crate) fn build(tree: &Copy, mutants: &[Mutant]) -> Result<Build, Error> {
+pub(crate) fn build(tree: &Copy, mutants: &[Mutant], packages: &[&str]) -> Result<Build, Error> {
     let Verdicts {
         mut rejected,
         mut constant,
     } = Verdicts::read(tree, mutants)?;
     loop {
         let (files, sites) = write(tree, mutants, &rejected, &constant)?;
-        let messages = cargo(tree)?;
+        let messages = cargo(tree, packages)?;
         let errors: Vec<&Diagnostic> = messages.iter().filter_map(Message::error).collect();
         if errors.is_empty() {
             let programs = messages.into_iter().filter_map(Message::program);
@@ -125,7 +125,7 @@ fn write<'a>(
 }
 
 /// Builds the unit tests of the packages, as far as they compile.
-fn cargo(tree: &Copy) -> Result<Vec<Message>, Error> {
+fn cargo(tree: &Copy, packages: &[&str]) -> Result<Vec<Message>, Error> {
     let program = "cargo";
     let mut command = Command::new(program);
     command.args(["test", "--lib", "--no-run"]);
@@ -136,7 +136,7 @@ fn cargo(tree: &Copy) -> Result<Vec<Message>, Error> {
         "--config",
         OPTIMIZED,
     ]);
-    for package in PACKAGES {
+    for package in packages {
         command.args(["--package", package]);
     }
     let output = command

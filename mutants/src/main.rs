@@ -51,17 +51,13 @@ fn test(options: &Options) -> Result<Report, Error> {
         .parent()
         .unwrap_or(Path::new("."));
     let listed = survivors::read(root)?;
-    let mutants = mutant::list(root)?;
+    let mut mutants = mutant::list(root)?;
+    mutants.retain(|mutant| options.selects(mutant));
     let tree = tree::Copy::new(root, |path| compile::writes(path, &mutants))?;
     eprintln!("{} mutants, compiling them", mutants.len());
-    let build = compile::build(&tree, &mutants)?;
+    let build = compile::build(&tree, &mutants, &options.packages)?;
     let chosen: Vec<usize> = build
         .viable()
-        .filter(|&id| {
-            mutants
-                .get(id)
-                .is_some_and(|mutant| options.selects(mutant))
-        })
         .enumerate()
         .filter_map(|(position, id)| options.shard.contains(position).then_some(id))
         .collect();

@@ -1,18 +1,21 @@
 //! The arguments of a run.
 
-use crate::mutant::Mutant;
+use crate::mutant::{Mutant, PACKAGES};
 
-const USAGE: &str = "usage: mutants [--shard N/M] [--jobs N] [PATH...]
+const USAGE: &str = "usage: mutants [--shard N/M] [--jobs N] [--tests PACKAGE] [PATH...]
 
-  --shard N/M  run every Mth mutant, from the Nth on (default 1/1)
-  --jobs N     run N mutants at once (default 1)
-  PATH         run the mutants of files whose paths begin so, such as limits/src/window (default: all)";
+  --shard N/M      run every Mth mutant, from the Nth on (default 1/1)
+  --jobs N         run N mutants at once (default 1)
+  --tests PACKAGE  build and run only the tests of limits, usage-meter or tollgate (default: all)
+  PATH             run the mutants of files whose paths begin so, such as limits/src/window (default: all)";
 
 /// The arguments of a run.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub shard: Shard,
     pub jobs: usize,
+    /// The packages whose tests are run.
+    pub packages: Vec<&'static str>,
     paths: Vec<String>,
 }
 
@@ -34,6 +37,7 @@ impl Options {
                 count: 1,
             },
             jobs: 1,
+            packages: PACKAGES.to_vec(),
             paths: Vec::new(),
         };
         let mut arguments = arguments.into_iter();
@@ -46,6 +50,13 @@ impl Options {
                 "--jobs" => {
                     let jobs = arguments.next().and_then(|jobs| jobs.parse().ok());
                     options.jobs = jobs.filter(|&jobs| jobs > 0).ok_or(USAGE)?;
+                }
+                "--tests" => {
+                    let package = arguments.next().ok_or(USAGE)?;
+                    options.packages.retain(|known| *known == package);
+                    if options.packages.is_empty() {
+                        return Err(USAGE);
+                    }
                 }
                 _ if argument.starts_with('-') => return Err(USAGE),
                 _ => options.paths.push(argument),
@@ -61,7 +72,7 @@ impl Options {
 
     /// Whether every mutant is run.
     pub(crate) fn is_complete(&self) -> bool {
-        self.paths.is_empty() && self.shard.count == 1
+        self.paths.is_empty() && self.shard.count == 1 && self.packages == PACKAGES
     }
 }
 
@@ -107,6 +118,8 @@ mod tests {
             &["--shard", "1"],
             &["--shard"],
             &["--jobs", "0"],
+            &["--tests", "cli"],
+            &["--tests"],
             &["--every"],
         ] {
             assert_eq!(read(arguments).err(), Some(USAGE), "{arguments:?}");
@@ -114,9 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn run_with_paths_is_incomplete() {
+    fn run_of_a_selection_is_incomplete() {
         assert!(read(&[]).is_ok_and(|options| options.is_complete()));
         assert!(read(&["limits"]).is_ok_and(|options| !options.is_complete()));
         assert!(read(&["--shard", "1/2"]).is_ok_and(|options| !options.is_complete()));
+        assert!(read(&["--tests", "limits"]).is_ok_and(|options| !options.is_complete()));
     }
 }

@@ -59,9 +59,6 @@ impl Report {
         };
         let mut listed = survivors.clone();
         for (id, mutant) in mutants.iter().enumerate() {
-            if !options.selects(mutant) {
-                continue;
-            }
             let outcome = outcomes.get(&id).copied();
             let is_rejected = build.is_rejected(id);
             let is_skipped = !is_rejected && build.site(id).is_none();

@@ -20,8 +20,10 @@ const FIRST_TESTS: usize = 4;
 const SLOWER: u32 = 5;
 const MIN_CPU: Duration = Duration::from_secs(2);
 
-/// How long tests may wait for something that does not come, at least.
+/// How long tests may wait for something that does not come, at least, and how many times their
+/// processor time: a machine that is busy gives them a small part of it.
 const MAX_WAIT: Duration = Duration::from_secs(300);
+const MAX_WAIT_SHARE: u32 = 20;
 
 /// The memory that a process may reserve, in KiB: a mutant that allocates in a loop should fail.
 const MAX_MEMORY_KIB: u32 = 4 * 1024 * 1024;
@@ -120,7 +122,7 @@ fn run(program: &Program, tests: &[&Test], mutant: usize) -> io::Result<Outcome>
     command.args(tests.iter().map(|test| &test.name));
     command.env("TOLLGATE_MUTANT", (mutant + 1).to_string());
     let mut child = command.stdout(Stdio::piped()).spawn()?;
-    let ended = wait_for_failure(&mut child, duration.max(MAX_WAIT));
+    let ended = wait_for_failure(&mut child, (duration * MAX_WAIT_SHARE).max(MAX_WAIT));
     if ended.is_some() {
         child.kill()?;
     }

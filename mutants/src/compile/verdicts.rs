@@ -42,7 +42,7 @@ impl Verdicts {
         })
     }
 
-    /// Writes them for the next run.
+    /// Writes them for the next run, with those of mutants that this run has not selected.
     pub(super) fn write(&self, tree: &Copy, mutants: &[Mutant]) -> Result<(), Error> {
         let hashes = hashes(tree, mutants)?;
         let constant = self.constant.iter();
@@ -52,8 +52,15 @@ impl Verdicts {
             let hash = hashes.get(mutant.file.as_str())?;
             Some(format!("{hash} {}\n", mutant.name))
         });
-        let text: String = constant.chain(rejected).collect();
         let path = path(tree);
+        let names: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.name.as_str()).collect();
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        let others = before.lines().filter(|line| {
+            let verdict = line.split_once(' ');
+            verdict.is_some_and(|(kind, name)| kind != "constant" && !names.contains(name))
+        });
+        let others = others.map(|line| format!("{line}\n"));
+        let text: String = constant.chain(rejected).chain(others).collect();
         fs::write(&path, text).map_err(Error::at(&path))
     }
 }

@@ -489,6 +489,8 @@ fn names_of_the_field_are_found() {
         r"\",
         "stream_",
         "_options",
+        "include_",
+        "token_usage",
         "stream options",
         r"\u4e2d\n",
     ] {

@@ -191,6 +191,7 @@ fn every_valid_event_framing_is_read() {
     }
     for body in [
         format!("dat: {report}\n\n"),
+        format!("date: {report}\n\n"),
         format!("datas: {report}\n\n"),
         format!(":data: {report}\n\n"),
         format!(" data: {report}\n\n"),

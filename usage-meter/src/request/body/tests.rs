@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
 
-use super::{BodyReader, MAX_VALUE_BYTES, Pointers, Syntax, unescaped};
+use super::{BodyReader, MAX_VALUE_BYTES, MAX_WHOLE_BYTES, Pointers, Syntax, unescaped};
 use crate::request::Parameters;
 
 /// The pointers of these tests.
@@ -220,6 +220,45 @@ fn large_values_are_missing_and_others_found() {
     let reader = read(body.as_bytes(), &[], None);
     assert_eq!(reader.value(0), None, "the whole");
     assert_eq!(reader.value(2), Some(b"2".as_slice()));
+}
+
+#[test]
+fn values_are_kept_up_to_their_bound() {
+    for (pointer, max) in [("/a", MAX_VALUE_BYTES), ("", MAX_WHOLE_BYTES)] {
+        let pointers = Arc::new(Pointers::new(&[pointer]));
+        let (before, after) = if pointer.is_empty() {
+            ("", "")
+        } else {
+            (r#"{"a":"#, "}")
+        };
+        for (length, is_kept) in [(max - 1, true), (max, true), (max + 1, false)] {
+            let value = format!("\"{}\"", "x".repeat(length - 2));
+            let mut reader = BodyReader::new(None, &pointers);
+            reader.push(format!("{before}{value}{after}").as_bytes());
+            reader.finish();
+            let expected = is_kept.then_some(value.as_bytes());
+            assert!(reader.value(0) == expected, "{pointer:?} {length}");
+        }
+    }
+}
+
+#[test]
+fn values_together_are_kept_up_to_their_bound() {
+    let pointers = ["/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8"];
+    let pointers = Arc::new(Pointers::new(&pointers));
+    let value = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+    let large = value(MAX_VALUE_BYTES);
+    // Eight of them are as many bytes as are kept.
+    for (last, kept) in [(1, 9), (2, 8)] {
+        let mut members: Vec<String> = (0..7).map(|key| format!("\"{key}\":{large}")).collect();
+        members.push(format!("\"7\":{}", value(MAX_VALUE_BYTES - 1)));
+        members.push(format!("\"8\":{}", "1".repeat(last)));
+        let mut reader = BodyReader::new(None, &pointers);
+        reader.push(format!("{{{}}}", members.join(",")).as_bytes());
+        reader.finish();
+        let found = (0..9).filter(|&index| reader.value(index).is_some());
+        assert_eq!(found.count(), kept, "{last}");
+    }
 }
 
 #[test]

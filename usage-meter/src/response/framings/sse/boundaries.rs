@@ -2,6 +2,9 @@
 
 use memchr::{memchr, memrchr};
 
+#[cfg(test)]
+mod tests;
+
 /// Splits off the last complete event, together with the beginning of the next one.
 pub(super) fn split_last_event(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let begun = after_last_blank_line(bytes).len();
