@@ -130,7 +130,7 @@ impl<Reason: Copy> Queue<Reason> {
         } else {
             (self.len >= MAX_QUEUED).then_some(Scope::Worker)
         };
-        let place = self.make_room(scope, counter, arrival.caller);
+        let place = self.make_room(scope, counter, (arrival.caller, self.arrivals));
         if place != Place::None {
             let Arrival {
                 stream,
@@ -150,7 +150,8 @@ impl<Reason: Copy> Queue<Reason> {
     }
 
     /// Moves a request from one counter's line to another's, where it keeps its order of arrival. Where
-    /// the other is full, it displaces as [`push`](Self::push) does. Without a place, it stays where it is.
+    /// the other is full, the newest request of the caller that has most is displaced, as by [`push`](Self::push):
+    /// one that arrived later, or else this one gets no place. Without a place, it stays where it is.
     pub(crate) fn move_to(
         &mut self,
         from: CounterId,
@@ -166,7 +167,7 @@ impl<Reason: Copy> Queue<Reason> {
             return Place::None;
         };
         let scope = (self.line_len(to) >= depth).then_some(Scope::Line(to));
-        let place = self.make_room(scope, to, request.caller);
+        let place = self.make_room(scope, to, (request.caller, request.arrival));
         if place != Place::None {
             self.remove(from, stream);
             self.insert(to, request, reason);
@@ -193,15 +194,21 @@ impl<Reason: Copy> Queue<Reason> {
         mem::take(&mut self.displaced)
     }
 
-    /// Makes room for a request of a caller where no place is free, if that is somewhere.
-    fn make_room(&mut self, full: Option<Scope>, counter: CounterId, caller: CallerId) -> Place {
+    /// Makes room for a request where no place is free, if that is somewhere: its caller, and its place in the order
+    /// of arrivals.
+    fn make_room(
+        &mut self,
+        full: Option<Scope>,
+        counter: CounterId,
+        request: (CallerId, u64),
+    ) -> Place {
         let Some(scope) = full else {
             return Place::Free;
         };
         if self.displaced.len() >= MAX_DISPLACED {
             return Place::None;
         }
-        let Some((line, stream)) = self.newest_of_most(scope, counter, caller) else {
+        let Some((line, stream)) = self.newest_of_most(scope, counter, request) else {
             return Place::None;
         };
         self.remove(line, stream);
@@ -216,7 +223,7 @@ impl<Reason: Copy> Queue<Reason> {
         &self,
         scope: Scope,
         counter: CounterId,
-        caller: CallerId,
+        (caller, arrival): (CallerId, u64),
     ) -> Option<(CounterId, u32)> {
         let places = |other: CallerId| {
             let places = self.places.of(scope, other);
@@ -224,16 +231,17 @@ impl<Reason: Copy> Queue<Reason> {
         };
         let most = self.places.most(scope).max(places(caller));
         let mut longest = 0;
+        let mut newest_arrival = 0;
         if places(caller) == most {
             longest = self.line_len(counter).saturating_add(1);
+            newest_arrival = arrival;
         }
         let mut newest = None;
-        let mut newest_arrival = 0;
         for (&line_counter, line) in &self.lines {
             let is_own = line_counter == counter;
             let len = line.requests.len().saturating_add(is_own.into());
             let is_elsewhere = matches!(scope, Scope::Line(full) if full != line_counter);
-            if is_elsewhere || len < longest || (len == longest && newest.is_none()) {
+            if is_elsewhere || len < longest {
                 continue;
             }
             let mut requests = line.requests.iter().rev();

@@ -49,9 +49,7 @@ impl<Reason: Copy> Queue<Reason> {
         depth: usize,
         reason: Reason,
     ) -> bool {
-        let place = self.move_to(from, to, stream, depth, reason);
-        assert_ne!(place, Place::Taken, "a caller displaces nothing of its own");
-        place == Place::Free
+        self.move_to(from, to, stream, depth, reason) != Place::None
     }
 }
 
@@ -90,7 +88,10 @@ fn earlier_arrival_is_ahead_in_every_line() {
     let mut firsts = queue.poll_first(9);
     firsts.sort_unstable();
     assert_eq!((queue.len(), firsts), (3, vec![1, 2]));
-    assert!(!queue.moves(ALICE, BOB, 2, 2, 'f'), "two are enough");
+    assert!(queue.join(ALICE, 4, at(10), 2, 'f'));
+    assert!(!queue.moves(ALICE, BOB, 4, 2, 'f'), "two are enough");
+    assert!(queue.moves(ALICE, BOB, 2, 2, 'f'));
+    assert_eq!(queue.take_displaced(), [3], "it came later");
     assert!(!queue.moves(ALICE, BOB, 9, 9, 'f'), "an unknown stream");
     assert_eq!(queue.len(), 3);
 }
@@ -165,8 +166,16 @@ proptest! {
                     let Some(first) = first else { continue };
                     let line = plain.entry(of(to)).or_default();
                     let moved = queue.moves(of(from), of(to), first, depth, 0);
-                    prop_assert_eq!(moved, from != to && line.len() < depth);
+                    // A full line keeps those that arrived first.
+                    let newer = line.back().copied().filter(|last| *last > first);
+                    let displaced = newer.filter(|_| from != to && line.len() >= depth);
+                    let has_room = line.len() < depth || displaced.is_some();
+                    prop_assert_eq!(moved, from != to && has_room);
+                    prop_assert_eq!(queue.take_displaced(), Vec::from_iter(displaced));
                     if moved {
+                        if displaced.is_some() {
+                            line.pop_back();
+                        }
                         // Streams are numbered in the order of their arrival.
                         let place = line.partition_point(|known| *known < first);
                         line.insert(place, first);

@@ -110,6 +110,24 @@ fn moved_request_displaces_in_its_line() {
 }
 
 #[test]
+fn moved_request_displaces_a_newer_one_of_its_caller() {
+    let mut callers = Callers::default();
+    let (one, two) = (counter(0, 0), counter(1, 0));
+    callers.push(two, ATTACKER, 3);
+    callers.push(one, ATTACKER, 3);
+    callers.push(two, ATTACKER, 3);
+    callers.push(two, ATTACKER, 3);
+    callers.push(one, ATTACKER, 3);
+    assert_eq!(callers.queue.move_to(one, two, 2, 3, ()), Place::Taken);
+    assert_eq!(callers.queue.take_displaced(), [4], "the newest");
+    assert_eq!(
+        callers.queue.move_to(one, two, 5, 3, ()),
+        Place::None,
+        "it is the newest itself"
+    );
+}
+
+#[test]
 fn displaced_requests_are_bounded() {
     let mut callers = Callers::default();
     for key in 0..2_000 {
