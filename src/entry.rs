@@ -11,7 +11,7 @@ use crate::memory;
 use crate::plugin::Plugin;
 use crate::stream::{Next, Stream};
 use crate::telemetry::release_memory_gauge;
-use limits::service::{CallId, MAX_REPLY_BYTES};
+use limits::service::{CallId, CheckReply, MAX_REPLY_BYTES};
 use limits::{Nanos, Timestamp};
 use std::alloc::{self, Layout};
 use std::cell::RefCell;
@@ -136,6 +136,20 @@ impl Contexts {
         plugins.find(|it| it.is_of_same_service(plugin)).cloned()
     }
 
+    /// Gives streams this reply to a check, and others that are ready.
+    fn deliver_replies(&mut self, plugin: &Plugin, reply: Option<CheckReply>) {
+        plugin.deliver_replies(reply, |reply| {
+            let stream = self.streams.get_mut(&reply.stream);
+            match stream {
+                Some(stream) if Abi.set_effective_context(reply.stream).is_ok() => {
+                    stream.on_check_reply(reply);
+                    None
+                }
+                _ => Some(reply),
+            }
+        });
+    }
+
     /// Ends a root context that Envoy wants to end, once nothing is left to drain.
     fn end_drained(&mut self, root: u32) {
         let is_draining = |it: &Root| it.drain_deadline.is_some();
@@ -155,17 +169,8 @@ fn reply(root: u32, token: u32, reply: Result<&[u8], u32>) {
         let Some(plugin) = plugin else {
             return;
         };
-        let mut next = plugin.on_reply(CallId(token), reply);
-        while let Some(reply) = next.or_else(|| plugin.next_ready()) {
-            let stream = contexts.streams.get_mut(&reply.stream);
-            match stream {
-                Some(stream) if Abi.set_effective_context(reply.stream).is_ok() => {
-                    stream.on_check_reply(reply);
-                }
-                _ => plugin.release_reply(reply),
-            }
-            next = None;
-        }
+        let reply = plugin.on_reply(CallId(token), reply);
+        contexts.deliver_replies(&plugin, reply);
         contexts.end_drained(root);
     });
 }
@@ -239,15 +244,12 @@ extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_tick(root: u32) {
     with(|contexts| {
-        let Contexts { roots, streams, .. } = contexts;
-        if let Some(Root {
-            plugin: Some(plugin),
-            ..
-        }) = roots.get(&root)
-        {
+        let plugin = contexts.roots.get(&root).and_then(|it| it.plugin.clone());
+        if let Some(plugin) = plugin {
             plugin.on_tick();
+            contexts.deliver_replies(&plugin, None);
             plugin.poll_queue(|context| {
-                let stream = streams.get_mut(&context)?;
+                let stream = contexts.streams.get_mut(&context)?;
                 Abi.set_effective_context(context).ok()?;
                 Some(stream.poll_queue())
             });

@@ -26,6 +26,10 @@ const QUEUE_TICK: Nanos = Nanos::from_millis(10);
 /// The most requests that are checked again in one tick, except those whose time is up.
 const MAX_POLLS: usize = 64;
 
+/// The most replies to checks that are given to streams in one callback. A check that has waited for what another
+/// finds out costs what its decision costs: many of them take the worker for too long.
+const MAX_REPLIES: usize = 128;
+
 /// The filter under one configuration. Exchanges that began under one configuration end under it.
 pub struct Plugin {
     parts: Rc<Parts>,
@@ -135,11 +139,24 @@ impl Plugin {
         self.parts.ledger.on_reply(call, reply)
     }
 
-    /// Returns a reply to a check that has waited for what another has shown. To be called after each
-    /// [`Plugin::on_reply`], until there is none.
-    #[must_use]
-    pub fn next_ready(&self) -> Option<CheckReply> {
-        self.parts.ledger.next_ready()
+    /// Gives streams the replies to their checks, by `deliver`: this one, and those to checks that have waited for
+    /// what another has shown. A reply that `deliver` returns is to a stream that is gone; what it grants is released.
+    /// To be called after each [`Plugin::on_reply`], and at each tick: the number of replies is bounded, and the rest
+    /// follows later.
+    pub fn deliver_replies(
+        &self,
+        mut next: Option<CheckReply>,
+        mut deliver: impl FnMut(CheckReply) -> Option<CheckReply>,
+    ) {
+        let ledger = &self.parts.ledger;
+        for _ in 0..MAX_REPLIES {
+            let Some(reply) = next.take().or_else(|| ledger.next_ready()) else {
+                return;
+            };
+            if let Some(reply) = deliver(reply) {
+                ledger.release_reply(reply);
+            }
+        }
     }
 
     /// Releases what a reply grants to a stream that is gone.

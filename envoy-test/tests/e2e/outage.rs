@@ -18,6 +18,7 @@ use envoy_test::{
     metered::{CALLER, Metered, each_caller},
     redis::Redis,
     remote::{self, Protocol, gateway, wait_for_counted, wait_for_counted_within},
+    wait,
 };
 use futures_util::future::{join_all, try_join_all};
 use integration::{
@@ -399,5 +400,41 @@ async fn queued_settlements_survive_update() -> TestResult {
     // The last chat is counted locally.
     wait_for_counted(&limitador, 400).await?;
     metered.check().await?;
+    Ok(())
+}
+
+/// The first request finds out whether the service implements `Reserve`; what becomes of it becomes of no other.
+#[tokio::test]
+async fn failed_first_reserve_decides_for_itself_only() -> TestResult {
+    const AT_ONCE: usize = 32;
+    for fault in [Fault::Hang, Fault::Error(tonic::Code::InvalidArgument)] {
+        let configuration = configuration(Protocol::Reserve, "deny", SHORT_TIMEOUT);
+        let limitador = remote::limitador(&configuration)?.start().await?;
+        let metered = Metered::build(configuration, |builder| {
+            remote::cluster(builder.own_process(), limitador.address())
+        });
+        let metered = Arc::new(metered.await?);
+        limitador.calls().fail(Method::Reserve, fault.clone());
+        let mut chats = JoinSet::new();
+        let chat = |metered: &Arc<Metered>| {
+            let metered = Arc::clone(metered);
+            async move { send(&metered, &Chat::default()).await.ok() }
+        };
+        chats.spawn(chat(&metered));
+        wait::until("the first request to ask", async || {
+            (limitador.calls().count(Method::Reserve) == 1).then_some(())
+        })
+        .await?;
+        // A call that hangs already is never answered.
+        limitador.calls().heal();
+        for _ in 1..AT_ONCE {
+            chats.spawn(chat(&metered));
+        }
+        let statuses: Vec<Option<u16>> = chats.join_all().await;
+        let count = |status| statuses.iter().filter(|it| **it == Some(status)).count();
+        assert_eq!((count(200), count(500)), (AT_ONCE - 1, 1), "{fault:?}");
+        assert_eq!(limitador.calls().count(Method::CheckRateLimit), 0);
+        wait_for_counted(&limitador, generated_tokens(&metered)).await?;
+    }
     Ok(())
 }

@@ -17,8 +17,6 @@ pub(super) struct Call {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum CallKind {
-    /// Adds the settlement of one exchange, and releases its reservation.
-    Commit,
     /// Adds the settlement.
     Add { method: Method },
     /// Asks how the counters stand, before a settlement that has failed is sent again.

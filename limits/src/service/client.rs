@@ -232,28 +232,27 @@ impl ServiceClient {
                 result: self.result(now, (id, method, sent), reply),
             }),
             Call::Probe | Call::ReserveProbe => {
-                let is_implemented = match &reply {
-                    Ok(_) => Some(true),
+                let is_implemented = is_implemented(&reply);
+                match &reply {
                     // A service that says so works.
-                    Err(CallError::Status(CallError::UNIMPLEMENTED)) => Some(false),
-                    Err(error) => {
-                        self.settlements.failed(now, sent, error);
-                        None
+                    Ok(_) | Err(CallError::Status(CallError::UNIMPLEMENTED)) => {
+                        self.settlements.succeeded(now);
                     }
-                };
-                if let Some(is_implemented) = is_implemented {
-                    self.settlements.succeeded(now);
-                    if matches!(call, Call::ReserveProbe) {
-                        self.support.retried(now, is_implemented);
-                    }
+                    Err(error) => self.settlements.failed(now, sent, error),
+                }
+                if let Some(is_implemented) = is_implemented
+                    && matches!(call, Call::ReserveProbe)
+                {
+                    self.support.retried(now, is_implemented);
                 }
                 None
             }
         }
     }
 
-    /// Returns the reply to a check that has waited for what the reply to another has shown. To be called until
-    /// there is none, after each [`ServiceClient::on_reply`].
+    /// Returns the reply to a check that has waited for what the reply to another has shown. To be called after each
+    /// [`ServiceClient::on_reply`] and [`ServiceClient::on_tick`], and again once the stream has it: there may be
+    /// many, of which each can start another call.
     #[must_use]
     pub fn next_ready(&self) -> Option<CheckReply> {
         self.support.next_ready()
@@ -321,20 +320,15 @@ impl ServiceClient {
             Method::Reserve => Ok(message::read_reserve(message)?),
             _ => Ok(message::read_check(message)?),
         });
+        match &reply {
+            Ok(_) => self.settlements.succeeded(now),
+            Err(error) => self.settlements.failed(now, sent, error),
+        }
         if method == Method::Reserve {
-            let is_implemented = reply.is_ok().then_some(true);
-            self.support.answered(now, id, is_implemented);
+            // After the circuit has taken note of it.
+            self.support.answered(now, id, is_implemented(&reply));
         }
-        match reply {
-            Ok(reply) => {
-                self.settlements.succeeded(now);
-                CheckResult::Reply(reply)
-            }
-            Err(error) => {
-                self.settlements.failed(now, sent, &error);
-                CheckResult::Failed
-            }
-        }
+        reply.map_or(CheckResult::Failed, CheckResult::Reply)
     }
 
     /// Calls `Reserve` with a descriptor that no limit matches.
@@ -395,6 +389,21 @@ impl ServiceClient {
             Err(error) => {
                 self.settlements.failed(now, now, &error);
                 Err(CheckError::Failed)
+            }
+        }
+    }
+}
+
+/// Returns whether the service implements the method of a call, if the reply says so.
+const fn is_implemented<T>(reply: &Result<T, CallError>) -> Option<bool> {
+    match reply {
+        Ok(_) | Err(CallError::Message(_)) => Some(true),
+        Err(CallError::Status(CallError::UNIMPLEMENTED)) => Some(false),
+        Err(error) => {
+            if error.is_reply() {
+                Some(true)
+            } else {
+                None
             }
         }
     }

@@ -6,6 +6,7 @@
 use super::descriptors::DescriptorSet;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
+use std::mem;
 use std::rc::Rc;
 
 /// The number of descriptor sets with a credit. A credit beyond it is dropped: the excess stays counted.
@@ -16,7 +17,13 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// The credits of a worker.
 #[derive(Debug, Default)]
-pub(super) struct Credits(BTreeMap<Rc<DescriptorSet>, Credit>);
+pub(super) struct Credits {
+    sets: BTreeMap<Rc<DescriptorSet>, Credit>,
+    /// The bytes of the sets.
+    bytes: usize,
+    /// When the first of them expires, or earlier.
+    expires_at: Timestamp,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Credit {
@@ -36,20 +43,49 @@ impl Credits {
         amount: u64,
         until: Timestamp,
     ) {
-        self.0.retain(|_, credit| now < credit.until);
-        if let Some(known) = self.0.get_mut(descriptors) {
+        self.expires_at = self.expires_at.min(until);
+        if let Some(known) = self.sets.get_mut(descriptors) {
+            if known.until <= now {
+                *known = Credit { amount, until };
+                return;
+            }
             known.amount = known.amount.saturating_add(amount);
             known.until = known.until.min(until);
-        } else if self.has_room(descriptors) && now < until {
-            self.0
-                .insert(Rc::clone(descriptors), Credit { amount, until });
+            return;
+        }
+        if !self.has_room(descriptors) {
+            self.remove_expired(now);
+        }
+        if self.has_room(descriptors) && now < until {
+            self.bytes = self.bytes.saturating_add(descriptors.size());
+            let credit = Credit { amount, until };
+            self.sets.insert(Rc::clone(descriptors), credit);
         }
     }
 
     fn has_room(&self, descriptors: &DescriptorSet) -> bool {
-        let sizes = self.0.keys().map(|set| set.size());
-        let bytes = sizes.fold(descriptors.size(), usize::saturating_add);
-        self.0.len() < MAX_CREDITS && bytes <= MAX_BYTES
+        let bytes = self.bytes.saturating_add(descriptors.size());
+        self.sets.len() < MAX_CREDITS && bytes <= MAX_BYTES
+    }
+
+    /// Removes what has expired, if that is anything: the search goes through all of them.
+    fn remove_expired(&mut self, now: Timestamp) {
+        if now < self.expires_at {
+            return;
+        }
+        self.sets.retain(|_, credit| now < credit.until);
+        self.bytes = self
+            .sets
+            .keys()
+            .fold(0, |bytes, set| bytes.saturating_add(set.size()));
+        let next = self.sets.values().map(|credit| credit.until).min();
+        self.expires_at = next.unwrap_or(Timestamp::MAX);
+    }
+
+    fn remove(&mut self, descriptors: &Rc<DescriptorSet>) {
+        if self.sets.remove(descriptors).is_some() {
+            self.bytes = self.bytes.saturating_sub(descriptors.size());
+        }
     }
 
     /// Returns what is left to be sent of an amount.
@@ -59,17 +95,17 @@ impl Credits {
         descriptors: &Rc<DescriptorSet>,
         amount: u64,
     ) -> u64 {
-        let Some(credit) = self.0.get_mut(descriptors) else {
+        let Some(credit) = self.sets.get_mut(descriptors) else {
             return amount;
         };
         if credit.until <= now {
-            self.0.remove(descriptors);
+            self.remove(descriptors);
             return amount;
         }
         let reduced = amount.min(credit.amount);
         credit.amount = credit.amount.saturating_sub(reduced);
         if credit.amount == 0 {
-            self.0.remove(descriptors);
+            self.remove(descriptors);
         }
         amount.saturating_sub(reduced)
     }
@@ -78,12 +114,12 @@ impl Credits {
     pub(super) fn take_all(
         &mut self,
     ) -> impl Iterator<Item = (Rc<DescriptorSet>, u64, Timestamp)> + use<> {
-        let credits = std::mem::take(&mut self.0).into_iter();
+        let credits = mem::take(self).sets.into_iter();
         credits.map(|(descriptors, credit)| (descriptors, credit.amount, credit.until))
     }
 
     /// Drops all credits.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 }

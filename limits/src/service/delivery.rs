@@ -61,13 +61,8 @@ impl Settlements {
                 self.has_backlog.set(false);
                 break;
             };
-            let settlement = Settlement {
-                descriptors,
-                amount: 0,
-                since: now,
-                failures: 0,
-            };
-            self.commit_merged(now, settlement, id);
+            let settlement = Settlement::new(descriptors, 0, now);
+            self.commit(now, settlement, id, &Metadata::new());
         }
         self.observe_pending();
     }
@@ -135,7 +130,6 @@ impl Settlements {
             sent,
         } = call;
         let is_commit = match kind {
-            CallKind::Commit => true,
             CallKind::Add { method } => method == Method::Commit,
             CallKind::Inquiry | CallKind::Fill { .. } => false,
         };
@@ -143,10 +137,6 @@ impl Settlements {
             Err(CallError::Status(CallError::UNIMPLEMENTED)) if is_commit => {
                 // A limitador of another version, which has done nothing.
                 self.succeeded(now);
-                let settlement = match kind {
-                    CallKind::Commit => self.capped(settlement),
-                    _ => settlement,
-                };
                 if settlement.amount > 0 {
                     self.report(now, settlement, &Metadata::new());
                 }
@@ -163,7 +153,7 @@ impl Settlements {
         // A check would not have waited for a late reply: it neither opens the circuit nor closes it.
         let took = now.since(sent).as_millis();
         if took > self.link.settings.timeout.as_millis() {
-            self.link.was_late();
+            self.link.was_late(now);
         } else {
             self.succeeded(now);
         }
@@ -174,7 +164,7 @@ impl Settlements {
                 let room = settlement.amount;
                 self.fill(now, settlement, room);
             }
-            CallKind::Commit | CallKind::Add { .. } => {}
+            CallKind::Add { .. } => {}
             CallKind::Inquiry => self.report(now, settlement, &Metadata::new()),
             CallKind::Fill { room } => {
                 let part = settlement.amount;
@@ -196,10 +186,8 @@ impl Settlements {
         kind: CallKind,
         error: &CallError,
     ) {
-        match kind {
-            CallKind::Commit => settlement = self.capped(settlement),
-            CallKind::Fill { room } => settlement.amount = room,
-            CallKind::Add { .. } | CallKind::Inquiry => {}
+        if let CallKind::Fill { room } = kind {
+            settlement.amount = room;
         }
         self.retry_after(now, sent, settlement, error);
     }
@@ -217,7 +205,7 @@ impl Settlements {
             .borrow_mut()
             .take_of(now, &settlement.descriptors);
         match release {
-            Some(id) => self.commit_merged(now, settlement, id),
+            Some(id) => self.commit(now, settlement, id, &Metadata::new()),
             None => self.report(now, settlement, &Metadata::new()),
         }
     }
@@ -235,28 +223,10 @@ impl Settlements {
         self.track(now, id, CallKind::Inquiry, settlement);
     }
 
-    /// Adds the usage of an exchange, and releases its reservation.
+    /// Adds usage, of one exchange or of several that were merged, and releases a reservation.
     pub(super) fn commit(
         &self,
         now: Timestamp,
-        settlement: Settlement,
-        id: ReservationId,
-        metadata: &Metadata,
-    ) {
-        self.commit_as(now, CallKind::Commit, settlement, id, metadata);
-    }
-
-    /// Adds the usage of several exchanges, and releases the reservation of one.
-    fn commit_merged(&self, now: Timestamp, settlement: Settlement, id: ReservationId) {
-        let method = Method::Commit;
-        let kind = CallKind::Add { method };
-        self.commit_as(now, kind, settlement, id, &Metadata::new());
-    }
-
-    fn commit_as(
-        &self,
-        now: Timestamp,
-        kind: CallKind,
         settlement: Settlement,
         id: ReservationId,
         metadata: &Metadata,
@@ -269,13 +239,14 @@ impl Settlements {
             actual_amount: settlement.amount,
         };
         let message = request.encode_to_vec();
+        let method = Method::Commit;
         let call = self
             .link
-            .call(now, Method::Commit, &message, metadata, self.timeout());
+            .call(now, method, &message, metadata, self.timeout());
         if matches!(call, Err(CallError::Saturated)) {
             self.release_later(now, &descriptors, id);
         }
-        self.track(now, call, kind, settlement);
+        self.track(now, call, CallKind::Add { method }, settlement);
     }
 
     /// Adds a settlement to the counters; in parts, if one message cannot add it.

@@ -25,6 +25,8 @@ pub(super) struct Link {
     replied_at: Cell<Timestamp>,
     /// The number of calls under way.
     under_way: Cell<usize>,
+    /// Since when calls are under way without a reply to any of them.
+    silent_since: Cell<Timestamp>,
     /// What the workers share about the service.
     pub(super) shared: Shared,
     random: RefCell<fastrand::Rng>,
@@ -52,7 +54,7 @@ impl CallError {
 
     /// Returns whether a service that works says that the message is wrong: `INVALID_ARGUMENT`,
     /// `FAILED_PRECONDITION` or `OUT_OF_RANGE`.
-    const fn is_reply(&self) -> bool {
+    pub(super) const fn is_reply(&self) -> bool {
         matches!(self, Self::Status(3 | 9 | 11))
     }
 }
@@ -74,6 +76,7 @@ impl Link {
             circuit: Cell::default(),
             replied_at: Cell::default(),
             under_way: Cell::default(),
+            silent_since: Cell::default(),
             shared,
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
         }
@@ -103,10 +106,13 @@ impl Link {
         });
         match call {
             Ok(call) => {
+                if self.under_way.get() == 0 {
+                    self.silent_since.set(now);
+                }
                 self.under_way.set(self.under_way.get().saturating_add(1));
                 Ok(call)
             }
-            Err(_) if self.under_way.get() > 0 || self.is_replying(now) => {
+            Err(_) if self.is_awaited(now) || self.is_replying(now) => {
                 self.observe(ServiceEvent::CallSaturated);
                 Err(CallError::Saturated)
             }
@@ -120,9 +126,16 @@ impl Link {
             .set(self.under_way.get().saturating_sub(calls));
     }
 
+    /// Returns whether calls are under way to which the service may still reply in time. One that has replied to
+    /// none of them for so long is down, whatever is under way.
+    fn is_awaited(&self, now: Timestamp) -> bool {
+        let since = self.silent_since.get();
+        self.under_way.get() > 0 && is_within(now, since, self.settings.timeout)
+    }
+
     /// Returns whether the service has replied to this worker or another of late.
     fn is_replying(&self, now: Timestamp) -> bool {
-        let of_late = |at: Timestamp| now.since(at) <= REPLYING && at > Timestamp::EPOCH;
+        let of_late = |at: Timestamp| is_within(now, at, REPLYING) && at > Timestamp::EPOCH;
         of_late(self.replied_at.get()) || of_late(self.shared.replied())
     }
 
@@ -142,6 +155,7 @@ impl Link {
     /// Takes note that the service has replied. Returns whether that has closed the circuit.
     pub(super) fn succeeded(&self, now: Timestamp) -> bool {
         self.replied_at.set(now);
+        self.silent_since.set(now);
         self.shared.set_replied(now);
         let mut circuit = self.circuit.get();
         let change = circuit.succeeded();
@@ -160,8 +174,10 @@ impl Link {
             // A caller can cause it, and must not open the circuit for others.
             return self.succeeded(now);
         }
-        // Of many calls some may fail. A service that has replied to others meanwhile is there.
-        if self.replied_at.get() > sent {
+        // Of many calls some may fail. A service that has replied to others meanwhile is there. A reply in the
+        // future is one from before the clock stepped back: it says nothing about the time since.
+        let replied_at = self.replied_at.get();
+        if replied_at > sent && replied_at <= now {
             return false;
         }
         let mut circuit = self.circuit.get();
@@ -179,7 +195,8 @@ impl Link {
     }
 
     /// Takes note that the service has replied, but too late for a check.
-    pub(super) fn was_late(&self) {
+    pub(super) fn was_late(&self, now: Timestamp) {
+        self.silent_since.set(now);
         self.observe(ServiceEvent::CallFailed);
     }
 
@@ -191,4 +208,10 @@ impl Link {
     pub(super) fn random(&self) -> u64 {
         self.random.borrow_mut().u64(..)
     }
+}
+
+/// Returns whether a time is no further away than so long: in the past or, where the clock has stepped back, in the
+/// future.
+fn is_within(now: Timestamp, at: Timestamp, length: Nanos) -> bool {
+    now.since(at) <= length && at.since(now) <= length
 }

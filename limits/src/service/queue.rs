@@ -8,6 +8,7 @@ use super::descriptors::DescriptorSet;
 use super::settings::QueueBounds;
 use crate::time::{Nanos, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::rc::Rc;
 
 /// The age at which an amount is given up.
@@ -22,6 +23,8 @@ pub(super) struct Settlement {
     pub(super) amount: u64,
     /// When the oldest part of it was used.
     pub(super) since: Timestamp,
+    /// When the newest part of it was used.
+    pub(super) latest: Timestamp,
     /// How often sending it has failed.
     pub(super) failures: u32,
 }
@@ -34,6 +37,8 @@ pub(super) struct SettlementQueue {
     /// When each entry is due: the earliest is sent first, so that none waits behind those that are added
     /// again and again.
     schedule: BTreeSet<(Timestamp, Rc<DescriptorSet>)>,
+    /// Since when each entry is there, for each set of limits: the oldest is merged with what finds no room.
+    ages: BTreeMap<u128, BTreeSet<(Timestamp, Rc<DescriptorSet>)>>,
     bytes: usize,
 }
 
@@ -41,6 +46,7 @@ pub(super) struct SettlementQueue {
 struct Pending {
     amount: u64,
     since: Timestamp,
+    latest: Timestamp,
     failures: u32,
     /// When it is to be sent.
     due: Timestamp,
@@ -84,32 +90,24 @@ impl SettlementQueue {
             descriptors,
             amount,
             since,
+            latest,
             failures,
         } = settlement;
         let pending = Pending {
             amount,
             since,
+            latest,
             failures,
             due,
         };
-        if let Some(known) = self.entries.get_mut(&descriptors) {
-            let before = known.due;
-            known.merge(&pending);
-            let due = known.due;
-            self.reschedule(&descriptors, before, due);
+        if self.merge(&descriptors, &pending) {
             return Placement::Queued;
         }
         let bytes = self.bytes.saturating_add(descriptors.size());
         if self.entries.len() >= self.bounds.entries || bytes > self.bounds.bytes {
-            let of_same_limits = self
-                .entries
-                .iter_mut()
-                .filter(|(other, _)| other.limits == descriptors.limits);
-            if let Some((other, oldest)) = of_same_limits.min_by_key(|(_, known)| known.since) {
-                let (before, other) = (oldest.due, Rc::clone(other));
-                oldest.merge(&pending);
-                let due = oldest.due;
-                self.reschedule(&other, before, due);
+            let of_same_limits = self.ages.get(&descriptors.limits);
+            let oldest = of_same_limits.and_then(BTreeSet::first).cloned();
+            if oldest.is_some_and(|(_, oldest)| self.merge(&oldest, &pending)) {
                 return Placement::Merged;
             }
             // There is at least one entry for each set of limits, so that this is only reached by a
@@ -120,15 +118,30 @@ impl SettlementQueue {
         }
         self.bytes = bytes;
         self.schedule.insert((due, Rc::clone(&descriptors)));
+        let ages = self.ages.entry(descriptors.limits).or_default();
+        ages.insert((since, Rc::clone(&descriptors)));
         self.entries.insert(descriptors, pending);
         Placement::Queued
     }
 
-    fn reschedule(&mut self, set: &Rc<DescriptorSet>, before: Timestamp, due: Timestamp) {
-        if before != due {
-            self.schedule.remove(&(before, Rc::clone(set)));
+    /// Merges an amount with the entry of a descriptor set. Returns whether there is one.
+    fn merge(&mut self, set: &Rc<DescriptorSet>, other: &Pending) -> bool {
+        let Some(known) = self.entries.get_mut(set) else {
+            return false;
+        };
+        let before = *known;
+        known.merge(other);
+        let Pending { since, due, .. } = *known;
+        if before.due != due {
+            self.schedule.remove(&(before.due, Rc::clone(set)));
             self.schedule.insert((due, Rc::clone(set)));
         }
+        if before.since != since {
+            let ages = self.ages.entry(set.limits).or_default();
+            ages.remove(&(before.since, Rc::clone(set)));
+            ages.insert((since, Rc::clone(set)));
+        }
+        true
     }
 
     /// Adds a settlement whose sending has failed, to be sent again after a delay.
@@ -143,9 +156,16 @@ impl SettlementQueue {
         self.add(settlement, due)
     }
 
-    /// Takes an amount off the settlement of a descriptor set. Returns what is left of the amount.
-    pub(super) fn reduce(&mut self, descriptors: &Rc<DescriptorSet>, amount: u64) -> u64 {
-        let Some(pending) = self.entries.get_mut(descriptors) else {
+    /// Takes an amount off the settlement of a descriptor set, if all of that was used before `until`. Returns what
+    /// is left of the amount.
+    pub(super) fn reduce(
+        &mut self,
+        descriptors: &Rc<DescriptorSet>,
+        amount: u64,
+        until: Timestamp,
+    ) -> u64 {
+        let pending = self.entries.get_mut(descriptors);
+        let Some(pending) = pending.filter(|pending| pending.latest < until) else {
             return amount;
         };
         let reduced = amount.min(pending.amount);
@@ -172,18 +192,24 @@ impl SettlementQueue {
 
     /// Removes everything: each settlement, and when it is due.
     pub(super) fn take_all(&mut self) -> Vec<(Settlement, Timestamp)> {
-        let schedule: Vec<_> = self.schedule.iter().cloned().collect();
+        let bounds = self.bounds;
+        let Self {
+            mut entries,
+            schedule,
+            ..
+        } = mem::replace(self, Self::new(bounds));
         let all = schedule.into_iter();
-        all.filter_map(|(due, set)| Some((self.take(vec![set]).pop()?, due)))
-            .collect()
+        all.filter_map(|(due, set)| {
+            let pending = entries.remove(&set)?;
+            Some((pending.settlement(set), due))
+        })
+        .collect()
     }
 
     /// Removes the oldest entry, due or not.
     pub(super) fn take_oldest(&mut self) -> Option<Settlement> {
-        let (oldest, _) = self
-            .entries
-            .iter()
-            .min_by_key(|(_, pending)| pending.since)?;
+        let oldest = self.ages.values().filter_map(BTreeSet::first);
+        let (_, oldest) = oldest.min_by_key(|(since, _)| *since)?;
         let oldest = vec![Rc::clone(oldest)];
         self.take(oldest).pop()
     }
@@ -204,12 +230,13 @@ impl SettlementQueue {
                 self.bytes = self.bytes.saturating_sub(descriptors.size());
                 self.schedule
                     .remove(&(pending.due, Rc::clone(&descriptors)));
-                taken.push(Settlement {
-                    descriptors,
-                    amount: pending.amount,
-                    since: pending.since,
-                    failures: pending.failures,
-                });
+                if let Some(ages) = self.ages.get_mut(&descriptors.limits) {
+                    ages.remove(&(pending.since, Rc::clone(&descriptors)));
+                    if ages.is_empty() {
+                        self.ages.remove(&descriptors.limits);
+                    }
+                }
+                taken.push(pending.settlement(descriptors));
             }
         }
         taken
@@ -219,6 +246,17 @@ impl SettlementQueue {
 // === impl Settlement ===
 
 impl Settlement {
+    /// Returns a settlement of an exchange that is over.
+    pub(super) const fn new(descriptors: Rc<DescriptorSet>, amount: u64, now: Timestamp) -> Self {
+        Self {
+            descriptors,
+            amount,
+            since: now,
+            latest: now,
+            failures: 0,
+        }
+    }
+
     /// Returns whether it is too old to be sent.
     pub(super) fn is_stale(&self, now: Timestamp) -> bool {
         self.since.saturating_add(MAX_AGE) < now
@@ -228,9 +266,20 @@ impl Settlement {
 // === impl Pending ===
 
 impl Pending {
+    const fn settlement(self, descriptors: Rc<DescriptorSet>) -> Settlement {
+        Settlement {
+            descriptors,
+            amount: self.amount,
+            since: self.since,
+            latest: self.latest,
+            failures: self.failures,
+        }
+    }
+
     fn merge(&mut self, other: &Self) {
         self.amount = self.amount.saturating_add(other.amount);
         self.since = self.since.min(other.since);
+        self.latest = self.latest.max(other.latest);
         // What has failed is delayed; what is merged with it is delayed with it.
         if other.failures > self.failures {
             self.failures = other.failures;

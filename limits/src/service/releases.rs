@@ -24,6 +24,8 @@ pub(super) struct Releases {
     sets: BTreeMap<Rc<DescriptorSet>, Vec<Release>>,
     len: usize,
     bytes: usize,
+    /// Since when the first of them is to be released, or earlier.
+    oldest: Timestamp,
 }
 
 /// A reservation, and since when it is to be released.
@@ -45,6 +47,7 @@ impl Releases {
         }
         if self.has_room(descriptors) {
             self.len = self.len.saturating_add(1);
+            self.oldest = self.oldest.min(now);
             self.bytes = self.bytes.saturating_add(descriptors.size());
             let releases = self.sets.entry(Rc::clone(descriptors)).or_default();
             releases.push(Release(now, id));
@@ -98,7 +101,11 @@ impl Releases {
         })
     }
 
+    /// Removes what has expired, if that is anything: the search goes through all of them.
     fn remove_expired(&mut self, now: Timestamp) {
+        if self.oldest <= now && now.since(self.oldest) < MAX_AGE {
+            return;
+        }
         self.sets.retain(|_, releases| {
             releases.retain(|Release(since, _)| now.since(*since) < MAX_AGE);
             !releases.is_empty()
@@ -108,5 +115,7 @@ impl Releases {
             set.size().saturating_mul(releases.len())
         };
         self.bytes = self.sets.iter().map(bytes).sum();
+        let since = self.sets.values().flatten().map(|Release(since, _)| *since);
+        self.oldest = since.min().unwrap_or(Timestamp::MAX);
     }
 }

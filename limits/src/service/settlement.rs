@@ -24,7 +24,7 @@ pub(super) const MAX_CALLS: usize = 64;
 /// The most that one message can add.
 pub(super) const PART: u64 = u32::MAX as u64;
 
-/// The most that one exchange is believed to have used if it is reported in parts: more than any model
+/// The most that one exchange is believed to have used: more than any model
 /// generates, and 274 dollars in billionths.
 const MAX_AMOUNT: u64 = 64 * PART;
 
@@ -73,12 +73,7 @@ impl Settlements {
         metadata: &Metadata,
     ) {
         let amount = self.credits.borrow_mut().reduce(now, descriptors, amount);
-        let settlement = Settlement {
-            descriptors: Rc::clone(descriptors),
-            amount,
-            since: now,
-            failures: 0,
-        };
+        let settlement = self.capped(Settlement::new(Rc::clone(descriptors), amount, now));
         let flush_interval = self.link.settings.flush_interval;
         let can_send = self.has_room() && !self.link.is_open();
         match reservation {
@@ -90,7 +85,6 @@ impl Settlements {
         if amount == 0 {
             return;
         }
-        let settlement = self.capped(settlement);
         if can_send && flush_interval.is_zero() {
             self.report(now, settlement, metadata);
         } else {
@@ -101,7 +95,8 @@ impl Settlements {
         }
     }
 
-    /// Takes an excess off what is queued for the same counters, and the rest off what is settled next.
+    /// Takes an excess off what is queued for the same counters, and the rest off what is settled next; in neither
+    /// case off usage of the next window. A service that drops an excess may not have counted it.
     pub(super) fn credit(
         &self,
         now: Timestamp,
@@ -109,11 +104,15 @@ impl Settlements {
         excess: u64,
         until: Timestamp,
     ) {
-        let rest = self.queue.borrow_mut().reduce(descriptors, excess);
+        if excess == 0 || self.drops_excess.get() {
+            return;
+        }
+        let excess = excess.min(MAX_AMOUNT);
+        let rest = self.queue.borrow_mut().reduce(descriptors, excess, until);
         self.observe_pending();
-        if rest > 0 && !self.drops_excess.get() {
+        if rest > 0 {
             let mut credits = self.credits.borrow_mut();
-            credits.add(now, descriptors, rest.min(MAX_AMOUNT), until);
+            credits.add(now, descriptors, rest, until);
         }
     }
 
@@ -224,9 +223,9 @@ impl Settlements {
         }
     }
 
-    /// Returns a settlement of at most what one exchange is believed to use. A larger one would take
+    /// Returns the settlement of one exchange, of at most what that is believed to use. A larger one would take
     /// messages in proportion; the rest is given up.
-    pub(super) fn capped(&self, mut settlement: Settlement) -> Settlement {
+    fn capped(&self, mut settlement: Settlement) -> Settlement {
         if settlement.amount > MAX_AMOUNT {
             let mut rest = settlement.clone();
             rest.amount = settlement.amount.saturating_sub(MAX_AMOUNT);

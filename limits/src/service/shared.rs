@@ -108,7 +108,9 @@ impl Shared {
 
     /// Takes note that the service has replied.
     pub(super) fn set_replied(&self, now: Timestamp) {
-        if now.since(self.written_at.get()) >= REPLIED_INTERVAL {
+        let written_at = self.written_at.get();
+        // A clock that stepped back would otherwise put it off until it is where it was.
+        if now.since(written_at) >= REPLIED_INTERVAL || now < written_at {
             self.written_at.set(now);
             self.write(&self.replied_key, &now.as_u64().to_le_bytes());
         }

@@ -1,5 +1,6 @@
 //! Whether the service implements `Reserve`: one request finds out for all, and those that come meanwhile wait for
-//! its answer. Once it does not, it is asked again each hour, by a call that no request waits for.
+//! its answer. If its call fails, the next of them asks. Once the service does not implement it, it is asked again
+//! each hour, by a call that no request waits for.
 
 use super::check::{CheckReply, CheckResult};
 use super::descriptors::DescriptorSet;
@@ -17,12 +18,18 @@ const ATTEMPT: Nanos = Nanos::from_secs(10);
 /// The most checks that wait for the first answer: as many streams as a busy worker has.
 pub(super) const MAX_WAITING: usize = 4096;
 
+/// The calls in a row without an answer after which those that wait do so no longer: one may fail for a reason of
+/// its own, several show how the service is.
+pub(super) const MAX_FAILED_TURNS: u32 = 3;
+
 /// What a worker knows about `Reserve`.
 pub(super) struct Support {
     link: Rc<Link>,
     known: Cell<ReserveSupport>,
     /// The first call that asks, and the stream that makes it.
     pending: Cell<Option<(CallId, u32)>>,
+    /// The calls in a row that had no answer while others waited for it.
+    failed_turns: Cell<u32>,
     /// The checks that wait for its reply.
     waiting: RefCell<VecDeque<CheckReply>>,
     /// Those that wait no longer.
@@ -49,6 +56,7 @@ impl Support {
             link,
             known: Cell::default(),
             pending: Cell::default(),
+            failed_turns: Cell::default(),
             waiting: RefCell::default(),
             ready: RefCell::default(),
             waited: Cell::default(),
@@ -103,7 +111,8 @@ impl Support {
         Some(call)
     }
 
-    /// Takes the answer to a call of `Reserve`: whether it is implemented, if the reply says so.
+    /// Takes the answer to a call of `Reserve`: whether it is implemented, if the reply says so. If the call that
+    /// others wait for has failed, which the circuit knows already, the next of them asks, up to a bound.
     pub(super) fn answered(&self, now: Timestamp, call: CallId, is_implemented: Option<bool>) {
         match is_implemented {
             Some(true) => self.learn(ReserveSupport::Supported),
@@ -116,7 +125,14 @@ impl Support {
                 .get()
                 .is_some_and(|(pending, _)| pending == call) =>
             {
-                self.finish(&CheckResult::Failed);
+                self.pending.set(None);
+                let failed_turns = self.failed_turns.get().saturating_add(1);
+                let is_alone = self.waiting.borrow().is_empty();
+                self.failed_turns
+                    .set(if is_alone { 0 } else { failed_turns });
+                if failed_turns >= MAX_FAILED_TURNS || self.link.is_open() {
+                    self.finish(&CheckResult::Failed);
+                }
             }
             Some(false) | None => {}
         }
@@ -146,7 +162,21 @@ impl Support {
 
     /// Removes the reply to a check that waits no longer.
     pub(super) fn next_ready(&self) -> Option<CheckReply> {
-        self.ready.borrow_mut().pop_front()
+        let ready = self.ready.borrow_mut().pop_front();
+        ready.or_else(|| self.next_turn())
+    }
+
+    /// Removes the check whose turn it is to ask, if no other asks: the stream of the last may be gone, or its call
+    /// may not have been made.
+    fn next_turn(&self) -> Option<CheckReply> {
+        if self.pending.get().is_some() {
+            return None;
+        }
+        let mut reply = self.waiting.borrow_mut().pop_front()?;
+        if self.link.is_open() {
+            reply.result = CheckResult::Failed;
+        }
+        Some(reply)
     }
 
     fn learn(&self, support: ReserveSupport) {
@@ -159,6 +189,7 @@ impl Support {
 
     fn finish(&self, result: &CheckResult) {
         self.pending.set(None);
+        self.failed_turns.set(0);
         let waiting = self.waiting.take().into_iter();
         let ready = waiting.map(|reply| CheckReply {
             result: result.clone(),

@@ -1,5 +1,6 @@
 //! The parts of the client, and the property that what was settled is counted.
 
+mod client;
 mod pressure;
 mod properties;
 
@@ -67,12 +68,7 @@ fn descriptors(limits: u128, caller: u32) -> Rc<DescriptorSet> {
 }
 
 fn settlement(descriptors: &Rc<DescriptorSet>, amount: u64, since: u64) -> Settlement {
-    Settlement {
-        descriptors: Rc::clone(descriptors),
-        amount,
-        since: at(since),
-        failures: 0,
-    }
+    Settlement::new(Rc::clone(descriptors), amount, at(since))
 }
 
 #[test]
@@ -154,7 +150,11 @@ fn amounts_of_one_set_are_one_entry() {
     assert_eq!(queue.len(), 1);
     assert!(queue.take_due(at(99), 9).is_empty());
     let taken = queue.take_due(at(100), 9);
-    assert_eq!(taken, [settlement(&alice, 60, 10)]);
+    let merged = Settlement {
+        latest: at(30),
+        ..settlement(&alice, 60, 10)
+    };
+    assert_eq!(taken, [merged]);
     assert!(queue.is_empty());
 }
 
@@ -298,8 +298,20 @@ fn queued_settlement_is_reduced_and_never_sent_empty() {
     let mut queue = SettlementQueue::default();
     let alice = descriptors(1, 1);
     queue.add(settlement(&alice, 30, 0), EPOCH);
-    assert_eq!(queue.reduce(&alice, 10), 0);
-    assert_eq!(queue.reduce(&descriptors(1, 2), 10), 10);
-    assert_eq!(queue.reduce(&alice, 30), 10);
+    assert_eq!(queue.reduce(&alice, 10, at(1)), 0);
+    assert_eq!(queue.reduce(&descriptors(1, 2), 10, at(1)), 10);
+    assert_eq!(queue.reduce(&alice, 30, at(1)), 10);
     assert!(queue.is_empty());
+}
+
+#[test]
+fn usage_of_the_next_window_is_not_reduced() {
+    let mut queue = SettlementQueue::default();
+    let alice = descriptors(1, 1);
+    queue.add(settlement(&alice, 30, 10), EPOCH);
+    assert_eq!(queue.reduce(&alice, 20, at(10)), 20);
+    queue.add(settlement(&alice, 30, 5), EPOCH);
+    assert_eq!(queue.reduce(&alice, 20, at(10)), 20, "some of it");
+    assert_eq!(queue.reduce(&alice, 20, at(11)), 0);
+    assert_eq!(queue.take_due(EPOCH, 1)[0].amount, 40);
 }

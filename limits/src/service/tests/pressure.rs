@@ -2,10 +2,10 @@
 
 use super::super::credits::Credits;
 use super::super::message::ReservationId;
-use super::super::queue::SettlementQueue;
+use super::super::queue::{Placement, SettlementQueue};
 use super::super::releases::{MAX_AGE, MAX_BYTES, MAX_RELEASES, Releases};
 use super::super::shared::{RETRY, ReserveSupport, Shared as SharedKnowledge};
-use super::super::{DescriptorSet, Layout, LimitEntries};
+use super::super::{DescriptorSet, Layout, LimitEntries, QueueBounds};
 use super::{EPOCH, Shared, at, descriptors, settlement};
 use crate::time::{Nanos, Timestamp};
 use std::rc::Rc;
@@ -112,6 +112,70 @@ fn reservations_to_release_are_bounded_and_expire() {
 }
 
 #[test]
+fn credits_that_expired_make_room() {
+    let mut credits = Credits::default();
+    for caller in 0..2_000 {
+        credits.add(
+            at(0),
+            &descriptors(1, caller),
+            5,
+            at(10 + u64::from(caller)),
+        );
+    }
+    // The first has expired, and no other.
+    credits.add(at(10), &descriptors(2, 1), 5, at(90));
+    credits.add(at(10), &descriptors(2, 2), 5, at(90));
+    assert_eq!(credits.reduce(at(10), &descriptors(2, 1), 5), 0);
+    assert_eq!(credits.reduce(at(10), &descriptors(2, 2), 5), 5, "no room");
+    // What is used makes room at once.
+    assert_eq!(credits.reduce(at(10), &descriptors(1, 1), 5), 0);
+    credits.add(at(10), &descriptors(2, 2), 5, at(90));
+    assert_eq!(credits.reduce(at(10), &descriptors(2, 2), 5), 0);
+}
+
+#[test]
+fn full_queue_merges_without_a_search() {
+    // Each of as many limits has one entry, and each entry finds it.
+    let mut queue = SettlementQueue::new(QueueBounds {
+        entries: 100_000,
+        ..QueueBounds::default()
+    });
+    for limits in 0..10_000_u128 {
+        queue.add(settlement(&descriptors(limits, 1), 1, 3), EPOCH);
+    }
+    let mut full = SettlementQueue::new(QueueBounds {
+        entries: 10_000,
+        bytes: usize::MAX,
+    });
+    for (settlement, due) in queue.take_all() {
+        assert_eq!(full.add(settlement, due), Placement::Queued);
+    }
+    for limits in 0..10_000_u128 {
+        let more = settlement(&descriptors(limits, 2), 1, 2);
+        assert_eq!(full.add(more, EPOCH), Placement::Merged);
+    }
+    let all = full.take_all();
+    assert_eq!(all.len(), 10_000);
+    assert!(
+        all.iter()
+            .all(|(it, _)| it.amount == 2 && it.since == at(2))
+    );
+    assert!(full.is_empty() && full.take_oldest().is_none());
+}
+
+#[test]
+fn oldest_settlement_is_found_after_changes() {
+    let mut queue = SettlementQueue::default();
+    let [alice, bob] = [descriptors(1, 1), descriptors(2, 1)];
+    queue.add(settlement(&alice, 1, 7), EPOCH);
+    queue.add(settlement(&bob, 1, 5), EPOCH);
+    queue.add(settlement(&alice, 1, 3), EPOCH);
+    assert_eq!(queue.take_oldest().unwrap().descriptors, alice);
+    assert_eq!(queue.take_oldest().unwrap().descriptors, bob);
+    assert!(queue.take_oldest().is_none());
+}
+
+#[test]
 fn reservations_to_release_are_bounded_in_bytes() {
     let set = long_descriptors(1);
     let mut releases = Releases::default();
@@ -168,6 +232,9 @@ fn replies_are_shared_at_intervals() {
     let later = second.saturating_add(Nanos::from_millis(250));
     workers[0].set_replied(later);
     assert_eq!(workers[1].replied(), later);
+    // The clock steps back.
+    workers[0].set_replied(second);
+    assert_eq!(workers[1].replied(), second);
 }
 
 #[test]

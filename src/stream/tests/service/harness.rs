@@ -4,8 +4,8 @@ use crate::host::double::SentCall;
 use crate::host::{Buffer, HeaderMap};
 use crate::stream::tests::harness::{Envoy, completion, configuration, request, send};
 use crate::stream::{Next, Stream};
-use limits::service::CallId;
 use limits::service::mock::{Limitador, MockReply};
+use limits::service::{CallId, CheckReply};
 use serde_json::{Value, json};
 
 pub(in crate::stream::tests) const RESERVE: &str =
@@ -66,14 +66,14 @@ impl Gateway {
             let token = u32::try_from(self.answered).unwrap();
             let reply = said.as_deref().map_err(|status| *status);
             let plugin = &self.envoy.plugin;
-            let mut next = plugin.on_reply(CallId(token), reply);
-            while let Some(answered) = next.or_else(|| plugin.next_ready()) {
-                match stream {
-                    Some(stream) => stream.on_check_reply(answered),
-                    None => plugin.release_reply(answered),
+            let next = plugin.on_reply(CallId(token), reply);
+            plugin.deliver_replies(next, |answered| match stream {
+                Some(stream) => {
+                    stream.on_check_reply(answered);
+                    None
                 }
-                next = None;
-            }
+                None => Some(answered),
+            });
         }
     }
 
@@ -295,6 +295,7 @@ impl Gateway {
             let clock = &self.envoy.host.clock;
             clock.set(clock.get() + 10 * MILLISECOND);
             self.envoy.plugin.on_tick();
+            self.deliver(None, streams);
             self.poll_queue(streams);
             while self.answered < self.envoy.host.grpc.borrow().len() {
                 let call = self.call(self.answered);
@@ -303,16 +304,27 @@ impl Gateway {
                 let token = u32::try_from(self.answered).unwrap();
                 let reply = said.as_deref().map_err(|status| *status);
                 let plugin = &self.envoy.plugin;
-                let mut next = plugin.on_reply(CallId(token), reply);
-                while let Some(answered) = next.or_else(|| plugin.next_ready()) {
-                    let mut streams = streams.iter_mut();
-                    match streams.find(|stream| stream.id == answered.stream) {
-                        Some(stream) => stream.on_check_reply(answered),
-                        None => plugin.release_reply(answered),
-                    }
-                    next = None;
-                }
+                let next = plugin.on_reply(CallId(token), reply);
+                self.deliver(next, streams);
             }
         }
+    }
+
+    /// Gives streams this reply to a check, and others that are ready.
+    pub(in crate::stream::tests) fn deliver(
+        &self,
+        reply: Option<CheckReply>,
+        streams: &mut [&mut Stream],
+    ) {
+        self.envoy.plugin.deliver_replies(reply, |reply| {
+            let mut streams = streams.iter_mut();
+            match streams.find(|stream| stream.id == reply.stream) {
+                Some(stream) => {
+                    stream.on_check_reply(reply);
+                    None
+                }
+                None => Some(reply),
+            }
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! What a service knows: the request that comes first finds out whether it implements `Reserve`.
 
-use crate::host::HeaderMap;
+use crate::host::double::Call;
+use crate::host::{HeaderMap, HostError};
 use crate::stream::Stream;
 use crate::stream::tests::harness::{MINUTE, completion, request};
 use crate::stream::tests::service::harness::{CHECK, Gateway, RESERVE};
@@ -8,6 +9,11 @@ use limits::service::CallId;
 
 /// A tenth of the limit for each request.
 const TENTH: &str = r#", "reservation": { "amount": "5" }"#;
+
+/// Returns a service without which requests are rejected.
+fn deny() -> String {
+    RESERVE.replace('}', r#", "failureMode": "deny" }"#)
+}
 
 /// Returns so many requests at once.
 fn requests(gateway: &Gateway, number: usize) -> Vec<Stream> {
@@ -37,6 +43,13 @@ impl Gateway {
             stream.on_log();
         }
         self.answer(&mut None);
+    }
+
+    /// The call with a token fails.
+    fn fail(&mut self, token: u32, status: u32, streams: &mut [Stream]) {
+        self.answered += 1;
+        let reply = self.envoy.plugin.on_reply(CallId(token), Err(status));
+        self.deliver(reply, &mut streams.iter_mut().collect::<Vec<_>>());
     }
 
     fn count(&self, method: &str) -> usize {
@@ -79,20 +92,15 @@ fn older_service_after_newer_keeps_limit() {
 }
 
 #[test]
-fn requests_that_wait_share_the_failure() {
+fn requests_that_wait_share_repeated_failures() {
     for (mode, resumed, replies) in [("local", 10, 54), ("allow", 64, 0), ("deny", 0, 64)] {
         let storage = RESERVE.replace('}', &format!(r#", "failureMode": "{mode}" }}"#));
         let mut gateway = Gateway::with(TENTH, &storage, "");
         let mut streams = requests(&gateway, 64);
-        gateway.answered = 1;
-        let mut reply = gateway.envoy.plugin.on_reply(CallId(1), Err(14));
-        while let Some(next) = reply.or_else(|| gateway.envoy.plugin.next_ready()) {
-            let mut streams = streams.iter_mut();
-            let stream = streams.find(|stream| stream.id == next.stream);
-            stream.unwrap().on_check_reply(next);
-            reply = None;
+        for token in 1..=3 {
+            gateway.fail(token, 14, &mut streams);
         }
-        assert_eq!(gateway.methods(), ["Reserve"]);
+        assert_eq!(gateway.methods(), ["Reserve"; 3]);
         assert_eq!(
             (gateway.resumed(), gateway.replies()),
             (resumed, replies),
@@ -105,6 +113,95 @@ fn requests_that_wait_share_the_failure() {
             5 * u64::try_from(resumed).unwrap()
         );
     }
+}
+
+#[test]
+fn failed_request_decides_for_itself_only() {
+    // Without reservations at the service, the others are decided on as they were when they came: beside the first.
+    for (status, lacks_reserve, resumed) in [(4, false, 10), (14, true, 9), (14, false, 10)] {
+        let mut gateway = Gateway::with(TENTH, &deny(), "");
+        gateway.limitador.lacks_reserve = lacks_reserve;
+        let mut streams = requests(&gateway, 64);
+        gateway.fail(1, status, &mut streams);
+        assert_eq!((gateway.resumed(), gateway.replies()), (0, 1));
+        assert_eq!(gateway.methods(), ["Reserve"; 2], "the next one asks");
+        gateway.answer_all(&mut streams);
+        assert_eq!(gateway.resumed(), resumed, "{status} {lacks_reserve}");
+        assert_eq!(gateway.resumed() + gateway.replies(), 64);
+        gateway.end_all(streams, 5);
+        let used = 5 * u64::try_from(resumed).unwrap();
+        assert_eq!(gateway.limitador.total(), used);
+    }
+}
+
+#[test]
+fn status_of_the_method_shows_that_it_is_implemented() {
+    for status in [3, 9, 11] {
+        let mut gateway = Gateway::with(TENTH, &deny(), "");
+        let mut streams = requests(&gateway, 64);
+        gateway.fail(1, status, &mut streams);
+        assert_eq!(gateway.replies(), 1, "{status}");
+        assert_eq!(gateway.methods().len(), 64, "none waits any longer");
+        gateway.answer_all(&mut streams);
+        assert_eq!(gateway.resumed(), 10, "{status}");
+    }
+}
+
+#[test]
+fn request_whose_turn_it_is_may_be_gone() {
+    let mut gateway = Gateway::with(TENTH, &deny(), "");
+    let mut streams = requests(&gateway, 12);
+    for stream in &mut streams[1..5] {
+        stream.on_log();
+    }
+    let mut left = streams.split_off(5);
+    left.insert(0, streams.remove(0));
+    gateway.fail(1, 14, &mut left);
+    assert_eq!(gateway.methods(), ["Reserve"; 2]);
+    gateway.answer_all(&mut left);
+    assert_eq!(gateway.resumed(), 7);
+}
+
+#[test]
+fn call_that_cannot_be_made_passes_the_turn() {
+    let mut gateway = Gateway::with(TENTH, &deny(), "");
+    let mut streams = requests(&gateway, 12);
+    let host = &gateway.envoy.host;
+    host.fail(Call::CallGrpc, 2, HostError::InternalFailure);
+    gateway.fail(1, 14, &mut streams);
+    assert_eq!(gateway.replies(), 3, "these have failed");
+    gateway.answer_all(&mut streams);
+    assert_eq!(gateway.resumed(), 9);
+}
+
+#[test]
+fn open_circuit_ends_the_wait() {
+    let mut gateway = Gateway::with(TENTH, &deny(), "");
+    let mut streams = requests(&gateway, 64);
+    let host = &gateway.envoy.host;
+    host.fail(Call::CallGrpc, 1_000, HostError::InternalFailure);
+    gateway.fail(1, 14, &mut streams);
+    assert_eq!(gateway.replies(), 64);
+    assert_eq!(gateway.logged("storage_circuit_open"), 1);
+    assert_eq!(gateway.methods(), ["Reserve"]);
+}
+
+#[test]
+fn replies_of_one_callback_are_bounded() {
+    let mut gateway = Gateway::with(TENTH, RESERVE, "");
+    let mut streams = requests(&gateway, 1_000);
+    for token in 1..=3 {
+        gateway.fail(token, 14, &mut streams);
+    }
+    let decided = |gateway: &Gateway| gateway.resumed() + gateway.replies();
+    assert_eq!(decided(&gateway), 2 + 128);
+    let mut streams: Vec<&mut Stream> = streams.iter_mut().collect();
+    for tick in 1..=6 {
+        gateway.deliver(None, &mut streams);
+        assert_eq!(decided(&gateway), 2 + 128 + tick * 128);
+    }
+    gateway.deliver(None, &mut streams);
+    assert_eq!(decided(&gateway), 1_000, "the rest");
 }
 
 #[test]

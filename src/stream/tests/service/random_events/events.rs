@@ -5,7 +5,7 @@ use crate::host::HeaderMap;
 use crate::stream::Next;
 use crate::stream::tests::corrections::{TEXT, usage};
 use crate::stream::tests::harness::{completion, request};
-use limits::service::CallId;
+use limits::service::{CallId, CheckReply};
 
 impl RandomEvents {
     pub(super) fn begin(&mut self) {
@@ -257,19 +257,19 @@ impl RandomEvents {
         };
         let token = u32::try_from(at + 1).unwrap();
         let plugin = self.envoy.plugin.clone();
-        let mut next = plugin.on_reply(CallId(token), said.as_deref().map_err(|s| *s));
-        while let Some(answered) = next.or_else(|| plugin.next_ready()) {
-            match self.find(answered.stream) {
-                Some(index) => self.act(
-                    index,
-                    &format!("answer {} {said:?}", call.method),
-                    true,
-                    |_, stream| stream.on_check_reply(answered),
-                ),
-                None => plugin.release_reply(answered),
-            }
-            next = None;
-        }
+        let next = plugin.on_reply(CallId(token), said.as_deref().map_err(|s| *s));
+        self.deliver(next, &format!("answer {} {said:?}", call.method));
+    }
+
+    fn deliver(&mut self, reply: Option<CheckReply>, what: &str) {
+        let plugin = self.envoy.plugin.clone();
+        plugin.deliver_replies(reply, |reply| {
+            let Some(index) = self.find(reply.stream) else {
+                return Some(reply);
+            };
+            self.act(index, what, true, |_, stream| stream.on_check_reply(reply));
+            None
+        });
     }
 
     pub(super) fn tick(&mut self, ms: u64) {
@@ -277,6 +277,7 @@ impl RandomEvents {
         clock.set(clock.get() + ms * MS);
         let plugin = self.envoy.plugin.clone();
         plugin.on_tick();
+        self.deliver(None, "tick");
         plugin.poll_queue(|context| {
             let index = self.find(context)?;
             Some(self.act(index, "turn", true, |_, stream| stream.poll_queue()))
