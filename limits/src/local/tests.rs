@@ -121,6 +121,30 @@ fn lone_request_is_admitted_while_anything_is_left() {
 }
 
 #[test]
+fn rejection_says_when_the_next_request_fits() {
+    let shared = Shared::default();
+    let mut worker = Worker::new(&shared, 100);
+    let window = Window {
+        algorithm: Algorithm::Bucket,
+        length: MINUTE,
+    };
+    let request = Reservation::new(Rate::new(1, window), 7, 60, 10);
+    worker.record(NOW, request, 90);
+    let standing = |resets_at| Standing {
+        limit: 60,
+        used: 90,
+        reserved: 0,
+        resets_at,
+    };
+    assert_eq!(worker.standing(NOW, request), standing(seconds(90)));
+    let rejected = worker.try_reserve(NOW, &[request]).unwrap();
+    let standing = standing(seconds(31));
+    assert_eq!(rejected, Verdict::Rejected { index: 0, standing });
+    assert!(!worker.admits(before(seconds(31)), &[request]));
+    assert!(worker.admits(seconds(31), &[request]));
+}
+
+#[test]
 fn concurrent_requests_are_admitted_as_reservations_fit() {
     let shared = Shared::default();
     let mut worker = Worker::new(&shared, 100);

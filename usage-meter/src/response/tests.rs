@@ -3,6 +3,7 @@ mod corpus;
 mod deliveries;
 mod dialects;
 mod hostile;
+mod inline;
 mod partial;
 mod recordings;
 mod reports;

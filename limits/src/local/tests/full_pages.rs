@@ -70,6 +70,27 @@ fn full_page_keeps_large_reservations() {
 }
 
 #[test]
+fn corrected_counters_expire_in_time() {
+    let shared = Shared::default();
+    let worker = Worker::new(&shared, 1);
+    let ahead = after(Nanos::DAY);
+    for key in 0..CAPACITY {
+        worker.record(ahead, of(key as u128), 10);
+    }
+    // The clock has stepped backwards: they count for a window from now.
+    for key in 0..CAPACITY {
+        assert_eq!(
+            worker.standing(NOW, of(key as u128)).resets_at,
+            after(MINUTE)
+        );
+    }
+    for key in 0..CAPACITY {
+        worker.record(after(MINUTE), of(1_000 + key as u128), 10);
+    }
+    assert_eq!(worker.store.occupancy().evictions, 0);
+}
+
+#[test]
 fn counter_made_from_floor_outlives_floors_window() {
     let long = Nanos::from_secs(7);
     for rate in [

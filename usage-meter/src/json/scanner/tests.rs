@@ -227,6 +227,11 @@ fn generated_text_is_counted_by_key() {
             10,
         ),
         (r#"{"x":[{"args":{}},{"y":"z"}]}"#, 0),
+        (r#"{"x":[{"args":["ab"]},{"args":["ab",{"y":"z"}]}]}"#, 0),
+        (
+            r#"{"x":[{"args":{"a":{"args":{"b":"c"}},"d":"e"}}],"y":"z"}"#,
+            2,
+        ),
         (r#"{"x":["content","abc"]}"#, 0),
     ] {
         assert_eq!(scan(text.as_bytes(), &[]).generated, bytes, "{text}");

@@ -1,0 +1,69 @@
+//! Numbers outside a usage object, and text in events that are skipped.
+
+use super::{JSON, SSE, head, read, tokens};
+use crate::Meter;
+
+const NDJSON: &str = "application/x-ndjson";
+
+#[test]
+fn numbers_outside_a_usage_object_are_a_report_of_their_own() {
+    for (content_type, body, expected) in [
+        (
+            JSON,
+            r#"{"done":true,"prompt_eval_count":7,"eval_count":3}"#,
+            Some((7, 3, 10)),
+        ),
+        // A usage object comes first, and neither replaces numbers of the other.
+        (
+            JSON,
+            r#"{"done":true,"usage":{"prompt_tokens":5,"completion_tokens":1},"prompt_eval_count":7,"eval_count":3}"#,
+            Some((5, 1, 6)),
+        ),
+        (
+            JSON,
+            r#"{"done":true,"prompt_eval_count":7,"usage":{"prompt_tokens":5,"completion_tokens":1},"eval_count":3}"#,
+            Some((5, 1, 6)),
+        ),
+        // Each document has the sum of all before it, or less if it does not know it.
+        (
+            NDJSON,
+            "{\"done\":false,\"prompt_eval_count\":7,\"eval_count\":3}\n{\"done\":true,\"eval_count\":2}\n",
+            Some((7, 3, 10)),
+        ),
+        (
+            NDJSON,
+            "{\"done\":false,\"prompt_eval_count\":7,\"eval_count\":3}\n{\"done\":true,\"eval_count\":0}\n",
+            Some((7, 3, 10)),
+        ),
+        // The last chunk of a stream of Titan is followed by the report of Bedrock.
+        (
+            JSON,
+            r#"{"outputText":"hi","inputTextTokenCount":7,"totalOutputTextTokenCount":3}"#,
+            None,
+        ),
+    ] {
+        assert_eq!(
+            tokens(&read(content_type, body.as_bytes())),
+            expected,
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn events_without_text_do_not_lower_the_estimate() {
+    let event = |text: &str| {
+        format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+    };
+    let mut meter = Meter::new(&head(SSE));
+    for _ in 0..500 {
+        meter.push(event("").as_bytes());
+    }
+    for _ in 0..40 {
+        meter.push(event("ten bytes.").as_bytes());
+    }
+    meter.push(event("ten bytes.").repeat(4_000).as_bytes());
+    meter.finish();
+    let bytes = meter.output_bytes();
+    assert!((40_000..=40_800).contains(&bytes), "{bytes}");
+}
