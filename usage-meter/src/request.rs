@@ -6,6 +6,7 @@ mod endpoint;
 pub mod include_usage;
 pub mod model;
 mod parameters;
+mod path;
 mod purpose;
 mod splice;
 #[cfg(test)]

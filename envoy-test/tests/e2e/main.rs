@@ -35,6 +35,7 @@ mod observability;
 mod on_exceeded;
 mod on_exceeded_remote;
 mod outage;
+mod path_spellings;
 mod protocols;
 mod reload;
 

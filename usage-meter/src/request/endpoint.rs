@@ -1,7 +1,11 @@
 //! The API that a request calls, by its path.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
+use super::path::{self, EncodedSlash};
 use crate::bounded_text::{MAX_MODEL_BYTES, bounded_text};
 
 /// An API of a provider.
@@ -70,11 +74,21 @@ const OPERATIONS: &[(&str, &str, bool)] = &[
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// Returns the API that a path leads to, with or without its query; `None` if it is not known.
+    /// Returns the API that a path leads to, with or without its query; `None` if it is not known. Each spelling that a
+    /// server may take as the same path counts: percent-encoding, repeated and trailing slashes, dot segments, parameters
+    /// of segments, upper and lower case.
     #[must_use]
     pub fn of_path(path: &str) -> Option<Self> {
-        let path = path.split_once('?').map_or(path, |(path, _)| path);
-        let path = path.strip_suffix('/').unwrap_or(path);
+        let canonical = path::canonical(path, EncodedSlash::Character);
+        Self::of_canonical_path(&canonical).or_else(|| {
+            let has_encoded_slash = path.contains("%2") || path.contains("%5");
+            let canonical =
+                has_encoded_slash.then(|| path::canonical(path, EncodedSlash::Separator))?;
+            Self::of_canonical_path(&canonical)
+        })
+    }
+
+    fn of_canonical_path(path: &str) -> Option<Self> {
         gemini(path)
             .or_else(|| bedrock(path))
             .or_else(|| by_suffix(path))
@@ -96,13 +110,14 @@ impl Endpoint {
 
 /// Finds an API by the suffix of the path.
 fn by_suffix(path: &str) -> Option<Endpoint> {
-    let &(suffix, provider, api) = SUFFIXES
-        .iter()
-        .find(|(suffix, ..)| path.ends_with(suffix))?;
+    let (before, provider, api) = SUFFIXES.iter().find_map(|&(suffix, provider, api)| {
+        strip_suffix(path, suffix).map(|before| (before, provider, api))
+    })?;
     // Azure: `/openai/deployments/{model}/chat/completions`.
-    let before = path.strip_suffix(suffix)?;
-    let deployment = before.rsplit_once("/deployments/").map(|(_, model)| model);
-    let azure = deployment.filter(|model| provider == "openai" && !model.contains('/'));
+    let azure = before.rsplit_once('/').and_then(|(parent, model)| {
+        let is_deployment = provider == "openai" && strip_suffix(parent, "/deployments").is_some();
+        is_deployment.then_some(model)
+    });
     Some(Endpoint {
         provider: if azure.is_some() { "azure" } else { provider },
         api,
@@ -115,16 +130,19 @@ fn by_suffix(path: &str) -> Option<Endpoint> {
 fn gemini(path: &str) -> Option<Endpoint> {
     let (before, method) = path.rsplit_once(':')?;
     let (before, model) = before.rsplit_once('/')?;
-    let &(_, api, stream) = METHODS.iter().find(|(name, ..)| *name == method)?;
-    if !before.ends_with("/models") && !before.ends_with("/endpoints") {
+    let &(_, api, stream) = METHODS
+        .iter()
+        .find(|(name, ..)| name.eq_ignore_ascii_case(method))?;
+    let is_endpoint = strip_suffix(before, "/endpoints").is_some();
+    if !is_endpoint && strip_suffix(before, "/models").is_none() {
         return None;
     }
+    let is_vertex = is_endpoint
+        || before
+            .split('/')
+            .any(|segment| segment.eq_ignore_ascii_case("publishers"));
     Some(Endpoint {
-        provider: if before.contains("/publishers/") || before.ends_with("/endpoints") {
-            "vertex"
-        } else {
-            "gemini"
-        },
+        provider: if is_vertex { "vertex" } else { "gemini" },
         api,
         model: Some(model_name(model)),
         stream: Some(stream),
@@ -135,8 +153,10 @@ fn gemini(path: &str) -> Option<Endpoint> {
 fn bedrock(path: &str) -> Option<Endpoint> {
     let (before, operation) = path.rsplit_once('/')?;
     let (before, model) = before.rsplit_once('/')?;
-    let &(_, api, stream) = OPERATIONS.iter().find(|(name, ..)| *name == operation)?;
-    before.ends_with("/model").then_some(Endpoint {
+    let &(_, api, stream) = OPERATIONS
+        .iter()
+        .find(|(name, ..)| name.eq_ignore_ascii_case(operation))?;
+    strip_suffix(before, "/model").map(|_| Endpoint {
         provider: "bedrock",
         api,
         model: Some(model_name(model)),
@@ -144,28 +164,13 @@ fn bedrock(path: &str) -> Option<Endpoint> {
     })
 }
 
-/// Returns the name of a model from a path segment.
-fn model_name(segment: &str) -> Arc<str> {
-    bounded_text(&percent_decoded(segment), MAX_MODEL_BYTES).into()
+/// Returns what precedes a suffix, in upper or lower case.
+fn strip_suffix<'a>(path: &'a str, suffix: &str) -> Option<&'a str> {
+    let (before, end) = path.split_at_checked(path.len().checked_sub(suffix.len())?)?;
+    end.eq_ignore_ascii_case(suffix).then_some(before)
 }
 
-/// Decodes the percent-encoding of a path segment (RFC 3986, section 2.1), so that a client cannot give a
-/// model several names. Invalid encodings stay as they are; bytes that are not UTF-8 are replaced.
-fn percent_decoded(segment: &str) -> String {
-    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.bytes();
-    while let Some(byte) = rest.next() {
-        let mut ahead = rest.clone();
-        let digits = (digit(ahead.next()), digit(ahead.next()));
-        if let (b'%', (Some(high), Some(low))) = (byte, digits)
-            && let Ok(encoded) = u8::try_from(high << 4 | low)
-        {
-            bytes.push(encoded);
-            rest = ahead;
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+/// Returns the name of a model from a path segment.
+fn model_name(segment: &str) -> Arc<str> {
+    bounded_text(&path::percent_decoded(segment), MAX_MODEL_BYTES).into()
 }

@@ -135,69 +135,6 @@ fn error_that_repeats_the_request_is_not_one_about_a_field() {
     }
 }
 
-#[test]
-fn known_paths_have_an_endpoint() {
-    for (path, provider, api, model) in [
-        (
-            "/v1/chat/completions?x=1",
-            "openai",
-            "chat_completions",
-            None,
-        ),
-        ("/openai/v1/responses/", "openai", "responses", None),
-        (
-            "/openai/deployments/gpt-4o/chat/completions?api-version=1",
-            "azure",
-            "chat_completions",
-            Some("gpt-4o"),
-        ),
-        ("/v1/messages", "anthropic", "messages", None),
-        (
-            "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse",
-            "gemini",
-            "generate_content",
-            Some("gemini-2.5-pro"),
-        ),
-        (
-            "/v1/projects/p/locations/l/publishers/anthropic/models/claude:rawPredict",
-            "vertex",
-            "raw_predict",
-            Some("claude"),
-        ),
-        (
-            "/model/anthropic.claude-v2%3A1/converse-stream",
-            "bedrock",
-            "converse",
-            Some("anthropic.claude-v2:1"),
-        ),
-        (
-            "/model/a%2e%2Eb%zz%4/converse",
-            "bedrock",
-            "converse",
-            Some("a..b%zz%4"),
-        ),
-        ("/api/chat", "ollama", "chat", None),
-        ("/v2/chat", "cohere", "chat", None),
-    ] {
-        let found = Endpoint::of_path(path).unwrap();
-        assert_eq!(
-            (found.provider, found.api, found.model.as_deref()),
-            (provider, api, model),
-            "{path}"
-        );
-    }
-    for path in [
-        "",
-        "/",
-        "/v1/models",
-        "/v1/files",
-        "/models/x:unknown",
-        "/model/x",
-    ] {
-        assert_eq!(Endpoint::of_path(path), None, "{path}");
-    }
-}
-
 fn spliced(body: &str) -> Option<String> {
     splice(body.as_bytes()).map(|bytes| String::from_utf8(bytes).unwrap())
 }
@@ -496,49 +433,4 @@ fn names_of_the_field_are_found() {
     ] {
         assert!(!include_usage::is_named_in(text.as_bytes()), "{text}");
     }
-}
-
-#[test]
-fn endpoints_of_vertex_name_their_model() {
-    let parent = "/v1/projects/p/locations/europe-west4";
-    for (path, api, model, stream) in [
-        (
-            "endpoints/7:generateContent",
-            "generate_content",
-            "7",
-            false,
-        ),
-        (
-            "endpoints/7:streamGenerateContent?alt=sse",
-            "generate_content",
-            "7",
-            true,
-        ),
-        ("endpoints/my%2Dmodel:predict", "predict", "my-model", false),
-        ("endpoints/7:rawPredict/", "raw_predict", "7", false),
-        (
-            "publishers/google/models/g:generateContent",
-            "generate_content",
-            "g",
-            false,
-        ),
-    ] {
-        let path = format!("{parent}/{path}");
-        let expected = Endpoint {
-            provider: "vertex",
-            api,
-            model: Some(model.into()),
-            stream: Some(stream),
-        };
-        assert_eq!(Endpoint::of_path(&path), Some(expected), "{path}");
-    }
-    for path in [
-        "/v1/things/7:predict",
-        "/endpoints/7/predict",
-        "/endpoints/7:train",
-    ] {
-        assert_eq!(Endpoint::of_path(path), None, "{path}");
-    }
-    let gemini = Endpoint::of_path("/v1beta/models/g:generateContent").unwrap();
-    assert_eq!(gemini.provider, "gemini");
 }
