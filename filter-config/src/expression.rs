@@ -33,12 +33,16 @@ mod testing;
 mod tests;
 mod yields;
 
+use std::cell::Cell;
+
 use cel::ExecutionError;
+use cel::common::types::CelBool;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use thiserror::Error;
 
 use evaluate::Machine;
+use missing::Missing;
 use program::Node;
 
 pub use arithmetic::Number;
@@ -52,7 +56,6 @@ pub use environment::REQUEST_BODY;
 pub(crate) use error::ExpressionError;
 pub use formula::Formula;
 pub use fuel::{Exhausted, Fuel, FuelLimits};
-pub use missing::missing;
 pub(crate) use pattern::Pattern;
 pub use plain::{Plain, Question, Subject};
 pub(crate) use role::Role;
@@ -63,9 +66,12 @@ pub enum Failure {
     /// Its fuel does not pay for it.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
-    /// Its values do not go together, or one is missing.
+    /// A value is missing, or the expression is a predicate and false for that.
+    #[error("no value")]
+    Missing,
+    /// Its values do not go together.
     #[error(transparent)]
-    Execution(#[from] ExecutionError),
+    Execution(ExecutionError),
 }
 
 /// A compiled CEL expression.
@@ -76,6 +82,8 @@ pub struct Expression {
     plain: Option<Plain>,
     formula: Option<Formula>,
     uses: Vec<Attribute>,
+    /// Whether missing values read as null.
+    reads_null: bool,
     is_client_controlled: bool,
 }
 
@@ -106,6 +114,7 @@ impl Expression {
             program,
             plain: Plain::of(source),
             uses,
+            reads_null: role.reads_null(),
             is_client_controlled,
         })
     }
@@ -120,16 +129,33 @@ impl Expression {
     ///
     /// # Errors
     ///
-    /// [`Failure`]. If the fuel is exhausted, that is the error, whatever the values are.
+    /// [`Failure`]. If the fuel is exhausted, that is the error, whatever the values are. A predicate that is false
+    /// because a value is missing has no value either, so that its caller can count it.
     pub fn evaluate<'v>(
         &'v self,
         attributes: &'v dyn VariableResolver,
         fuel: &'v Fuel,
     ) -> Result<CowVal<'v, 'v>, Failure> {
-        let value = Machine { attributes, fuel }.evaluate(&self.program, None);
-        match fuel.exhausted() {
-            Some(exhausted) => Err(exhausted.into()),
-            None => Ok(value?),
+        let was_null_read = Cell::new(false);
+        let missing = if self.reads_null {
+            Missing::ReadsNull(&was_null_read)
+        } else {
+            Missing::Fails
+        };
+        let machine = Machine {
+            attributes,
+            fuel,
+            missing,
+        };
+        let value = machine.evaluate(&self.program, None);
+        if let Some(exhausted) = fuel.exhausted() {
+            return Err(exhausted.into());
+        }
+        match value {
+            Err(error) if missing::is_missing(&error) => Err(Failure::Missing),
+            Err(error) => Err(Failure::Execution(error)),
+            Ok(value) if was_null_read.get() && is_false(&value) => Err(Failure::Missing),
+            Ok(value) => Ok(value),
         }
     }
 
@@ -163,4 +189,9 @@ impl Expression {
     pub fn is_client_controlled(&self) -> bool {
         self.is_client_controlled
     }
+}
+
+fn is_false(value: &CowVal<'_, '_>) -> bool {
+    let truth = value.downcast_ref::<CelBool>();
+    truth.is_some_and(|truth| !truth.inner())
 }

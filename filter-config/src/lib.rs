@@ -104,7 +104,7 @@ pub use export::Export;
 pub use expression::{
     Attribute, Exhausted, Expression, Failure, Formula, Fuel, FuelLimits, Kind, LLM_FIELDS,
     LlmField, Number, Plain, Property, Question, REMOTE_ADDRESS, REQUEST_BODY, RESPONSE_FIELDS,
-    ResponseField, Subject, USAGE_FIELDS, UsageField, aliased, missing,
+    ResponseField, Subject, USAGE_FIELDS, UsageField, aliased,
 };
 pub use limit::{Limit, Reservation, WhenMissing};
 pub use memory::Memory;

@@ -35,6 +35,28 @@ fn missing_value_in_predicate_skips_limit() {
 }
 
 #[test]
+fn leaving_value_out_does_not_switch_off_limit() {
+    for predicate in [
+        "request.headers['x-tier'] != 'gold'",
+        "auth.tier != 'gold'",
+        "!('admin' in auth.roles)",
+        "!auth.groups.split(',').exists(g, g == 'admin')",
+        "requestBodyJSON('/stream') != true",
+        "llm.model != 'small'",
+    ] {
+        let mut limit = per_user(50);
+        limit["when"] = json!([{ "predicate": predicate }]);
+        let filter = with_limit(&limit);
+        let mut attributes = filter.attributes("alice", &[]);
+        // What an unread body hides is missing as well.
+        attributes.body = Body::Opaque;
+        let applicable = filter.applicable(&mut attributes).unwrap();
+        assert_eq!(applicable.charges.len(), 1, "{predicate}");
+        assert_eq!(filter.host.metric("tollgate.missing_values"), 0);
+    }
+}
+
+#[test]
 fn missing_counter_value_follows_failure_mode() {
     let filter = with_limit(&per_user(50));
     let error = filter.applicable(&mut filter.attributes("", &[]));

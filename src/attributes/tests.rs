@@ -44,7 +44,7 @@ fn evaluate(
     let fuel = Fuel::new(FuelLimits::default());
     match expression.evaluate(attributes, &fuel) {
         Ok(value) => format!("{:?}", cel::Value::try_from(value.as_ref()).unwrap()),
-        Err(Failure::Execution(error)) if filter_config::missing(&error) => "missing".to_owned(),
+        Err(Failure::Missing) => "missing".to_owned(),
         Err(error) => format!("error: {error}"),
     }
 }

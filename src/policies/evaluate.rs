@@ -86,10 +86,10 @@ impl Evaluator {
         Ok(attributes.resolve(&*self.host, &self.auth, expression.uses())?)
     }
 
-    /// Returns the value of a predicate.
+    /// Returns the value of a predicate, in which a missing value reads as null.
     ///
     /// # Errors
-    /// [`EvaluationError`] when there is none, or it is not a boolean.
+    /// [`EvaluationError`] when there is none, it is not a boolean, or it is false because a value is missing.
     pub(crate) fn predicate(
         &self,
         attributes: &mut Attributes,
@@ -237,6 +237,7 @@ impl Evaluator {
         let fuel = Fuel::new(limits);
         let value = match expression.evaluate(attributes, &fuel) {
             Ok(value) => read(&value),
+            Err(Failure::Missing) => Err(EvaluationError::Missing),
             Err(Failure::Execution(error)) => Err(execution_error(&error)),
             Err(Failure::Exhausted(Exhausted::Steps)) if left < self.fuel.steps => {
                 Err(EvaluationError::ExchangeExhausted)
@@ -290,9 +291,6 @@ fn whole(number: Number, round: fn(f64) -> f64) -> Option<u64> {
 /// Converts an error of the CEL evaluator. The result goes into the log: it quotes nothing of the
 /// request.
 fn execution_error(error: &ExecutionError) -> EvaluationError {
-    if filter_config::missing(error) {
-        return EvaluationError::Missing;
-    }
     EvaluationError::Execution(match error {
         ExecutionError::NoSuchOverload(error) => error.to_string(),
         ExecutionError::UnexpectedType { .. } => error.to_string(),

@@ -4,6 +4,7 @@
 //! used here; what is not is what could take more than linear time, or copy values in loops. Property tests hold the
 //! results against those of the crate's own evaluator.
 
+mod absent;
 mod calls;
 mod construct;
 mod loops;
@@ -21,6 +22,7 @@ use cel::common::value::{Builtin, CowVal, Val};
 use cel::context::VariableResolver;
 
 use super::fuel::Fuel;
+use super::missing::Missing;
 use super::program::Node;
 
 static TRUE: CelBool = CelBool::TRUE;
@@ -34,6 +36,7 @@ type Evaluated<'e, 'v> = Result<CowVal<'e, 'v>, ExecutionError>;
 pub(super) struct Machine<'e, 'v> {
     pub(super) attributes: &'v dyn VariableResolver,
     pub(super) fuel: &'e Fuel,
+    pub(super) missing: Missing<'e>,
 }
 
 /// The variable of an enclosing macro, and those around it.

@@ -25,6 +25,12 @@ impl Role {
         matches!(self, Self::Amount | Self::Limit | Self::Cost)
     }
 
+    /// Returns whether missing values read as null. In all other roles, they are errors: a counter of the caller null
+    /// would be one that callers share.
+    pub(crate) const fn reads_null(self) -> bool {
+        matches!(self, Self::Predicate)
+    }
+
     /// Returns the name of the role in messages.
     pub(crate) const fn name(self) -> &'static str {
         match self {

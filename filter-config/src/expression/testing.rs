@@ -10,6 +10,7 @@ use cel::{Env, ExecutionError, Value};
 use regex_lite::Regex;
 
 use super::evaluate::Machine;
+use super::missing::Missing;
 use super::{Expression, Failure, Fuel, FuelLimits, assemble, environment};
 
 /// Fuel for any evaluation of the tests.
@@ -41,7 +42,14 @@ pub(crate) fn evaluate(
 pub(super) fn run(root: &IdedExpr, attributes: &dyn VariableResolver) -> Result<Value, Failure> {
     let program = assemble::assemble(root).unwrap();
     let fuel = &Fuel::new(UNLIMITED);
-    let value = Machine { attributes, fuel }.evaluate(&program, None)?;
+    let missing = Missing::Fails;
+    let machine = Machine {
+        attributes,
+        fuel,
+        missing,
+    };
+    let value = machine.evaluate(&program, None);
+    let value = value.map_err(Failure::Execution)?;
     Ok(value.as_ref().try_into().unwrap())
 }
 

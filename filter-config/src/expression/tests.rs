@@ -1,15 +1,17 @@
 //! Tests of expressions: their attributes, their errors and their values.
 
 mod documentation;
+mod null;
 
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{ExecutionError, Value};
 
 use super::functions::FUNCTIONS;
+use super::missing::is_missing;
 use super::{
     Attribute, Expression, ExpressionError, Failure, LLM_FIELDS, PROPERTIES, REQUEST_BODY, Role,
-    missing, testing,
+    testing,
 };
 
 fn predicate(source: &str) -> Expression {
@@ -76,7 +78,7 @@ fn evaluate(source: &str) -> Result<Value, ExecutionError> {
     match testing::run(&root, &Caller) {
         Ok(value) => Ok(value),
         Err(Failure::Execution(error)) => Err(error),
-        Err(Failure::Exhausted(exhausted)) => panic!("{source}: {exhausted}"),
+        Err(failure) => panic!("{source}: {failure}"),
     }
 }
 
@@ -266,7 +268,7 @@ fn timestamps_take_utc_and_offsets() {
 }
 
 #[test]
-fn absent_and_null_values_are_missing() {
+fn absent_and_null_values_are_missing_in_counters() {
     for source in [
         "auth.identity.age",
         "auth.identity['age'] == 1",
@@ -299,7 +301,7 @@ fn absent_and_null_values_are_missing() {
         "requestBodyJSON(auth.identity.groups)",
     ] {
         match evaluate(source) {
-            Err(error) => assert!(missing(&error), "{source}: {error:?}"),
+            Err(error) => assert!(is_missing(&error), "{source}: {error:?}"),
             Ok(value) => panic!("{source}: {value:?}"),
         }
     }
@@ -322,7 +324,7 @@ fn other_errors_are_not_missing() {
         "'abc'.substring(5)",
     ] {
         match evaluate(source) {
-            Err(error) => assert!(!missing(&error), "{source}: {error:?}"),
+            Err(error) => assert!(!is_missing(&error), "{source}: {error:?}"),
             Ok(value) => panic!("{source}: {value:?}"),
         }
     }

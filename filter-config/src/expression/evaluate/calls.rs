@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::LazyLock;
 
+use cel::common::types::CelInt;
 use cel::common::value::CowVal;
 use cel::{Context, Env, ExecutionError, Value};
 
@@ -51,8 +52,18 @@ impl<'v> Machine<'_, 'v> {
         is_member: bool,
     ) -> Evaluated<'e, 'v> {
         self.pay_for_call(name, &args)?;
+        if let ("size", [of]) = (name, args.as_slice())
+            && self.is_missing(of.as_ref())
+        {
+            return Ok(CowVal::owned(CelInt::from(0)));
+        }
         if let Some(function) = ENVIRONMENT.find_overload(name, &args) {
-            return function(args);
+            let value = function(args);
+            return if name == JSON_POINTER {
+                self.or_null(value)
+            } else {
+                value
+            };
         }
         let types = args.iter().map(|arg| arg.get_type().name().to_owned());
         Err(if is_member {

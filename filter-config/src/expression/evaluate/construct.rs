@@ -7,7 +7,7 @@ use cel::common::types::{CelList, CelMap, CelMapKey};
 use cel::common::value::{CowVal, Val};
 
 use super::weight::{self, Weight};
-use super::{Evaluated, Machine, Scope, Unwrapped, select, unwrap_optional};
+use super::{Evaluated, Machine, Scope, Unwrapped, select, unexpected, unwrap_optional};
 use crate::expression::program::{Element, Entry};
 
 // === impl Machine ===
@@ -62,6 +62,9 @@ impl<'v> Machine<'_, 'v> {
             HashMap::with_capacity(entries.len());
         for entry in entries {
             let key = self.evaluate(&entry.key, scope)?;
+            if self.is_missing(key.as_ref()) {
+                return Err(unexpected(key.as_ref(), "a key"));
+            }
             if !select::is_key(key.as_ref()) || weight::is_double(key.as_ref()) {
                 return Err(ExecutionError::UnsupportedKeyType(cel::Value::Null));
             }

@@ -4,7 +4,7 @@ use cel::common::traits::Iterable;
 use cel::common::types::{CelBool, CelList};
 use cel::common::value::{CowVal, Val};
 
-use super::{Evaluated, Machine, Scope, boolean, truth, unexpected, unsupported};
+use super::{Evaluated, Machine, Scope, absent, boolean, truth, unexpected, unsupported};
 use crate::expression::program::{Loop, LoopKind, Node};
 
 // === impl Machine ===
@@ -20,6 +20,9 @@ impl<'v> Machine<'_, 'v> {
         'v: 'e,
     {
         let range = self.evaluate(&of.range, scope)?;
+        if self.is_missing(range.as_ref()) {
+            return Ok(absent::of_loop(&of.kind));
+        }
         let Some(range) = range.as_iterable() else {
             return Err(unexpected(range.as_ref(), "iterable"));
         };

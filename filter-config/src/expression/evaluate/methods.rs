@@ -6,7 +6,8 @@ use cel::common::value::{CowVal, Val};
 
 use super::operators::text;
 use super::{
-    Evaluated, Machine, Scope, Unwrapped, boolean, text as texts, unexpected, unwrap_optional,
+    Evaluated, Machine, Scope, Unwrapped, absent, boolean, text as texts, unexpected,
+    unwrap_optional,
 };
 use crate::expression::program::{Method, MethodCall};
 
@@ -63,6 +64,11 @@ impl<'v> Machine<'_, 'v> {
     {
         let mut args = self.all(&call.args, scope)?;
         let target = self.evaluate(&call.target, scope)?;
+        if let Some(of_null) = absent::of_method(call.method)
+            && self.is_missing(target.as_ref())
+        {
+            return Ok(of_null);
+        }
         match call.method {
             Method::HasValue | Method::Or | Method::OrValue | Method::Value => {
                 return of_optional(call, target, args.pop());

@@ -25,15 +25,23 @@ impl<'v> Machine<'_, 'v> {
         'v: 'e,
     {
         let [left, right] = pair;
+        let before = self.missing.take();
         let left = self.evaluate(left, scope);
         let left = left.and_then(|left| {
             truth(&left).map_err(|_| unsupported("_&&_", [left.as_ref(), &super::TRUE]))
         });
         if left == Ok(decisive) {
+            self.missing.note(before);
             return Ok(boolean(decisive));
         }
-        let right = self.evaluate(right, scope)?;
-        let truth = right.downcast_ref::<CelBool>().map(|truth| *truth.inner());
+        let of_left = self.missing.take();
+        let right = self.evaluate(right, scope);
+        let truth = right.as_ref().ok().and_then(|right| right.downcast_ref());
+        let truth = truth.map(|truth: &CelBool| *truth.inner());
+        // What the right operand decides does not depend on the left one.
+        self.missing
+            .note(before || (of_left && truth != Some(decisive)));
+        let right = right?;
         match (left, truth) {
             (Ok(_), Some(right)) => Ok(boolean(right)),
             (Err(_), Some(right)) if right == decisive => Ok(boolean(decisive)),
@@ -164,6 +172,9 @@ impl<'v> Machine<'_, 'v> {
     /// Returns whether a list or map contains a value.
     fn contains(self, value: &dyn Val, of: &dyn Val) -> Result<bool, ExecutionError> {
         let unsupported = || unsupported("@in", [value, of]);
+        if self.is_missing(of) {
+            return Ok(false);
+        }
         if let Some(list) = of.downcast_ref::<CelList<'_>>() {
             for element in list.inner() {
                 self.fuel.step(1)?;
@@ -174,6 +185,9 @@ impl<'v> Machine<'_, 'v> {
             return Ok(false);
         }
         let container = of.as_container().ok_or_else(unsupported)?;
+        if self.is_missing(value) {
+            return Ok(false);
+        }
         if !select::is_key(value) {
             return Err(unsupported());
         }

@@ -40,7 +40,7 @@ impl<'v> Machine<'_, 'v> {
             return Ok(value);
         }
         let root = name.prefixes.last().cloned().unwrap_or_default();
-        Err(ExecutionError::UndeclaredReference(root.into()))
+        self.absent(ExecutionError::UndeclaredReference(root.into()))
     }
 
     /// Pays for a value that was made for this evaluation.
@@ -106,15 +106,17 @@ impl<'v> Machine<'_, 'v> {
                 };
             }
         };
-        let found = self.lookup(value, &key, "_._");
         if is_test {
-            return match found {
+            if self.is_missing(value.as_ref()) {
+                return Ok(boolean(false));
+            }
+            return match self.lookup(value, &key, "_._") {
                 Ok(_) => Ok(boolean(true)),
                 Err(ExecutionError::NoSuchKey(_)) => Ok(boolean(false)),
                 Err(error) => Err(error),
             };
         }
-        found
+        self.value_at(value, &key, "_._")
     }
 
     #[inline(never)]
@@ -134,16 +136,21 @@ impl<'v> Machine<'_, 'v> {
         };
         let key = self.evaluate(&index.key, scope)?;
         let name = if index.is_optional { "_[?_]" } else { "_[_]" };
-        let found = self.lookup(operand, key.as_ref(), name);
         if is_optional {
+            let found = self.lookup(operand, key.as_ref(), name);
             self.optional(found)
         } else {
-            found
+            self.value_at(operand, key.as_ref(), name)
         }
     }
 
     /// Returns the value at a key.
-    fn lookup<'e>(self, value: CowVal<'e, 'v>, key: &dyn Val, name: &str) -> Evaluated<'e, 'v> {
+    pub(super) fn lookup<'e>(
+        self,
+        value: CowVal<'e, 'v>,
+        key: &dyn Val,
+        name: &str,
+    ) -> Evaluated<'e, 'v> {
         self.pay_for_lookup(value.as_ref(), key)?;
         let unsupported = |value: &dyn Val| unsupported(name, [value, key]);
         if !is_key(key) || is_fraction_of_list(value.as_ref(), key) {

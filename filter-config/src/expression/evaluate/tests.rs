@@ -1,5 +1,7 @@
 //! Tests of the evaluator against that of the `cel` crate, and of its fuel.
 
+use std::cell::Cell;
+
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, Value};
@@ -9,8 +11,9 @@ use proptest::sample::select;
 use super::Machine;
 use crate::expression::assemble::assemble;
 use crate::expression::compile::compile;
+use crate::expression::missing::{Missing, is_missing};
 use crate::expression::testing::{UNLIMITED, reference_environment, run};
-use crate::expression::{Expression, Failure, Fuel, FuelLimits, REQUEST_BODY, Role, missing};
+use crate::expression::{Expression, Failure, Fuel, FuelLimits, REQUEST_BODY, Role};
 
 /// A request: a text as its path, a list of texts as claims, and a JSON body.
 #[derive(Debug)]
@@ -41,15 +44,33 @@ fn reference(source: &str, request: &Request) -> Outcome {
     let (root, _) = compile(source, Role::Counter).unwrap();
     let mut context = Context::with_env(reference_environment());
     context.set_variable_resolver(request);
-    Value::resolve(&root, &context).map_err(|error| missing(&error))
+    Value::resolve(&root, &context).map_err(|error| is_missing(&error))
 }
 
 fn evaluated(source: &str, request: &Request) -> Outcome {
     let (root, _) = compile(source, Role::Counter).unwrap();
     run(&root, request).map_err(|failure| match failure {
-        Failure::Execution(error) => missing(&error),
+        Failure::Missing => true,
+        Failure::Execution(error) => is_missing(&error),
         Failure::Exhausted(exhausted) => panic!("{source}: {exhausted}"),
     })
+}
+
+/// The value where missing values read as null, unless one was read.
+fn without_null(source: &str, request: &Request) -> Option<Outcome> {
+    let (root, _) = compile(source, Role::Predicate).unwrap();
+    let program = assemble(&root).unwrap();
+    let was_null_read = Cell::new(false);
+    let machine = Machine {
+        attributes: request,
+        fuel: &Fuel::new(UNLIMITED),
+        missing: Missing::ReadsNull(&was_null_read),
+    };
+    let found = machine.evaluate(&program, None);
+    let found = found
+        .map(|value| value.as_ref().try_into().unwrap())
+        .map_err(|error| is_missing(&error));
+    (!was_null_read.get()).then_some(found)
 }
 
 /// Returns values in a form in which numbers that are not equal to themselves are.
@@ -199,6 +220,14 @@ proptest! {
     }
 
     #[test]
+    fn null_changes_only_what_reads_it(source in source(), request in request()) {
+        if let Some(found) = without_null(&source, &request) {
+            let expected = evaluated(&source, &request);
+            prop_assert_eq!(printed(&found), printed(&expected), "{}", source);
+        }
+    }
+
+    #[test]
     fn less_fuel_yields_the_same_or_exhausts(
         source in source(),
         request in request(),
@@ -208,11 +237,12 @@ proptest! {
         let (root, _) = compile(&source, Role::Counter).unwrap();
         let program = assemble(&root).unwrap();
         let fuel = Fuel::new(FuelLimits { steps, bytes });
-        let machine = Machine { attributes: &request, fuel: &fuel };
+        let missing = Missing::Fails;
+        let machine = Machine { attributes: &request, fuel: &fuel, missing };
         let found = machine.evaluate(&program, None);
         let found = found
             .map(|value| value.as_ref().try_into().unwrap())
-            .map_err(|error| missing(&error));
+            .map_err(|error| is_missing(&error));
         if fuel.exhausted().is_none() {
             let expected = evaluated(&source, &request);
             prop_assert_eq!(printed(&found), printed(&expected), "{}", source);

@@ -9,7 +9,7 @@ use crate::expression::{COST_ALIASES, LLM_FIELDS, PROPERTIES, RESPONSE_FIELDS, U
 const REFERENCE: &str = include_str!("../../../../docs/configuration.md");
 
 /// The text between the two marks of a part of the reference.
-fn part(name: &str) -> &'static str {
+pub(super) fn part(name: &str) -> &'static str {
     let start = format!("<!-- {name} -->\n");
     let end = format!("<!-- end of {name} -->");
     REFERENCE
