@@ -1,5 +1,6 @@
 //! Tests of expressions: their attributes, their errors and their values.
 
+mod conformance;
 mod documentation;
 mod null;
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::LazyLock;
 
-use cel::common::types::CelInt;
+use cel::common::ast::Expr;
+use cel::common::types::{CelDuration, CelInt};
 use cel::common::value::CowVal;
 use cel::{Context, Env, ExecutionError, Value};
 
@@ -25,6 +26,8 @@ const STEPS_OF_PRINTED: usize = 200;
 
 /// Bytes of a pattern that are compiled in a step.
 const COMPILED_BYTES_OF_STEP: usize = 32;
+
+const NANOS_OF_MILLISECOND: i32 = 1_000_000;
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(environment);
 
@@ -181,6 +184,9 @@ impl<'v> Machine<'_, 'v> {
     {
         let args = self.all(&foreign.args, scope)?;
         let target = self.evaluate(&foreign.target, scope)?;
+        if let Some(milliseconds) = milliseconds(foreign, &target) {
+            return Ok(CowVal::owned(CelInt::from(milliseconds)));
+        }
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         for (index, operand) in std::iter::once(target).chain(args).enumerate() {
             // `format` prints each operand once, at most as four characters a byte.
@@ -193,5 +199,17 @@ impl<'v> Machine<'_, 'v> {
         }
         let value = Value::resolve_val(&foreign.call, &context)?;
         Ok(CowVal::Owned(value.into_owned()))
+    }
+}
+
+/// Returns the milliseconds of a duration beside its seconds, as the specification has it, if they are what a method
+/// is for. That of the `cel` crate returns all of the duration.
+fn milliseconds(foreign: &Foreign, target: &CowVal<'_, '_>) -> Option<i64> {
+    let duration = target.downcast_ref::<CelDuration>()?;
+    match &foreign.call.expr {
+        Expr::Call(call) if call.func_name == "getMilliseconds" && foreign.args.is_empty() => Some(
+            i64::from(duration.inner().subsec_nanos() / NANOS_OF_MILLISECOND),
+        ),
+        _ => None,
     }
 }
