@@ -5,6 +5,7 @@
 //! `make attacks` shows them.
 
 mod brotli;
+mod codings;
 mod decoders;
 mod expressions;
 mod gateway;

@@ -1,9 +1,10 @@
 //! The memory budget of a worker: many open streams, held bodies and decoders end in less reading and in rejections
 //! with a 503, never in a trap, and everything that was admitted is charged.
 //!
-//! `TOLLGATE_MEMORY_TESTS=full` plays the full numbers: 10,000 streams and 1,000 bodies with the default budget.
+//! `TOLLGATE_MEMORY_TESTS=full` plays the full numbers: 10,000 streams, and 1,000 bodies and decoders with the default
+//! budget.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use envoy_test::{
@@ -29,6 +30,9 @@ const HEADER_BYTES: usize = 20_000;
 
 /// Beyond the budget, Envoy keeps its own copy of everything, and the module what is freed but not returned.
 const ENVOY_BYTES_PER_HEADER_BYTE: u64 = 4;
+
+/// How long a request may stay open: until all others are open and have ended.
+const MAX_STAY: Duration = Duration::from_secs(900);
 
 /// A load, and the budget under which it is played.
 struct Load {
@@ -79,6 +83,7 @@ fn open(
         .header("content-type", "application/json")
         .header(CALLER, "alice")
         .header("x-filler", "x".repeat(headers))
+        .timeout(MAX_STAY)
         .body(Body::wrap_stream(pieces));
     exchanges.spawn(request.send());
     OpenRequest { body }
@@ -160,7 +165,7 @@ async fn open_streams_end_in_overload_without_trap() -> TestResult {
         },
         Load {
             requests: 10_000,
-            budget: 128 * MEBIBYTE,
+            budget: 32 * MEBIBYTE,
         },
     );
     let metered = Metered::build(each_model("llm.model", budget), |builder| {

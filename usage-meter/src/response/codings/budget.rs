@@ -15,6 +15,11 @@ const FIRST_BYTES: u64 = 4 << 10;
 const FIRST_RATIO: u64 = 256;
 /// The work that each further byte allows. Server-sent events that are compressed as a whole take up to 50.
 const RATIO: u64 = 64;
+/// The work for the bytes that arrive at once, however many there are: decoding does not stop in between, and a worker
+/// does nothing else meanwhile. Envoy passes on up to 1 MiB.
+const WORK_AT_ONCE: u64 = 3 << 20;
+/// How much of that a line takes beside its bytes, because each line of an event stream is a field or an event.
+const LINE_WORK: u64 = 8;
 
 /// What one coding of a body may take.
 ///
@@ -23,6 +28,8 @@ const RATIO: u64 = 64;
 pub(super) struct Budget {
     share: Share,
     allowed: u64,
+    /// The work that may be done before the next bytes arrive.
+    at_once: u64,
     done: u64,
 }
 
@@ -33,8 +40,20 @@ impl Budget {
         Self {
             share: Share::new(memory),
             allowed: 0,
+            at_once: WORK_AT_ONCE,
             done: 0,
         }
+    }
+
+    /// Begins with bytes that have arrived.
+    pub(super) fn begin(&mut self) {
+        self.at_once = self.done.saturating_add(WORK_AT_ONCE);
+    }
+
+    /// Takes lines into account that were decoded.
+    pub(super) fn add_lines(&mut self, lines: usize) {
+        let work = (lines as u64).saturating_mul(LINE_WORK);
+        self.at_once = self.at_once.saturating_sub(work);
     }
 
     /// Allows the work of a body of which this many bytes have arrived, the last step counted as a whole.
@@ -65,7 +84,7 @@ impl Budget {
 
     /// Returns the work that is still allowed.
     pub(super) fn work_left(&self) -> usize {
-        let left = self.allowed.saturating_sub(self.done);
+        let left = self.allowed.min(self.at_once).saturating_sub(self.done);
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 

@@ -107,6 +107,9 @@ impl Decoder {
     ///
     /// The reason why the decoding stopped. All later calls return it too.
     pub fn push(&mut self, bytes: &[u8], take: &mut dyn FnMut(&[u8])) -> Result<(), DecodeError> {
+        for stage in &mut self.stages {
+            stage.output.begin_bytes();
+        }
         let Some(mut first) = self.first else {
             return self.decode(bytes, take);
         };
@@ -225,6 +228,9 @@ fn decode(
         let is_full = output.is_full();
         if !output.ready().is_empty() {
             decode(others, output.ready(), take)?;
+            if others.is_empty() {
+                output.count_lines();
+            }
             output.pass_on();
         }
         result?;

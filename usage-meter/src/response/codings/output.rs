@@ -49,6 +49,19 @@ impl Output {
         &mut self.budget
     }
 
+    /// Begins with bytes that have arrived.
+    pub(super) fn begin_bytes(&mut self) {
+        self.count();
+        self.budget.begin();
+        self.set_end();
+    }
+
+    /// Takes the lines of the bytes that are passed on next into account.
+    pub(super) fn count_lines(&mut self) {
+        let lines = memchr::memchr2_iter(b'\n', b'\r', self.ready()).count();
+        self.budget.add_lines(lines);
+    }
+
     /// Allows the work of a body of which this many bytes have arrived.
     pub(super) fn allow(&mut self, encoded_bytes: u64) {
         self.count();

@@ -118,6 +118,48 @@ fn tables_without_content_stop_early() {
     }
 }
 
+/// Texts that do not compress, each followed by one that does, so that both are decoded to about 50 times their length.
+fn alternating(text: &[u8], count: usize) -> Vec<u8> {
+    let mut random = 1_u32;
+    let mut body = Vec::new();
+    for _ in 0..count {
+        for _ in 0..2_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            body.push((random >> 24) as u8 | 128);
+        }
+        body.extend(text.repeat(100_000 / text.len()));
+    }
+    body
+}
+
+#[test]
+fn work_for_bytes_at_once_is_bounded() {
+    // What comes before allows much more than is decoded at once.
+    let zeros = gzip(&alternating(&[0; 1_000], 100));
+    assert!(zeros.len() > 128 << 10);
+    for (piece, expected) in [(32 << 10, None), (zeros.len(), Some(DecodeError::TooLarge))] {
+        let (decoded, error) = check("gzip", &zeros, piece, 8 << 20);
+        assert_eq!(error, expected, "{piece}");
+        assert!(error.is_none() || decoded <= 3 << 20, "{decoded}");
+    }
+}
+
+#[test]
+fn lines_take_work_beside_their_bytes() {
+    let short = gzip(&alternating(b"data:{}\n\n", 25));
+    let (decoded, error) = check("gzip", &short, short.len(), 8 << 20);
+    assert_eq!(error, Some(DecodeError::TooLarge));
+    assert!(decoded < 2 << 20, "{decoded}");
+    assert_eq!(check("gzip", &short, 8 << 10, 8 << 20).1, None);
+    // Events of a usual length.
+    let event = format!(
+        "data: {{\"choices\":[{{\"delta\":\"{}\"}}]}}\n\n",
+        "a".repeat(120)
+    );
+    let usual = gzip(&alternating(event.as_bytes(), 25));
+    assert_eq!(check("gzip", &usual, usual.len(), 8 << 20).1, None);
+}
+
 #[test]
 fn small_codes_are_decoded_in_little_memory() {
     let body = hostile::brotli_codes(16 << 10);
