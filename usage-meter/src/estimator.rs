@@ -68,7 +68,7 @@ const MAX_RATE_TOKENS: u32 = 64 * 4096;
 /// Estimates tokens from bytes and from time, by what it learns from responses with a usage report,
 /// separately for each model.
 ///
-/// It learns of at most 64 models; others have the start values.
+/// It knows at most 64 models, those that it has learned of last; others have the start values.
 ///
 /// What a caller can make it learn does not lower what is reserved for another: the expected output
 /// is never below its start value, is learned only from requests without a bound of their own, and
@@ -76,6 +76,7 @@ const MAX_RATE_TOKENS: u32 = 64 * 4096;
 /// many short or slow ones do not lower it.
 #[derive(Debug, Default)]
 pub struct Estimator {
+    /// The models, in the order in which it has last learned of them.
     models: RefCell<Vec<(String, Model)>>,
 }
 
@@ -186,13 +187,16 @@ impl Estimator {
         };
         let mut models = self.models.borrow_mut();
         let known = models.iter().position(|(known, _)| known == name);
-        let index = known.unwrap_or(models.len());
-        if index == models.len() && index < MAX_MODELS {
-            models.push((name.to_owned(), Model::START));
-        }
-        if let Some((_, model)) = models.get_mut(index) {
-            model.learn(observation);
-        }
+        let mut model = if let Some(index) = known {
+            models.remove(index)
+        } else {
+            if models.len() >= MAX_MODELS {
+                models.remove(0);
+            }
+            (name.to_owned(), Model::START)
+        };
+        model.1.learn(observation);
+        models.push(model);
     }
 
     /// Returns a value of a model; of the start values if the model is unknown.

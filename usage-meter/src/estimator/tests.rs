@@ -187,6 +187,25 @@ fn slow_short_responses_do_not_lower_rate() {
 }
 
 #[test]
+fn model_in_use_outlives_others() {
+    let estimator = Estimator::default();
+    let learned = observation((1_000, 1_000), (0, 1));
+    let tokens = |model: &str| estimator.input_tokens(Some(model), 1_000);
+    for number in 0..1_000 {
+        estimator.learn(Some(&number.to_string()), &learned);
+        if number % 50 == 0 {
+            for _ in 0..100 {
+                estimator.learn(Some("used"), &learned);
+            }
+        }
+    }
+    let unknown = tokens("unknown");
+    assert!(tokens("used") > unknown, "it is still known");
+    assert!(tokens("999") > unknown, "so is the newest");
+    assert_eq!(tokens("0"), unknown);
+}
+
+#[test]
 fn number_of_models_is_bounded() {
     let estimator = Estimator::default();
     for model in 0..10_000 {
