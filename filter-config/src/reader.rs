@@ -105,8 +105,11 @@ pub(crate) fn check_name(
     errors: &mut ValidationErrors,
 ) -> Result<(), Invalid> {
     if name.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        let message = "invalid name, expected no white space and no control characters";
-        return Err(errors.push(path, ErrorKind::Malformed(message)));
+        let kind = ErrorKind::Unexpected {
+            found: Json::String(name.to_owned()).found(),
+            expected: "a name without white space and control characters".to_owned(),
+        };
+        return Err(errors.push(path, kind));
     }
     Ok(())
 }

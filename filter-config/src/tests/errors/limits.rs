@@ -26,7 +26,7 @@ fn invalid_names_predicates_and_counters_are_rejected() {
             (
                 "/spec/limits/a b",
                 Some(json!({ "rates": [{ "limit": 1, "window": "1s" }] })),
-                "spec.limits[\"a b\"]: invalid name, expected no white space and no control characters",
+                "spec.limits[\"a b\"]: found \"a b\", expected a name without white space and control characters",
             ),
             (
                 &format!("/spec/limits/{wide}"),

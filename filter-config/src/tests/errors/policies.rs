@@ -44,7 +44,7 @@ fn invalid_policies_are_rejected() {
             (
                 "/metadata/name",
                 Some(json!("a\nb")),
-                "metadata.name: invalid name, expected no white space and no control characters",
+                "metadata.name: found \"a\\nb\", expected a name without white space and control characters",
             ),
             (
                 "/metadata/name",

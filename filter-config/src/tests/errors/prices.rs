@@ -28,7 +28,7 @@ fn invalid_prices_and_exports_are_rejected() {
             (
                 "/pricing",
                 Some(json!({ "a b": { "input": 2.5, "output": 10 } })),
-                "pricing[\"a b\"]: invalid name, expected no white space and no control characters",
+                "pricing[\"a b\"]: found \"a b\", expected a name without white space and control characters",
             ),
             (
                 "/unpriced",

@@ -84,7 +84,7 @@ fn invalid_routes_are_rejected() {
                 "/routes/0/spec/rules/0/matches/0/headers",
                 Some(json!([{ "name": "x tier", "value": "" }, {}])),
                 &at(
-                    "rules[0].matches[0].headers[0].name: invalid name, expected no white space and no control characters\n\
+                    "rules[0].matches[0].headers[0].name: found \"x tier\", expected a name without white space and control characters\n\
                      routes[0].spec.rules[0].matches[0].headers[0].value: must not be empty\n\
                      routes[0].spec.rules[0].matches[0].headers[1].name: missing required field\n\
                      routes[0].spec.rules[0].matches[0].headers[1].value: missing required field",

@@ -55,7 +55,7 @@ fn invalid_storages_are_rejected() {
             (
                 "/storage/cluster",
                 Some(json!("a cluster")),
-                "storage.cluster: invalid name, expected no white space and no control characters",
+                "storage.cluster: found \"a cluster\", expected a name without white space and control characters",
             ),
             (
                 "/storage/protocol",
