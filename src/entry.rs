@@ -10,7 +10,7 @@ use crate::host::{Buffer, Host, logger};
 use crate::memory;
 use crate::plugin::Plugin;
 use crate::stream::{Next, Stream};
-use crate::telemetry::release_memory_gauge;
+use crate::telemetry::release_gauges;
 use limits::service::{CallId, CheckReply, MAX_REPLY_BYTES};
 use limits::{Nanos, Timestamp};
 use std::alloc::{self, Layout};
@@ -189,9 +189,9 @@ extern "C" fn _initialize() {
     // A trap ends every exchange of the worker: its reason is logged.
     std::panic::set_hook(Box::new(|panic| {
         log::error!("panic msg={:?}", panic.to_string());
-        release_memory_gauge(&Abi);
+        release_gauges(&Abi);
     }));
-    memory::set_failure_hook(|| release_memory_gauge(&Abi));
+    memory::set_failure_hook(|| release_gauges(&Abi));
 }
 
 #[unsafe(no_mangle)]
@@ -336,7 +336,7 @@ extern "C" fn proxy_on_delete(context: u32) {
         contexts.streams.remove(&context);
         if contexts.roots.remove(&context).is_some() && contexts.roots.is_empty() {
             // The VM ends with its last configuration.
-            release_memory_gauge(&Abi);
+            release_gauges(&Abi);
         }
     });
 }

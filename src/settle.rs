@@ -7,5 +7,7 @@ mod tests;
 mod usage;
 
 pub(crate) use cost::{CostContext, export, reserved_tokens, settle};
-pub(crate) use deferred::{DeferredCost, estimate_costs, report_reserved, settle_deferred};
+pub(crate) use deferred::{
+    DeferredCost, estimate_costs, report_reserved, settle_deferred, take_over_reserved,
+};
 pub(crate) use usage::{MeteredUsage, RequestSize, estimate, metered};

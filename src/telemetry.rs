@@ -5,6 +5,7 @@
 
 mod alerts;
 mod filter_state;
+mod gauges;
 mod log_dedup;
 mod log_value;
 mod memory;
@@ -26,11 +27,16 @@ use std::rc::Rc;
 use usage_meter::Usage;
 
 pub(crate) use log_value::Quoted;
-#[cfg(target_arch = "wasm32")]
-pub(crate) use memory_gauge::release_memory_gauge;
 pub(crate) use metrics::{Count, Decision};
 pub(crate) use record::ExchangeRecord;
 pub(crate) use service::ServiceMetrics;
+
+/// Takes off the gauges what the worker has added, because its memory is about to be lost.
+#[cfg(any(test, target_arch = "wasm32"))]
+pub(crate) fn release_gauges(host: &dyn Host) {
+    memory_gauge::release(host);
+    gauges::release(host);
+}
 
 /// The metrics, filter state and log lines of the filter.
 pub(crate) struct Telemetry {
@@ -77,6 +83,12 @@ impl Telemetry {
     /// Adds to the gauge of reserved tokens of a limit; a negative amount takes off.
     pub(crate) fn reserved(&self, limit: LimitIndex, tokens: i64) {
         self.metrics.reserved(&*self.host, limit, tokens);
+    }
+
+    /// Takes note that the reserved tokens of a limit are now to be taken off the gauge by this worker or, if the
+    /// amount is negative, by any: they outlive its exchanges.
+    pub(crate) fn take_over_reserved(&self, limit: LimitIndex, tokens: i64) {
+        self.metrics.take_over_reserved(limit, tokens);
     }
 
     /// Counts a request that enters the queue.

@@ -5,7 +5,7 @@
 //! has to handle them: each is returned once, to one worker.
 //!
 //! The bytes, integers little-endian: "tr", the version, 0; then the records, each with its key, when it
-//! expires, its length, and that many bytes. A record that was taken stays without bytes.
+//! expires, its owner, its length, and that many bytes. A record that was taken stays without bytes.
 
 use crate::local::{ATTEMPTS, StoreError, shared_key};
 use crate::rate::{SPREAD, halves};
@@ -19,7 +19,7 @@ const CAPACITY: usize = 16;
 const GRACE: Nanos = Nanos::HOUR;
 
 /// The version of the format.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const HEADER: [u8; 4] = [b't', b'r', VERSION, 0];
 
@@ -65,6 +65,8 @@ pub type WithExpired<T> = (T, Vec<Vec<u8>>);
 struct Record {
     key: u128,
     expires: Timestamp,
+    /// Whose it is: owners share a full page.
+    owner: u64,
     /// Empty once it was taken.
     bytes: Vec<u8>,
 }
@@ -85,7 +87,8 @@ impl RecordStore {
         }
     }
 
-    /// Stores a record, which must not be empty. A record that was taken makes room for it.
+    /// Stores a record of an owner, which must not be empty. On a full page, a record that was taken makes room for
+    /// it, or else the newest of the owner that has most there, counting this one; it is returned as if it had expired.
     ///
     /// # Errors
     /// [`StoreError`]; the record is not stored then.
@@ -93,20 +96,24 @@ impl RecordStore {
         &self,
         shared: &dyn SharedData,
         now: Timestamp,
+        owner: u64,
         key: u128,
         expires: Timestamp,
         bytes: &[u8],
     ) -> Result<WithExpired<Insertion>, StoreError> {
         let page = self.page_of(key);
         let mut insertion = Insertion::Full;
-        let removed = self.update(shared, now, page, &mut |records| {
+        let mut displaced = None;
+        let mut removed = self.update(shared, now, page, &mut |records| {
             let record = Record {
                 key,
                 expires,
+                owner,
                 bytes: bytes.to_vec(),
             };
-            insertion = insert(records, record, page);
+            (insertion, displaced) = self.insert_into(records, record, page);
         })?;
+        removed.extend(displaced);
         Ok((insertion, removed))
     }
 
@@ -209,30 +216,47 @@ impl RecordStore {
         record.bytes.is_empty() || (self.is_own)(&record.bytes)
     }
 
+    /// Adds a record to those of a page. Returns the bytes of one that it has displaced.
+    fn insert_into(
+        &self,
+        records: &mut Vec<Record>,
+        record: Record,
+        page: u64,
+    ) -> (Insertion, Option<Vec<u8>>) {
+        if records.iter().any(|other| other.key == record.key) {
+            return (Insertion::Known, None);
+        }
+        if record.bytes.len() > Self::MAX_BYTES || record.bytes.is_empty() {
+            return (Insertion::Full, None);
+        }
+        let mut displaced = None;
+        if records.len() >= CAPACITY {
+            let taken = records.iter().position(|record| record.bytes.is_empty());
+            let Some(index) = taken.or_else(|| self.newest_of_most(records, record.owner)) else {
+                return (Insertion::Full, None);
+            };
+            displaced = Some(records.remove(index).bytes).filter(|bytes| !bytes.is_empty());
+        }
+        records.push(record);
+        (Insertion::Stored(page), displaced)
+    }
+
+    /// Returns the newest record of the owner that has most; `None` if none has more than this owner, counting the
+    /// record that arrives. Records of other stores stay: only theirs can handle them.
+    fn newest_of_most(&self, records: &[Record], owner: u64) -> Option<usize> {
+        let count = |owner: u64| records.iter().filter(|it| it.owner == owner).count();
+        let own = count(owner).saturating_add(1);
+        let own_records = records.iter().enumerate().filter(|(_, it)| self.owns(it));
+        let most = own_records.map(|(index, it)| (count(it.owner), index));
+        let (most, newest) = most.max()?;
+        (most > own).then_some(newest)
+    }
+
     fn page_of(&self, key: u128) -> u64 {
         let [low, high] = halves(key);
         let spread = (low ^ high).wrapping_mul(SPREAD) >> 32;
         spread.checked_rem(self.pages).unwrap_or_default()
     }
-}
-
-/// Adds a record to those of a page.
-fn insert(records: &mut Vec<Record>, record: Record, page: u64) -> Insertion {
-    if records.iter().any(|other| other.key == record.key) {
-        return Insertion::Known;
-    }
-    if record.bytes.len() > RecordStore::MAX_BYTES || record.bytes.is_empty() {
-        return Insertion::Full;
-    }
-    if records.len() >= CAPACITY {
-        let taken = records.iter().position(|record| record.bytes.is_empty());
-        let Some(taken) = taken else {
-            return Insertion::Full;
-        };
-        records.remove(taken);
-    }
-    records.push(record);
-    Insertion::Stored(page)
 }
 
 /// Reads the records of a page, up to the first bytes that are not a record.
@@ -252,6 +276,7 @@ fn write(records: &[Record]) -> Vec<u8> {
         let length = u32::try_from(record.bytes.len()).unwrap_or_default();
         bytes.extend(record.key.to_le_bytes());
         bytes.extend(record.expires.as_u64().to_le_bytes());
+        bytes.extend(record.owner.to_le_bytes());
         bytes.extend(length.to_le_bytes());
         bytes.extend(&record.bytes);
     }
@@ -264,12 +289,14 @@ impl Record {
     fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (key, bytes) = bytes.split_first_chunk()?;
         let (expires, bytes) = bytes.split_first_chunk()?;
+        let (owner, bytes) = bytes.split_first_chunk()?;
         let (length, bytes) = bytes.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (record, rest) = bytes.split_at_checked(length)?;
         let record = Self {
             key: u128::from_le_bytes(*key),
             expires: Timestamp::new(u64::from_le_bytes(*expires)),
+            owner: u64::from_le_bytes(*owner),
             bytes: record.to_vec(),
         };
         Some((record, rest))

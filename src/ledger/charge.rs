@@ -69,7 +69,7 @@ impl Charge {
     }
 
     /// Returns whether it can be deferred until usage is reported: it counts tokens or money.
-    pub(super) const fn can_be_deferred(&self) -> bool {
+    pub(crate) const fn can_be_deferred(&self) -> bool {
         matches!(self.unit, Unit::Tokens(_) | Unit::Usd(_))
     }
 

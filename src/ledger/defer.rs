@@ -30,8 +30,8 @@ impl Ledger {
     /// Stores the charges of tokens and money of an exchange, whose cost is estimated. They are deferred once
     /// [`Admission::remove_deferred`] has removed them from the exchange; until then it can take them back.
     ///
-    /// Returns whether they were stored, for which there may be no room, and expired charges, which are to be
-    /// settled.
+    /// Returns whether they were stored, for which there may be no room, and charges that have expired or made room,
+    /// which are to be settled. `owner` is the caller, as callers share the room.
     ///
     /// # Errors
     /// [`StoreError`]; they are not stored then.
@@ -39,7 +39,7 @@ impl Ledger {
         &self,
         now: Timestamp,
         lifetime: Nanos,
-        key: u128,
+        (owner, key): (u64, u128),
         admission: &Admission,
         (estimate, model): (Usage, Option<&str>),
     ) -> Result<(bool, Vec<DeferredCharge>), StoreError> {
@@ -54,7 +54,7 @@ impl Ledger {
         let bytes = deferred::encode(&self.policies, &charges, remote, &estimate, model);
         let until = now.saturating_add(lifetime);
         let records = &self.deferred.records;
-        let (insertion, expired) = records.insert(&*self.host, now, key, until, &bytes)?;
+        let (insertion, expired) = records.insert(&*self.host, now, owner, key, until, &bytes)?;
         let expired = self.decode_all(&expired);
         let Insertion::Stored(page) = insertion else {
             return Ok((false, expired));

@@ -79,4 +79,9 @@ impl CallerId {
     pub(crate) const fn new(hash: u128) -> Self {
         Self(hash)
     }
+
+    /// Returns a part of the hash.
+    pub(crate) fn short(self) -> u64 {
+        u64::try_from(self.0 & u128::from(u64::MAX)).unwrap_or_default()
+    }
 }

@@ -7,7 +7,7 @@ use crate::host::Headers;
 use crate::ledger::{Admission, Charge, DeferredCharge, Ledger, Stage};
 use crate::policies::{Policies, Unit, price};
 use crate::telemetry::{Count, Telemetry};
-use filter_config::Attribute;
+use filter_config::{Attribute, LimitIndex};
 use usage_meter::Usage;
 
 /// What a deferred charge is settled with.
@@ -56,6 +56,7 @@ pub(crate) fn settle_deferred(
         estimate,
         model: requested,
     } = deferred;
+    take_over_reserved(policies, telemetry, &admission, 1);
     report_reserved(policies, telemetry, &admission, -1);
     let (metered, model, raw) = match cost {
         DeferredCost::Reported { usage, model, raw } => {
@@ -127,22 +128,45 @@ fn reads_usage_only(policies: &Policies, charge: &Charge) -> bool {
 }
 
 /// Reports the tokens that an exchange reserves of each limit: with 1 as the sign when they are
-/// reserved, and with -1 when they are released. Of a limit's rates, which reserve the same, the
-/// first counts.
+/// reserved, and with -1 when they are released.
 pub(crate) fn report_reserved(
     policies: &Policies,
     telemetry: &Telemetry,
     admission: &Admission,
     sign: i64,
 ) {
-    for charge in &admission.charges {
-        let amount = charge.counter.amount;
-        if charge.unit == Unit::Tokens(0)
-            && amount > 0
-            && let Some(rate) = policies.rate(charge.rate)
-        {
-            let tokens = i64::try_from(amount).unwrap_or(i64::MAX);
-            telemetry.reserved(rate.limit, tokens.saturating_mul(sign));
-        }
+    for (limit, tokens) in reserved(policies, &admission.charges) {
+        telemetry.reserved(limit, tokens.saturating_mul(sign));
     }
+}
+
+/// Reports that what an exchange has deferred is no longer of this worker, with -1 as the sign, or is again, with 1:
+/// whichever settles it releases it.
+pub(crate) fn take_over_reserved(
+    policies: &Policies,
+    telemetry: &Telemetry,
+    admission: &Admission,
+    sign: i64,
+) {
+    let deferred = admission.charges.iter();
+    let deferred = deferred.filter(|charge| charge.can_be_deferred());
+    for (limit, tokens) in reserved(policies, deferred) {
+        telemetry.take_over_reserved(limit, tokens.saturating_mul(sign));
+    }
+}
+
+/// Returns the tokens that charges reserve of each limit. Of a limit's rates, which reserve the same, the first
+/// counts.
+fn reserved<'a>(
+    policies: &'a Policies,
+    charges: impl IntoIterator<Item = &'a Charge>,
+) -> impl Iterator<Item = (LimitIndex, i64)> {
+    charges.into_iter().filter_map(|charge| {
+        let amount = charge.counter.amount;
+        if charge.unit != Unit::Tokens(0) || amount == 0 {
+            return None;
+        }
+        let rate = policies.rate(charge.rate)?;
+        Some((rate.limit, i64::try_from(amount).unwrap_or(i64::MAX)))
+    })
 }

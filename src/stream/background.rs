@@ -9,6 +9,8 @@ use super::machine::Stream;
 use super::parts::Parts;
 use super::progress::FetchedId;
 use super::state::{Admitted, Deferral, Metering};
+use crate::attributes::{Attributes, Body};
+use crate::host::HeaderMap;
 use crate::ledger::{Admission, DeferredCharge, DeferredLookup, Stage};
 use crate::settle::{self, CostContext, DeferredCost, MeteredUsage, RequestSize};
 use filter_config::OnMissing;
@@ -60,6 +62,7 @@ impl Stream {
             return Deferral::Failed;
         };
         let Parts {
+            host,
             policies,
             ledger,
             telemetry,
@@ -77,13 +80,19 @@ impl Stream {
         let lifetime = policies.configuration().usage.background_ttl.into();
         let known = (usage, self.request.model());
         let key = self.background_key(id);
-        let stored = ledger.defer(now, lifetime, key, admission, known);
+        // Few exchanges get here, so that nothing is retained for it: what identifies a caller is still there.
+        let headers = host.headers(HeaderMap::Request).unwrap_or_default();
+        let mut attributes = Attributes::new(headers);
+        attributes.body = Body::Opaque;
+        let owner = policies.caller(&mut attributes, &**host).short();
+        let stored = ledger.defer(now, lifetime, (owner, key), admission, known);
         let (is_stored, expired) = stored.unwrap_or_else(|error| {
             self.on_unsettled(Stage::Early, &error);
             (false, Vec::new())
         });
         self.settle_all(expired);
         if is_stored {
+            settle::take_over_reserved(policies, telemetry, admission, -1);
             Deferral::Stored(key)
         } else {
             Deferral::Failed
@@ -134,6 +143,12 @@ impl Stream {
             Ok((found, expired)) => {
                 self.settle_all(expired);
                 if matches!(found, DeferredLookup::Found(_)) {
+                    let Parts {
+                        policies,
+                        telemetry,
+                        ..
+                    } = &*self.parts;
+                    settle::take_over_reserved(policies, telemetry, admission, 1);
                     return;
                 }
             }

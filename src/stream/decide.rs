@@ -220,6 +220,9 @@ impl Stream {
         });
         self.request.kept.release(keeps_headers, keeps_values);
         admission.shrink();
+        if !self.keeps_reply(&admission.response_headers) {
+            admission.response_headers = ResponseHeaders::new();
+        }
         self.state = State::Admitted(Box::new(Admitted {
             admission,
             retained,

@@ -1,5 +1,6 @@
 //! What a request keeps beside its body, counted against the shares of the worker's memory.
 
+use crate::ledger::ResponseHeaders;
 use crate::memory::{Budget, Lease, Share};
 
 /// What a request keeps while it waits, or until its costs are known.
@@ -10,6 +11,8 @@ pub(super) struct Kept {
     headers: Lease,
     values: Lease,
     queue: Lease,
+    /// What a rate limit service has added to the response.
+    reply: Lease,
 }
 
 // === impl Kept ===
@@ -21,6 +24,7 @@ impl Default for Kept {
             headers: Lease::of(Share::Headers),
             values: Lease::of(Share::Values),
             queue: Lease::of(Share::Queue),
+            reply: Lease::of(Share::Headers),
         }
     }
 }
@@ -29,6 +33,16 @@ impl Kept {
     /// Counts the headers, if there is room for them. Returns whether they are counted.
     pub(super) fn keep_headers(&mut self, budget: Budget) -> bool {
         self.headers.bytes() > 0 || self.headers.keep(self.header_bytes, budget)
+    }
+
+    /// Counts the headers that a rate limit service adds to the response, if there is room for them. Returns whether
+    /// they are counted.
+    pub(super) fn keep_reply(&mut self, headers: &ResponseHeaders, budget: Budget) -> bool {
+        let bytes = headers.iter().fold(0_usize, |bytes, (name, value)| {
+            let of_header = name.capacity().saturating_add(value.capacity());
+            bytes.saturating_add(of_header)
+        });
+        self.reply.keep(bytes, budget)
     }
 
     /// Counts bytes of the values that are being read from the body.
@@ -52,6 +66,7 @@ impl Kept {
     /// Counts nothing any more, but the headers and the values of the body if costs read them.
     pub(super) fn release(&mut self, keeps_headers: bool, keeps_values: bool) {
         self.queue.release();
+        self.reply.release();
         if !keeps_headers {
             self.headers.release();
         }

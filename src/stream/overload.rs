@@ -5,6 +5,7 @@ use super::parts::Parts;
 use super::state::{Phase, State};
 use crate::admit::Applicable;
 use crate::attributes::{Attributes, Body};
+use crate::ledger::ResponseHeaders;
 use crate::memory::Need;
 use crate::telemetry::Decision;
 use usage_meter::request::Endpoint;
@@ -38,6 +39,19 @@ impl Stream {
             memory, telemetry, ..
         } = &*self.parts;
         let keeps = self.request.kept.keep_headers(*memory);
+        if !keeps {
+            telemetry.memory_exhausted(Need::Decision, *memory);
+        }
+        keeps
+    }
+
+    /// Returns whether an exchange can keep the headers that a rate limit service adds to its response; if not, that is
+    /// counted and logged.
+    pub(super) fn keeps_reply(&mut self, headers: &ResponseHeaders) -> bool {
+        let Parts {
+            memory, telemetry, ..
+        } = &*self.parts;
+        let keeps = headers.is_empty() || self.request.kept.keep_reply(headers, *memory);
         if !keeps {
             telemetry.memory_exhausted(Need::Decision, *memory);
         }

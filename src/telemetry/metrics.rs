@@ -4,6 +4,7 @@
 //! labels. No tag holds the identity of a caller. All metrics are defined with the configuration,
 //! except those of models, of which there are at most [`MAX_MODELS`] sets.
 
+use super::gauges;
 use crate::host::{Host, MetricId, MetricKind, Result};
 use filter_config::{Configuration, LimitIndex, Usd};
 use limits::Occupancy;
@@ -231,13 +232,21 @@ impl Metrics {
 
     /// Adds to the tokens that requests in flight reserve of a limit; a negative amount takes off.
     pub(crate) fn reserved(&self, host: &dyn Host, limit: LimitIndex, tokens: i64) {
-        let of_limit = self.of_limit(limit);
-        add(host, of_limit.map(|of_limit| &of_limit.reserved), tokens);
+        if let Some(of_limit) = self.of_limit(limit) {
+            gauges::add(host, of_limit.reserved, tokens);
+        }
+    }
+
+    /// Takes note that this worker takes off reserved tokens that another may have added, or the reverse.
+    pub(crate) fn take_over_reserved(&self, limit: LimitIndex, tokens: i64) {
+        if let Some(of_limit) = self.of_limit(limit) {
+            gauges::count(of_limit.reserved, tokens);
+        }
     }
 
     /// Adds to the number of queued requests.
     pub(crate) fn queued(&self, host: &dyn Host, requests: i64) {
-        add(host, Some(&self.queued), requests);
+        gauges::add(host, self.queued, requests);
     }
 
     fn of_limit(&self, limit: LimitIndex) -> Option<&LimitMetrics> {

@@ -1,5 +1,6 @@
 //! The metrics of a rate limit service: `wasmcustom.tollgate.storage_*`.
 
+use super::gauges;
 use crate::host::{Host, MetricId, MetricKind, Result};
 use limits::service::{Observer, ServiceEvent};
 use std::cell::Cell;
@@ -55,13 +56,13 @@ impl ServiceMetrics {
         let before = self.pending.replace(pending);
         let more = whole(pending).saturating_sub(whole(before));
         if more != 0 {
-            self.add(self.settlements_pending, more);
+            gauges::add(&*self.host, self.settlements_pending, more);
         }
     }
 
     fn set_open(&self, is_open: bool) {
         if self.is_open.replace(is_open) != is_open {
-            self.add(self.circuit_open, if is_open { 1 } else { -1 });
+            gauges::add(&*self.host, self.circuit_open, if is_open { 1 } else { -1 });
         }
     }
 

@@ -28,7 +28,7 @@ fn record_is_replaced_until_it_is_taken() {
         store.replace(&memory, NOW, key, change).unwrap()
     };
     let take = || store.take(&memory, NOW, 7).unwrap().0;
-    store.insert(&memory, NOW, 7, at(9), b"one").unwrap();
+    store.insert(&memory, NOW, 0, 7, at(9), b"one").unwrap();
     replace(7, b"two");
     replace(7, b"");
     replace(8, b"other");
@@ -78,7 +78,11 @@ impl SharedData for Memory {
 #[test]
 fn record_is_taken_once() {
     let (memory, store) = (Memory::default(), store_of(4));
-    let insert = |key| store.insert(&memory, NOW, key, at(10), b"record").unwrap();
+    let insert = |key| {
+        store
+            .insert(&memory, NOW, 0, key, at(10), b"record")
+            .unwrap()
+    };
     assert!(matches!(insert(7), (Insertion::Stored(_), _)));
     assert_eq!(insert(7).0, Insertion::Known);
     let take = |key, now| store.take(&memory, now, key).unwrap();
@@ -96,7 +100,7 @@ fn record_is_taken_once() {
 #[test]
 fn expired_record_is_returned_once() {
     let (memory, store) = (Memory::default(), store_of(1));
-    let (stored, _) = store.insert(&memory, NOW, 7, at(10), b"old").unwrap();
+    let (stored, _) = store.insert(&memory, NOW, 0, 7, at(10), b"old").unwrap();
     let Insertion::Stored(page) = stored else {
         panic!("{stored:?}");
     };
@@ -111,7 +115,7 @@ fn full_page_rejects_records_until_one_is_taken() {
     let (memory, store) = (Memory::default(), store_of(1));
     let insert = |key: usize| {
         let key = u128::try_from(key).unwrap();
-        store.insert(&memory, NOW, key, at(10), b"r").unwrap().0
+        store.insert(&memory, NOW, 0, key, at(10), b"r").unwrap().0
     };
     for key in 0..CAPACITY {
         assert!(matches!(insert(key), Insertion::Stored(_)));
@@ -120,14 +124,51 @@ fn full_page_rejects_records_until_one_is_taken() {
     store.take(&memory, NOW, 3).unwrap();
     assert!(matches!(insert(CAPACITY), Insertion::Stored(_)));
     let large = vec![1; RecordStore::MAX_BYTES + 1];
-    let large = store_of(64).insert(&memory, NOW, 1 << 70, at(10), &large);
+    let large = store_of(64).insert(&memory, NOW, 0, 1 << 70, at(10), &large);
     assert_eq!(large.unwrap().0, Insertion::Full);
+}
+
+#[test]
+fn owner_with_most_records_makes_room() {
+    let (memory, store) = (Memory::default(), store_of(1));
+    let insert = |owner, key: u8| {
+        let insertion = store.insert(&memory, NOW, owner, key.into(), at(10), &[key]);
+        insertion.unwrap()
+    };
+    for key in 0..16 {
+        assert!(matches!(insert(1, key), (Insertion::Stored(_), _)));
+    }
+    assert_eq!(
+        insert(1, 16),
+        (Insertion::Full, vec![]),
+        "its own are first"
+    );
+    let mut displaced = Vec::new();
+    for key in 17..25 {
+        let (insertion, removed) = insert(2, key);
+        assert!(matches!(insertion, Insertion::Stored(_)), "{key}");
+        displaced.extend(removed);
+    }
+    let newest: Vec<Vec<u8>> = (8..16).rev().map(|key| vec![key]).collect();
+    assert_eq!(displaced, newest);
+    assert_eq!(insert(2, 30).0, Insertion::Full, "both have eight");
+    assert_eq!(store.take(&memory, NOW, 15).unwrap().0, Taken::Nothing);
+    assert_eq!(
+        store.take(&memory, NOW, 7).unwrap().0,
+        Taken::Record(vec![7])
+    );
+    // What was taken makes room first.
+    assert_eq!(insert(3, 31).1, Vec::<Vec<u8>>::new());
+    // Records of other stores are not displaced: this one cannot settle them.
+    let other = RecordStore::new(1, |bytes| bytes.first() > Some(&100));
+    let inserted = other.insert(&memory, NOW, 4, 200, at(10), &[200]);
+    assert_eq!(inserted.unwrap().0, Insertion::Full);
 }
 
 #[test]
 fn worker_that_writes_first_takes_the_record() {
     let (memory, store) = (Memory::default(), store_of(1));
-    store.insert(&memory, NOW, 7, at(10), b"record").unwrap();
+    store.insert(&memory, NOW, 0, 7, at(10), b"record").unwrap();
     *memory.intruder.borrow_mut() = Some(Box::new(|memory| {
         let (taken, _) = store_of(1).take(memory, NOW, 7).unwrap();
         assert_eq!(taken, Taken::Record(b"record".to_vec()));
@@ -146,7 +187,7 @@ fn failing_memory_is_an_error() {
             Err(SharedDataError::CasMismatch)
         }
     }
-    let inserted = store_of(1).insert(&Failing, NOW, 7, at(10), b"record");
+    let inserted = store_of(1).insert(&Failing, NOW, 0, 7, at(10), b"record");
     assert_eq!(inserted, Err(StoreError::Contended));
 }
 
@@ -182,7 +223,7 @@ proptest! {
                     number += 1;
                     let bytes = number.to_le_bytes();
                     let expires = now.saturating_add(Nanos::new(ttl));
-                    let (inserted, expired) = store.insert(&memory, now, key, expires, &bytes).unwrap();
+                    let (inserted, expired) = store.insert(&memory, now, 0, key, expires, &bytes).unwrap();
                     returned.extend(expired.into_iter().map(|bytes| (bytes, now)));
                     if let Insertion::Stored(_) = inserted {
                         stored.insert(bytes.to_vec(), expires);
@@ -229,11 +270,11 @@ fn record_of_another_store_stays() {
     let memory = Memory::default();
     let [mine, other] = [b'm', b'o']
         .map(|first| RecordStore::new(1, move |bytes: &[u8]| bytes.first() == Some(&first)));
-    mine.insert(&memory, NOW, 7, at(10), b"mine").unwrap();
+    mine.insert(&memory, NOW, 0, 7, at(10), b"mine").unwrap();
     assert_eq!(other.take(&memory, NOW, 7).unwrap().0, Taken::Nothing);
     assert!(other.expired(&memory, at(20), 0).unwrap().is_empty());
     assert_eq!(mine.expired(&memory, at(20), 0).unwrap(), [b"mine"]);
-    mine.insert(&memory, NOW, 8, at(10), b"mine").unwrap();
+    mine.insert(&memory, NOW, 0, 8, at(10), b"mine").unwrap();
     let much_later = at(20).saturating_add(super::GRACE);
     assert!(other.expired(&memory, much_later, 0).unwrap().is_empty());
     assert!(

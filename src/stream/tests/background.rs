@@ -4,6 +4,7 @@ use crate::host::{Buffer, HeaderMap};
 use crate::plugin::Plugin;
 use crate::stream::tests::harness::{Envoy, MINUTE, SECOND, configuration};
 use crate::stream::{Next, Stream};
+use crate::telemetry::release_gauges;
 use std::rc::Rc;
 
 const RESERVED: &str = "tollgate.reserved.policy=test/llm.limit=free";
@@ -203,6 +204,8 @@ fn streamed_background_response_is_charged_by_own_report() {
     envoy.respond(stream, "text/event-stream", &whole, true);
     envoy.poll("alice", "resp_1", "completed", Some(90));
     assert_eq!(envoy.counter("alice"), (90, 0));
+    release_gauges(&*envoy.host);
+    assert_eq!(envoy.host.metric(RESERVED), 0);
 }
 
 #[test]
@@ -228,6 +231,23 @@ fn response_without_report_in_time_is_estimated() {
 }
 
 #[test]
+fn trap_takes_off_what_is_in_flight_and_not_what_is_deferred() {
+    let envoy = ample("", r#", "usage": { "backgroundTtl": "5s" }"#);
+    release_gauges(&*envoy.host);
+    envoy.submit("alice", "resp_1");
+    let in_flight = envoy.request("bob", "POST", "/v1/responses");
+    assert_eq!(envoy.host.metric(RESERVED), 600);
+    release_gauges(&*envoy.host);
+    assert_eq!(envoy.host.metric(RESERVED), 300, "another settles it");
+    drop(in_flight);
+    envoy.wait(6 * SECOND);
+    envoy.plugin.on_tick();
+    assert_eq!(envoy.host.metric(RESERVED), 0);
+    release_gauges(&*envoy.host);
+    assert_eq!(envoy.host.metric(RESERVED), 0);
+}
+
+#[test]
 fn report_that_is_fetched_before_the_submit_ends_is_charged() {
     let completed = event("response.completed", "resp_1", "completed", Some(70));
     for (last, is_whole) in [("", false), ("", true), (completed.as_str(), true)] {
@@ -246,6 +266,7 @@ fn report_that_is_fetched_before_the_submit_ends_is_charged() {
         }
         stream.on_log();
         assert_eq!(envoy.counter("alice"), (70, 0), "{last} {is_whole}");
+        release_gauges(&*envoy.host);
         assert_eq!(envoy.host.metric(RESERVED), 0);
         assert_eq!(envoy.host.metric("tollgate.tokens.kind=output.model=m"), 60);
     }

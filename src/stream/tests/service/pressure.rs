@@ -1,9 +1,11 @@
 //! A service that is slow, or for which Envoy makes no more calls.
 
-use crate::host::HostError;
 use crate::host::double::Call;
-use crate::stream::tests::harness::completion;
-use crate::stream::tests::service::harness::{CHECK, Gateway, RESERVE, RLS};
+use crate::host::{HeaderMap, HostError};
+use crate::memory::Share;
+use crate::stream::tests::harness::{completion, request};
+use crate::stream::tests::service::harness::{CHECK, Gateway, RESERVE, RLS, rls, with_queue};
+use crate::telemetry::release_gauges;
 use limits::service::CallId;
 
 /// The most settlement calls of a worker under way.
@@ -169,4 +171,65 @@ fn timeouts_beside_replies_keep_circuit_closed() {
     gateway.answered = gateway.methods().len() - 1;
     gateway.wait(10_000);
     assert_eq!(gateway.limitador.total(), 21);
+}
+
+#[test]
+fn trap_takes_the_worker_off_gauges() {
+    let mut gateway = with_queue(CHECK, 4, "1m");
+    release_gauges(&*gateway.envoy.host);
+    gateway.limitador.limit = 0;
+    let _queued = gateway.come();
+    let host = gateway.envoy.host.clone();
+    host.fail(Call::CallGrpc, 1_000, HostError::InternalFailure);
+    let clock = &host.clock;
+    clock.set(clock.get() + 2_000_000_000);
+    for caller in ["bob", "carol", "dave", "eve", "frank"] {
+        let mut stream = gateway.envoy.stream();
+        host.set_headers(HeaderMap::Request, &request(caller));
+        stream.on_request_headers(true);
+        stream.on_response_headers(false);
+        gateway.envoy.body(&mut stream, &completion(1), true);
+        stream.on_log();
+    }
+    let gauges = [
+        "tollgate.queued",
+        "tollgate.storage_circuit_open",
+        "tollgate.storage_settlements_pending",
+        "tollgate.memory_bytes",
+    ];
+    for gauge in &gauges[..3] {
+        assert!(host.metric(gauge) > 0, "{gauge}");
+    }
+    release_gauges(&*host);
+    for gauge in gauges {
+        assert_eq!(host.metric(gauge), 0, "{gauge}");
+    }
+}
+
+#[test]
+fn headers_of_the_service_are_not_kept_without_memory() {
+    let reply = rls(1, &[(1, 9, 3, 7)], &[("x-ratelimit-limit", "9")]);
+    for is_exhausted in [false, true] {
+        let rest = r#", "memory": { "perWorker": "32MiB" }"#;
+        let gateway = Gateway::with("", RLS, rest);
+        let before = Share::Headers.used();
+        let mut stream = gateway.envoy.stream();
+        stream.on_request_headers(true);
+        let bytes = if is_exhausted { 29 << 20 } else { 0 };
+        let others = vec![0_u8; bytes];
+        let answered = gateway
+            .envoy
+            .plugin
+            .on_reply(CallId(1), reply.as_deref().map_err(|it| *it));
+        stream.on_check_reply(answered.unwrap());
+        drop(others);
+        assert_eq!(Share::Headers.used() > before, !is_exhausted);
+        stream.on_response_headers(false);
+        let headers = gateway.envoy.host.headers.borrow()[&HeaderMap::Response].clone();
+        let is_passed_on = headers.iter().any(|(name, _)| name == "x-ratelimit-limit");
+        assert_eq!(is_passed_on, !is_exhausted);
+        stream.on_log();
+        drop(stream);
+        assert_eq!(Share::Headers.used(), before);
+    }
 }
