@@ -150,6 +150,17 @@ impl Attributes {
             self.metadata = DynamicMetadata::default();
             self.kept = 0;
         }
+        self.auth.shrink();
+    }
+
+    /// Returns how many entries a name is searched among, in the map of them that has most.
+    #[must_use]
+    pub(crate) fn entries(&self) -> usize {
+        let response = self
+            .outcome
+            .as_ref()
+            .map(|outcome| outcome.response.headers.searched());
+        self.headers.searched().max(response.unwrap_or_default())
     }
 
     /// Sets the head of the response.
@@ -240,7 +251,8 @@ impl Attributes {
         property: &'static Property,
     ) -> Result<(), AttributeError> {
         if self.properties.iter().all(|(known, _)| *known != property) {
-            let resolved = property::resolve(host, property, &mut self.metadata, &mut self.kept)?;
+            let (metadata, kept) = (&mut self.metadata, &mut self.kept);
+            let resolved = property::resolve(host, &self.headers, property, metadata, kept)?;
             self.properties.push((property, resolved));
         }
         Ok(())

@@ -9,7 +9,7 @@ use cel::common::types::CelString;
 use cel::common::value::CowVal;
 use filter_config::{Attribute, AuthSource};
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What is resolved of `auth`.
 #[derive(Debug, Default)]
@@ -17,8 +17,9 @@ pub(super) enum Auth {
     /// No source that was asked has a value.
     #[default]
     Unknown,
-    /// The source at this position names headers. They are read where they are.
-    Headers(Arc<[AuthSource]>, usize),
+    /// The source at this position names headers. They are read where they are, and copied into a map only if an
+    /// expression reads more than one claim at once, or one that is absent.
+    Headers(Arc<[AuthSource]>, usize, OnceLock<Option<Value>>),
     /// The value of a source that has all of it.
     Whole(Value),
     /// What is known of a source that has leaves only.
@@ -39,7 +40,17 @@ impl Auth {
     /// on the path is no map of few fields.
     pub(super) fn value<'a>(&'a self, headers: &Headers, path: &str) -> Option<CowVal<'a, 'a>> {
         match self {
-            Self::Headers(..) => in_headers(self.claims(), headers, path).map(CowVal::Owned),
+            Self::Headers(.., whole) => {
+                let mut claims = self.claims().iter();
+                let claim = claims.find(|(claim, _)| below(claim, path) == Some(&[]));
+                if let Some((_, header)) = claim
+                    && let Some(text) = headers.text(header)
+                {
+                    return Some(CowVal::Owned(string(text)));
+                }
+                let whole = whole.get_or_init(|| in_headers(self.claims(), headers));
+                borrowed(object::at(whole.as_ref()?, path))
+            }
             Self::Whole(value)
             | Self::Leaves {
                 value: Some(value), ..
@@ -67,6 +78,13 @@ impl Auth {
         }
     }
 
+    /// Releases the map of claims in headers, which is made again when an expression reads it.
+    pub(super) fn shrink(&mut self) {
+        if let Self::Headers(.., whole) = self {
+            *whole = OnceLock::new();
+        }
+    }
+
     /// Returns whether the value is read from the request's headers.
     pub(super) const fn is_in_headers(&self) -> bool {
         matches!(self, Self::Headers(..))
@@ -74,7 +92,7 @@ impl Auth {
 
     fn claims(&self) -> &Claims {
         match self {
-            Self::Headers(sources, source) => match sources.get(*source) {
+            Self::Headers(sources, source, _) => match sources.get(*source) {
                 Some(AuthSource::Header(claims)) => claims,
                 _ => &[],
             },
@@ -118,7 +136,7 @@ impl Auth {
                 AuthSource::Metadata(namespace) => metadata.get(host)?.namespace(namespace)?,
                 AuthSource::Header(claims) => {
                     if claims.iter().any(|(_, name)| headers.get(name).is_some()) {
-                        *self = Self::Headers(Arc::clone(sources), index);
+                        *self = Self::Headers(Arc::clone(sources), index, OnceLock::new());
                         return Ok(());
                     }
                     None
@@ -178,15 +196,12 @@ fn below<'a>(claim: &'a [String], path: &str) -> Option<&'a [String]> {
     Some(rest)
 }
 
-/// Returns the value at a path of claims that headers have: a string, or a nested map of those that are
-/// present; `None` when none is.
-fn in_headers(claims: &Claims, headers: &Headers, path: &str) -> Option<Value> {
+/// Returns the claims that headers have: a nested map of those that are present; `None` when none is.
+fn in_headers(claims: &Claims, headers: &Headers) -> Option<Value> {
     let mut root = Node::default();
     for (claim, header) in claims {
-        if let Some(rest) = below(claim, path)
-            && let Some(value) = headers.text(header)
-        {
-            root.insert(&mut rest.iter().map(String::as_str), string(value));
+        if let Some(value) = headers.text(header) {
+            root.insert(&mut claim.iter().map(String::as_str), string(value));
         }
     }
     (root.leaf.is_some() || !root.children.is_empty()).then(|| root.into_value())

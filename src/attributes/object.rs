@@ -10,13 +10,14 @@ use cel::common::types::{CelMap, CelMapKey, CelString};
 use cel::common::value::Val;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// More fields than this make a hash map.
 const MAX_FIELDS: usize = 16;
 
-/// A map from names to values.
+/// A map from names to values. Its copies share them, so that none takes work or memory.
 #[derive(Clone, Debug, Default)]
-struct Object(Vec<(CelString<'static>, Value)>);
+struct Object(Arc<[(CelString<'static>, Value)]>);
 
 /// Returns the map of these fields, no two of one name.
 pub(super) fn value(fields: impl ExactSizeIterator<Item = (String, Value)>) -> Value {

@@ -28,10 +28,9 @@ pub(super) enum Part {
     All,
     /// The value of a header.
     Header(&'static str),
-    /// The path without its query.
-    UrlPath,
-    /// The query, without the `?`.
-    Query,
+    /// The bytes of the path from a position to another: the path without its query, or the query without the `?`.
+    /// They are found once, as a path is long where an expression reads it often.
+    OfPath(usize, usize),
 }
 
 // === impl Resolved ===
@@ -62,15 +61,22 @@ impl Resolved {
 
 impl Part {
     /// Returns the part of the headers that a property is, which needs no call to the host.
-    pub(super) fn of(property: &Property) -> Option<Self> {
+    pub(super) fn of(property: &Property, headers: &Headers) -> Option<Self> {
         Some(match property.name {
             "request.headers" => Self::All,
             "request.method" => Self::Header(":method"),
             "request.scheme" => Self::Header(":scheme"),
             "request.host" => Self::Header(":authority"),
             "request.path" => Self::Header(":path"),
-            "request.url_path" => Self::UrlPath,
-            "request.query" => Self::Query,
+            "request.url_path" => {
+                let (path, _) = split_query(path(headers));
+                Self::OfPath(0, path.len())
+            }
+            "request.query" => {
+                let path = path(headers);
+                let (_, query) = split_query(path);
+                Self::OfPath(path.len().saturating_sub(query.len()), path.len())
+            }
             "request.id" => Self::Header("x-request-id"),
             "request.useragent" => Self::Header("user-agent"),
             "request.referer" => Self::Header("referer"),
@@ -82,17 +88,14 @@ impl Part {
         match self {
             Self::All => None,
             Self::Header(name) => headers.text(name),
-            Self::UrlPath => part_of_path(headers, |path| split_query(path).0),
-            Self::Query => part_of_path(headers, |path| split_query(path).1),
+            Self::OfPath(start, end) => headers.get(":path")?.get(start..end).map(text),
         }
     }
 }
 
-fn part_of_path(headers: &Headers, part: fn(&str) -> &str) -> Option<Cow<'_, str>> {
-    Some(match headers.text(":path")? {
-        Cow::Borrowed(path) => Cow::Borrowed(part(path)),
-        Cow::Owned(path) => Cow::Owned(part(&path).to_owned()),
-    })
+/// Returns the path with its query; empty where there is none.
+fn path(headers: &Headers) -> &[u8] {
+    headers.get(":path").unwrap_or_default()
 }
 
 /// Resolves a property. `kept` is raised by the bytes that are kept of it.
@@ -101,11 +104,12 @@ fn part_of_path(headers: &Headers, part: fn(&str) -> &str) -> Option<Cow<'_, str
 /// [`AttributeError`] when Envoy fails.
 pub(super) fn resolve(
     host: &dyn Host,
+    headers: &Headers,
     property: &'static Property,
     metadata: &mut DynamicMetadata,
     kept: &mut usize,
 ) -> Result<Resolved, AttributeError> {
-    if let Some(part) = Part::of(property) {
+    if let Some(part) = Part::of(property, headers) {
         return Ok(Resolved::InHeaders(part));
     }
     if property.kind == Kind::Metadata && property.path == ["metadata"] {
@@ -124,8 +128,10 @@ pub(super) fn resolve(
 }
 
 /// Splits a path from its query, which is without the `?`.
-fn split_query(path: &str) -> (&str, &str) {
-    path.split_once('?').unwrap_or((path, ""))
+fn split_query(path: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = path.splitn(2, |byte| *byte == b'?');
+    let path = parts.next().unwrap_or_default();
+    (path, parts.next().unwrap_or_default())
 }
 
 /// Returns the address in `1.2.3.4:5` or `[::1]:5`; anything else, such as the path of a socket, is

@@ -3,6 +3,7 @@
 use super::{Attributes, Body};
 use crate::host::Headers;
 use crate::host::double::Double;
+use cel::common::value::CowVal;
 use filter_config::{AuthSource, Expression, Failure, Fuel, FuelLimits};
 use prost::Message;
 use prost_types::{ListValue, Struct, Value, value::Kind};
@@ -352,4 +353,70 @@ fn llm_variables_come_from_request() {
             .resolve(&host, &Vec::new().into(), uses.uses())
             .is_err()
     );
+}
+
+/// Returns the steps that an evaluation takes, of a request with this many headers beside `x-user`.
+fn steps(headers: usize, source: &str) -> u64 {
+    let names: Vec<String> = (0..headers).map(|index| format!("x-{index}")).collect();
+    let others = names.iter().map(|name| (name.as_str(), b"1".as_slice()));
+    let pairs = others.chain([("x-user", b"alice".as_slice())]);
+    let mut attributes = Attributes::new(Headers::from_pairs(pairs));
+    let expression = expression(source);
+    let claims = vec![(vec!["user".to_owned()], "x-user".to_owned())];
+    let sources = vec![AuthSource::Header(claims)].into();
+    attributes
+        .resolve(&Double::default(), &sources, expression.uses())
+        .unwrap();
+    let fuel = Fuel::new(FuelLimits::default()).searching(attributes.entries());
+    let _ = expression.evaluate(&attributes, &fuel);
+    FuelLimits::default().steps - fuel.steps()
+}
+
+#[test]
+fn each_search_pays_for_the_headers_searched() {
+    for (source, entries) in [
+        ("request.headers['x-user']", 1600 / 16),
+        ("request.headers['none']", 1600 / 16),
+        ("'x-user' in request.headers", 1600 / 16),
+        ("request.useragent", 1600 / 16),
+        ("auth.user", 1600 / 16),
+        ("size(request.headers)", 1600),
+        ("request.headers.exists(name, true)", 1600),
+        ("string(request.headers == request.headers)", 1600),
+    ] {
+        assert!(
+            steps(1600, source) >= steps(0, source) + entries,
+            "{source}"
+        );
+    }
+}
+
+#[test]
+fn claims_in_headers_are_copied_once() {
+    let claims = [("user", "x-user"), ("tier", "x-tier")];
+    let claims = claims.map(|(claim, header)| (vec![claim.to_owned()], header.to_owned()));
+    let headers = Headers::from_pairs([("x-user", b"alice".as_slice())]);
+    let mut attributes = Attributes::new(headers);
+    let sources = vec![AuthSource::Header(claims.to_vec())].into();
+    let expression = expression("auth.tier");
+    let host = Double::default();
+    attributes
+        .resolve(&host, &sources, expression.uses())
+        .unwrap();
+    let whole =
+        |attributes: &Attributes| match cel::context::VariableResolver::resolve(attributes, "auth")
+        {
+            Some(CowVal::Borrowed(value)) => Some(std::ptr::from_ref(value).cast::<u8>()),
+            _ => None,
+        };
+    let first = whole(&attributes);
+    assert!(first.is_some() && first == whole(&attributes));
+}
+
+#[test]
+fn copies_of_maps_share_their_values() {
+    let map = super::object::value([("text".to_owned(), super::value::string("long"))].into_iter());
+    let copy = map.clone();
+    let [one, other] = [&map, &copy].map(|map| super::object::at(map, "text").unwrap());
+    assert!(std::ptr::eq(one, other));
 }

@@ -73,6 +73,13 @@ impl Headers {
         self.iter().count()
     }
 
+    /// Returns how many headers are searched for one: at least [`Headers::len`], and found at once.
+    #[must_use]
+    pub(crate) fn searched(&self) -> usize {
+        let base = self.base.as_deref().map_or(0, Self::searched);
+        base.saturating_add(self.own().sizes.len() / 2)
+    }
+
     /// Returns whether there are no headers.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -234,7 +234,7 @@ impl Evaluator {
             steps: self.fuel.steps.min(left),
             bytes: self.fuel.bytes,
         };
-        let fuel = Fuel::new(limits);
+        let fuel = Fuel::new(limits).searching(attributes.entries());
         let value = match expression.evaluate(attributes, &fuel) {
             Ok(value) => read(&value),
             Err(Failure::Missing) => Err(EvaluationError::Missing),

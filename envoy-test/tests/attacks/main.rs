@@ -11,3 +11,4 @@ mod expressions;
 mod gateway;
 mod service;
 mod streams;
+mod worst_case;

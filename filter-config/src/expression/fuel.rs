@@ -17,6 +17,9 @@ const COPIED_BYTES_OF_STEP: u64 = 64;
 /// Bytes of text that are searched, counted or changed by characters in one step.
 const SCANNED_BYTES_OF_STEP: u64 = 16;
 
+/// Entries that are searched in one step.
+const SEARCHED_ENTRIES_OF_STEP: u64 = 16;
+
 /// Bytes that an element of a list or map takes beside its text.
 const BYTES_OF_ELEMENT: u64 = 32;
 
@@ -46,6 +49,8 @@ pub struct Fuel {
     steps: Cell<u64>,
     bytes: Cell<u64>,
     exhausted: Cell<Option<Exhausted>>,
+    /// The entries among which the resolver searches a name.
+    entries: u64,
 }
 
 // === impl FuelLimits ===
@@ -69,6 +74,16 @@ impl Fuel {
             steps: Cell::new(limits.steps),
             bytes: Cell::new(limits.bytes),
             exhausted: Cell::new(None),
+            entries: 0,
+        }
+    }
+
+    /// Returns the fuel of an evaluation whose resolver searches names among so many entries, such as headers.
+    #[must_use]
+    pub const fn searching(self, entries: usize) -> Self {
+        Self {
+            entries: whole(entries),
+            ..self
         }
     }
 
@@ -115,6 +130,24 @@ impl Fuel {
     /// As [`Fuel::step`].
     pub(super) fn scan(&self, bytes: usize) -> Result<(), ExecutionError> {
         self.step(whole(bytes) / SCANNED_BYTES_OF_STEP)
+    }
+
+    /// Pays for a search of the resolver.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fuel::step`].
+    pub(super) fn search(&self) -> Result<(), ExecutionError> {
+        self.step(self.entries / SEARCHED_ENTRIES_OF_STEP)
+    }
+
+    /// Pays for a list of all names of the resolver.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fuel::step`].
+    pub(super) fn list_names(&self) -> Result<(), ExecutionError> {
+        self.step(self.entries)
     }
 
     /// Pays for producing a value of these elements, with this many bytes of text.

@@ -172,7 +172,9 @@ impl Pattern {
             return 0;
         }
         let states = (self.bytes / BYTES_OF_STATE) as u64;
-        states.saturating_mul(text.len() as u64) / VISITED_STATES_OF_STEP
+        // Before each byte, and at the end.
+        let positions = (text.len() as u64).saturating_add(1);
+        states.saturating_mul(positions) / VISITED_STATES_OF_STEP
     }
 
     /// Returns whether the pattern matches anywhere in a text, which has to be of at most [`MAX_MATCHED_BYTES`].

@@ -18,10 +18,17 @@ use crate::expression::program::{Foreign, Function, Matches};
 /// Bytes that a conversion from text reads in a step: parsers take longer than copies, and quote what they reject.
 const PARSED_BYTES_OF_STEP: usize = 8;
 
+/// Steps of reading a double, beside one for each byte of its text: one that is near the middle of two is computed
+/// with all of its digits.
+const STEPS_OF_DOUBLE: usize = 100;
+
 /// Steps for each byte of the text of a duration, each two of which may be a number and its unit.
 const STEPS_OF_DURATION_BYTE: usize = 4;
 
-/// Steps for each value that is printed: a double may have 400 digits.
+/// Steps of the text of a number, a time or a duration: a double may have 300 digits.
+const STEPS_OF_CONVERTED: usize = 10;
+
+/// Steps for each value that `format` prints.
 const STEPS_OF_PRINTED: usize = 200;
 
 /// Bytes of a pattern that are compiled in a step.
@@ -84,11 +91,19 @@ impl<'v> Machine<'_, 'v> {
         let length = text(first.as_ref()).map(str::len);
         match name {
             "dyn" | "type" => Ok(()),
-            "size" => self.fuel.scan(length.unwrap_or_default()),
+            "size" => {
+                self.pay_for_names(first.as_ref())?;
+                self.fuel.scan(length.unwrap_or_default())
+            }
             "bytes" | "string" => {
                 let weight = Weight::of_copy(first.as_ref(), self.fuel)?;
                 // The elements of a list, which has no text: it was walked, and nothing else makes it cost anything.
-                self.fuel.produce(weight.elements.max(1), weight.bytes)
+                self.fuel.produce(weight.elements.max(1), weight.bytes)?;
+                self.steps(if length.is_some() {
+                    0
+                } else {
+                    STEPS_OF_CONVERTED
+                })
             }
             "strings.quote" => {
                 let length = length.unwrap_or_default();
@@ -99,10 +114,20 @@ impl<'v> Machine<'_, 'v> {
                 let length = length.unwrap_or_default();
                 self.steps(length.saturating_mul(STEPS_OF_DURATION_BYTE))
             }
-            "optional.of" | "optional.ofNonZeroValue" => self.pay_for_copy(first),
+            "double" => match length {
+                Some(length) => self.steps(length.saturating_add(STEPS_OF_DOUBLE)),
+                None => Ok(()),
+            },
+            "optional.of" | "optional.ofNonZeroValue" => {
+                self.pay_for_names(first.as_ref())?;
+                self.pay_for_copy(first)
+            }
             JSON_POINTER => {
                 let pointer = args.get(1).and_then(|pointer| text(pointer.as_ref()));
-                self.parse(pointer.map_or(0, str::len))?;
+                let pointer = pointer.unwrap_or_default();
+                self.parse(pointer.len())?;
+                // A lookup for each segment.
+                self.steps(pointer.matches('/').count())?;
                 match first {
                     // Only a document of its own is copied from.
                     CowVal::Owned(_) => self.pay_for_copy(first),

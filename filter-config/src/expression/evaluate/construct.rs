@@ -8,7 +8,7 @@ use cel::common::value::{CowVal, Val};
 
 use super::weight::{self, Weight};
 use super::{Evaluated, Machine, Scope, Unwrapped, select, unexpected, unwrap_optional};
-use crate::expression::program::{Element, Entry};
+use crate::expression::program::{Element, Entry, Node};
 
 // === impl Machine ===
 
@@ -23,6 +23,27 @@ impl<'v> Machine<'_, 'v> {
         Ok(value.into_owned())
     }
 
+    /// Returns a value to put into a list or map; `None` if it is optional and absent.
+    fn element<'e>(
+        self,
+        node: &'e Node,
+        is_optional: bool,
+        scope: Option<&'e Scope<'e, 'v>>,
+    ) -> Result<Option<Box<dyn Val + 'v>>, ExecutionError>
+    where
+        'v: 'e,
+    {
+        let mut value = self.evaluate(node, scope)?;
+        if is_optional {
+            value = match unwrap_optional(value) {
+                Unwrapped::Plain(value) | Unwrapped::Some(value) => value,
+                Unwrapped::None => return Ok(None),
+            };
+        }
+        self.fuel.produce(1, 0)?;
+        self.owned(value).map(Some)
+    }
+
     #[inline(never)]
     pub(super) fn list<'e>(
         self,
@@ -34,17 +55,7 @@ impl<'v> Machine<'_, 'v> {
     {
         let mut list = Vec::with_capacity(elements.len());
         for element in elements {
-            let value = self.evaluate(&element.value, scope)?;
-            let value = if element.is_optional {
-                match unwrap_optional(value) {
-                    Unwrapped::Plain(value) | Unwrapped::Some(value) => value,
-                    Unwrapped::None => continue,
-                }
-            } else {
-                value
-            };
-            self.fuel.produce(1, 0)?;
-            list.push(self.owned(value)?);
+            list.extend(self.element(&element.value, element.is_optional, scope)?);
         }
         Ok(CowVal::owned(CelList::from(list)))
     }
@@ -69,17 +80,9 @@ impl<'v> Machine<'_, 'v> {
                 return Err(ExecutionError::UnsupportedKeyType(cel::Value::Null));
             }
             let key = CelMapKey::try_from(CowVal::Owned(self.owned(key)?))?;
-            let value = self.evaluate(&entry.value, scope)?;
-            let value = if entry.is_optional {
-                match unwrap_optional(value) {
-                    Unwrapped::Plain(value) | Unwrapped::Some(value) => value,
-                    Unwrapped::None => continue,
-                }
-            } else {
-                value
+            let Some(value) = self.element(&entry.value, entry.is_optional, scope)? else {
+                continue;
             };
-            self.fuel.produce(1, 0)?;
-            let value = self.owned(value)?;
             if select::has_key(&map, &key) {
                 return Err(ExecutionError::DuplicateKey(cel::Value::Null));
             }

@@ -23,6 +23,7 @@ impl<'v> Machine<'_, 'v> {
         if self.is_missing(range.as_ref()) {
             return Ok(absent::of_loop(&of.kind));
         }
+        self.pay_for_names(range.as_ref())?;
         let Some(range) = range.as_iterable() else {
             return Err(unexpected(range.as_ref(), "iterable"));
         };

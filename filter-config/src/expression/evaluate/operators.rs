@@ -246,6 +246,7 @@ impl<'v> Machine<'_, 'v> {
         for element in list.inner() {
             elements.push(self.owned(CowVal::Borrowed(&**element))?);
         }
+        self.pay_for_names(right)?;
         let mut added = added.iter();
         while let Some(element) = added.next() {
             elements.push(self.owned(CowVal::Borrowed(element))?);

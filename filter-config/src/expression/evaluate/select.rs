@@ -12,7 +12,7 @@ use super::weight::Weight;
 use super::{Evaluated, Machine, Scope, Unwrapped, boolean, unsupported, unwrap_optional};
 use crate::expression::program::{Index, Name, Select, SelectKind};
 
-/// The steps of a lookup in a map of the resolver, which may be a search.
+/// The steps of a lookup in a map of the resolver, beside those of a search.
 const STEPS_OF_LOOKUP: u64 = 4;
 
 // === impl Machine ===
@@ -24,6 +24,7 @@ impl<'v> Machine<'_, 'v> {
         'v: 'e,
     {
         for (fields, prefix) in name.prefixes.iter().enumerate() {
+            self.fuel.search()?;
             let found = self.attributes.resolve(prefix);
             let found = match (found, fields, &name.of_type) {
                 (None, 0, Some(of_type)) => Some(CowVal::Borrowed(of_type as &dyn Val)),
@@ -188,6 +189,15 @@ impl<'v> Machine<'_, 'v> {
         }
         if matches!(of.as_builtin(), BuiltinRef::Other) {
             self.fuel.step(STEPS_OF_LOOKUP)?;
+            self.fuel.search()?;
+        }
+        Ok(())
+    }
+
+    /// Pays for the names of a map, which that of a resolver may have to collect.
+    pub(super) fn pay_for_names(self, of: &dyn Val) -> Result<(), ExecutionError> {
+        if matches!(of.as_builtin(), BuiltinRef::Other) && of.as_indexer().is_some() {
+            self.fuel.list_names()?;
         }
         Ok(())
     }

@@ -108,8 +108,10 @@ impl Weight {
         } else if purpose == Purpose::Content
             && let (Some(keys), Some(values)) = (value.as_iterable(), value.as_indexer())
         {
+            fuel.list_names()?;
             let mut keys = keys.iter();
             while let Some(key) = keys.next() {
+                fuel.search()?;
                 self.text(key);
                 if let Ok(value) = values.get(key) {
                     self.add(value.as_ref(), purpose, fuel)?;
