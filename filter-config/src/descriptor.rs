@@ -3,6 +3,8 @@
 //! They are those of Kuadrant's operator, so that the limits that it writes into limitador, those that `tollgate limits`
 //! prints, and those that the filter requests are the same.
 
+mod go;
+
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
@@ -26,8 +28,8 @@ const HASH_BYTES: usize = 4;
 ///
 /// Keys of limits on tokens begin with `tokenlimit.` and on requests with `limit.`, as those of Kuadrant's operator for
 /// a `TokenRateLimitPolicy` and a `RateLimitPolicy`; those of budgets begin with `budget.`. `policy` is the policy's
-/// `namespace/name`. In the name of the limit, other characters than letters, digits and underscores become
-/// underscores. The hash is the beginning of the SHA-256 of `namespace/name/limit`.
+/// `namespace/name`. In the name of the limit, other characters than letters, digits and underscores, as Go has them,
+/// become underscores. The hash is the beginning of the SHA-256 of `namespace/name/limit`.
 ///
 /// ```
 /// use filter_config::descriptor::{Counted, limit_key};
@@ -46,7 +48,7 @@ pub fn limit_key(counted: Counted, policy: &str, limit: &str) -> String {
         String::with_capacity(prefix.len().saturating_add(limit.len()).saturating_add(10));
     key.push_str(prefix);
     key.extend(limit.chars().map(|character| {
-        if character.is_alphanumeric() || character == '_' {
+        if go::is_letter_or_digit(character) || character == '_' {
             character
         } else {
             '_'

@@ -46,3 +46,26 @@ fn each_unit_of_a_limit_has_its_key() {
         assert_eq!(limit_key(counted, "default/llm", "free"), key);
     }
 }
+
+#[test]
+fn keys_have_letters_and_digits_of_go() {
+    for (limit, key) in [
+        ("grün", "tokenlimit.grün__"),
+        ("限额", "tokenlimit.限额__"),
+        ("tier٣", "tokenlimit.tier٣__"),
+        // Superscripts, Roman numerals and fractions are numbers, but no digits.
+        ("x²", "tokenlimit.x___"),
+        ("Ⅷ", "tokenlimit.___"),
+        ("½", "tokenlimit.___"),
+        ("Ⓐ", "tokenlimit.___"),
+        // Vowel signs are marks, not letters: each becomes an underscore of its own.
+        ("कि", "tokenlimit.क___"),
+        ("e\u{301}", "tokenlimit.e___"),
+        ("a b", "tokenlimit.a_b__"),
+    ] {
+        let found = limit_key(Counted::Tokens, "default/llm", limit);
+        let (sanitized, hash) = found.split_at(found.len() - 8);
+        assert_eq!(sanitized, key, "{limit}");
+        assert!(hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{found}");
+    }
+}
