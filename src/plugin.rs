@@ -77,6 +77,9 @@ impl Plugin {
         let configuration = structure::json(bytes);
         let configuration =
             filter_config::parse(&configuration).map_err(ConfigureError::Invalid)?;
+        for warning in &configuration.warnings {
+            Telemetry::configuration_warning(warning);
+        }
         let usage_paths = usage_paths(&configuration)?;
         let failed = |what| move |error| ConfigureError::Host(what, error);
         let telemetry = Telemetry::define(Rc::clone(&host), &configuration);

@@ -17,7 +17,7 @@ mod service;
 mod tests;
 
 use crate::host::{Host, HostError};
-use filter_config::{Configuration, LimitIndex, Usd};
+use filter_config::{Configuration, LimitIndex, Usd, Warning};
 use limits::{Nanos, Occupancy, Timestamp};
 use log_dedup::{LogDedup, LogKey};
 use metrics::Metrics;
@@ -117,8 +117,8 @@ impl Telemetry {
     pub(crate) fn evaluation_failed(&self, policy: &str, path: &str, error: &dyn Display) {
         let key = LogKey::Path(policy.to_owned(), path.to_owned());
         if self.is_due(key, Nanos::MINUTE) {
-            let (policy, error) = (Quoted(policy), error.to_string());
-            let error = Quoted(&error);
+            let error = error.to_string();
+            let [policy, path, error] = [policy, path, &error].map(Quoted);
             log::warn!("evaluation_failed policy={policy} at={path} error={error}");
         }
     }
@@ -163,6 +163,13 @@ impl Telemetry {
         log::warn!(
             "include_usage_rejected cluster={cluster} model={model} msg=\"stream_options are rejected, streams are estimated for an hour\""
         );
+    }
+
+    /// Logs that a part of a configuration has no effect.
+    pub(crate) fn configuration_warning(warning: &Warning) {
+        let (path, msg) = (warning.path(), warning.message());
+        let [path, msg] = [path, &msg].map(Quoted);
+        log::warn!("configuration_warning at={path} msg={msg}");
     }
 
     /// Logs that an exchange's usage could not be recorded.

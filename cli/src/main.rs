@@ -24,16 +24,16 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Validate a configuration: prints every validation error with its path
+    /// Validate a configuration: prints every validation error, or every warning, with its path
     Check {
-        /// A plugin configuration or a `TokenRateLimitPolicy`, in YAML or JSON, by itself or in a `WasmPlugin`, an
-        /// `EnvoyFilter` or Envoy's configuration; - for standard input
+        /// A plugin configuration or a `TokenRateLimitPolicy`, in YAML or JSON, by itself, in a list or in a
+        /// `WasmPlugin`, an `EnvoyFilter` or Envoy's configuration; - for standard input
         file: PathBuf,
     },
     /// Print the limits of a configuration as limitador's limits.yaml
     Limits {
-        /// A plugin configuration or a `TokenRateLimitPolicy`, in YAML or JSON, by itself or in a `WasmPlugin`, an
-        /// `EnvoyFilter` or Envoy's configuration; - for standard input
+        /// A plugin configuration or a `TokenRateLimitPolicy`, in YAML or JSON, by itself, in a list or in a
+        /// `WasmPlugin`, an `EnvoyFilter` or Envoy's configuration; - for standard input
         file: PathBuf,
         /// The namespace of all limits. By default that of the configuration's storage, or else, for each policy,
         /// its namespace and the name of what it is attached to
@@ -133,10 +133,14 @@ fn read(file: &Path) -> Result<Configuration, Error> {
         file: name(),
         source,
     })?;
-    filter_config::parse_carried(&bytes).map_err(|errors| Error::Invalid {
+    let configuration = filter_config::parse_carried(&bytes).map_err(|errors| Error::Invalid {
         file: name(),
         errors,
-    })
+    })?;
+    for warning in &configuration.warnings {
+        eprintln!("{}: warning: {warning}", name());
+    }
+    Ok(configuration)
 }
 
 /// Returns one line per validation error, and one that counts those that are not kept.

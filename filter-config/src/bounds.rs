@@ -8,9 +8,9 @@ use usage_meter::{Pointer, UsagePaths, UsagePointer};
 /// Bytes of the whole configuration.
 pub const CONFIGURATION_BYTES: usize = 1 << 20;
 /// Policies in `policies`.
-pub const POLICIES: usize = 64;
+pub const POLICIES: usize = 1024;
 /// Routes in `routes`.
-pub const ROUTES: usize = 64;
+pub const ROUTES: usize = 1024;
 /// Hostnames of one route, as in the Gateway API.
 pub const ROUTE_HOSTNAMES: usize = 16;
 /// Rules of one route, as in the Gateway API.
@@ -24,7 +24,9 @@ pub const ROUTE_NAMED: usize = 16;
 /// Bytes of a path, a header or a query parameter of a match: the largest of the Gateway API's bounds.
 pub const ROUTE_VALUE_BYTES: usize = 4096;
 /// Limits of one policy.
-pub const LIMITS: usize = 64;
+pub const LIMITS: usize = 1024;
+/// Limits of all policies together, each of which has metrics of its own.
+pub const ALL_LIMITS: usize = 8192;
 /// Rates of one limit.
 pub const RATES: usize = 16;
 /// Counter expressions of one limit.
@@ -77,6 +79,8 @@ pub const METHOD_BYTES: usize = 32;
 pub const USAGE_PATHS: RangeInclusive<usize> = 1..=8;
 /// JSON pointers in `dataExtraction.response.totalTokens`, as in Kuadrant's CRD.
 pub const TOTAL_TOKENS: RangeInclusive<usize> = 1..=8;
+/// Names in `dataExtraction.response`, as in Kuadrant's CRD.
+pub const EXTRACTED_NUMBERS: usize = 16;
 /// Bytes of a JSON pointer to a number of tokens, or of a sum of them.
 pub const POINTER_BYTES: usize = 1024;
 /// Keys and indexes of a JSON pointer to a number of tokens.

@@ -34,9 +34,6 @@ pub(crate) fn read(
     errors: &mut ValidationErrors,
 ) -> Result<Vec<Budget>, Invalid> {
     let items = reader::list(json, "budgets", bounds::RATES, path, errors)?;
-    if items.is_empty() {
-        errors.push(path, ErrorKind::Empty);
-    }
     let mut budgets: Vec<(usize, Budget)> = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
         let item_path = path.item(position);

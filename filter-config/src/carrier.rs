@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::envoy_yaml;
 use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::json::{self, Json};
 use crate::path::Path;
@@ -27,6 +28,9 @@ const NO_FILTER: &str = "found no Wasm filter with a `configuration` that is a S
 const SEVERAL_FILTERS: &str = "found several Wasm filters with a configuration, expected exactly one with \"tollgate\" \
      in its name; pass the plugin configuration of one by itself";
 
+const SEVERAL_CARRIERS: &str = "found several documents that carry a plugin configuration, expected one; pass each by \
+     itself";
+
 const PLUGIN_CANNOT_HOLD_HEADERS: &str = "needs Envoy's `allow_on_headers_stop_iteration`, which a WasmPlugin cannot set: requests with a body would hang; \
      use an EnvoyFilter that sets it, or remove `holdHeaders`";
 const FILTER_CANNOT_HOLD_HEADERS: &str = "needs `allow_on_headers_stop_iteration: true` beside `configuration` in the Wasm filter's `config`: requests with a \
@@ -34,8 +38,8 @@ const FILTER_CANNOT_HOLD_HEADERS: &str = "needs `allow_on_headers_stop_iteration
 
 /// A document, without its carrier if it has one.
 pub(crate) enum Unwrapped {
-    /// A document that is not known to carry a configuration.
-    Bare(Json),
+    /// Documents that are not known to carry a configuration.
+    Bare(Vec<Json>),
     /// A configuration that was in a carrier.
     Carried(Carried),
 }
@@ -62,6 +66,32 @@ struct Filter<'j> {
     may_hold_headers: bool,
 }
 
+/// The kinds of resources that carry a plugin configuration.
+enum Carrier {
+    WasmPlugin,
+    EnvoyFilter,
+    /// Envoy's own configuration, which alone Envoy itself reads as a file.
+    Envoy,
+}
+
+// === impl Carrier ===
+
+impl Carrier {
+    fn of(document: &Json) -> Option<Self> {
+        if let Some(Json::String(kind)) = document.field("kind") {
+            return match kind.as_str() {
+                "WasmPlugin" => Some(Self::WasmPlugin),
+                "EnvoyFilter" => Some(Self::EnvoyFilter),
+                _ => None,
+            };
+        }
+        let mut fields = ENVOY_FIELDS.iter();
+        fields
+            .any(|name| document.field(name).is_some())
+            .then_some(Self::Envoy)
+    }
+}
+
 // === impl Carried ===
 
 impl Carried {
@@ -75,23 +105,75 @@ impl Carried {
     }
 }
 
-/// Takes the plugin configuration out of its carrier, if the document is one.
-pub(crate) fn unwrap(document: Json, errors: &mut ValidationErrors) -> Result<Unwrapped, Invalid> {
-    let kind = match document.field("kind") {
-        Some(Json::String(kind)) => kind.as_str(),
-        _ => "",
+/// Takes the plugin configuration out of its carrier, if one of the documents of `yaml` is one.
+pub(crate) fn unwrap(
+    mut documents: Vec<Json>,
+    yaml: &[u8],
+    errors: &mut ValidationErrors,
+) -> Result<Unwrapped, Invalid> {
+    if documents.len() > 1 {
+        return unwrap_one_of(documents, errors);
+    }
+    let Some(document) = documents.pop() else {
+        return Ok(Unwrapped::Bare(documents));
     };
-    if kind == "WasmPlugin" {
-        return wasm_plugin(document, errors).map(Unwrapped::Carried);
+    match Carrier::of(&document) {
+        Some(Carrier::WasmPlugin) => wasm_plugin(document, errors).map(Unwrapped::Carried),
+        Some(Carrier::EnvoyFilter) => wasm_filter(&document, errors).map(Unwrapped::Carried),
+        Some(Carrier::Envoy) => {
+            let document = if json::is_json(yaml) {
+                document
+            } else {
+                envoy_yaml::parse(&String::from_utf8_lossy(yaml))
+                    .map_err(|error| errors.push(&Path::Root, ErrorKind::Yaml(error)))?
+            };
+            wasm_filter(&document, errors).map(Unwrapped::Carried)
+        }
+        None => Ok(Unwrapped::Bare(vec![document])),
     }
-    if kind == "EnvoyFilter"
-        || ENVOY_FIELDS
-            .iter()
-            .any(|name| document.field(name).is_some())
-    {
-        return wasm_filter(&document, errors).map(Unwrapped::Carried);
+}
+
+/// Takes the plugin configuration out of the one of several documents that carries one, if there is one.
+fn unwrap_one_of(
+    documents: Vec<Json>,
+    errors: &mut ValidationErrors,
+) -> Result<Unwrapped, Invalid> {
+    let mut carried = Vec::new();
+    for (position, document) in documents.iter().enumerate() {
+        // What is wrong with a document counts only if no other has a configuration.
+        let mut of_document = ValidationErrors::default();
+        let found = match Carrier::of(document) {
+            Some(Carrier::WasmPlugin) => wasm_plugin(document.clone(), &mut of_document),
+            Some(_) => wasm_filter(document, &mut of_document),
+            None => continue,
+        };
+        let root = Path::Root.field("documents");
+        let path = root.item(position).to_string();
+        carried.push(match found {
+            Ok(carried) => Ok(Carried {
+                path: format!("{path}.{}", carried.path),
+                ..carried
+            }),
+            Err(Invalid) => Err(of_document.below(&path)),
+        });
     }
-    Ok(Unwrapped::Bare(document))
+    let mut valid: Vec<Carried> = Vec::new();
+    let mut invalid = None;
+    for found in carried {
+        match found {
+            Ok(carried) => valid.push(carried),
+            Err(errors) => invalid = Some(errors),
+        }
+    }
+    match (valid.len(), valid.pop(), invalid) {
+        (1, Some(carried), _) => Ok(Unwrapped::Carried(carried)),
+        (0, _, Some(invalid)) => {
+            *errors = invalid;
+            Err(Invalid)
+        }
+        (0, _, None) => Ok(Unwrapped::Bare(documents)),
+        _ => Err(errors.push(&Path::Root, ErrorKind::Malformed(SEVERAL_CARRIERS))),
+    }
 }
 
 fn wasm_plugin(document: Json, errors: &mut ValidationErrors) -> Result<Carried, Invalid> {

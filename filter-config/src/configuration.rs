@@ -19,11 +19,13 @@ use crate::policy::{self, Policy};
 use crate::pricing::{self, Pricing};
 use crate::reader::{self, unexpected};
 use crate::replies::{self, Replies};
-use crate::route::{self, UnknownRoute};
+use crate::resources::{self, Resources};
+use crate::route::UnknownRoute;
 use crate::routing::Routing;
 use crate::storage::{self, Storage};
 use crate::usage::{self, UsageSettings};
 use crate::values;
+use crate::warning::Warning;
 
 /// A plugin configuration, every value of it within its bounds.
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub struct Configuration {
     pub exports: Vec<Export>,
     /// The position in `exports` of the cost that Envoy's rate limit filter adds for an exchange.
     pub hits_addend: Option<usize>,
+    /// The parts that have no effect, in the order of the document; at most [`bounds::VALIDATION_ERRORS`].
+    pub warnings: Vec<Warning>,
 }
 
 /// The decision on requests whose policy cannot be evaluated.
@@ -152,29 +156,65 @@ pub(crate) fn read(json: &Json, errors: &mut ValidationErrors) -> Result<Configu
     };
     let has = |field: &str| entries.iter().any(|(name, _)| name == field);
     if has("kind") || has("apiVersion") || has("spec") {
+        if resources::is_list(json) {
+            let resources = Resources::read_list(json, &Path::Root, errors)?;
+            return of_resources(resources, errors);
+        }
         let json = &short_form(entries, errors);
         let policies = vec![policy::read(json, &Path::Root, errors)?];
-        check_pricing(&policies, &[], errors);
-        check_held_headers(&policies, errors);
-        return Ok(Configuration {
-            effective: Effective::all(&policies),
-            routing: None,
-            policies,
-            storage: Storage::default(),
-            failure_mode: FailureMode::default(),
-            auth: auth::defaults(),
-            request_body: RequestBody::default(),
-            memory: Memory::default(),
-            expressions: FuelLimits::default(),
-            hold_headers: false,
-            usage: UsageSettings::default(),
-            replies: Replies::default(),
-            pricing: None,
-            exports: Vec::new(),
-            hits_addend: None,
-        });
+        let routes = None;
+        return of_resources(Resources { policies, routes }, errors);
     }
     long_form(json, &Path::Root, errors)
+}
+
+/// Reads a configuration in one document, or policies and their routes in several.
+#[cfg(feature = "yaml")]
+pub(crate) fn read_documents(
+    documents: &[Json],
+    errors: &mut ValidationErrors,
+) -> Result<Configuration, Invalid> {
+    if let [document] = documents {
+        return read(document, errors);
+    }
+    let resources = Resources::read_documents(documents, errors)?;
+    of_resources(resources, errors)
+}
+
+/// Returns the configuration of policies and routes, with the defaults of everything else.
+fn of_resources(
+    mut resources: Resources,
+    errors: &mut ValidationErrors,
+) -> Result<Configuration, Invalid> {
+    if !errors.is_empty() {
+        return Err(Invalid);
+    }
+    resources.leave_out_newer(errors);
+    let Resources { policies, routes } = resources;
+    check_pointers(&policies, &UsageSettings::default(), &Path::Root, errors);
+    check_pricing(&policies, &[], errors);
+    check_held_headers(&policies, errors);
+    Ok(Configuration {
+        effective: match &routes {
+            Some(routes) => Effective::resolve(&policies, routes, errors)?,
+            None => Effective::all(&policies),
+        },
+        routing: routes.map(Routing::new),
+        policies,
+        storage: Storage::default(),
+        failure_mode: FailureMode::default(),
+        auth: auth::defaults(),
+        request_body: RequestBody::default(),
+        memory: Memory::default(),
+        expressions: FuelLimits::default(),
+        hold_headers: false,
+        usage: UsageSettings::default(),
+        replies: Replies::default(),
+        pricing: None,
+        exports: Vec::new(),
+        hits_addend: None,
+        warnings: Vec::new(),
+    })
 }
 
 /// Returns a policy without the fields of the long form, each of which is an error.
@@ -193,9 +233,20 @@ fn long_form(
     errors: &mut ValidationErrors,
 ) -> Result<Configuration, Invalid> {
     let fields = Fields::read(json, path, &LONG_FORM, errors)?;
-    let policies = fields.require("policies", path, errors, policies);
-    let routes = fields.read_optional("routes", path, errors, route::read);
+    let policies = fields.require("policies", path, errors, Resources::read_policies);
+    let routes = fields.read_optional("routes", path, errors, Resources::read_routes);
     let are_valid = errors.is_empty();
+    let resources = match (policies, routes) {
+        (Ok(policies), Ok(routes)) => Ok(Resources { policies, routes }),
+        _ => Err(Invalid),
+    };
+    let resources = resources.map(|mut resources| {
+        if are_valid {
+            resources.leave_out_newer(errors);
+        }
+        resources
+    });
+    let policies = resources.as_ref().map(|resources| &resources.policies);
     let storage = fields.read_or("storage", path, errors, Storage::default, storage::read);
     let failure_mode = fields.read_or(
         "failureMode",
@@ -234,23 +285,21 @@ fn long_form(
         let exports = exports.as_deref().map_err(|invalid| *invalid)?;
         export::hits_addend(json, exports, path, errors)
     });
-    if let (Ok(policies), Ok(usage)) = (&policies, &usage) {
+    if let (Ok(policies), Ok(usage)) = (policies, &usage) {
         check_pointers(policies, usage, path, errors);
     }
-    if let (Ok(policies), Ok(false)) = (&policies, hold_headers) {
+    if let (Ok(policies), Ok(false)) = (policies, hold_headers) {
         check_held_headers(policies, errors);
     }
-    if let (Ok(policies), Ok(None)) = (&policies, &pricing) {
+    if let (Ok(policies), Ok(None)) = (policies, &pricing) {
         check_pricing(policies, exports.as_deref().unwrap_or_default(), errors);
     }
-    let (policies, routes, storage) = (policies?, routes?, storage?);
+    let (Resources { policies, routes }, storage) = (resources?, storage?);
     if errors.is_empty() {
-        storage::check(&storage, &policies, json, path, errors);
+        storage::check(&storage, &policies, errors);
     }
     let effective = match &routes {
-        Some(routes) if are_valid => {
-            Effective::resolve(&policies, routes, &path.field("policies"), errors)?
-        }
+        Some(routes) if are_valid => Effective::resolve(&policies, routes, errors)?,
         _ => Effective::all(&policies),
     };
     Ok(Configuration {
@@ -269,6 +318,7 @@ fn long_form(
         pricing: pricing?,
         exports: exports?,
         hits_addend: hits_addend?,
+        warnings: Vec::new(),
     })
 }
 
@@ -297,14 +347,10 @@ fn check_pointers(
     errors: &mut ValidationErrors,
 ) {
     const UNIT: &str = "distinct JSON pointers in \"policies\" and \"usage.paths\"";
-    let at_policies = path.field("policies");
     let at_usage = path.field("usage");
-    let of_policies = policies.iter().enumerate().map(|(index, policy)| {
-        (
-            at_policies.item(index),
-            policy.total_tokens.iter().collect(),
-        )
-    });
+    let of_policies = policies
+        .iter()
+        .map(|policy| (Path::At(&policy.path), policy.total_tokens.iter().collect()));
     let of_usage: Vec<&UsagePointer> = usage.paths.iter().map(|(_, pointer)| pointer).collect();
     let mut distinct = BTreeSet::new();
     for (path, pointers) in of_policies.chain([(at_usage.field("paths"), of_usage)]) {
@@ -344,33 +390,6 @@ fn check_held_headers(policies: &[Policy], errors: &mut ValidationErrors) {
         let path = Path::Root.field("holdHeaders");
         errors.push(&path, ErrorKind::NeedsHeldHeaders(what));
     }
-}
-
-fn policies(
-    json: &Json,
-    path: &Path<'_>,
-    errors: &mut ValidationErrors,
-) -> Result<Vec<Policy>, Invalid> {
-    let items = reader::list(json, "policies", bounds::POLICIES, path, errors)?;
-    if items.is_empty() {
-        errors.push(path, ErrorKind::Empty);
-    }
-    let mut policies: Vec<(usize, Policy)> = Vec::with_capacity(items.len());
-    for (position, item) in items.iter().enumerate() {
-        let item_path = path.item(position);
-        let Ok(policy) = policy::read(item, &item_path, errors) else {
-            continue;
-        };
-        if let Some((first, _)) = policies.iter().find(|(_, known)| known.name == policy.name) {
-            let kind = ErrorKind::Duplicate {
-                what: format!("policy {:?}", policy.name),
-                first: path.item(*first).to_string(),
-            };
-            errors.push(&item_path, kind);
-        }
-        policies.push((position, policy));
-    }
-    Ok(policies.into_iter().map(|(_, policy)| policy).collect())
 }
 
 fn failure_mode(

@@ -11,6 +11,8 @@ use crate::path::Path;
 use crate::policy::{Policy, Precedence, Strategy};
 use crate::route::Route;
 use crate::suggestion;
+use crate::warning::WarningKind;
+use std::collections::BTreeMap;
 
 /// Limits that are enforced together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,15 @@ pub struct LimitIndex {
     pub policy: usize,
     /// Index of the limit in the policy.
     pub limit: usize,
+}
+
+/// The resource, or the section of one, that a policy is attached to. It is in the policy's own namespace.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Target<'p> {
+    kind: &'p str,
+    namespace: &'p str,
+    name: &'p str,
+    section: Option<&'p str>,
 }
 
 /// The effective policies of a configuration.
@@ -59,6 +70,16 @@ impl EffectivePolicy {
         }
     }
 
+    /// Returns the policy without the limits that enforce nothing; `None` if there are no others.
+    fn enforced(mut self, policies: &[Policy]) -> Option<Self> {
+        self.limits.retain(|index| {
+            let policy = policies.get(index.policy);
+            let limit = policy.and_then(|policy| policy.limits.get(index.limit));
+            limit.is_some_and(|limit| !limit.counts_nothing())
+        });
+        (!self.limits.is_empty()).then_some(self)
+    }
+
     /// Adds the limits of `other` whose names these limits do not have, and its `when` if there is none here.
     fn merge(mut self, other: Self, policies: &[Policy]) -> Self {
         let name = |index: &LimitIndex| {
@@ -84,41 +105,49 @@ impl Effective {
         Self {
             rules: Vec::new(),
             otherwise: indices
-                .map(|index| EffectivePolicy::of(policies, index))
+                .filter_map(|index| EffectivePolicy::of(policies, index).enforced(policies))
                 .collect(),
         }
     }
 
-    /// Resolves the policies for each rule of the routes, and for all other requests.
+    /// Resolves the policies for each rule of the routes, and for all other requests. No two have the same target.
     pub(crate) fn resolve(
         policies: &[Policy],
         routes: &[Route],
-        path: &Path<'_>,
         errors: &mut ValidationErrors,
     ) -> Result<Self, Invalid> {
         let before = errors.count();
-        check(policies, routes, path, errors);
+        check(policies, routes, errors);
         if errors.count() > before {
             return Err(Invalid);
         }
-        let of_gateway = |policy: &Policy, has_section: bool| {
-            policy.target.kind == "Gateway" && policy.target.section_name.is_some() == has_section
+        let targets: BTreeMap<Target<'_>, usize> =
+            policies.iter().map(Target::of).zip(0..).collect();
+        let of_gateway = |has_section: bool| {
+            let of_gateway = move |target: &Target<'_>| {
+                target.kind == "Gateway" && target.section.is_some() == has_section
+            };
+            let found = targets.iter();
+            found.filter(move |(target, _)| of_gateway(target))
         };
-        let mut gateway: Vec<usize> = indices(policies, |policy| of_gateway(policy, false));
-        gateway.extend(indices(policies, |policy| of_gateway(policy, true)));
+        let gateway = of_gateway(false).chain(of_gateway(true));
+        let gateway: Vec<usize> = gateway.map(|(_, index)| *index).collect();
         let mut rules = Vec::new();
         for route in routes {
-            let of_route = |policy: &Policy| target(policy) == ("HTTPRoute", route.name.clone());
+            let (namespace, name) = route.name.split_once('/').unwrap_or_default();
+            let target = Target {
+                kind: "HTTPRoute",
+                namespace,
+                name,
+                section: None,
+            };
             for rule in &route.rules {
-                let mut applicable = gateway.clone();
-                applicable.extend(indices(policies, |policy| {
-                    of_route(policy) && policy.target.section_name.is_none()
-                }));
-                applicable.extend(indices(policies, |policy| {
-                    of_route(policy)
-                        && policy.target.section_name.is_some()
-                        && policy.target.section_name == rule.name
-                }));
+                let of_rule = rule.name.as_deref().and_then(|section| {
+                    let section = Some(section);
+                    targets.get(&Target { section, ..target })
+                });
+                let of_route = targets.get(&target).into_iter().chain(of_rule);
+                let applicable: Vec<usize> = gateway.iter().chain(of_route).copied().collect();
                 rules.push(compose(policies, &applicable));
             }
         }
@@ -127,6 +156,64 @@ impl Effective {
             otherwise: compose(policies, &gateway),
         })
     }
+}
+
+// === impl Target ===
+
+impl<'p> Target<'p> {
+    fn of(policy: &'p Policy) -> Self {
+        Self {
+            kind: &policy.target.kind,
+            namespace: policy.name.split('/').next().unwrap_or_default(),
+            name: &policy.target.name,
+            section: policy.target.section_name.as_deref(),
+        }
+    }
+
+    /// Returns the `namespace/name` of the resource.
+    fn resource(self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Leaves out every policy whose target an older one has. As in the Gateway API, of policies that are equally old the
+/// first by `namespace/name` counts as the older; what Kubernetes has not created yet is the newest.
+pub(crate) fn leave_out_newer(policies: &mut Vec<Policy>, errors: &mut ValidationErrors) {
+    let age = |policy: &Policy| {
+        let created = policy.created.clone();
+        (created.is_none(), created, policy.name.clone())
+    };
+    let mut oldest: BTreeMap<Target<'_>, &Policy> = BTreeMap::new();
+    for policy in &*policies {
+        let first = oldest.entry(Target::of(policy)).or_insert(policy);
+        if age(policy) < age(first) {
+            *first = policy;
+        }
+    }
+    let is_left_out = |policy: &Policy| {
+        let first = oldest.get(&Target::of(policy))?;
+        (first.name != policy.name).then_some(*first)
+    };
+    let left_out: Vec<bool> = policies
+        .iter()
+        .map(|policy| {
+            let Some(first) = is_left_out(policy) else {
+                return false;
+            };
+            let kind = WarningKind::SecondOfTarget {
+                first: format!("{:?} at {}", first.name, first.path),
+                why: if first.created == policy.created {
+                    "first by name"
+                } else {
+                    "older"
+                },
+            };
+            errors.warn(&Path::At(&policy.path), kind);
+            true
+        })
+        .collect();
+    let mut left_out = left_out.into_iter();
+    policies.retain(|_| left_out.next() != Some(true));
 }
 
 /// Resolves applicable policies, the least specific first, to one or, without any, to none.
@@ -148,72 +235,50 @@ fn compose(policies: &[Policy], applicable: &[usize]) -> Vec<EffectivePolicy> {
             (Precedence::Overrides, Strategy::Merge) => this().merge(effective, policies),
         };
     }
-    vec![effective]
+    effective.enforced(policies).into_iter().collect()
 }
 
-fn indices(policies: &[Policy], which: impl Fn(&Policy) -> bool) -> Vec<usize> {
-    let found = policies.iter().enumerate();
-    let found = found.filter(|(_, policy)| which(policy));
-    found.map(|(index, _)| index).collect()
-}
-
-/// Returns the kind and the `namespace/name` of a policy's target, which is in the policy's own namespace.
-fn target(policy: &Policy) -> (&str, String) {
-    let namespace = policy.name.split('/').next().unwrap_or_default();
-    let name = format!("{namespace}/{}", policy.target.name);
-    (&policy.target.kind, name)
-}
-
-/// Checks that the policies can be ordered: that the routes and rules they are attached to exist, that there is one
-/// gateway with one listener, and one policy per target.
-fn check(policies: &[Policy], routes: &[Route], path: &Path<'_>, errors: &mut ValidationErrors) {
-    let mut gateway: Option<(usize, String)> = None;
-    let mut listener: Option<(usize, &String)> = None;
-    for (index, policy) in policies.iter().enumerate() {
-        let item = path.item(index);
+/// Checks that the policies can be ordered: that the routes and rules they are attached to exist, and that there is one
+/// gateway with one listener.
+fn check(policies: &[Policy], routes: &[Route], errors: &mut ValidationErrors) {
+    let by_name: BTreeMap<&str, &Route> = routes
+        .iter()
+        .map(|route| (route.name.as_str(), route))
+        .collect();
+    let mut gateway: Option<(&Policy, String)> = None;
+    let mut listener: Option<(&Policy, &str)> = None;
+    for policy in policies {
+        let item = Path::At(&policy.path);
         let spec = item.field("spec");
         let at = spec.field("targetRef");
-        let (kind, name) = target(policy);
-        let section = policy.target.section_name.as_ref();
-        let same = |other: &&Policy| {
-            target(other) == (kind, name.clone()) && other.target.section_name.as_ref() == section
-        };
-        if let Some(first) = policies.iter().take(index).position(|other| same(&other)) {
-            let kind = ErrorKind::Duplicate {
-                what: "policy for this target".to_owned(),
-                first: path.item(first).to_string(),
-            };
-            errors.push(&at, kind);
-            continue;
-        }
-        if kind == "Gateway" {
-            let first = gateway.get_or_insert((index, name.clone()));
-            check_same(first.0, &first.1, &name, &at.field("name"), path, errors);
-            if let Some(section) = section {
-                let first = listener.get_or_insert((index, section));
-                let at = at.field("sectionName");
-                check_same(first.0, first.1, section, &at, path, errors);
+        let target = Target::of(policy);
+        let name = target.resource();
+        if target.kind == "Gateway" {
+            let first = gateway.get_or_insert_with(|| (policy, name.clone()));
+            check_same(first.0, &first.1, &name, &at.field("name"), errors);
+            if let Some(section) = target.section {
+                let first = listener.get_or_insert((policy, section));
+                check_same(first.0, first.1, section, &at.field("sectionName"), errors);
             }
             continue;
         }
-        let Some(route) = routes.iter().find(|route| route.name == name) else {
-            let known = routes.iter().map(|route| route.name.as_str());
-            let suggestion = suggestion::did_you_mean(&name, known);
+        let Some(route) = by_name.get(name.as_str()) else {
+            let suggestion = suggestion::did_you_mean(&name, by_name.keys().copied());
             errors.push(
                 &at.field("name"),
                 ErrorKind::UnknownRoute { name, suggestion },
             );
             continue;
         };
-        if let Some(section) = section
-            && route
+        if let Some(section) = target.section
+            && !route
                 .rules
                 .iter()
-                .all(|rule| rule.name.as_ref() != Some(section))
+                .any(|rule| rule.name.as_deref() == Some(section))
         {
             let kind = ErrorKind::UnknownRule {
                 route: name,
-                name: section.clone(),
+                name: section.to_owned(),
             };
             errors.push(&at.field("sectionName"), kind);
         }
@@ -222,17 +287,16 @@ fn check(policies: &[Policy], routes: &[Route], path: &Path<'_>, errors: &mut Va
 
 /// Checks that a name is that of the first policy.
 fn check_same(
-    first: usize,
+    first: &Policy,
     expected: &str,
     found: &str,
     at: &Path<'_>,
-    path: &Path<'_>,
     errors: &mut ValidationErrors,
 ) {
     if expected != found {
         let kind = ErrorKind::Unexpected {
             found: format!("{found:?}"),
-            expected: format!("{expected:?} as in {}", path.item(first)),
+            expected: format!("{expected:?} as in {}", first.path),
         };
         errors.push(at, kind);
     }

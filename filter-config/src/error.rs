@@ -8,6 +8,7 @@ use crate::bounds;
 use crate::expression::ExpressionError;
 use crate::path::Path;
 use crate::usd::UsdError;
+use crate::warning::{Warning, WarningKind};
 use crate::window::WindowError;
 
 /// All validation errors of a configuration, in the order of the document.
@@ -17,6 +18,8 @@ use crate::window::WindowError;
 pub struct ValidationErrors {
     errors: Vec<ValidationError>,
     omitted: usize,
+    /// The warnings of a configuration that may yet be valid.
+    warnings: Vec<Warning>,
 }
 
 /// One thing that is wrong with a configuration.
@@ -40,12 +43,6 @@ pub(crate) enum ErrorKind {
         expect(dead_code, reason = "only YAML is read with it")
     )]
     Yaml(String),
-    #[error("found a second document at line {line}, expected only one")]
-    #[cfg_attr(
-        not(feature = "yaml"),
-        expect(dead_code, reason = "only YAML has several documents")
-    )]
-    SecondDocument { line: usize },
     #[error(
         "found an empty document, expected a TokenRateLimitPolicy or an object with \"policies\""
     )]
@@ -75,6 +72,8 @@ pub(crate) enum ErrorKind {
     Conflict(&'static str),
     #[error("must not be empty")]
     Empty,
+    #[error("found no policy, expected at least one TokenRateLimitPolicy")]
+    NoPolicy,
     #[error("found {found} {unit}, expected at most {max}")]
     TooMany {
         found: usize,
@@ -166,14 +165,31 @@ impl ValidationErrors {
     /// Moves the errors below `path`, where the document they are in stands in another.
     #[cfg(feature = "yaml")]
     pub(crate) fn below(mut self, path: &str) -> Self {
-        for error in &mut self.errors {
-            error.path = match error.path.as_str() {
+        let errors = self.errors.iter_mut().map(|error| &mut error.path);
+        let warnings = self.warnings.iter_mut().map(|warning| &mut warning.path);
+        for below in errors.chain(warnings) {
+            *below = match below.as_str() {
                 "configuration" => path.to_owned(),
                 below if below.starts_with('[') => format!("{path}{below}"),
                 below => format!("{path}.{below}"),
             };
         }
         self
+    }
+
+    /// Adds a warning. Those that are too many for a report are not kept.
+    pub(crate) fn warn(&mut self, path: &Path<'_>, kind: WarningKind) {
+        if self.warnings.len() < bounds::VALIDATION_ERRORS {
+            self.warnings.push(Warning {
+                path: path.to_string(),
+                kind,
+            });
+        }
+    }
+
+    /// Returns the warnings of a configuration that turned out to be valid.
+    pub(crate) fn into_warnings(self) -> Vec<Warning> {
+        self.warnings
     }
 
     /// Adds an error. A reader that yields nothing for it returns the [`Invalid`].

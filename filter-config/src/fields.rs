@@ -47,12 +47,11 @@ impl<'a> Fields<'a> {
         Ok(Fields { entries })
     }
 
-    /// Returns the value of a field, if there is one.
+    /// Returns the value of a field, if there is one. As in Kubernetes, null is none.
     pub(crate) fn get(&self, name: &str) -> Option<&'a Json> {
-        self.entries
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
+        let found = self.entries.iter().find(|(key, _)| key == name);
+        let value = found.map(|(_, value)| value);
+        value.filter(|value| !matches!(value, Json::Null))
     }
 
     /// Reads a required field with `reader`.

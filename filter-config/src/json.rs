@@ -30,49 +30,39 @@ pub(crate) fn parse(bytes: &[u8], errors: &mut ValidationErrors) -> Result<Json,
     })
 }
 
-/// Parses a YAML or JSON document.
+/// Parses the documents of a YAML stream, at least one, or a JSON document. Empty documents among them are left out.
 #[cfg(feature = "yaml")]
-pub(crate) fn parse_yaml(bytes: &[u8], errors: &mut ValidationErrors) -> Result<Json, Invalid> {
+pub(crate) fn parse_yaml(
+    bytes: &[u8],
+    errors: &mut ValidationErrors,
+) -> Result<Vec<Json>, Invalid> {
     // serde_norway bounds the depth of nesting as well, and the repetition of aliases.
     parse_with(bytes, errors, |bytes| {
-        serde_json::from_slice(bytes)
-            .or_else(|_| serde_norway::from_slice(bytes))
-            .map_err(|error| match second_document(bytes) {
-                Some(line) => ErrorKind::SecondDocument { line },
-                None => ErrorKind::Yaml(error.to_string()),
-            })
+        if let Ok(document) = serde_json::from_slice(bytes) {
+            return Ok(vec![document]);
+        }
+        let documents = serde_norway::Deserializer::from_slice(bytes).map(Json::deserialize);
+        let documents = documents.filter(|document| !matches!(document, Ok(Json::Null)));
+        let documents: Result<Vec<Json>, _> = documents.collect();
+        match documents {
+            Ok(documents) if documents.is_empty() => Err(ErrorKind::EmptyDocument),
+            Ok(documents) => Ok(documents),
+            Err(error) => Err(ErrorKind::Yaml(error.to_string())),
+        }
     })
 }
 
-/// Returns the line, from 1, on which the second document of a YAML stream begins, if it has more than one.
+/// Returns whether a document is JSON.
 #[cfg(feature = "yaml")]
-fn second_document(yaml: &[u8]) -> Option<usize> {
-    let documents = serde_norway::Deserializer::from_slice(yaml);
-    if documents.take(2).count() < 2 {
-        return None;
-    }
-    let mut is_within = false;
-    yaml.split(|byte| *byte == b'\n')
-        .zip(1..)
-        .find_map(|(line, number)| {
-            let begins = match line.strip_prefix(b"---") {
-                Some(rest) => rest.first().is_none_or(u8::is_ascii_whitespace),
-                None => false,
-            };
-            if begins && is_within {
-                return Some(number);
-            }
-            // Comments and directives precede the document.
-            is_within |= !matches!(line.trim_ascii().first(), None | Some(b'#' | b'%'));
-            None
-        })
+pub(crate) fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
-fn parse_with(
+fn parse_with<T>(
     bytes: &[u8],
     errors: &mut ValidationErrors,
-    parse: impl FnOnce(&[u8]) -> Result<Json, ErrorKind>,
-) -> Result<Json, Invalid> {
+    parse: impl FnOnce(&[u8]) -> Result<T, ErrorKind>,
+) -> Result<T, Invalid> {
     let kind = if bytes.len() > bounds::CONFIGURATION_BYTES {
         ErrorKind::TooMany {
             found: bytes.len(),
@@ -114,6 +104,28 @@ impl Json {
         entries.find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
+    /// Returns the number that the value is or, if it is a text, writes out: Envoy makes a text of each number in a YAML
+    /// file that has a decimal point or an exponent, or more than 31 bits.
+    pub(crate) fn number(&self) -> Option<Json> {
+        let text = match self {
+            Json::Whole(_) | Json::Number(_) => return Some(self.clone()),
+            Json::String(text) => text.as_str(),
+            _ => return None,
+        };
+        let is_number =
+            |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E');
+        // Others, such as "inf", are numbers for Rust alone.
+        if !text.bytes().all(is_number) {
+            return None;
+        }
+        // All 64 bits of an integer count.
+        if let Ok(whole) = text.parse() {
+            return Some(Json::Whole(whole));
+        }
+        let number: f64 = text.parse().ok()?;
+        number.is_finite().then(|| Json::from(number))
+    }
+
     /// Returns what a message displays of the value, which is short whatever its size.
     pub(crate) fn found(&self) -> String {
         match self {
@@ -124,6 +136,23 @@ impl Json {
             Json::String(value) => format!("{:?}", shortened(value)),
             Json::Array(_) => "a list".to_owned(),
             Json::Object(_) => "an object".to_owned(),
+        }
+    }
+}
+
+impl From<f64> for Json {
+    /// Takes an integer for what it is: Envoy serializes a Struct, in which every number is a double.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the value is an integer from 0 to 2⁵³"
+    )]
+    fn from(value: f64) -> Self {
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if value.fract() == 0.0 && (0.0..=EXACT).contains(&value) {
+            Self::Whole(value as u64)
+        } else {
+            Self::Number(value)
         }
     }
 }
@@ -163,19 +192,8 @@ impl<'de> Visitor<'de> for Tree {
         Ok(u64::try_from(value).map_or(Json::Number(value as f64), Json::Whole))
     }
 
-    /// Takes an integer for what it is: Envoy serializes a Struct, in which every number is a double.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the value is an integer from 0 to 2⁵³"
-    )]
     fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        if value.fract() == 0.0 && (0.0..=EXACT).contains(&value) {
-            Ok(Json::Whole(value as u64))
-        } else {
-            Ok(Json::Number(value))
-        }
+        Ok(Json::from(value))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Json, E> {

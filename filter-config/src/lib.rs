@@ -40,12 +40,12 @@
 //!
 //! 1. `bounds`, `suggestion`, `path`, `window`, `usd`: values, and parts of messages
 //! 2. `expression`: CEL expressions, compiled and checked
-//! 3. `error`: validation errors
-//! 4. `json`, `reader`, `fields`, `values`, `resource`: strict readers, from JSON values to values that several
+//! 3. `warning`, `error`: warnings and validation errors
+//! 4. `json`, `envoy_yaml`, `reader`, `fields`, `values`, `resource`: strict readers, from JSON values to values that several
 //!    parts of a configuration have
 //! 5. `auth`, `usage`, `replies`, `pricing`, `on_exceeded`, `rate`, `budget`, `export`, `route`: parts of a
 //!    configuration
-//! 6. `limit`, `policy`, `storage`, `routing`, `effective`: compositions of these parts
+//! 6. `limit`, `policy`, `storage`, `routing`, `effective`, `resources`: compositions of these parts
 //! 7. `configuration`: the whole
 //! 8. `carrier`, `descriptor`, `limitador`: configurations in other systems
 
@@ -68,6 +68,8 @@ mod carrier;
 mod configuration;
 pub mod descriptor;
 mod effective;
+#[cfg(feature = "yaml")]
+mod envoy_yaml;
 mod error;
 mod export;
 mod expression;
@@ -86,6 +88,7 @@ mod rate;
 mod reader;
 mod replies;
 mod resource;
+mod resources;
 mod route;
 mod routing;
 mod storage;
@@ -93,6 +96,7 @@ mod suggestion;
 mod usage;
 mod usd;
 mod values;
+mod warning;
 mod window;
 
 pub use auth::AuthSource;
@@ -106,7 +110,7 @@ pub use expression::{
     LlmField, Number, Plain, Property, Question, REMOTE_ADDRESS, REQUEST_BODY, RESPONSE_FIELDS,
     ResponseField, Subject, USAGE_FIELDS, UsageField, aliased,
 };
-pub use limit::{Limit, Reservation, WhenMissing};
+pub use limit::{Limit, Reservation, ReservationTtl, WhenMissing};
 pub use memory::Memory;
 pub use on_exceeded::{Alternative, Exceeded, Queue};
 pub use policy::{Policy, Precedence, Strategy, TargetRef};
@@ -117,6 +121,7 @@ pub use route::UnknownRoute;
 pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
 pub use usage::{IncludeUsage, Methods, OnMissing, UsageSettings};
 pub use usd::{Usd, UsdError};
+pub use warning::Warning;
 pub use window::{Window, WindowError};
 
 use error::Invalid;
@@ -134,7 +139,8 @@ pub fn parse(json: &[u8]) -> Result<Configuration, ValidationErrors> {
     valid(configuration, errors)
 }
 
-/// Reads a plugin configuration as [`parse`] does, from YAML or JSON.
+/// Reads a plugin configuration as [`parse`] does, from YAML or JSON. Several YAML documents can be policies and their
+/// routes; resources of other kinds among them are left out.
 ///
 /// # Errors
 ///
@@ -143,7 +149,7 @@ pub fn parse(json: &[u8]) -> Result<Configuration, ValidationErrors> {
 pub fn parse_yaml(yaml: &[u8]) -> Result<Configuration, ValidationErrors> {
     let mut errors = ValidationErrors::default();
     let configuration = json::parse_yaml(yaml, &mut errors)
-        .and_then(|document| configuration::read(&document, &mut errors));
+        .and_then(|documents| configuration::read_documents(&documents, &mut errors));
     valid(configuration, errors)
 }
 
@@ -158,18 +164,18 @@ pub fn parse_carried(yaml: &[u8]) -> Result<Configuration, ValidationErrors> {
     use carrier::Unwrapped;
 
     let mut errors = ValidationErrors::default();
-    let document = json::parse_yaml(yaml, &mut errors)
-        .and_then(|document| carrier::unwrap(document, &mut errors));
-    match document {
+    let documents = json::parse_yaml(yaml, &mut errors)
+        .and_then(|documents| carrier::unwrap(documents, yaml, &mut errors));
+    match documents {
         Err(Invalid) => Err(errors),
-        Ok(Unwrapped::Bare(document)) => {
-            let configuration = configuration::read(&document, &mut errors);
+        Ok(Unwrapped::Bare(documents)) => {
+            let configuration = configuration::read_documents(&documents, &mut errors);
             valid(configuration, errors)
         }
         Ok(Unwrapped::Carried(carried)) => {
             let configuration = configuration::read(&carried.configuration, &mut errors);
             carried.check(&mut errors);
-            valid(configuration, errors).map_err(|errors| errors.below(&carried.path))
+            valid(configuration, errors.below(&carried.path))
         }
     }
 }
@@ -180,7 +186,10 @@ fn valid(
     errors: ValidationErrors,
 ) -> Result<Configuration, ValidationErrors> {
     match configuration {
-        Ok(configuration) if errors.is_empty() => Ok(configuration),
+        Ok(mut configuration) if errors.is_empty() => {
+            configuration.warnings = errors.into_warnings();
+            Ok(configuration)
+        }
         _ => Err(errors),
     }
 }

@@ -9,8 +9,11 @@ use crate::json::Json;
 use crate::on_exceeded::{self, Alternative, Exceeded, Queue};
 use crate::path::Path;
 use crate::rate::{self, Rate};
-use crate::reader;
+use crate::reader::{self, unexpected};
 use crate::values;
+use crate::warning::WarningKind;
+use crate::window::Window;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 /// A limit: rates per combination of values of its counters.
@@ -26,8 +29,7 @@ pub struct Limit {
     pub when_missing: Option<WhenMissing>,
     /// The cost of one exchange against `rates`, by default its total of tokens.
     pub cost: Option<Expression>,
-    /// The rates of cost, with distinct windows. A limit has at least one of these, of `requests` or of `budgets`, or
-    /// a `concurrency`.
+    /// The rates of cost, with distinct windows.
     pub rates: Vec<Rate>,
     /// The rates of requests, with distinct windows.
     pub requests: Vec<Rate>,
@@ -59,15 +61,35 @@ pub enum WhenMissing {
 pub struct Reservation {
     /// The number of tokens, an expression over the request; by default an estimate.
     pub amount: Option<Expression>,
-    /// The time until the reservation expires, within [`bounds::RESERVATION_TTL`].
-    pub ttl: Option<Duration>,
+    /// The time until the reservation expires.
+    pub ttl: Option<ReservationTtl>,
     /// The most tokens that one request reserves, within [`bounds::RESERVATION_MAX`].
     pub max: Option<u64>,
+}
+
+/// The time until a reservation expires.
+#[derive(Debug)]
+pub enum ReservationTtl {
+    /// The same for all requests, within [`bounds::RESERVATION_TTL`].
+    Fixed(Duration),
+    /// The value of an expression over the request: a duration, its text, or a number of seconds. It is clamped to
+    /// [`bounds::RESERVATION_TTL`].
+    Computed(Box<Expression>),
 }
 
 // === impl Limit ===
 
 impl Limit {
+    /// Returns whether the limit has nothing to enforce: no rates, no budgets and no concurrency. Merged with other
+    /// policies, it still takes the place of limits of its name.
+    #[must_use]
+    pub fn counts_nothing(&self) -> bool {
+        self.rates.is_empty()
+            && self.requests.is_empty()
+            && self.budgets.is_empty()
+            && self.concurrency.is_none()
+    }
+
     /// Returns whether the limit can reject a request, at once or after it was queued.
     #[must_use]
     pub fn enforces(&self) -> bool {
@@ -90,6 +112,19 @@ impl Limit {
             Exceeded::Alternatives(alternatives) => alternatives,
             _ => &[],
         }
+    }
+}
+
+// === impl Reservation ===
+
+impl Reservation {
+    /// Returns the expressions that are evaluated per request.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let ttl = match &self.ttl {
+            Some(ReservationTtl::Computed(expression)) => Some(&**expression),
+            _ => None,
+        };
+        self.amount.iter().chain(ttl)
     }
 }
 
@@ -133,12 +168,15 @@ pub(crate) fn read(
     errors: &mut ValidationErrors,
 ) -> Result<Vec<Limit>, Invalid> {
     let entries = reader::entries(json, path, errors)?;
-    if entries.is_empty() {
-        errors.push(path, ErrorKind::Empty);
-    }
     reader::at_most(entries.len(), "limits", bounds::LIMITS, path, errors)?;
+    // As for a field, null is none.
+    let given = entries
+        .iter()
+        .filter(|(_, json)| !matches!(json, Json::Null));
     let mut limits = Vec::with_capacity(entries.len());
-    for (name, json) in entries {
+    let mut is_empty = true;
+    for (name, json) in given {
+        is_empty = false;
         let path = path.field(name);
         if name.is_empty() {
             errors.push(
@@ -147,9 +185,12 @@ pub(crate) fn read(
             );
         } else if reader::at_most(name.len(), "bytes", bounds::NAME_BYTES, &path, errors).is_ok() {
             // The error of the name is enough; the limit is read for its own.
-            let _ = reader::check_name(name, &path, errors);
+            let _ = reader::check_printable(name, &path, errors);
         }
         limits.extend(limit(name, json, &path, errors));
+    }
+    if is_empty {
+        errors.push(path, ErrorKind::Empty);
     }
     Ok(limits)
 }
@@ -161,13 +202,7 @@ fn limit(
     errors: &mut ValidationErrors,
 ) -> Result<Limit, Invalid> {
     let fields = Fields::read(json, path, &LIMIT, errors)?;
-    // Without any of these, `rates` is required.
-    let others = ["concurrency", "requests", "budgets"];
-    let rates = if others.iter().any(|other| fields.get(other).is_some()) {
-        fields.read_or("rates", path, errors, Vec::new, rate::read)
-    } else {
-        fields.require("rates", path, errors, rate::read)
-    };
+    let rates = fields.read_or("rates", path, errors, Vec::new, rate::read);
     let requests = fields.read_or("requests", path, errors, Vec::new, rate::read);
     let budgets = fields.read_or("budgets", path, errors, Vec::new, budget::read);
     let cost = fields.read_optional("cost", path, errors, |json, path, errors| {
@@ -191,7 +226,7 @@ fn limit(
         errors.push(&path.field("onExceeded"), ErrorKind::Conflict("shadow"));
     }
     let reservation = fields.read_optional("reservation", path, errors, reservation);
-    Ok(Limit {
+    let limit = Limit {
         name: name.to_owned(),
         when: when?,
         counters: counters?,
@@ -205,7 +240,11 @@ fn limit(
         shadow: shadow?,
         on_exceeded: on_exceeded?,
         reservation: reservation?,
-    })
+    };
+    if limit.counts_nothing() {
+        errors.warn(path, WarningKind::CountsNothing);
+    }
+    Ok(limit)
 }
 
 fn when_missing(
@@ -229,9 +268,7 @@ fn reservation(
     errors: &mut ValidationErrors,
 ) -> Result<Reservation, Invalid> {
     let fields = Fields::read(json, path, &RESERVATION, errors)?;
-    let amount = fields.read_optional("amount", path, errors, |json, path, errors| {
-        values::expression(json, Role::Amount, path, errors)
-    });
+    let amount = fields.read_optional("amount", path, errors, amount);
     let ttl = fields.read_optional("ttl", path, errors, ttl);
     let max = fields.read_optional("max", path, errors, |json, path, errors| {
         reader::whole(json, &bounds::RESERVATION_MAX, path, errors)
@@ -243,11 +280,48 @@ fn reservation(
     })
 }
 
-/// Reads the lifetime of a reservation: a duration, also in Kuadrant's notation, the CEL expression `duration("30s")`.
-/// Any other expression would be a duration per request, and is rejected.
-fn ttl(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Duration, Invalid> {
-    const EXPECTED: &str = "a duration from \"1s\" to \"24h\"";
+/// Reads the amount of a reservation: an expression, or a whole number, which is one too.
+fn amount(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Expression, Invalid> {
+    match json {
+        Json::Whole(number) => {
+            let number = Json::String(number.to_string());
+            values::expression(&number, Role::Amount, path, errors)
+        }
+        Json::String(_) => values::expression(json, Role::Amount, path, errors),
+        _ => {
+            let expected = "a whole number or an expression such as \"llm.max_output_tokens\"";
+            Err(unexpected(json, expected, path, errors))
+        }
+    }
+}
+
+/// Reads the lifetime of a reservation: a duration, also in Kuadrant's notation, the CEL expression `duration("30s")`,
+/// or any other expression.
+fn ttl(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<ReservationTtl, Invalid> {
+    const EXPECTED: &str = "a duration from \"1s\" to \"24h\", or an expression that yields one";
     let within = &bounds::RESERVATION_TTL;
+    let literal = match json {
+        Json::String(text) => in_call(text),
+        _ => None,
+    };
+    if let Some(Ok(literal)) = literal.map(Window::from_str) {
+        // As of any other expression, the value is clamped.
+        let duration = Duration::from_nanos(literal.as_nanos());
+        let duration = duration.clamp(*within.start(), *within.end());
+        return Ok(ReservationTtl::Fixed(duration));
+    }
+    if values::is_expression(json) && literal.is_none() {
+        let expression = values::expression(json, Role::Ttl, path, errors);
+        return expression.map(|expression| ReservationTtl::Computed(Box::new(expression)));
+    }
     values::duration(
         json,
         within,
@@ -256,6 +330,7 @@ fn ttl(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Du
         path,
         errors,
     )
+    .map(ReservationTtl::Fixed)
 }
 
 /// Returns the text of the literal in `duration("30s")` or `duration('30s')`.
@@ -266,8 +341,8 @@ fn in_call(text: &str) -> Option<&str> {
         .strip_suffix(')')?
         .trim();
     ['"', '\''].into_iter().find_map(|quote| {
-        let text = literal.strip_prefix(quote)?;
-        text.strip_suffix(quote)
+        let text = literal.strip_prefix(quote)?.strip_suffix(quote)?;
+        (!text.contains(quote)).then_some(text)
     })
 }
 

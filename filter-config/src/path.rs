@@ -9,6 +9,8 @@ use std::fmt;
 #[derive(Clone, Copy)]
 pub(crate) enum Path<'a> {
     Root,
+    /// A place whose path is known as a text.
+    At(&'a str),
     Field(&'a Path<'a>, &'a str),
     Item(&'a Path<'a>, usize),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Path::Root => formatter.write_str("configuration"),
+            Path::At(path) => formatter.write_str(path),
             Path::Field(Path::Root, name) if is_word(name) => formatter.write_str(name),
             Path::Field(parent, name) if is_word(name) => write!(formatter, "{parent}.{name}"),
             Path::Field(parent, name) => write!(formatter, "{parent}[{:?}]", shortened(name)),

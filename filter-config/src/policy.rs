@@ -10,8 +10,10 @@ use crate::json::Json;
 use crate::limit::{self, Limit};
 use crate::path::Path;
 use crate::reader;
-use crate::resource;
+use crate::resource::{self, Metadata};
+use crate::suggestion;
 use crate::values;
+use crate::warning::WarningKind;
 
 /// A policy: limits under a common condition.
 #[derive(Debug)]
@@ -31,6 +33,12 @@ pub struct Policy {
     /// JSON pointers (RFC 6901) to the total of tokens in a response, in the order in which they are tried; empty if
     /// the dialect of the response decides. At most [`bounds::TOTAL_TOKENS`].
     pub total_tokens: Vec<UsagePointer>,
+    /// When the policy was created, if it was: a time in UTC, as Kubernetes writes it.
+    pub(crate) created: Option<String>,
+    /// The path to it in the document.
+    pub(crate) path: String,
+    /// The field of its spec that its limits are in, if they are not in the spec itself.
+    pub(crate) section: Option<&'static str>,
 }
 
 /// The resource of the Gateway API that a policy is attached to.
@@ -108,10 +116,8 @@ pub(crate) const DATA_EXTRACTION: Schema = Schema {
     ignored: &[],
 };
 
-pub(crate) const RESPONSE: Schema = Schema {
-    known: &["totalTokens"],
-    ignored: &[],
-};
+/// The name in `dataExtraction.response` of the total of tokens.
+const TOTAL_TOKENS: &str = "totalTokens";
 
 /// A spec.
 struct Spec {
@@ -119,6 +125,7 @@ struct Spec {
     precedence: Precedence,
     strategy: Strategy,
     rules: Rules,
+    section: Option<&'static str>,
 }
 
 /// The fields that a spec has, or its `defaults` or `overrides`.
@@ -137,22 +144,27 @@ pub(crate) fn read(
     let fields = Fields::read(json, path, &POLICY, errors)?;
     resource::check_constant(fields, "apiVersion", "kuadrant.io/v1alpha1", path, errors);
     resource::check_constant(fields, "kind", "TokenRateLimitPolicy", path, errors);
-    let name = fields.require("metadata", path, errors, resource::metadata);
+    let metadata = fields.require("metadata", path, errors, resource::metadata);
     let spec = fields.require("spec", path, errors, spec);
     let Spec {
         target,
         precedence,
         strategy,
         rules,
+        section,
     } = spec?;
+    let Metadata { name, created } = metadata?;
     Ok(Policy {
-        name: name?,
+        name,
         target,
         precedence,
         strategy,
         when: rules.when,
         limits: rules.limits,
         total_tokens: rules.total_tokens,
+        created,
+        path: path.to_string(),
+        section,
     })
 }
 
@@ -161,10 +173,8 @@ fn spec(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<S
     let target = fields.require("targetRef", path, errors, target);
     for (name, other) in [
         ("limits", "defaults"),
-        ("when", "defaults"),
         ("dataExtraction", "defaults"),
         ("limits", "overrides"),
-        ("when", "overrides"),
         ("dataExtraction", "overrides"),
         ("defaults", "overrides"),
     ] {
@@ -186,8 +196,15 @@ fn spec(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<S
             precedence: Precedence::default(),
             strategy: Strategy::default(),
             rules: rules?,
+            section: None,
         });
     };
+    if let Some(json) = fields.get("when") {
+        // Kuadrant accepts it, and reads the one beside the limits.
+        let path = path.field("when");
+        let _ = limit::when(json, &path, errors);
+        errors.warn(&path, WarningKind::Beside(name));
+    }
     let path = path.field(name);
     let fields = Fields::read(json, &path, &RULES, errors)?;
     let strategy = fields.read_or("strategy", &path, errors, Strategy::default, strategy);
@@ -197,6 +214,7 @@ fn spec(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<S
         precedence,
         strategy: strategy?,
         rules: rules?,
+        section: Some(name),
     })
 }
 
@@ -252,10 +270,32 @@ fn data_extraction(
 ) -> Result<Vec<UsagePointer>, Invalid> {
     let fields = Fields::read(json, path, &DATA_EXTRACTION, errors)?;
     fields.read_or("response", path, errors, Vec::new, |json, path, errors| {
-        let fields = Fields::read(json, path, &RESPONSE, errors)?;
-        let total_tokens = |json: &Json, path: &Path<'_>, errors: &mut ValidationErrors| {
-            values::pointers(json, &bounds::TOTAL_TOKENS, path, errors)
-        };
-        fields.read_or("totalTokens", path, errors, Vec::new, total_tokens)
+        response(json, path, errors)
     })
+}
+
+/// Reads `response`, a map of names to JSON pointers, and returns those to the total of tokens.
+fn response(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<UsagePointer>, Invalid> {
+    let entries = reader::entries(json, path, errors)?;
+    let max = bounds::EXTRACTED_NUMBERS;
+    reader::at_most(entries.len(), "names", max, path, errors)?;
+    let given = entries
+        .iter()
+        .filter(|(_, json)| !matches!(json, Json::Null));
+    let mut total_tokens = Ok(Vec::new());
+    for (name, json) in given {
+        let path = path.field(name);
+        let pointers = values::pointers(json, &bounds::TOTAL_TOKENS, &path, errors);
+        if name == TOTAL_TOKENS {
+            total_tokens = pointers;
+        } else {
+            let instead = suggestion::did_you_mean(name, [TOTAL_TOKENS]);
+            errors.warn(&path, WarningKind::NotExtracted(instead));
+        }
+    }
+    total_tokens
 }

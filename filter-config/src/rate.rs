@@ -120,9 +120,6 @@ pub(crate) fn read(
     errors: &mut ValidationErrors,
 ) -> Result<Vec<Rate>, Invalid> {
     let items = reader::list(json, "rates", bounds::RATES, path, errors)?;
-    if items.is_empty() {
-        errors.push(path, ErrorKind::Empty);
-    }
     let mut rates: Vec<(usize, Rate)> = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
         let item_path = path.item(position);
@@ -201,15 +198,14 @@ fn limit(
     errors: &mut ValidationErrors,
 ) -> Result<RateLimit, Invalid> {
     let json = fields.require("limit", path, errors, |json, _, _| Ok(json))?;
-    let Json::String(_) = json else {
+    if !matches!(json, Json::String(_)) || json.number().is_some() {
         for bound in ["min", "max"] {
             if fields.get(bound).is_some() {
                 errors.push(&path.field(bound), ErrorKind::OnlyComputed("limit"));
             }
         }
-        return reader::whole(json, &bounds::LIMIT, &path.field("limit"), errors)
-            .map(RateLimit::Fixed);
-    };
+        return fixed(json, &path.field("limit"), errors).map(RateLimit::Fixed);
+    }
     if is_number_with_unit(json) {
         let expected =
             "a whole number such as 100000, or an expression such as \"auth.identity.limit\"";
@@ -219,7 +215,9 @@ fn limit(
     let min = fields.read_optional("min", path, errors, whole);
     let max = fields.read_optional("max", path, errors, |json, path, errors| match json {
         Json::String(text) if text == "none" => Ok(*bounds::LIMIT.end()),
-        Json::String(_) => Err(unexpected(json, "a whole number or \"none\"", path, errors)),
+        Json::String(_) if json.number().is_none() => {
+            Err(unexpected(json, "a whole number or \"none\"", path, errors))
+        }
         _ => whole(json, path, errors),
     });
     let (expression, min, max) = (expression?, min?, max?);
@@ -237,6 +235,20 @@ fn limit(
     })
 }
 
+/// Reads a limit that is a number. As in Kuadrant, a negative one is 0; one that is too large for a double is one that
+/// nothing reaches.
+fn fixed(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<u64, Invalid> {
+    match json.number() {
+        Some(Json::Number(number)) if number.fract() == 0.0 => Ok(if number < 0.0 {
+            *bounds::LIMIT.start()
+        } else {
+            *bounds::LIMIT.end()
+        }),
+        Some(Json::Whole(whole)) => Ok(whole.min(*bounds::LIMIT.end())),
+        _ => whole(json, path, errors),
+    }
+}
+
 fn whole(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<u64, Invalid> {
     reader::whole(json, &bounds::LIMIT, path, errors)
 }
@@ -250,7 +262,7 @@ fn window(
     let json = fields.require("window", path, errors, |json, _, _| Ok(json))?;
     let min = fields.read_optional("minWindow", path, errors, values::window);
     let path_of = |name| path.field(name);
-    if !is_expression(json) {
+    if !values::is_expression(json) {
         if fields.get("minWindow").is_some() {
             errors.push(&path_of("minWindow"), ErrorKind::OnlyComputed("window"));
         }
@@ -279,14 +291,4 @@ fn is_number_with_unit(json: &Json) -> bool {
         && unit.len() < text.len()
         && !matches!(unit, "u" | "U")
         && unit.chars().all(|char| char.is_ascii_alphabetic())
-}
-
-/// Returns whether a window is an expression, by its punctuation: a mistyped duration has to be reported as such.
-fn is_expression(json: &Json) -> bool {
-    let Json::String(text) = json else {
-        return false;
-    };
-    let mut pairs = text.as_bytes().windows(2);
-    text.contains(['(', '[', '{', '?', '"', '\''])
-        || pairs.any(|pair| matches!(pair, [b'.', name] if name.is_ascii_alphabetic()))
 }

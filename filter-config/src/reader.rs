@@ -98,6 +98,22 @@ pub(crate) fn name(
     Ok(name.to_owned())
 }
 
+/// Checks that a text has no control characters.
+pub(crate) fn check_printable(
+    text: &str,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<(), Invalid> {
+    if text.chars().any(char::is_control) {
+        let kind = ErrorKind::Unexpected {
+            found: Json::String(text.to_owned()).found(),
+            expected: "a name without control characters".to_owned(),
+        };
+        return Err(errors.push(path, kind));
+    }
+    Ok(())
+}
+
 /// Checks that a text can be a name.
 pub(crate) fn check_name(
     name: &str,
@@ -114,15 +130,15 @@ pub(crate) fn check_name(
     Ok(())
 }
 
-/// Reads an integer within a range.
+/// Reads an integer within a range. As everywhere that a number is meant, it can be a text.
 pub(crate) fn whole(
     json: &Json,
     range: &RangeInclusive<u64>,
     path: &Path<'_>,
     errors: &mut ValidationErrors,
 ) -> Result<u64, Invalid> {
-    match json {
-        Json::Whole(value) if range.contains(value) => Ok(*value),
+    match json.number() {
+        Some(Json::Whole(value)) if range.contains(&value) => Ok(value),
         _ => {
             let expected = format!("a whole number from {} to {}", range.start(), range.end());
             Err(unexpected(json, expected, path, errors))
@@ -149,7 +165,7 @@ pub(crate) fn fraction(
     errors: &mut ValidationErrors,
 ) -> Result<u32, Invalid> {
     const ONE: f64 = 1_000_000.0;
-    if let Json::Number(value) = json {
+    if let Some(Json::Number(value)) = json.number() {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

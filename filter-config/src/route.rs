@@ -4,7 +4,7 @@ mod hostname;
 mod matching;
 
 use crate::bounds;
-use crate::error::{ErrorKind, Invalid, ValidationErrors};
+use crate::error::{Invalid, ValidationErrors};
 use crate::fields::{Fields, Schema};
 use crate::json::Json;
 use crate::path::Path;
@@ -22,6 +22,8 @@ pub(crate) use matching::{RouteFuel, RouteMatch};
 pub(crate) struct Route {
     /// `namespace/name`; the namespace is `default` if the route has none.
     pub(crate) name: String,
+    /// The path to it in the document.
+    pub(crate) path: String,
     /// The hosts, at least one.
     pub(crate) hostnames: Vec<Hostname>,
     /// The rules, at least one.
@@ -59,53 +61,28 @@ pub(crate) const RULE: Schema = Schema {
     ],
 };
 
-/// Reads `routes`.
+/// The versions of `HTTPRoute` that the Gateway API has served. They have the same fields.
+pub(crate) const VERSIONS: [&str; 3] = [
+    "gateway.networking.k8s.io/v1",
+    "gateway.networking.k8s.io/v1beta1",
+    "gateway.networking.k8s.io/v1alpha2",
+];
+
+/// Reads a route.
 pub(crate) fn read(
     json: &Json,
     path: &Path<'_>,
     errors: &mut ValidationErrors,
-) -> Result<Vec<Route>, Invalid> {
-    let items = reader::list(json, "routes", bounds::ROUTES, path, errors)?;
-    if items.is_empty() {
-        errors.push(path, ErrorKind::Empty);
-    }
-    let mut routes: Vec<(usize, Route)> = Vec::with_capacity(items.len());
-    for (position, item) in items.iter().enumerate() {
-        let item_path = path.item(position);
-        let Ok(route) = route(item, &item_path, errors) else {
-            continue;
-        };
-        if let Some((first, _)) = routes.iter().find(|(_, known)| known.name == route.name) {
-            let kind = ErrorKind::Duplicate {
-                what: format!("route {:?}", route.name),
-                first: path.item(*first).to_string(),
-            };
-            errors.push(&item_path, kind);
-        }
-        routes.push((position, route));
-    }
-    let routes: Vec<Route> = routes.into_iter().map(|(_, route)| route).collect();
-    let matches = routes.iter().map(|route| {
-        let of_rules = route.rules.iter().map(|rule| rule.matches.len());
-        of_rules
-            .sum::<usize>()
-            .saturating_mul(route.hostnames.len())
-    });
-    let unit = "matches under hostnames";
-    reader::at_most(matches.sum(), unit, bounds::ROUTING, path, errors)?;
-    Ok(routes)
-}
-
-fn route(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Route, Invalid> {
+) -> Result<Route, Invalid> {
     let fields = Fields::read(json, path, &ROUTE, errors)?;
-    let version = "gateway.networking.k8s.io/v1";
-    resource::check_constant(fields, "apiVersion", version, path, errors);
+    resource::check_one_of(fields, "apiVersion", &VERSIONS, path, errors);
     resource::check_constant(fields, "kind", "HTTPRoute", path, errors);
-    let name = fields.require("metadata", path, errors, resource::metadata);
+    let metadata = fields.require("metadata", path, errors, resource::metadata);
     let spec = fields.require("spec", path, errors, spec);
     let (hostnames, rules) = spec?;
     Ok(Route {
-        name: name?,
+        name: metadata?.name,
+        path: path.to_string(),
         hostnames,
         rules,
     })

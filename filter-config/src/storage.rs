@@ -244,24 +244,15 @@ fn failure_mode(
     reader::choice(json, &choices, path, errors)
 }
 
-/// Adds an error for every part of the policies that the storage does not support. `document` is the valid document
-/// that they were read from.
-pub(crate) fn check(
-    storage: &Storage,
-    policies: &[Policy],
-    document: &Json,
-    path: &Path<'_>,
-    errors: &mut ValidationErrors,
-) {
+/// Adds an error for every part of the policies that the storage does not support.
+pub(crate) fn check(storage: &Storage, policies: &[Policy], errors: &mut ValidationErrors) {
     let Storage::Remote(remote) = storage else {
         return;
     };
-    let path = path.field("policies");
-    for (position, policy) in policies.iter().enumerate() {
-        let path = path.item(position);
+    for policy in policies {
+        let path = Path::At(&policy.path);
         let path = path.field("spec");
-        let section = section(document, position);
-        let path = section.map_or(path, |section| path.field(section));
+        let path = policy.section.map_or(path, |section| path.field(section));
         let path = path.field("limits");
         for limit in &policy.limits {
             check_limit(remote, limit, &path.field(&limit.name), errors);
@@ -316,15 +307,4 @@ fn check_window(remote: &Remote, window: &Window, path: &Path<'_>, errors: &mut 
         let kind = ErrorKind::NotRemote("whole seconds");
         errors.push(&path.field("window"), kind);
     }
-}
-
-/// Returns the field of a policy's spec that its limits are in, if they are not in the spec itself.
-fn section(document: &Json, position: usize) -> Option<&'static str> {
-    let Json::Array(policies) = document.field("policies")? else {
-        return None;
-    };
-    let spec = policies.get(position)?.field("spec")?;
-    ["defaults", "overrides"]
-        .into_iter()
-        .find(|section| spec.field(section).is_some())
 }

@@ -21,6 +21,16 @@ pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a s
     closest(name, known).map_or_else(String::new, |known| format!(", did you mean {known:?}?"))
 }
 
+/// Returns the known name that a name is, but for one edit and for case.
+pub(crate) fn typing_error<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    if name.len() > MAX_NAME_BYTES {
+        return None;
+    }
+    let name = name.to_lowercase();
+    let is_close = |known: &&&str| strsim::osa_distance(&name, &known.to_lowercase()) <= 1;
+    known.iter().find(is_close).copied()
+}
+
 /// Lists words as a choice: `"local", "allow" or "deny"`.
 pub(crate) fn one_of(words: &[&str]) -> String {
     let mut list = String::new();

@@ -3,5 +3,7 @@
 mod errors;
 mod forms;
 mod hostile;
+mod kuadrant;
+mod kubernetes;
 mod limits;
 mod schema;

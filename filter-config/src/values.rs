@@ -20,14 +20,8 @@ use crate::window::{Window, WindowError};
 pub(crate) const INVALID_HEADER_NAME: &str =
     "invalid header name, expected a token of RFC 9110 such as \"x-user-id\"";
 
-/// Units of sizes, the largest first, and their bytes. Without a unit, a text is a number of bytes, as in a `Struct`
-/// that was YAML.
-const SIZE_UNITS: [(&str, u64); 4] = [
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("", 1),
-];
+/// Units of sizes, the largest first, and their bytes.
+const SIZE_UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 /// Reads a CEL expression.
 pub(crate) fn expression(
@@ -43,6 +37,16 @@ pub(crate) fn expression(
         }
         Invalid
     })
+}
+
+/// Returns whether a duration is an expression, by its punctuation: a mistyped duration has to be reported as such.
+pub(crate) fn is_expression(json: &Json) -> bool {
+    let Json::String(text) = json else {
+        return false;
+    };
+    let mut pairs = text.as_bytes().windows(2);
+    text.contains(['(', '[', '{', '?', '"', '\''])
+        || pairs.any(|pair| matches!(pair, [b'.', name] if name.is_ascii_alphabetic()))
 }
 
 /// Reads the window of a rate or of a budget.
@@ -120,9 +124,9 @@ pub(crate) fn size(
     path: &Path<'_>,
     errors: &mut ValidationErrors,
 ) -> Result<usize, Invalid> {
-    let bytes = match json {
-        Json::Whole(bytes) => Some(*bytes),
-        Json::String(text) => bytes_of(text),
+    let bytes = match (json.number(), json) {
+        (Some(Json::Whole(bytes)), _) => Some(bytes),
+        (None, Json::String(text)) => bytes_of(text),
         _ => None,
     };
     let bytes = bytes.filter(|bytes| range.contains(bytes));
@@ -144,8 +148,7 @@ fn bytes_of(text: &str) -> Option<u64> {
 
 /// Returns a size in the largest unit of which it is a multiple.
 fn shown_size(bytes: u64) -> String {
-    let units = SIZE_UNITS.iter().filter(|(name, _)| !name.is_empty());
-    let mut whole = units.filter_map(|(name, unit)| {
+    let mut whole = SIZE_UNITS.iter().filter_map(|(name, unit)| {
         let number = bytes.checked_div(*unit)?;
         let is_whole = bytes > 0 && number.checked_mul(*unit) == Some(bytes);
         is_whole.then(|| format!("\"{number}{name}\""))
@@ -160,10 +163,11 @@ pub(crate) fn usd(
     path: &Path<'_>,
     errors: &mut ValidationErrors,
 ) -> Result<Usd, Invalid> {
-    let text = match json {
-        Json::String(text) => text.clone(),
+    let text = match (json, json.number()) {
+        (Json::String(text), _) if text.parse::<Usd>().is_ok() => text.clone(),
         // The shortest text of this number, which is what was written unless that has more digits than a double.
-        Json::Number(number) => number.to_string(),
+        (_, Some(Json::Number(number))) => number.to_string(),
+        (_, Some(number)) => number.found(),
         _ => json.found(),
     };
     match text.parse::<Usd>() {

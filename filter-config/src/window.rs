@@ -133,7 +133,9 @@ impl WindowError {
                 "a unit after each number, e.g. \"60s\" (units: ns, us, ms, s, m, h, d, w)"
             }
             Self::Zero | Self::Negative => "more than zero",
-            Self::TooLong => "at most a year, \"366d\"",
+            Self::TooLong => {
+                "at most a year, \"366d\" or as Kuadrant writes it \"8784h\"; no window is longer"
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Applicable {
     pub(super) failed_open: bool,
     /// Whether more limits may apply, depending on the request's body, which is not known yet.
     pub(crate) depends_on_body: bool,
-    /// Whether the amount of a reservation depends on the request's body, which is not known yet.
+    /// Whether the amount or the lifetime of a reservation depends on the request's body, which is not known yet.
     pub(crate) amount_needs_body: bool,
 }
 
@@ -155,10 +155,11 @@ pub(crate) fn applicable(
                 texts,
             });
             found.values.extend(values);
-            let amount = limit.reservation.as_ref();
-            let amount = amount.and_then(|reservation| reservation.amount.as_ref());
-            found.amount_needs_body |=
-                attributes.body.is_pending() && amount.is_some_and(Expression::needs_body);
+            let reservation = limit.reservation.as_ref();
+            found.amount_needs_body |= attributes.body.is_pending()
+                && reservation.is_some_and(|reservation| {
+                    reservation.expressions().any(Expression::needs_body)
+                });
             for rate in limit_ref.rates() {
                 let charge = charge(policies, attributes, rate, key);
                 found
@@ -184,6 +185,7 @@ fn charge(
         rate: index,
         unit: rate.unit,
         is_enforced: limit.enforces(),
+        ttl: Charge::DEFAULT_TTL,
         counter: Reservation::new(rate.counters, key, rate.max, 0),
     };
     if !rate.is_computed {

@@ -5,7 +5,10 @@ use crate::attributes::{Attributes, Outcome};
 use crate::ledger::Charge;
 use crate::policies::{EvaluationError, Policies, Unit, price};
 use crate::telemetry::{Count, Telemetry};
-use filter_config::{Attribute, Expression, FailureMode, Limit, Unpriced, UsageField, Usd};
+use filter_config::{
+    Attribute, Expression, FailureMode, Limit, ReservationTtl, Unpriced, UsageField, Usd, bounds,
+};
+use limits::Nanos;
 use usage_meter::Usage;
 
 /// The most characters of a model's name in the log.
@@ -74,6 +77,8 @@ pub(super) fn reserve(
         }
         error => Err((field, error)),
     });
+    let ttl = ttl(policies, attributes, limit).map_err(|error| ("reservation.ttl", error));
+    let amount = amount.and_then(|amount| Ok((amount, ttl?)));
     let amount = amount.map_err(|(field, error)| {
         AdmissionError::evaluation(policy, format!("limits.{}.{field}", limit.name), error)
     });
@@ -89,11 +94,36 @@ pub(super) fn reserve(
         failed_open,
         amount.map(Some),
     )?;
-    Ok(amount.map(|amount| {
+    Ok(amount.map(|(amount, ttl)| {
+        charge.ttl = ttl;
         // More than the limit cannot be used, and would exclude requests with a higher limit.
         charge.counter.amount = amount.min(charge.counter.limit);
         charge
     }))
+}
+
+/// Returns how long a reservation lives that is never settled. A client that can choose the time cannot make it
+/// shorter than the default: its exchange would no longer be reserved for.
+fn ttl(
+    policies: &Policies,
+    attributes: &mut Attributes,
+    limit: &Limit,
+) -> Result<Nanos, EvaluationError> {
+    let reservation = limit.reservation.as_ref();
+    match reservation.and_then(|reservation| reservation.ttl.as_ref()) {
+        None => Ok(Charge::DEFAULT_TTL),
+        Some(ReservationTtl::Fixed(ttl)) => Ok(Nanos::from(*ttl)),
+        Some(ReservationTtl::Computed(expression)) => {
+            let ttl = policies.evaluator().window(attributes, expression)?;
+            let within = &bounds::RESERVATION_TTL;
+            let min = if expression.is_client_controlled() {
+                Charge::DEFAULT_TTL
+            } else {
+                Nanos::from(*within.start())
+            };
+            Ok(ttl.clamp(min, Nanos::from(*within.end())))
+        }
+    }
 }
 
 /// Returns what is reserved of a limit on tokens: its `reservation.amount`, else its cost, else the

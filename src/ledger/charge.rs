@@ -1,7 +1,7 @@
 //! One counter of one exchange.
 
 use crate::policies::{RateIndex, Unit};
-use limits::{Charged, Reservation, Timestamp};
+use limits::{Charged, Nanos, Reservation, Timestamp};
 
 /// A counter: a rate, and the hash of the values that its limit counts by.
 pub(crate) type CounterId = (RateIndex, u128);
@@ -16,6 +16,8 @@ pub(crate) struct Charge {
     /// Whether its limit rejects, or does what its `onExceeded` says. The others only count and report:
     /// dry runs, and `onExceeded: allow`.
     pub(crate) is_enforced: bool,
+    /// How long its reservation lives if it is never settled.
+    pub(crate) ttl: Nanos,
     /// What the exchange reserves there, how the counter stands, and what was charged.
     pub(crate) counter: Reservation,
 }
@@ -43,9 +45,19 @@ pub(super) fn find(charges: &[Charge], counter: CounterId) -> Option<&Charge> {
     charges.iter().find(|charge| charge.id() == counter)
 }
 
+/// Returns how long the reservations of an exchange live that are never settled: the longest of all.
+pub(super) fn ttl(charges: &[Charge]) -> Nanos {
+    let ttls = charges.iter().map(|charge| charge.ttl);
+    ttls.max().unwrap_or(Charge::DEFAULT_TTL)
+}
+
 // === impl Charge ===
 
 impl Charge {
+    /// How long a reservation lives that is never settled or released, where the limit has no `ttl`: the
+    /// longest exchange that is expected.
+    pub(crate) const DEFAULT_TTL: Nanos = Nanos::from_secs(600);
+
     /// Returns the counter.
     #[must_use]
     pub(crate) const fn id(&self) -> CounterId {

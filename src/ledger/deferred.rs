@@ -210,6 +210,7 @@ impl<'a> Decoder<'a> {
                 rate: index,
                 unit: rate.unit,
                 is_enforced: true,
+                ttl: Charge::DEFAULT_TTL,
                 counter: Reservation {
                     generation,
                     cost,

@@ -47,7 +47,7 @@ impl Ledger {
         }
         self.reserve_all_reported(now, &mut admission);
         admission.failed_open |= is_open && authority == Authority::None;
-        let ttl = self.ttl(&admission.charges);
+        let ttl = charge::ttl(&admission.charges);
         let calls = groups::calls(&self.policies, service, &admission.charges, &values, ttl);
         let stream = match stream {
             Some(stream) if !calls.is_empty() && !client.is_circuit_open() => stream,

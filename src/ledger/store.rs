@@ -1,7 +1,7 @@
 //! The ledger's own counters, in the shared data of this Envoy.
 
 use super::admission::Admission;
-use super::charge::{Charge, Rejection, Stage};
+use super::charge::{self, Charge, Rejection, Stage};
 use super::deferred::DeferredCharges;
 use super::error::LedgerError;
 use super::service::Service;
@@ -12,10 +12,6 @@ use filter_config::{FailureMode, LimitIndex, Storage};
 use limits::service::{CallId, CheckReply};
 use limits::{GenerationId, LocalStore, Nanos, StoreError, Timestamp, Verdict};
 use std::rc::Rc;
-
-/// How long a reservation lives that is never settled or released, where the limit has no `ttl`: the
-/// longest exchange that is expected.
-const RESERVATION_TTL: Nanos = Nanos::from_secs(600);
 
 /// The counters of all limits.
 pub(crate) struct Ledger {
@@ -200,7 +196,7 @@ impl Ledger {
         if charges.is_empty() {
             return Ok(None);
         }
-        let ttl = self.ttl(charges);
+        let ttl = charge::ttl(charges);
         let verdict = self.local.reserve(&*self.host, now, charges, ttl)?;
         let Verdict::Rejected { index, standing } = verdict else {
             return Ok(None);
@@ -287,18 +283,6 @@ impl Ledger {
                 FailureMode::Allow => Ok(None),
             }
         })
-    }
-
-    /// Returns how long reservations live that are never settled: the longest `ttl` of the limits.
-    pub(super) fn ttl(&self, charges: &[Charge]) -> Nanos {
-        let ttl = |charge: &Charge| {
-            let (_, _, limit) = self.policies.rate_of(charge.rate)?;
-            limit.reservation.as_ref()?.ttl.map(Nanos::from)
-        };
-        let ttls = charges
-            .iter()
-            .map(|charge| ttl(charge).unwrap_or(RESERVATION_TTL));
-        ttls.max().unwrap_or(RESERVATION_TTL)
     }
 
     /// Returns the limit of a rate.

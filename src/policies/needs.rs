@@ -106,14 +106,14 @@ fn uses(configuration: &Configuration) -> impl Iterator<Item = &Attribute> {
 
 /// Returns the expressions of a limit.
 fn expressions(limit: &Limit) -> impl Iterator<Item = &Expression> {
-    let amount = limit.reservation.as_ref();
-    let amount = amount.and_then(|reservation| reservation.amount.as_ref());
+    let reservation = limit.reservation.iter();
+    let reservation = reservation.flat_map(filter_config::Reservation::expressions);
     let rates = limit.rates.iter().chain(&limit.requests);
     limit
         .when
         .iter()
         .chain(&limit.counters)
-        .chain(amount)
+        .chain(reservation)
         .chain(&limit.cost)
         .chain(rates.flat_map(filter_config::Rate::expressions))
 }

@@ -5,6 +5,7 @@ use crate::policies::{Rate, Unit};
 use filter_config::{
     Configuration, HeaderNames, Limit, Placeholder, Policy, QuotaHeaders, Template,
 };
+use std::collections::BTreeMap;
 
 /// The labels of a rate in responses, prepared with the configuration.
 #[derive(Debug)]
@@ -46,7 +47,11 @@ impl QuotaLabels {
     #[cold]
     pub(super) fn of(configuration: &Configuration, rates: &[Rate]) -> Vec<Self> {
         let policies = &configuration.policies;
-        let names = || policies.iter().flat_map(|policy| &policy.limits);
+        let mut named: BTreeMap<&str, usize> = BTreeMap::new();
+        for limit in policies.iter().flat_map(|policy| &policy.limits) {
+            let limits = named.entry(&limit.name).or_default();
+            *limits = limits.saturating_add(1);
+        }
         let mut labels: Vec<Self> = Vec::with_capacity(rates.len());
         for of_limit in rates.chunk_by(|a, b| a.limit == b.limit) {
             let limit = of_limit.first().and_then(|rate| {
@@ -57,7 +62,10 @@ impl QuotaLabels {
                 continue;
             };
             let mut key = limit.name.clone();
-            if names().filter(|other| other.name == limit.name).count() > 1 {
+            if named
+                .get(limit.name.as_str())
+                .is_some_and(|limits| *limits > 1)
+            {
                 key = [&policy.name, "/", &limit.name].concat();
             }
             labels.extend(of_limit.iter().map(|rate| {

@@ -79,6 +79,7 @@ impl Envoy {
             rate: index,
             unit: rate.unit,
             is_enforced: true,
+            ttl: Charge::DEFAULT_TTL,
             counter,
         }
     }

@@ -90,10 +90,60 @@ fn examples_and_manifests_are_valid() {
     for file in [
         &include_bytes!("../../../examples/envoy/envoy.yaml")[..],
         include_bytes!("../../../examples/apisix/envoy.yaml"),
+        include_bytes!("../../../examples/jupiter/envoy.yaml"),
+        include_bytes!("../../../examples/kong/envoy.yaml"),
+        include_bytes!("../../../examples/envoy-ai-gateway/envoy.yaml"),
         include_bytes!("../../../integration/manifests/wasm-plugin.yaml"),
     ] {
-        assert!(parse_carried(file).is_ok());
+        let configuration = parse_carried(file).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(configuration.warnings, []);
     }
+}
+
+#[test]
+fn only_yaml_of_envoy_has_its_types() {
+    let configuration = |alert: &str| {
+        format!(
+            "{{ policies: [ {{ apiVersion: kuadrant.io/v1alpha1, kind: TokenRateLimitPolicy, metadata: {{ name: llm }}, \
+             spec: {{ targetRef: {{ group: gateway.networking.k8s.io, kind: Gateway, name: llm }}, \
+             limits: {{ a: {{ shadow: {alert}, rates: [ {{ limit: 5000000000, window: 1m }} ], alertAt: 0.8 }} }} }} }} ] }}"
+        )
+    };
+    let in_envoy = |configuration: &str| {
+        format!(
+            "typed_config:\n  '@type': type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n  config: {{ \
+             configuration: {{ '@type': type.googleapis.com/google.protobuf.Struct, value: {configuration} }} }}"
+        )
+    };
+    let found = |yaml: &str| match parse_carried(yaml.as_bytes()) {
+        Ok(configuration) => {
+            let limit = &configuration.policies[0].limits[0];
+            format!(
+                "{:?} {} {:?}",
+                limit.alert_at, limit.shadow, limit.rates[0].limit
+            )
+        }
+        Err(errors) => errors.to_string(),
+    };
+    let valid = "Some(800000) true Fixed(5000000000)";
+    assert_eq!(found(&in_envoy(&configuration("yes"))), valid);
+    assert_eq!(found(&in_envoy(&configuration("true"))), valid);
+    assert_eq!(found(&configuration("true")), valid);
+    assert_eq!(
+        found(&configuration("yes")),
+        "policies[0].spec.limits.a.shadow: found \"yes\", expected true or false"
+    );
+    let path = "typed_config.config.configuration.value.policies[0].spec.limits.a.shadow";
+    assert_eq!(
+        found(&in_envoy(&configuration("'yes'"))),
+        format!("{path}: found \"yes\", expected true or false")
+    );
+    let json: Value = serde_norway::from_str(&in_envoy(&configuration("yes"))).unwrap();
+    assert_eq!(
+        found(&json.to_string()),
+        format!("{path}: found \"yes\", expected true or false"),
+        "a file with JSON"
+    );
 }
 
 #[test]

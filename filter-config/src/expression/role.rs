@@ -13,6 +13,8 @@ pub(crate) enum Role {
     Limit,
     /// The window of a rate.
     Window,
+    /// The lifetime of a reservation.
+    Ttl,
     /// The cost of an exchange, evaluated after the response.
     Cost,
 }
@@ -39,6 +41,7 @@ impl Role {
             Self::Amount => "reservation",
             Self::Limit => "limit",
             Self::Window => "window",
+            Self::Ttl => "lifetime",
             Self::Cost => "cost",
         }
     }

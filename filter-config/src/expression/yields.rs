@@ -42,15 +42,15 @@ pub(super) fn check(root: &IdedExpr, role: Role) -> Option<ExpressionError> {
     let expected = match (role, found) {
         (Role::Predicate, Type::Boolean)
         | (Role::Counter, Type::Boolean | Type::Negative | Type::Number | Type::String)
-        | (Role::Amount | Role::Limit | Role::Cost | Role::Window, Type::Number)
-        | (Role::Window, Type::Duration) => return None,
+        | (Role::Amount | Role::Limit | Role::Cost | Role::Window | Role::Ttl, Type::Number)
+        | (Role::Window | Role::Ttl, Type::Duration) => return None,
         // A duration as text, which is only known if it is a literal.
-        (Role::Window, Type::String) if !is_literal => return None,
+        (Role::Window | Role::Ttl, Type::String) if !is_literal => return None,
         (Role::Predicate, _) => "a boolean",
         (Role::Counter, _) => "a string, a number or a boolean",
         (Role::Amount, _) => "a number of tokens",
         (Role::Limit | Role::Cost, _) => "a number",
-        (Role::Window, _) => "a duration or a number of seconds",
+        (Role::Window | Role::Ttl, _) => "a duration or a number of seconds",
     };
     let found = found.name();
     Some(ExpressionError::Type { found, expected })

@@ -17,30 +17,6 @@ pub(crate) enum Hostname {
     Any,
 }
 
-// === impl Hostname ===
-
-impl Hostname {
-    /// Returns whether a host, normalized by [`host`], matches.
-    pub(crate) fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Exact(name) => name == host,
-            // The star stands for at least one label.
-            Self::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
-            Self::Any => true,
-        }
-    }
-
-    /// Returns the sort key that puts the more specific first: hosts before wildcards, longer before shorter.
-    pub(crate) fn generality(&self) -> (u8, std::cmp::Reverse<usize>) {
-        let (kind, length) = match self {
-            Self::Exact(name) => (0, name.len()),
-            Self::Below(suffix) => (1, suffix.len()),
-            Self::Any => (2, 0),
-        };
-        (kind, std::cmp::Reverse(length))
-    }
-}
-
 /// Returns the host of an authority for the comparison with hostnames: in lower case and without its port.
 ///
 /// A trailing dot is kept, as Envoy takes `example.com.` for another host. If it is configured to strip the dot, it

@@ -9,7 +9,8 @@ use crate::error::ValidationErrors;
 use crate::fixtures;
 use crate::json as tree;
 use crate::path::Path;
-use crate::route::{self, host};
+use crate::resources::Resources;
+use crate::route::host;
 use crate::routing::Routing;
 
 fn route(name: &str, hostnames: &[&str], matches: &[Value]) -> Value {
@@ -23,7 +24,7 @@ fn route(name: &str, hostnames: &[&str], matches: &[Value]) -> Value {
 fn routing(routes: &[Value]) -> Routing {
     let mut errors = ValidationErrors::default();
     let document = tree::parse(json!(routes).to_string().as_bytes(), &mut errors).unwrap();
-    let routes = route::read(&document, &Path::Root, &mut errors);
+    let routes = Resources::read_routes(&document, &Path::Root, &mut errors);
     assert!(errors.is_empty(), "{errors}");
     Routing::new(routes.unwrap())
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::fixtures::{long_form, read, set, tutorial};
-use crate::{Algorithm, Exceeded, Limit, Queue, RateLimit, RateWindow, Unpriced, Usd, WhenMissing};
+use crate::{
+    Algorithm, Exceeded, Limit, Queue, RateLimit, RateWindow, ReservationTtl, Unpriced, Usd,
+    WhenMissing,
+};
 
 /// The first limit of the tutorial, with some fields changed or removed.
 fn limit_with(fields: &Value) -> Limit {
@@ -83,7 +86,11 @@ fn reservations_are_read() {
         let reservation = limit.reservation.unwrap();
         let amount = reservation.amount.map(|amount| amount.source().to_owned());
         assert_eq!(reservation.max, None);
-        (amount, reservation.ttl)
+        let ttl = reservation.ttl.map(|ttl| match ttl {
+            ReservationTtl::Fixed(ttl) => format!("{ttl:?}"),
+            ReservationTtl::Computed(expression) => expression.source().to_owned(),
+        });
+        (amount, ttl)
     };
     assert_eq!(reservation(json!({})), (None, None));
     for amount in [
@@ -102,13 +109,33 @@ fn reservations_are_read() {
         ("1d", 86_400),
         ("duration('30s')", 30),
         ("duration( \"5m\" )", 300),
+        // Clamped, as the value of any other expression.
+        ("duration('500ms')", 1),
+        ("duration('48h')", 86_400),
     ] {
-        let expected = Some(Duration::from_secs(seconds));
+        let expected = Some(format!("{:?}", Duration::from_secs(seconds)));
         assert_eq!(
             reservation(json!({ "ttl": ttl })),
             (None, expected),
             "{ttl}"
         );
+    }
+    for ttl in [
+        "duration(request.headers['x-timeout'])",
+        "duration('1h') - duration('30m')",
+        "auth.identity.tier == 'batch' ? duration('1h') : duration('30s')",
+        "auth.identity.timeout",
+    ] {
+        let expected = Some(ttl.to_owned());
+        assert_eq!(reservation(json!({ "ttl": ttl })), (None, expected));
+    }
+    for (amount, expected) in [
+        (json!(8000), "8000"),
+        (json!("8000"), "8000"),
+        (json!(0), "0"),
+    ] {
+        let found = reservation(json!({ "amount": amount }));
+        assert_eq!(found, (Some(expected.to_owned()), None));
     }
 }
 

@@ -37,14 +37,19 @@ fn configuration() -> Value {
         "title": "Configuration of tollgate",
         "description": "A TokenRateLimitPolicy, or policies with the other settings beside them. Expressions and names are checked further when the filter reads them.",
         "type": "object",
-        "if": { "anyOf": [
-            { "required": ["kind"] },
-            { "required": ["apiVersion"] },
-            { "required": ["spec"] }
-        ] },
-        "then": { "$ref": "#/$defs/policy" },
-        "else": { "$ref": "#/$defs/longForm" },
+        "if": { "properties": { "kind": { "pattern": "List$" } }, "required": ["kind"] },
+        "then": { "$ref": "#/$defs/list" },
+        "else": {
+            "if": { "anyOf": [
+                { "required": ["kind"] },
+                { "required": ["apiVersion"] },
+                { "required": ["spec"] }
+            ] },
+            "then": { "$ref": "#/$defs/policy" },
+            "else": { "$ref": "#/$defs/longForm" }
+        },
         "$defs": {
+            "list": policies::resources(),
             "longForm": settings::long_form(),
             "policy": policies::policy(),
             "route": routes::route(),

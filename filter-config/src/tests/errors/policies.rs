@@ -2,7 +2,7 @@
 
 #![expect(clippy::too_many_lines, reason = "the tests are tables")]
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::fixtures::{assert_errors, errors_of, set, tutorial};
 
@@ -106,7 +106,12 @@ fn invalid_policies_are_rejected() {
             (
                 "/spec/limits",
                 Some(json!(null)),
-                "spec.limits: found null, expected an object",
+                "spec.limits: missing required field",
+            ),
+            (
+                "/spec/limits",
+                Some(json!({ "free": null })),
+                "spec.limits: must not be empty",
             ),
             (
                 "/spec/defaults",
@@ -125,8 +130,15 @@ fn invalid_policies_are_rejected() {
             ),
             (
                 "/spec/dataExtraction",
-                Some(json!({ "response": { "totaltokens": [] } })),
-                "spec.dataExtraction.response.totaltokens: unknown field, did you mean \"totalTokens\"?",
+                Some(json!({ "response": { "output": "/n" } })),
+                "spec.dataExtraction.response.output: found \"/n\", expected a list",
+            ),
+            (
+                "/spec/dataExtraction",
+                Some(
+                    json!({ "response": (0..17).map(|n| (format!("n{n}"), json!(["/n"]))).collect::<Map<_, _>>() }),
+                ),
+                "spec.dataExtraction.response: found 17 names, expected at most 16",
             ),
             (
                 "/spec/dataExtraction",
@@ -170,12 +182,8 @@ fn conflicting_sections_are_rejected() {
             "spec.defaults: conflicts with \"overrides\", remove one of them",
         ),
         (
-            json!({ "defaults": limits, "when": [] }),
-            "spec.when: conflicts with \"defaults\", remove one of them",
-        ),
-        (
-            json!({ "overrides": limits, "when": [] }),
-            "spec.when: conflicts with \"overrides\", remove one of them",
+            json!({ "defaults": limits, "when": [{ "predicate": "1" }] }),
+            "spec.when[0].predicate: found a number, expected a boolean",
         ),
         (
             json!({ "defaults": limits, "dataExtraction": {} }),

@@ -13,17 +13,7 @@ fn invalid_rates_are_rejected() {
         &tutorial(),
         [
             (
-                "/spec/limits/free/rates",
-                None,
-                "spec.limits.free.rates: missing required field",
-            ),
-            (
-                &format!("{limit}/rates"),
-                Some(json!([])),
-                "spec.limits.free.rates: must not be empty",
-            ),
-            (
-                &format!("{limit}/rates"),
+                format!("{limit}/rates").as_str(),
                 Some(json!({ "limit": 1, "window": "1m" })),
                 "spec.limits.free.rates: found an object, expected a list",
             ),
@@ -48,11 +38,6 @@ fn invalid_rates_are_rejected() {
             ),
             (
                 &format!("{limit}/rates/0/limit"),
-                Some(json!(-1)),
-                "spec.limits.free.rates[0].limit: found -1, expected a whole number from 0 to 9007199254740991",
-            ),
-            (
-                &format!("{limit}/rates/0/limit"),
                 Some(json!("100k")),
                 "spec.limits.free.rates[0].limit: found \"100k\", expected a whole number such as 100000, or an expression such as \"auth.identity.limit\"",
             ),
@@ -65,11 +50,6 @@ fn invalid_rates_are_rejected() {
                 &format!("{limit}/rates/0/limit"),
                 Some(json!(true)),
                 "spec.limits.free.rates[0].limit: found true, expected a whole number from 0 to 9007199254740991",
-            ),
-            (
-                &format!("{limit}/rates/0/limit"),
-                Some(json!(u64::MAX)),
-                "spec.limits.free.rates[0].limit: found 18446744073709551615, expected a whole number from 0 to 9007199254740991",
             ),
             (
                 &format!("{limit}/rates/0/limit"),
@@ -109,7 +89,12 @@ fn invalid_rates_are_rejected() {
             (
                 &format!("{limit}/rates/0/window"),
                 Some(json!("367d")),
-                "spec.limits.free.rates[0].window: invalid duration \"367d\", expected at most a year, \"366d\"",
+                "spec.limits.free.rates[0].window: invalid duration \"367d\", expected at most a year, \"366d\" or as Kuadrant writes it \"8784h\"; no window is longer",
+            ),
+            (
+                &format!("{limit}/rates/0/window"),
+                Some(json!("99999h")),
+                "spec.limits.free.rates[0].window: invalid duration \"99999h\", expected at most a year, \"366d\" or as Kuadrant writes it \"8784h\"; no window is longer",
             ),
             (
                 &format!("{limit}/rates/0/window"),

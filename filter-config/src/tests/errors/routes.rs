@@ -53,6 +53,11 @@ fn invalid_routes_are_rejected() {
                 "routes[0].kind: found \"GRPCRoute\", expected \"HTTPRoute\"",
             ),
             (
+                "/routes/0/apiVersion",
+                Some(json!("gateway.networking.k8s.io/v2")),
+                "routes[0].apiVersion: found \"gateway.networking.k8s.io/v2\", expected \"gateway.networking.k8s.io/v1\", \"gateway.networking.k8s.io/v1beta1\" or \"gateway.networking.k8s.io/v1alpha2\"",
+            ),
+            (
                 "/routes/0/spec/hostnames",
                 Some(json!(["*", "a..b", "a.*.b", "-a.b", "a.b.", "a:80"])),
                 &[0, 1, 2, 3, 4, 5]
@@ -113,11 +118,6 @@ fn policies_must_match_the_routes() {
                 "/policies/1",
                 Some(policy("p", "HTTPRoute", "llm", Some("models"))),
                 "policies[1].spec.targetRef.sectionName: unknown rule \"models\", expected the name of a rule of the route \"gateway-system/llm\"",
-            ),
-            (
-                "/policies/1",
-                Some(policy("p", "Gateway", "llm", None)),
-                "policies[1].spec.targetRef: duplicate policy for this target, already given at policies[0]",
             ),
             (
                 "/policies/1",

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::shapes::{cel, described, list, name, object, text, usd, whole, window};
+use super::shapes::{
+    cel, described, limit_name, list, nullable, number_as_text, object, usd, whole, window,
+};
 use crate::{bounds, budget, limit, on_exceeded, rate};
 
 pub(super) fn limits() -> Value {
@@ -11,8 +13,8 @@ pub(super) fn limits() -> Value {
         "type": "object",
         "minProperties": 1,
         "maxProperties": bounds::LIMITS,
-        "propertyNames": name(),
-        "additionalProperties": { "$ref": "#/$defs/limit" }
+        "propertyNames": limit_name(),
+        "additionalProperties": nullable(&json!({ "$ref": "#/$defs/limit" }))
     })
 }
 
@@ -27,8 +29,16 @@ pub(super) fn limit() -> Value {
         &limit::RESERVATION,
         &[],
         &json!({
-            "amount": cel("the number of tokens that a request reserves."),
-            "ttl": described("The time after which the reservation expires: a duration such as 30s.", text(64)),
+            "amount": {
+                "description": "The number of tokens that a request reserves.",
+                "anyOf": [{ "type": "integer", "minimum": 0 }, cel("the number of tokens.")]
+            },
+            "ttl": {
+                "description": "The time after which the reservation expires: a duration such as 30s, or CEL that yields one or a number of seconds.",
+                "type": "string",
+                "minLength": 1,
+                "maxLength": bounds::EXPRESSION_BYTES
+            },
             "max": described("The most tokens that one request reserves.", whole(&bounds::RESERVATION_MAX))
         }),
     );
@@ -44,13 +54,13 @@ pub(super) fn limit() -> Value {
     );
     let [min, max] = [bounds::ALERT_AT.start(), bounds::ALERT_AT.end()]
         .map(|parts| f64::from(*parts) / 1_000_000.0);
-    let mut limit = object(
+    object(
         &limit::LIMIT,
         &[],
         &json!({
-            "rates": described("Rates of cost; all are enforced.", list(1, bounds::RATES, &rate)),
-            "requests": described("Rates of requests; all are enforced.", list(1, bounds::RATES, &rate)),
-            "budgets": described("Rates of money; all are enforced.", list(1, bounds::RATES, &budget)),
+            "rates": described("Rates of cost; all are enforced.", list(0, bounds::RATES, &rate)),
+            "requests": described("Rates of requests; all are enforced.", list(0, bounds::RATES, &rate)),
+            "budgets": described("Rates of money; all are enforced.", list(0, bounds::RATES, &budget)),
             "cost": cel("the cost of one exchange against the rates; by default its total of tokens."),
             "whenMissing": {
                 "description": "The handling of a request for which a counter expression has no value; by default failureMode decides.",
@@ -61,9 +71,10 @@ pub(super) fn limit() -> Value {
             "concurrency": described("The most requests in flight per key.", whole(&bounds::CONCURRENCY)),
             "alertAt": {
                 "description": "The share of the limit whose use is reported.",
-                "type": "number",
-                "minimum": min,
-                "maximum": max
+                "anyOf": [
+                    { "type": "number", "minimum": min, "maximum": max },
+                    number_as_text()
+                ]
             },
             "shadow": {
                 "description": "Dry run: count and report, and never reject.",
@@ -73,14 +84,7 @@ pub(super) fn limit() -> Value {
             "onExceeded": on_exceeded(),
             "reservation": described("What a request reserves until its usage is known.", reservation)
         }),
-    );
-    limit["anyOf"] = json!([
-        { "required": ["rates"] },
-        { "required": ["requests"] },
-        { "required": ["budgets"] },
-        { "required": ["concurrency"] }
-    ]);
-    limit
+    )
 }
 
 fn on_exceeded() -> Value {
@@ -158,8 +162,8 @@ pub(super) fn rate() -> Value {
         &["limit", "window"],
         &json!({
             "limit": {
-                "description": "The most in a window.",
-                "anyOf": [whole(&bounds::LIMIT), cel("the most in a window.")]
+                "description": "The most in a window. A negative number is 0.",
+                "anyOf": [{ "type": "integer" }, cel("the most in a window.")]
             },
             "min": described("The lower bound of a limit that is an expression.", whole(&bounds::LIMIT)),
             "max": {

@@ -2,15 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::policies;
 use super::shapes::{list, name, object, resource_name, text};
-use crate::{bounds, resource, route};
+use crate::{bounds, route};
 
 pub(super) fn route() -> Value {
-    let metadata = object(
-        &resource::METADATA,
-        &["name"],
-        &json!({ "name": resource_name(), "namespace": resource_name() }),
-    );
     let label = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?";
     let hostname = json!({
         "type": "string",
@@ -61,9 +57,9 @@ pub(super) fn route() -> Value {
         &route::ROUTE,
         &["apiVersion", "kind", "metadata", "spec"],
         &json!({
-            "apiVersion": { "const": "gateway.networking.k8s.io/v1" },
+            "apiVersion": { "enum": route::VERSIONS },
             "kind": { "const": "HTTPRoute" },
-            "metadata": metadata,
+            "metadata": policies::metadata(),
             "spec": spec
         }),
     )

@@ -44,6 +44,34 @@ fn exchange_reserves_and_commits() {
 }
 
 #[test]
+fn lifetime_of_reservations_is_computed() {
+    for (ttl, seconds) in [
+        ("duration('30s')", 30),
+        (
+            "auth.user == 'alice' ? duration('90s') : duration('1h')",
+            90,
+        ),
+        ("auth.user == 'alice' ? '2m' : '1h'", 120),
+        ("size(auth.user) * 60", 300),
+        // Within its bounds.
+        ("duration('500ms') - duration('1h')", 1),
+        ("size(auth.user) * 100000", 86_400),
+        // A client can lengthen it, not shorten it.
+        ("duration(request.headers[?'x-ttl'].orValue('5s'))", 600),
+        ("duration(request.headers[?'x-ttl'].orValue('20m'))", 1200),
+    ] {
+        let spec = format!(r#", "reservation": {{ "ttl": "{ttl}" }}"#);
+        let mut gateway = Gateway::with(&spec, RESERVE, "");
+        assert_eq!(gateway.exchange(30), "admitted", "{ttl}");
+        let reserve = ReserveRequest::decode(&*gateway.call(0).message).unwrap();
+        assert_eq!(reserve.ttl.unwrap().seconds, seconds, "{ttl}");
+    }
+    let spec = r#", "reservation": { "ttl": "duration(auth.timeout)" }"#;
+    let mut gateway = Gateway::with(spec, RESERVE, "");
+    assert_eq!(gateway.exchange(30), "failed");
+}
+
+#[test]
 fn each_protocol_counts_until_exhausted() {
     for storage in [RESERVE, CHECK, RLS] {
         let mut gateway = Gateway::new(storage);
