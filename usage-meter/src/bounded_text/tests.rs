@@ -1,4 +1,4 @@
-use super::{PassingText, bounded_text};
+use super::{MAX_IDLE_BYTES, PassingText, bounded_text, clear};
 use proptest::prelude::*;
 
 #[test]
@@ -24,6 +24,22 @@ fn cut_falls_between_characters() {
     let cut = bounded_text(&text, 161);
     assert!(cut.starts_with(&"é".repeat(80)), "{cut}");
     assert_eq!(cut.as_bytes()[160], b'~');
+}
+
+#[test]
+fn memory_of_idle_buffers_is_bounded() {
+    for (bytes, kept) in [
+        (0, 0),
+        (100, 100),
+        (MAX_IDLE_BYTES, MAX_IDLE_BYTES),
+        (MAX_IDLE_BYTES + 1, 0),
+        (10_000, 0),
+    ] {
+        let mut buffer = Vec::with_capacity(bytes);
+        buffer.resize(bytes, b'a');
+        clear(&mut buffer);
+        assert_eq!((buffer.len(), buffer.capacity()), (0, kept), "{bytes}");
+    }
 }
 
 proptest! {

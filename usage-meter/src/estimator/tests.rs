@@ -187,6 +187,50 @@ fn slow_short_responses_do_not_lower_rate() {
 }
 
 #[test]
+fn short_responses_are_not_learned_from() {
+    // Of so few tokens, neither the rate nor the bytes per token say anything about a model.
+    for (tokens, is_learned) in [(1, false), (15, false), (16, true)] {
+        let estimator = Estimator::default();
+        let bytes = 10 * tokens;
+        let response = Observation {
+            duration: Some(Duration::from_secs(1)),
+            ..observation((bytes, tokens), (bytes, tokens))
+        };
+        learn(&estimator, 1, &response);
+        let bytes_per_token = |known: u64| if is_learned { 10_000 } else { known };
+        assert_eq!(
+            (
+                estimator.input_tokens(Some("m"), 90_000),
+                estimator.output_tokens(Some("m"), 86_000),
+                in_a_second(&estimator),
+            ),
+            (
+                90_000_000 / bytes_per_token(4_500),
+                86_000_000 / bytes_per_token(4_300),
+                if is_learned { tokens } else { START_RATE },
+            ),
+            "{tokens}"
+        );
+    }
+}
+
+#[test]
+fn responses_without_output_do_not_lower_what_is_expected() {
+    let estimator = Estimator::default();
+    learn(&estimator, 100, &unbounded(4_000));
+    let before = expected(&estimator);
+    assert!(before >= 4_000);
+    for hour in 1..10 {
+        let empty = Observation {
+            ended_at: Duration::from_secs(1_000_000) + HALF_LIFE * hour,
+            ..unbounded(0)
+        };
+        learn(&estimator, 100, &empty);
+    }
+    assert_eq!(expected(&estimator), before);
+}
+
+#[test]
 fn model_in_use_outlives_others() {
     let estimator = Estimator::default();
     let learned = observation((1_000, 1_000), (0, 1));

@@ -86,7 +86,6 @@ impl<'a> Members<'a> {
                 self.at = skip_space(self.text, self.at.saturating_add(1));
             }
             (State::Open, Some(_)) => {}
-            (State::Closed, _) => return None,
             _ => {
                 self.state = State::Malformed;
                 return None;

@@ -205,6 +205,28 @@ fn every_valid_event_framing_is_read() {
 }
 
 #[test]
+fn event_that_is_cut_off_does_not_hide_the_next() {
+    let report = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    for begun in [
+        r#"{"choices":[{"delta":{"content":"hi"#,
+        r#"{"choices":[{"delta":{"content":"hi\"#,
+        r#"{"choices":[{"delta":{"other":[[{"#,
+        r#"{"choices":[{"delta":{}}],"usage":{"prompt_tokens":"#,
+        r#"{"choices":[{"delta":{}}],"usage":"#,
+        r#"{"other":{"a":1"#,
+        "[",
+        "[[[",
+        "\"",
+    ] {
+        let body = format!("data: {begun}\n\ndata: {report}\n\n");
+        let meter = read(SSE, body.as_bytes());
+        assert_eq!(tokens(&meter), Some((3, 4, 7)), "{begun}");
+        let raw = br#"{"prompt_tokens":3,"completion_tokens":4}"#;
+        assert_eq!(meter.raw_usage(), Some(raw.as_slice()), "{begun}");
+    }
+}
+
+#[test]
 fn usage_in_every_chunk_counts_once() {
     let body = (1..=30)
         .map(|n| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"x\"}}}}],\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":{n}}}}}\n\n"))
@@ -250,6 +272,7 @@ fn other_documents_report_no_usage() {
         r#"{"object":"list","data":[{"id":"gpt-4o","object":"model"}]}"#,
         r#"{"error":{"message":"no","type":"invalid_request_error"}}"#,
         r#"{"input_tokens":13}"#,
+        r#"{"type":"error","code":"server_error","message":"the server had an error"}"#,
         r#"{"object":"batch","usage":{"input_tokens":4,"output_tokens":5}}"#,
         r#"{"object":"thread.message","id":"msg_1","content":[{"text":"hello"}]}"#,
         r#"{"object":"conversation","id":"conv_1"}"#,

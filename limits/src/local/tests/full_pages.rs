@@ -91,6 +91,20 @@ fn corrected_counters_expire_in_time() {
 }
 
 #[test]
+fn evicted_counter_counts_for_its_whole_window() {
+    let shared = Shared::default();
+    let worker = full(&shared, 100);
+    let evicted = of(100);
+    worker.record(seconds(30), evicted, 50);
+    // This evicts it, into a floor of counters whose window ends earlier.
+    worker.record(seconds(30), of(101), 1);
+    assert_eq!(worker.store.occupancy().evictions, 2);
+    worker.record(seconds(70), of(102), 1);
+    assert!(worker.standing(seconds(70), evicted).used >= 50);
+    assert_eq!(worker.standing(seconds(90), evicted).used, 0);
+}
+
+#[test]
 fn counter_made_from_floor_outlives_floors_window() {
     let long = Nanos::from_secs(7);
     for rate in [

@@ -27,6 +27,18 @@ fn later_numbers_displace_earlier_ones() {
     assert!(histogram.quantile(50).unwrap().min > 800);
 }
 
+#[test]
+fn weights_are_kept_up_to_the_maximum() {
+    let mut histogram = Histogram::new(4);
+    histogram.add(10, 1);
+    histogram.add(1_000, 3);
+    assert_eq!(histogram.total, 4);
+    assert!(histogram.quantile(25).unwrap().max < 20);
+    histogram.add(1_000, 1);
+    assert_eq!(histogram.total, 2);
+    assert!(histogram.quantile(25).unwrap().min > 800);
+}
+
 proptest! {
     #[test]
     fn bucket_has_its_number_and_is_narrow(value in 1..=MAX_VALUE) {

@@ -52,6 +52,23 @@ fn many_digits_saturate() {
     assert_eq!(tokens(digits.as_bytes()), Some(1));
 }
 
+#[test]
+fn many_digits_are_rounded_up() {
+    for zeros in [0, 10, 30, 36, 37, 38, 60, 1_000] {
+        let zeros = "0".repeat(zeros);
+        for (text, expected) in [
+            (format!("12.{zeros}0"), 12),
+            (format!("12.{zeros}1"), 13),
+            (format!("0.{zeros}1"), 1),
+            (format!("12{zeros}e-{}", zeros.len()), 12),
+            (format!("12{zeros}1e-{}", zeros.len() + 1), 13),
+            (format!("12{zeros}.0e-{}", zeros.len()), 12),
+        ] {
+            assert_eq!(tokens(text.as_bytes()), Some(expected), "{text}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn integers_are_exact(value: u64) {

@@ -230,7 +230,7 @@ fn generated_text_is_counted_by_key() {
         (r#"{"x":[{"args":["ab"]},{"args":["ab",{"y":"z"}]}]}"#, 0),
         (
             r#"{"x":[{"args":{"a":{"args":{"b":"c"}},"d":"e"}}],"y":"z"}"#,
-            2,
+            9,
         ),
         (r#"{"x":["content","abc"]}"#, 0),
     ] {

@@ -11,6 +11,7 @@ fn unknown_shapes_on_completion_paths_are_completions() {
     for (content_type, body, output_bytes) in [
         (JSON, r#"{"id":"x","answer_text":"eight ch","n":5}"#, 9),
         (JSON, r#"{"parts":["one","two\n"],"key":{"a":"b"}}"#, 7),
+        (JSON, r#"{"object":"custom.kind","text":"four"}"#, 15),
         (JSON, "{\"a\":\"one\"}\n{\"a\":\"two\"}", 6),
         (JSON, r#"{"text_output":"abc","model_name":"m"}"#, 3),
         (JSON, "[[0.5,0.25],[1,2]]", 0),
