@@ -132,7 +132,7 @@ async fn arrived_or_rejected(metered: &Metered, pending: &mut InFlight, count: u
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_uploads_with_long_paths_are_kept_once() -> Outcome {
     const COUNT: u32 = 3_704;
-    const PATH_BYTES: u64 = 58_000;
+    const PATH_BYTES: u32 = 58_000;
     const BUDGET: u64 = 512 << 20;
     let mut configuration = each_caller(AMPLE);
     let limit = &mut configuration["policies"][0]["spec"]["limits"]["tokens"];
@@ -143,7 +143,10 @@ async fn slow_uploads_with_long_paths_are_kept_once() -> Outcome {
     let tollgate = Tollgate::new(configuration).holds_headers(true);
     let metered = start(Value::Null, |builder| builder.tollgate(tollgate)).await?;
     let before = metered.envoy.memory().await?.resident;
-    let path = format!("/v1/chat/completions?{}", "p".repeat(PATH_BYTES as usize));
+    let path = format!(
+        "/v1/chat/completions?{}",
+        "p".repeat(usize::try_from(PATH_BYTES)?)
+    );
     let pending = attack(&metered, "slow uploads with long paths", COUNT, async {
         let mut pending = InFlight::new();
         for connection in 1..=CONNECTIONS {
@@ -167,7 +170,7 @@ async fn slow_uploads_with_long_paths_are_kept_once() -> Outcome {
         Ok(pending)
     })
     .await?;
-    let paths = u64::from(COUNT) * PATH_BYTES;
+    let paths = u64::from(COUNT) * u64::from(PATH_BYTES);
     let kept = metered
         .envoy
         .wait_for_stat("wasmcustom.tollgate.memory_bytes", |bytes| bytes > paths)
