@@ -10,6 +10,10 @@ use filter_config::Exceeded;
 
 /// The result of a check before the request's body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a result is matched where it is returned, and is not kept"
+)]
 pub(crate) enum Precheck {
     /// No counter is known to be exhausted.
     Open,

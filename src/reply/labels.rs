@@ -74,16 +74,16 @@ impl QuotaLabels {
                 } else {
                     quoted(&key)
                 };
-                let names = match &configuration.replies.headers {
-                    Some(QuotaHeaders::Named(names)) => {
-                        Some(HeaderLabels::new(names, rate, policy, limit))
+                let headers = match &configuration.replies.headers {
+                    Some(QuotaHeaders::Named(headers)) => {
+                        Some(HeaderLabels::new(headers, rate, policy, limit))
                     }
                     _ => None,
                 };
                 Self {
                     name: quoted(&limit.name),
                     key,
-                    names,
+                    names: headers,
                 }
             }));
         }
