@@ -11,8 +11,6 @@ pub(super) struct Kept {
     headers: Lease,
     values: Lease,
     queue: Lease,
-    /// What a rate limit service has added to the response.
-    reply: Lease,
 }
 
 // === impl Kept ===
@@ -24,7 +22,6 @@ impl Default for Kept {
             headers: Lease::of(Share::Headers),
             values: Lease::of(Share::Values),
             queue: Lease::of(Share::Queue),
-            reply: Lease::of(Share::Headers),
         }
     }
 }
@@ -35,14 +32,14 @@ impl Kept {
         self.headers.bytes() > 0 || self.headers.keep(self.header_bytes, budget)
     }
 
-    /// Counts the headers that a rate limit service adds to the response, if there is room for them. Returns whether
-    /// they are counted.
+    /// Counts the headers that a rate limit service adds to the response of an admitted request, beside those of the
+    /// request if they are still kept, if there is room for them. Returns whether they are counted.
     pub(super) fn keep_reply(&mut self, headers: &ResponseHeaders, budget: Budget) -> bool {
         let bytes = headers.iter().fold(0_usize, |bytes, (name, value)| {
             let of_header = name.capacity().saturating_add(value.capacity());
             bytes.saturating_add(of_header)
         });
-        self.reply.keep(bytes, budget)
+        self.headers.keep(bytes, budget)
     }
 
     /// Counts bytes of the values that are being read from the body.
@@ -66,7 +63,6 @@ impl Kept {
     /// Counts nothing any more, but the headers and the values of the body if costs read them.
     pub(super) fn release(&mut self, keeps_headers: bool, keeps_values: bool) {
         self.queue.release();
-        self.reply.release();
         if !keeps_headers {
             self.headers.release();
         }
