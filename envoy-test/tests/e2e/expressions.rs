@@ -11,7 +11,10 @@ use envoy_test::{
 };
 use serde_json::{Value, json};
 
-use crate::{fixtures::hourly, support::TestResult};
+use crate::{
+    fixtures::hourly,
+    support::{TestResult, metric},
+};
 
 /// A limit of 0 tokens for each predicate, so that a request is rejected if the predicate is true. One Envoy has all
 /// of them; the header `x-pick` selects the predicate of a request.
@@ -255,5 +258,38 @@ async fn expensive_evaluation_is_evaluation_error() -> TestResult {
     let failing = failing(&predicates, &hostile, |builder| builder).await?;
     let expected = predicates.map(|predicate| (predicate, 500));
     assert_eq!(failing, expected);
+    Ok(())
+}
+
+#[tokio::test]
+async fn exhausted_fuel_is_logged_and_counted() -> TestResult {
+    let predicate = "request.headers['x-a'].matches('(?i).*a.*b.*c.*d.*e.*f.*g')";
+    let mut limit = hourly(100);
+    limit["when"] = json!([{ "predicate": predicate }]);
+    let configuration = configuration(json!({ "tokens": limit }));
+    let metered = Metered::build(configuration, Builder::own_process).await?;
+    let long = "a".repeat(28 << 10);
+    let chats = [
+        ("long", long.as_str(), 500),
+        ("short", "abcdefg", 200),
+        ("another", "abcdefg", 429),
+    ];
+    for (id, value, status) in chats {
+        let chat = Chat::default().header(CALLER, "alice").header("x-a", value);
+        let exchange = metered.exchange(&client(Protocol::Http1), id, chat).await?;
+        assert_eq!(exchange.status, status, "{id}");
+    }
+    assert_eq!(metric(&metered.envoy, "evaluation_errors").await?, 1);
+    assert_eq!(metric(&metered.envoy, "requests.decision=failed").await?, 1);
+    assert!(metric(&metered.envoy, "memory_bytes").await? > 0);
+    let logs = metered.envoy.logs()?;
+    let line = logs.lines().find(|line| line.contains("evaluation_failed"));
+    let line = line.ok_or("no log line")?;
+    assert!(
+        line.contains("policy=default/llm at=limits.tokens.when[0] error="),
+        "{line}"
+    );
+    assert!(line.contains("steps") || line.contains("bytes"), "{line}");
+    metered.check().await?;
     Ok(())
 }
