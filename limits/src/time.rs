@@ -143,3 +143,6 @@ impl Timestamp {
         Nanos(self.0.saturating_sub(earlier.0))
     }
 }
+
+#[cfg(test)]
+mod tests;

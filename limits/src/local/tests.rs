@@ -145,6 +145,31 @@ fn rejection_says_when_the_next_request_fits() {
 }
 
 #[test]
+fn standing_says_what_is_in_the_way() {
+    // Used and reserved of a limit of ten; what remains, and whether only requests in flight are in the way.
+    for (used, reserved, remaining, is_only_reserved) in [
+        (0, 0, 10, false),
+        (4, 5, 1, true),
+        (9, 5, 0, true),
+        (10, 5, 0, false),
+        (12, 0, 0, false),
+    ] {
+        let standing = Standing {
+            limit: 10,
+            used,
+            reserved,
+            resets_at: NOW,
+        };
+        assert_eq!(standing.remaining(), remaining, "{standing:?}");
+        assert_eq!(
+            standing.is_only_reserved(),
+            is_only_reserved,
+            "{standing:?}"
+        );
+    }
+}
+
+#[test]
 fn concurrent_requests_are_admitted_as_reservations_fit() {
     let shared = Shared::default();
     let mut worker = Worker::new(&shared, 100);

@@ -37,6 +37,29 @@ fn record_is_replaced_until_it_is_taken() {
     assert_eq!(take(), Taken::Before);
 }
 
+#[test]
+fn records_of_one_page_are_distinguished() {
+    let (store, memory) = (store_of(1), Memory::default());
+    store.insert(&memory, NOW, 0, 7, at(9), b"one").unwrap();
+    store.insert(&memory, NOW, 0, 8, at(9), b"two").unwrap();
+    let change = &mut |before: &[u8]| Some([before, b" changed"].concat());
+    store.replace(&memory, NOW, 8, change).unwrap();
+    let take = |key| store.take(&memory, NOW, key).unwrap().0;
+    assert_eq!(take(8), Taken::Record(b"two changed".to_vec()));
+    assert_eq!(take(7), Taken::Record(b"one".to_vec()));
+}
+
+#[test]
+fn pages_share_the_records() {
+    let (store, memory) = (store_of(64), Memory::default());
+    let largest = [1; RecordStore::MAX_BYTES];
+    for key in 0..256 {
+        let inserted = store.insert(&memory, NOW, 0, key, at(9), &largest).unwrap();
+        assert!(matches!(inserted.0, Insertion::Stored(_)), "{key}");
+    }
+    assert!(memory.values.borrow().len() > 48);
+}
+
 /// A value, and the number of its last write.
 type Written = (Vec<u8>, u32);
 
@@ -189,6 +212,8 @@ fn failing_memory_is_an_error() {
     }
     let inserted = store_of(1).insert(&Failing, NOW, 0, 7, at(10), b"record");
     assert_eq!(inserted, Err(StoreError::Contended));
+    let taken = store_of(1).take(&Failing, NOW, 7);
+    assert_eq!(taken, Ok((Taken::Nothing, vec![])), "it writes nothing");
 }
 
 /// What a worker does, after so many nanoseconds.

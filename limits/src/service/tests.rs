@@ -277,6 +277,9 @@ fn credit_reduces_settlements_until_it_expires() {
     credits.add(at(1), &alice, 30, at(10));
     credits.add(at(1), &alice, 30, at(5));
     assert_eq!(credits.reduce(at(5), &alice, 20), 20, "expired");
+    credits.add(at(5), &alice, 30, at(10));
+    credits.add(at(10), &alice, 5, at(20));
+    assert_eq!(credits.reduce(at(15), &alice, 7), 2, "a new one");
 }
 
 #[test]

@@ -40,6 +40,76 @@ fn body_has_its_parameters() {
 }
 
 #[test]
+fn stream_options_are_read_in_every_shape() {
+    for (body, expected) in [
+        ("{}", StreamOptions::Absent),
+        (r#"{"stream_options":{}}"#, StreamOptions::WithoutUsage),
+        (r#"{"stream_options":null}"#, StreamOptions::WithoutUsage),
+        (r#"{"stream_options":"x"}"#, StreamOptions::WithoutUsage),
+        (
+            r#"{"stream_options":{"include_usage":false}}"#,
+            StreamOptions::WithoutUsage,
+        ),
+        (
+            r#"{"stream_options":{"include_usage":1}}"#,
+            StreamOptions::WithoutUsage,
+        ),
+        (
+            r#"{"stream_options":{"include_usage":true}}"#,
+            StreamOptions::WithUsage,
+        ),
+    ] {
+        let parameters = Parameters::read(body.as_bytes());
+        assert_eq!(parameters.stream_options, expected, "{body}");
+    }
+}
+
+#[test]
+fn input_is_text_or_an_eighth_of_the_rest() {
+    let image = r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}"#;
+    for (content, body_bytes, expected) in [
+        // Neither text nor a part: all of it may be text.
+        ("", 800, 800),
+        (r#"{"type":"text","text":"ten bytes."}"#, 40, 10),
+        (r#"{"type":"text","text":"ten bytes."}"#, 800, 100),
+        (image, 800, 100),
+        (image, 40, 5),
+    ] {
+        let body = format!(r#"{{"messages":[{{"content":[{content}]}}]}}"#);
+        let parameters = Parameters::read(body.as_bytes());
+        let body_bytes = parameters.part_bytes + body_bytes;
+        assert_eq!(parameters.input_bytes(body_bytes), expected, "{body}");
+    }
+}
+
+#[test]
+fn apis_are_distinguished() {
+    for (path, provider, generates_text, has_stream_options) in [
+        ("/v1/chat/completions", "openai", true, true),
+        ("/team/proxy/v1/chat/completions", "openai", true, true),
+        ("/v1/completions", "openai", true, true),
+        (
+            "/openai/deployments/d/chat/completions",
+            "azure",
+            true,
+            true,
+        ),
+        ("/openai/deployments/d/embeddings", "azure", false, false),
+        ("/v1/responses", "openai", true, false),
+        ("/v1/embeddings", "openai", false, false),
+        ("/v1/images/generations", "openai", false, false),
+        ("/v1/messages", "anthropic", true, false),
+        ("/deployments/d/v1/messages", "anthropic", true, false),
+    ] {
+        let endpoint = Endpoint::of_path(path).unwrap();
+        assert_eq!(endpoint.provider, provider, "{path}");
+        assert_eq!(endpoint.generates_text(), generates_text, "{path}");
+        assert_eq!(endpoint.has_stream_options(), has_stream_options, "{path}");
+        assert_eq!(endpoint.model.is_some(), provider == "azure", "{path}");
+    }
+}
+
+#[test]
 fn numbers_above_2_40_bound_nothing() {
     for (body, bound, choices) in [
         (r#"{"max_tokens":1099511627776}"#, Some(1 << 40), 1),
@@ -400,6 +470,7 @@ fn purpose_follows_from_method_and_path() {
         ("POST", "/v1/messages/count_tokens/.."),
         ("POST", "/v1/messages/count_tokens;/"),
         ("GET", "/v1/responses/%2e%2e"),
+        ("PUT", "/v1/responses/resp_1/cancel"),
         ("POST", ""),
     ] {
         assert_eq!(

@@ -91,6 +91,7 @@ fn chat_completion_reports_every_count() {
     );
     assert_eq!(meter.model(), Some("gpt-4o-2024-08-06"));
     assert!(meter.is_completion() && meter.is_likely_final());
+    assert!(!meter.has_unreadable_counts() && !meter.is_unread());
     assert_eq!(meter.output_bytes(), 8);
     let raw = meter.raw_usage().unwrap();
     assert!(raw.starts_with(b"{\n        \"prompt_tokens\": 20") && raw.ends_with(b"}"));
@@ -234,6 +235,8 @@ fn usage_in_every_chunk_counts_once() {
         .concat();
     let meter = read(SSE, body.as_bytes());
     assert_eq!(tokens(&meter), Some((3, 30, 33)));
+    let raw = br#"{"prompt_tokens":3,"completion_tokens":30}"#;
+    assert_eq!(meter.raw_usage(), Some(raw.as_slice()));
     assert_eq!(meter.output_bytes(), 30);
 }
 

@@ -37,6 +37,16 @@ fn keys_of_pages_have_fixed_bytes() {
 }
 
 #[test]
+fn pages_share_the_counters() {
+    let shared = Shared::default();
+    let worker = Worker::new(&shared, 64 * 6);
+    for key in 0..64 * 6 {
+        worker.record(NOW, of(key), 1);
+    }
+    assert_eq!(worker.store.occupancy().evictions, 0);
+}
+
+#[test]
 fn full_page_keeps_large_counters() {
     let shared = Shared::default();
     let worker = full(&shared, 10);

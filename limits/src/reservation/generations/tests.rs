@@ -75,3 +75,31 @@ fn longer_lifetime_wins_and_extremes_saturate() {
     generations.release(generation, u64::MAX);
     assert_eq!(generations.advance(Timestamp::MAX).total(), 0);
 }
+
+#[test]
+fn reservations_expire_with_their_generation() {
+    let until = Timestamp::new(100);
+    for (current, previous, expected) in [
+        (0, 0, Timestamp::EPOCH),
+        (0, 5, until),
+        (5, 0, Timestamp::new(110)),
+        (5, 5, Timestamp::new(110)),
+    ] {
+        let generations = Generations {
+            current,
+            previous,
+            until,
+            lifetime: Nanos::new(10),
+        };
+        assert_eq!(generations.expires_at(), expected, "{generations:?}");
+    }
+}
+
+#[test]
+fn generation_survives_as_a_number() {
+    let mut generations = Generations::default();
+    let generation = generations.reserve(Timestamp::new(100), Nanos::new(10), 5);
+    assert_ne!(generation, GenerationId::NONE);
+    assert_eq!(GenerationId::from_u64(generation.to_u64()), generation);
+    assert_eq!(GenerationId::NONE.to_u64(), 0);
+}

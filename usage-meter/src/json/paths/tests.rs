@@ -120,6 +120,34 @@ proptest! {
 }
 
 #[test]
+fn pointers_into_elements_and_shared_parts_change_no_other_path() {
+    for (pointers, json, expected) in [
+        (
+            &["/e/1/x", "/e/1/y"][..],
+            r#"{"e":[{"t":1},{"t":2,"x":3,"y":4},{"t":5,"x":6}]}"#,
+            &[(102, "1"), (102, "2"), (0, "3"), (1, "4"), (102, "5")][..],
+        ),
+        (
+            &["/a/x", "/a/b/x"],
+            r#"{"a":{"a":1,"x":2,"b":{"a":3,"x":4}},"b":{"b":{"a":5,"x":6,"b":{"x":7}}}}"#,
+            &[(100, "1"), (0, "2"), (101, "3"), (1, "4"), (100, "5")],
+        ),
+    ] {
+        let mut paths = dialects();
+        paths.insert("e[].t", 102);
+        for (field, text) in pointers.iter().enumerate() {
+            paths.insert_pointer(&pointer(text), field);
+        }
+        let found = scan(paths, json, &[]);
+        let found: Vec<_> = found
+            .iter()
+            .map(|(field, text)| (*field, &**text))
+            .collect();
+        assert_eq!(found, expected, "{json}");
+    }
+}
+
+#[test]
 fn indexes_lead_to_one_element() {
     for (text, json, expected) in [
         ("/a/0/t", r#"{"a":[{"t":1},{"t":2}]}"#, Some("1")),

@@ -184,6 +184,21 @@ fn pointers_below_usage_skip_events() {
 }
 
 #[test]
+fn events_are_skipped_only_if_they_mention_usage() {
+    for (pointers, may_skip) in [
+        (&[][..], true),
+        (&["/usage/x"], true),
+        (&["/a/0/usage_total", "/usage/x"], true),
+        (&["/billing/tokens"], false),
+        (&["/usage/x", "/billing/tokens"], false),
+    ] {
+        let pointers: Vec<_> = pointers.iter().map(|text| (Total, *text)).collect();
+        let paths = paths(&pointers).unwrap();
+        assert_eq!(paths.are_below_usage(), may_skip, "{pointers:?}");
+    }
+}
+
+#[test]
 fn distinct_pointers_are_bounded() {
     let pointers: Vec<String> = (0..33).map(|n| format!("/n{n}")).collect();
     let with = |count: usize| {

@@ -269,6 +269,11 @@ fn last_event_makes_stream_likely_final() {
             "{\"message\":{\"content\":\"hi\"},\"done\":false}\n",
             false,
         ),
+        (
+            JSON,
+            "{\"message\":{\"content\":\"hi\"},\"done\":false,\"prompt_eval_count\":3,\"eval_count\":2}\n",
+            false,
+        ),
         (NDJSON, "{\"done\":true,\"eval_count\":29}\n", true),
         (
             JSON,

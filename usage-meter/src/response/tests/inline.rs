@@ -67,3 +67,30 @@ fn events_without_text_do_not_lower_the_estimate() {
     let bytes = meter.output_bytes();
     assert!((40_000..=40_800).contains(&bytes), "{bytes}");
 }
+
+#[test]
+fn raw_usage_is_that_of_the_first_source() {
+    let outer = r#"{"prompt_tokens":5,"completion_tokens":1}"#;
+    let wrapped = r#"{"prompt_tokens":7,"completion_tokens":3}"#;
+    for body in [
+        format!(r#"{{"result":{{"usage":{wrapped}}},"usage":{outer}}}"#),
+        format!(r#"{{"usage":{outer},"result":{{"usage":{wrapped}}}}}"#),
+    ] {
+        let meter = read(JSON, body.as_bytes());
+        assert_eq!(tokens(&meter), Some((5, 1, 6)), "{body}");
+        assert_eq!(meter.raw_usage(), Some(outer.as_bytes()), "{body}");
+    }
+}
+
+#[test]
+fn events_of_streams_without_choices_are_all_read() {
+    let text = "data: {\"event_type\":\"text-generation\",\"text\":\"a word\"}\n\n";
+    let end = "data: {\"event_type\":\"stream-end\",\"response\":{\"meta\":{\"billed_units\":{\"input_tokens\":3,\"output_tokens\":4}}}}\n\n";
+    let mut meter = Meter::new(&head(SSE));
+    for _ in 0..40 {
+        meter.push(text.as_bytes());
+    }
+    meter.push(format!("{text}{end}{text}").as_bytes());
+    meter.finish();
+    assert_eq!(tokens(&meter), Some((3, 4, 7)));
+}

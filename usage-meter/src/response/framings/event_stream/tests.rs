@@ -140,17 +140,19 @@ fn platform_counts_without_report_of_model() {
 
 #[test]
 fn exception_is_not_likely_final() {
-    let mut body = event("contentBlockDelta", r#"{"delta":{"text":"Hello"}}"#);
-    body.extend(message(
+    let exception = message(
         &[
             (":message-type", "exception"),
             (":exception-type", "throttlingException"),
         ],
         br#"{"message":"slow down","usage":{"inputTokens":1}}"#,
-    ));
+    );
+    let mut body = event("contentBlockDelta", r#"{"delta":{"text":"Hello"}}"#);
+    body.extend(&exception);
     let meter = read(&body, 20);
     assert_eq!((total(&meter), meter.is_likely_final()), (None, false));
     assert!(meter.is_completion());
+    assert!(!read(&exception, 20).is_completion(), "without any output");
 }
 
 #[test]
