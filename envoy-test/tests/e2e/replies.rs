@@ -122,3 +122,31 @@ async fn evaluation_error_follows_failure_mode() -> TestResult {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn limit_applies_where_its_predicate_finds_nothing() -> TestResult {
+    let predicate = r#"request.headers["x-level"] != "high" && auth.tier != "gold"
+        && !("admin" in auth.roles) && !auth.groups.split(",").exists(g, g == "admin")
+        && metadata.filter_metadata["a.b"].c != 1 && requestBodyJSON("/n") != 2"#;
+    let metered = Metered::start(only_when(predicate, 1000)).await?;
+    for protocol in Protocol::ALL {
+        let client = client(protocol);
+        for (level, decision) in [
+            ("low", "admitted"),
+            ("high", "unmatched"),
+            ("absent", "admitted"),
+        ] {
+            let id = format!("{protocol:?} {level}");
+            let chat = match level {
+                "absent" => Chat::default(),
+                level => Chat::default().header("x-level", level),
+            };
+            let exchange = metered.exchange(&client, &id, chat).await?;
+            assert_eq!(exchange.entry.tollgate("decision"), Some(decision), "{id}");
+        }
+    }
+    let stats = metered.envoy.stats("wasmcustom.tollgate").await?;
+    let missing = stats.get("wasmcustom.tollgate.missing_values");
+    assert!(missing.is_none_or(|missing| *missing == 0), "{stats:?}");
+    Ok(())
+}
