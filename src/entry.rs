@@ -13,10 +13,8 @@ use crate::stream::{Next, Stream};
 use crate::telemetry::release_gauges;
 use limits::service::{CallId, CheckReply, MAX_REPLY_BYTES};
 use limits::{Nanos, Timestamp};
-use std::alloc::{self, Layout};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use usage_meter::DecoderMemory;
 
@@ -201,14 +199,7 @@ extern "C" fn proxy_abi_version_0_2_1() {}
 /// null, and the call to Envoy fails.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    match Layout::array::<u8>(size) {
-        Ok(layout) if size > 0 => {
-            // SAFETY: the size is not zero.
-            unsafe { alloc::alloc(layout) }
-        }
-        Ok(_) => NonNull::dangling().as_ptr(),
-        Err(_) => ptr::null_mut(),
-    }
+    memory::allocate_slice(size)
 }
 
 #[unsafe(no_mangle)]

@@ -10,6 +10,8 @@ mod share;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, target_arch = "wasm32"))]
+pub(crate) use allocator::allocate_slice;
 pub use allocator::allocated;
 pub(crate) use allocator::measured;
 #[cfg(target_arch = "wasm32")]

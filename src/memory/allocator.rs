@@ -101,6 +101,19 @@ pub(crate) fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, allocated().saturating_sub(before))
 }
 
+/// Allocates a boxed slice of bytes, which the caller owns and has to write. It is null if there is no memory for it.
+#[cfg(any(test, target_arch = "wasm32"))]
+pub(crate) fn allocate_slice(size: usize) -> *mut u8 {
+    match Layout::array::<u8>(size) {
+        Ok(layout) if size > 0 => {
+            // SAFETY: the size is not zero.
+            unsafe { std::alloc::alloc(layout) }
+        }
+        Ok(_) => std::ptr::NonNull::dangling().as_ptr(),
+        Err(_) => std::ptr::null_mut(),
+    }
+}
+
 /// Returns the most bytes that were allocated at once in this thread.
 #[cfg(test)]
 pub(crate) fn peak() -> usize {

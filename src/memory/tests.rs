@@ -1,4 +1,4 @@
-use super::{Budget, Lease, Need, Share, allocated, measured};
+use super::{Budget, Lease, Need, Share, allocate_slice, allocated, measured};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -14,6 +14,22 @@ fn allocated_bytes_follow_what_is_kept() {
     kept.shrink_to_fit();
     assert!(allocated() - before < 64);
     drop(kept);
+    assert_eq!(allocated(), before);
+}
+
+#[test]
+fn slice_beyond_memory_is_null() {
+    let before = allocated();
+    for size in [usize::MAX, isize::MAX.unsigned_abs()] {
+        assert!(allocate_slice(size).is_null(), "{size}");
+    }
+    assert_eq!(allocated(), before);
+    for size in [0, 100] {
+        let slice = std::ptr::slice_from_raw_parts_mut(allocate_slice(size), size);
+        assert!(!slice.is_null());
+        // SAFETY: it was allocated with this size, and may have any bytes.
+        drop(unsafe { Box::from_raw(slice as *mut [std::mem::MaybeUninit<u8>]) });
+    }
     assert_eq!(allocated(), before);
 }
 
