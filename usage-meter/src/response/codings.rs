@@ -5,9 +5,9 @@
 //! bodies that take too much work for their length. Checksums are not verified: the client
 //! does that, after the usage has been read.
 
+mod allowance;
 mod bits;
 mod brotli;
-mod budget;
 mod coding;
 mod decoder;
 mod deflate;

@@ -13,6 +13,8 @@ pub(super) enum Stop {
     Input,
     /// The output has to be passed on first.
     Output,
+    /// The stream has ended. What follows it is ignored.
+    End,
     /// The bytes cannot be decoded.
     Error(DecodeError),
 }
@@ -41,7 +43,7 @@ impl Stop {
     pub(super) fn into_result(self) -> Result<(), DecodeError> {
         match self {
             Self::Error(error) => Err(error),
-            Self::Input | Self::Output => Ok(()),
+            Self::Input | Self::Output | Self::End => Ok(()),
         }
     }
 }
@@ -52,11 +54,34 @@ impl From<DecodeError> for Stop {
     }
 }
 
+// === impl UnreadBits ===
+
+impl UnreadBits {
+    /// Decodes the next input: takes steps until one stops. What the stop leaves unread is kept.
+    pub(super) fn decode(
+        &mut self,
+        input: &mut &[u8],
+        mut step: impl FnMut(&mut Bits<'_>) -> Result<(), Stop>,
+    ) -> Result<(), DecodeError> {
+        let mut bits = Bits::new(*self, input);
+        let stop = loop {
+            if let Err(stop) = step(&mut bits) {
+                break stop;
+            }
+        };
+        (*self, *input) = bits.into_unread();
+        if stop == Stop::End {
+            *input = &[];
+        }
+        stop.into_result()
+    }
+}
+
 // === impl Bits ===
 
 impl<'a> Bits<'a> {
     /// Returns a reader of unread bits and the bytes after them.
-    pub(super) fn new(unread: UnreadBits, rest: &'a [u8]) -> Self {
+    fn new(unread: UnreadBits, rest: &'a [u8]) -> Self {
         Self {
             word: unread.word,
             count: unread.count,
@@ -65,7 +90,7 @@ impl<'a> Bits<'a> {
     }
 
     /// Returns the unread bits, and the bytes after them.
-    pub(super) fn into_unread(self) -> (UnreadBits, &'a [u8]) {
+    fn into_unread(self) -> (UnreadBits, &'a [u8]) {
         let unread = UnreadBits {
             word: self.word,
             count: self.count,

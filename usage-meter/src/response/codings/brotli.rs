@@ -90,7 +90,7 @@ impl Brotli {
                 self.commands.run(&mut self.meta_block, bits, output)?;
                 self.after_meta_block(bits)
             }
-            Part::End => Err(Stop::Input),
+            Part::End => Err(Stop::End),
         }
     }
 
@@ -119,20 +119,13 @@ impl Brotli {
 
 impl Coding for Brotli {
     fn decode(&mut self, input: &mut &[u8], output: &mut Output) -> Result<(), DecodeError> {
-        let mut bits = Bits::new(self.unread, input);
-        let stop = loop {
-            if self.part == Part::End {
-                // What follows is ignored.
-                *input = &[];
-                return Ok(());
-            }
-            match self.step(&mut bits, output) {
-                Ok(part) => self.part = part,
-                Err(stop) => break stop,
-            }
-        };
-        (self.unread, *input) = bits.into_unread();
-        stop.into_result()
+        let mut unread = std::mem::take(&mut self.unread);
+        let result = unread.decode(input, |bits| {
+            self.part = self.step(bits, output)?;
+            Ok(())
+        });
+        self.unread = unread;
+        result
     }
 
     fn has_ended(&self) -> bool {

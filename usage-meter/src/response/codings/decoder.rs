@@ -1,6 +1,6 @@
 //! The decoder of one body.
 
-use super::budget::{Budget, STEP_BYTES};
+use super::allowance::{Allowance, STEP_BYTES};
 use super::coding::Coding;
 use super::error::DecodeError;
 use super::label::{Detected, FirstBytes, Label};
@@ -200,13 +200,13 @@ impl Decoder {
 
 impl Stage {
     fn new<C: Coding + Default + 'static>(memory: &DecoderMemory) -> Result<Self, DecodeError> {
-        let mut budget = Budget::new(memory);
+        let mut allowance = Allowance::new(memory);
         // The list of stages is moved when it grows.
         let listed = size_of::<Self>().saturating_mul(MAX_CODINGS.saturating_add(1));
-        budget.pay_bytes(size_of::<C>().saturating_add(listed))?;
+        allowance.pay_bytes(size_of::<C>().saturating_add(listed))?;
         Ok(Self {
             coding: Box::<C>::default(),
-            output: Output::new(budget),
+            output: Output::new(allowance),
         })
     }
 }

@@ -55,26 +55,20 @@ impl Deflate {
                 self.inflate.run(bits, output)?;
                 Ok(Part::End)
             }
-            Part::End => Err(Stop::Input),
+            Part::End => Err(Stop::End),
         }
     }
 }
 
 impl Coding for Deflate {
     fn decode(&mut self, input: &mut &[u8], output: &mut Output) -> Result<(), DecodeError> {
-        let mut bits = Bits::new(self.unread, input);
-        let stop = loop {
-            if self.part == Part::End {
-                *input = &[];
-                return Ok(());
-            }
-            match self.step(&mut bits, output) {
-                Ok(part) => self.part = part,
-                Err(stop) => break stop,
-            }
-        };
-        (self.unread, *input) = bits.into_unread();
-        stop.into_result()
+        let mut unread = std::mem::take(&mut self.unread);
+        let result = unread.decode(input, |bits| {
+            self.part = self.step(bits, output)?;
+            Ok(())
+        });
+        self.unread = unread;
+        result
     }
 
     fn has_ended(&self) -> bool {

@@ -10,7 +10,7 @@ pub enum DecodeError {
     #[error("unknown content coding")]
     Unknown,
     /// The body takes too much work for its length: it decodes to too many bytes, or has too many tables.
-    #[error("decoded to too many bytes")]
+    #[error("too much work for its length")]
     TooLarge,
     /// The window exceeds what decoders keep.
     #[error("window too large")]

@@ -141,26 +141,20 @@ impl Gzip {
 
 impl Coding for Gzip {
     fn decode(&mut self, input: &mut &[u8], output: &mut Output) -> Result<(), DecodeError> {
-        let mut bits = Bits::new(self.unread, input);
-        let stop = loop {
-            let next = match self.part {
-                Part::Padding => {
-                    *input = &[];
-                    return Ok(());
+        let mut unread = std::mem::take(&mut self.unread);
+        let result = unread.decode(input, |bits| {
+            self.part = match self.part {
+                Part::Padding => return Err(Stop::End),
+                Part::Blocks => {
+                    self.inflate.run(bits, output)?;
+                    Part::Trailer(8)
                 }
-                Part::Blocks => self
-                    .inflate
-                    .run(&mut bits, output)
-                    .map(|()| Part::Trailer(8)),
-                _ => self.header(&mut bits, output),
+                _ => self.header(bits, output)?,
             };
-            match next {
-                Ok(part) => self.part = part,
-                Err(stop) => break stop,
-            }
-        };
-        (self.unread, *input) = bits.into_unread();
-        stop.into_result()
+            Ok(())
+        });
+        self.unread = unread;
+        result
     }
 
     fn has_ended(&self) -> bool {

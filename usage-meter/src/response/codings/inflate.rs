@@ -240,7 +240,6 @@ impl Inflate {
         let count = self.literals.saturating_add(self.distances);
         while read < count {
             self.part = Part::Lengths { read };
-            output.add_work(LENGTH_WORK);
             let (codes, code) = (&self.dynamic, self.length_code);
             let (symbol, repetitions) = bits.at_once(|bits| {
                 let symbol = codes.read(code, bits)?;
@@ -252,6 +251,7 @@ impl Inflate {
                 };
                 Ok((symbol, repetitions))
             })?;
+            output.add_work(LENGTH_WORK);
             let length = match symbol {
                 16 => {
                     let last = read.checked_sub(1).and_then(|last| self.lengths.get(last));

@@ -8,7 +8,7 @@ use super::error::DecodeError;
 #[cfg(test)]
 mod tests;
 
-/// The default limit in bytes: half of what a worker may keep in all by default.
+/// The limit in bytes of memory that was given none.
 const DEFAULT_LIMIT_BYTES: usize = 256 << 20;
 /// The memory in bytes that a decoder can have even if the others leave little. It suffices for a response of
 /// this length in any coding, so that decoders of large windows do not take the place of ordinary ones.
@@ -37,7 +37,7 @@ struct Pool {
 
 /// What one decoder has of the memory, released on drop.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct Holding {
     memory: DecoderMemory,
     bytes: usize,
 }
@@ -78,10 +78,10 @@ impl DecoderMemory {
     }
 }
 
-// === impl Share ===
+// === impl Holding ===
 
-impl Share {
-    /// Returns a share that has no memory yet.
+impl Holding {
+    /// Returns a holding that has no memory yet.
     pub(super) fn new(memory: &DecoderMemory) -> Self {
         Self {
             memory: memory.clone(),
@@ -116,7 +116,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for Holding {
     fn drop(&mut self) {
         self.release(self.bytes);
     }

@@ -1,7 +1,7 @@
 //! The decoded bytes of one coding: those that have not been passed on, and a window of those before them,
 //! which matches refer to.
 
-use super::budget::Budget;
+use super::allowance::Allowance;
 use super::error::DecodeError;
 
 /// The number of bytes from which decoded bytes are passed on before more are decoded.
@@ -26,13 +26,13 @@ pub(super) struct Output {
     uncounted: usize,
     /// The length that is paid for and allowed.
     end: usize,
-    budget: Budget,
+    allowance: Allowance,
 }
 
 // === impl Output ===
 
 impl Output {
-    pub(super) fn new(budget: Budget) -> Self {
+    pub(super) fn new(allowance: Allowance) -> Self {
         Self {
             bytes: Vec::new(),
             passed_on: 0,
@@ -41,38 +41,38 @@ impl Output {
             counted: 0,
             uncounted: 0,
             end: 0,
-            budget,
+            allowance,
         }
     }
 
-    pub(super) fn budget(&mut self) -> &mut Budget {
-        &mut self.budget
+    pub(super) fn allowance(&mut self) -> &mut Allowance {
+        &mut self.allowance
     }
 
     /// Begins with bytes that have arrived.
     pub(super) fn begin_bytes(&mut self) {
         self.count();
-        self.budget.begin();
+        self.allowance.begin();
         self.set_end();
     }
 
     /// Takes the lines of the bytes that are passed on next into account.
     pub(super) fn count_lines(&mut self) {
         let lines = memchr::memchr2_iter(b'\n', b'\r', self.ready()).count();
-        self.budget.add_lines(lines);
+        self.allowance.add_lines(lines);
     }
 
     /// Allows the work of a body of which this many bytes have arrived.
     pub(super) fn allow(&mut self, encoded_bytes: u64) {
         self.count();
-        self.budget.allow(encoded_bytes);
+        self.allowance.allow(encoded_bytes);
         self.set_end();
     }
 
     /// Does work that decodes no bytes.
     pub(super) fn work(&mut self, units: usize) -> Result<(), DecodeError> {
         self.count();
-        let result = self.budget.work(units);
+        let result = self.allowance.work(units);
         self.set_end();
         result
     }
@@ -186,7 +186,7 @@ impl Output {
     #[cold]
     fn grow(&mut self, count: usize) -> Result<usize, DecodeError> {
         self.count();
-        let allowed = count.min(self.budget.work_left());
+        let allowed = count.min(self.allowance.work_left());
         if allowed == 0 {
             return all(0, count).map(|()| 0);
         }
@@ -200,7 +200,7 @@ impl Output {
             let most = most.saturating_add(PIECE_BYTES.saturating_mul(2));
             let target = capacity.saturating_mul(2).max(MIN_CAPACITY).min(most);
             let more = target.max(needed).saturating_sub(length);
-            self.budget.reserve_exact(&mut self.bytes, more)?;
+            self.allowance.reserve_exact(&mut self.bytes, more)?;
         }
         self.set_end();
         Ok(allowed)
@@ -211,12 +211,12 @@ impl Output {
         let length = self.bytes.len();
         let decoded = length.saturating_sub(self.counted);
         let units = decoded.saturating_add(std::mem::take(&mut self.uncounted));
-        self.budget.add_work(units as u64);
+        self.allowance.add_work(units as u64);
         self.counted = length;
     }
 
     fn set_end(&mut self) {
-        let allowed = self.counted.saturating_add(self.budget.work_left());
+        let allowed = self.counted.saturating_add(self.allowance.work_left());
         self.end = self.bytes.capacity().min(allowed);
     }
 }

@@ -237,7 +237,7 @@ impl PrefixCodes {
         let start = self.entries.len();
         let count = 1_usize << bits;
         output.work(count)?;
-        output.budget().reserve(&mut self.entries, count)?;
+        output.allowance().reserve(&mut self.entries, count)?;
         let length = start.saturating_add(count);
         self.entries.resize(length, Entry::default());
         Ok(start)

@@ -1,8 +1,9 @@
 //! `zstd` (RFC 8878, RFC 9659): frames of blocks.
 //!
-//! A block (at most 128 KiB) is buffered before it is decoded, and its decoded bytes are passed on at
-//! once, so an event is read as soon as the server flushes it. Of the bytes before it a window is kept,
-//! of at most 8 MiB on the web.
+//! A block (at most 128 KiB, and no more than the window) is buffered before it is decoded, and its decoded
+//! bytes are passed on at once, so an event is read as soon as the server flushes it. Of the bytes before it a
+//! window is kept, of at most 8 MiB on the web. Beside the window, a decoder has room for three blocks: as it
+//! arrived, its literals, and decoded. So one of a small window takes up to five times the window.
 
 use self::block::Context;
 use self::header::{BlockHeader, BlockKind, FrameHeader, number};
@@ -105,7 +106,7 @@ impl Zstd {
         }
         let missing = self.part_bytes().saturating_sub(self.buffer.len());
         let (piece, others) = rest.split_at_checked(missing).unwrap_or((rest, &[]));
-        output.budget().reserve(&mut self.buffer, piece.len())?;
+        output.allowance().reserve(&mut self.buffer, piece.len())?;
         self.buffer.extend_from_slice(piece);
         *rest = others;
         if self.buffer.len() < self.part_bytes() {
@@ -143,20 +144,28 @@ impl Zstd {
                     return Err(DecodeError::Window);
                 }
                 let window = usize::try_from(header.window_bytes);
-                output.begin(window.map_err(|_| DecodeError::Window)?);
+                let window = window.map_err(|_| DecodeError::Window)?;
+                output.begin(window);
                 match &mut self.frame {
-                    Some(frame) => frame.begin(header.has_checksum),
+                    Some(frame) => {
+                        frame.context.begin(window);
+                        frame.has_checksum = header.has_checksum;
+                    }
                     none => {
-                        output.budget().pay_bytes(TABLE_BYTES)?;
+                        output.allowance().pay_bytes(TABLE_BYTES)?;
                         *none = Some(Frame {
-                            context: Context::new(),
+                            context: Context::new(window),
                             has_checksum: header.has_checksum,
                         });
                     }
                 }
                 Part::BlockHeader
             }
-            Part::BlockHeader => Part::Block(BlockHeader::parse(&self.buffer)?),
+            Part::BlockHeader => {
+                let frame = self.frame.as_ref().ok_or(DecodeError::Corrupt)?;
+                let max_bytes = frame.context.max_block_bytes();
+                Part::Block(BlockHeader::parse(&self.buffer, max_bytes)?)
+            }
             Part::Block(block) => {
                 let frame = self.frame.as_mut().ok_or(DecodeError::Corrupt)?;
                 frame.decode(block, &self.buffer, output)?;
@@ -190,12 +199,6 @@ impl Coding for Zstd {
 // === impl Frame ===
 
 impl Frame {
-    /// Begins another frame, which repeats no table of the one before it.
-    fn begin(&mut self, has_checksum: bool) {
-        self.context.begin();
-        self.has_checksum = has_checksum;
-    }
-
     /// Decodes a block.
     fn decode(
         &mut self,

@@ -120,9 +120,10 @@ impl Commands {
                     }
                 }
                 Part::CopyLength { code, repeats } => {
-                    output.add_work(COMMAND_WORK);
                     self.copy_length =
                         bits.at_once(|bits| read_length(&COPY_LENGTHS, code, bits))?;
+                    // Once, however often the length was waited for.
+                    output.add_work(COMMAND_WORK);
                     if self.literals > self.left {
                         return Err(Corrupt.into());
                     }

@@ -57,7 +57,9 @@ impl ContextMap {
                         return Ok(());
                     }
                     output.work(contexts)?;
-                    output.budget().reserve_exact(&mut self.entries, contexts)?;
+                    output
+                        .allowance()
+                        .reserve_exact(&mut self.entries, contexts)?;
                     Part::Runs
                 }
                 Part::Runs => Part::Description {

@@ -146,7 +146,6 @@ impl Description {
         output: &mut Output,
     ) -> Result<(), Stop> {
         while self.read < symbols && self.space > 0 {
-            output.add_work(LENGTH_WORK);
             let codes = &self.length_codes;
             let before = *bits;
             let length = codes.read(code, bits)?;
@@ -156,6 +155,7 @@ impl Description {
                 _ => Ok(0),
             };
             let extra = extra.or_else(|stop| bits.back_to(before, stop))?;
+            output.add_work(LENGTH_WORK);
             let (length, count) = match u8::try_from(length).unwrap_or(u8::MAX) {
                 length @ 0..=15 => {
                     if length > 0 {

@@ -136,7 +136,7 @@ impl MetaBlock {
             Part::Modes => {
                 let types = usize::from(self.literal_blocks.types);
                 let missing = types.saturating_sub(self.modes.len());
-                output.budget().reserve(&mut self.modes, missing)?;
+                output.allowance().reserve(&mut self.modes, missing)?;
                 while self.modes.len() < types {
                     self.modes.push(ContextMode::of(bits.read(2)?));
                 }
@@ -275,7 +275,7 @@ impl Group {
         output: &mut Output,
     ) -> Result<(), Stop> {
         let missing = usize::from(count).saturating_sub(self.codes.len());
-        output.budget().reserve(&mut self.codes, missing)?;
+        output.allowance().reserve(&mut self.codes, missing)?;
         for _ in 0..missing {
             let code = description.read(symbols, bits, &mut self.tables, output)?;
             self.codes.push(code);

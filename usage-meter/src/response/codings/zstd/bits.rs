@@ -69,6 +69,10 @@ pub(super) struct Backwards<'a> {
     bytes: &'a [u8],
     /// The number of bits that are left; negative for reads beyond the first bit.
     left: i64,
+    /// The next bits, the first as the highest, with 0 beyond the first bit of all.
+    word: u64,
+    /// The number of bits of the word that can be read.
+    held: u32,
 }
 
 // === impl Backwards ===
@@ -82,33 +86,56 @@ impl<'a> Backwards<'a> {
         Ok(Self {
             bytes,
             left: left.saturating_add(i64::from(marker)),
+            word: 0,
+            held: 0,
         })
     }
 
     /// Reads the next bits, the first as the highest; 0 beyond the first bit.
+    #[inline]
     pub(super) fn read(&mut self, count: u32) -> u64 {
-        self.left = self.left.saturating_sub(i64::from(count));
-        self.bits(count)
-    }
-
-    /// Returns the next bits without reading them.
-    pub(super) fn peek(&mut self, count: u32) -> u64 {
-        let left = self.left;
-        let value = self.read(count);
-        self.left = left;
+        let value = self.peek(count);
+        self.skip(count);
         value
     }
 
-    fn bits(&self, count: u32) -> u64 {
-        if let Ok(from) = usize::try_from(self.left) {
-            return bits(self.bytes, from, count);
+    /// Returns the next bits, up to [`MAX_BITS`], without reading them.
+    #[inline]
+    pub(super) fn peek(&mut self, count: u32) -> u64 {
+        if self.held < count {
+            self.refill();
         }
-        let missing = u32::try_from(self.left.unsigned_abs()).unwrap_or(u32::MAX);
-        let there = count.saturating_sub(missing);
-        bits(self.bytes, 0, there)
-            .checked_shl(missing)
-            .filter(|_| there > 0)
-            .unwrap_or(0)
+        // In two steps, because none of the bits may be wanted.
+        self.word >> 1 >> 63_u32.wrapping_sub(count)
+    }
+
+    /// Reads bits that were peeked at.
+    #[inline]
+    pub(super) fn skip(&mut self, count: u32) {
+        self.word <<= count;
+        self.held = self.held.saturating_sub(count);
+        self.left = self.left.saturating_sub(i64::from(count));
+    }
+
+    /// Takes bits into the word, more than [`MAX_BITS`].
+    #[inline]
+    fn refill(&mut self) {
+        let left = usize::try_from(self.left).unwrap_or(0);
+        let end = left.div_ceil(8);
+        let before = self.bytes.get(..end).unwrap_or_default();
+        let word = if let Some(last) = before.last_chunk::<8>() {
+            u64::from_le_bytes(*last)
+        } else {
+            let mut word = [0; 8];
+            for (slot, byte) in word.iter_mut().rev().zip(before.iter().rev()) {
+                *slot = *byte;
+            }
+            u64::from_le_bytes(word)
+        };
+        // The bits of the last byte that were read.
+        let read = u32::try_from(end.saturating_mul(8).saturating_sub(left)).unwrap_or(0);
+        self.word = word.unbounded_shl(read);
+        self.held = 64_u32.saturating_sub(read);
     }
 
     /// Returns the number of bits that are left; negative after reads beyond the first bit.

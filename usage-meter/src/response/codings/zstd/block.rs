@@ -1,14 +1,16 @@
 //! Compressed blocks (RFC 8878, section 3.1.1.3): literals, and sequences that combine them with matches
 //! of earlier bytes.
 
+use std::sync::LazyLock;
+
 use super::super::error::DecodeError::{self, Corrupt};
 use super::super::output::Output;
 use super::bits::Backwards;
-use super::fse::{State, Table};
+use super::fse::{DefaultTable, State, States, Table};
 use super::huffman::Code;
 
-/// The maximum number of bytes that a block decodes to.
-pub(super) const MAX_BLOCK_BYTES: usize = 128 * 1024;
+/// The maximum size of a block in any window.
+const MAX_BLOCK_BYTES: usize = 128 * 1024;
 
 /// The work of a sequence beside its bytes.
 const SEQUENCE_WORK: usize = 4;
@@ -67,60 +69,81 @@ struct Alphabet {
     symbols: usize,
     /// The maximum accuracy of a table.
     accuracy: u32,
-    /// The shares and the accuracy of the default table.
-    default: (&'static [i16], u32),
+    /// The default table.
+    default: LazyLock<Result<DefaultTable, DecodeError>>,
 }
 
-const LITERAL_LENGTHS: Alphabet = Alphabet {
+static LITERAL_LENGTHS: Alphabet = Alphabet {
     symbols: 36,
     accuracy: 9,
-    default: (
-        &[
+    default: LazyLock::new(|| {
+        let shares = [
             4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1,
             1, 1, 1, -1, -1, -1, -1,
-        ],
-        6,
-    ),
+        ];
+        DefaultTable::of_shares(&shares, 6)
+    }),
 };
-const OFFSETS: Alphabet = Alphabet {
+static OFFSETS: Alphabet = Alphabet {
     symbols: 32,
     accuracy: 8,
-    default: (
-        &[
+    default: LazyLock::new(|| {
+        let shares = [
             1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1,
             -1,
-        ],
-        5,
-    ),
+        ];
+        DefaultTable::of_shares(&shares, 5)
+    }),
 };
-const MATCH_LENGTHS: Alphabet = Alphabet {
+static MATCH_LENGTHS: Alphabet = Alphabet {
     symbols: 53,
     accuracy: 9,
-    default: (
-        &[
+    default: LazyLock::new(|| {
+        let shares = [
             1, 4, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
             1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1,
-        ],
-        6,
-    ),
+        ];
+        DefaultTable::of_shares(&shares, 6)
+    }),
 };
+
+/// The table of a kind of symbols.
+#[derive(Debug)]
+enum Current {
+    Default(&'static DefaultTable),
+    Own(Table),
+}
 
 /// The state that a block of a frame leaves to the next.
 #[derive(Debug)]
 pub(super) struct Context {
     code: Option<Code>,
-    literal_lengths: Option<Table>,
-    offsets: Option<Table>,
-    match_lengths: Option<Table>,
+    literal_lengths: Option<Current>,
+    offsets: Option<Current>,
+    match_lengths: Option<Current>,
     /// The last three distances, the latest first.
     recent: [usize; 3],
     literals: Vec<u8>,
+    /// The maximum size of a block, encoded or decoded.
+    max_block_bytes: usize,
+}
+
+// === impl Current ===
+
+impl Current {
+    fn states(&self) -> States<'_> {
+        match self {
+            Self::Default(table) => table.states(),
+            Self::Own(table) => table.states(),
+        }
+    }
 }
 
 // === impl Context ===
 
 impl Context {
-    pub(super) fn new() -> Self {
+    /// Returns the state at the beginning of a frame with a window of this size.
+    pub(super) fn new(window_bytes: usize) -> Self {
         Self {
             code: None,
             literal_lengths: None,
@@ -128,17 +151,23 @@ impl Context {
             match_lengths: None,
             recent: [1, 4, 8],
             literals: Vec::new(),
+            max_block_bytes: window_bytes.min(MAX_BLOCK_BYTES),
         }
     }
 
-    /// Begins another frame.
-    pub(super) fn begin(&mut self) {
+    /// Begins another frame, which repeats no table of the one before it.
+    pub(super) fn begin(&mut self, window_bytes: usize) {
         let mut literals = std::mem::take(&mut self.literals);
         literals.clear();
         *self = Self {
             literals,
-            ..Self::new()
+            ..Self::new(window_bytes)
         };
+    }
+
+    /// Returns the maximum size of a block, encoded or decoded: the window, or 128 KiB.
+    pub(super) fn max_block_bytes(&self) -> usize {
+        self.max_block_bytes
     }
 
     /// Decodes a block.
@@ -171,10 +200,10 @@ impl Context {
                 3 => (field(4, 20)?, 3),
                 _ => (field(3, 5)?, 1),
             };
-            if size > MAX_BLOCK_BYTES {
+            if size > self.max_block_bytes {
                 return Err(Corrupt);
             }
-            output.budget().reserve_exact(&mut self.literals, size)?;
+            output.allowance().reserve_exact(&mut self.literals, size)?;
             let rest = block.get(length..).ok_or(Corrupt)?;
             if kind == 0 {
                 let (literals, rest) = rest.split_at_checked(size).ok_or(Corrupt)?;
@@ -192,10 +221,10 @@ impl Context {
         };
         let size = field(4, bits)?;
         let compressed = field(bits.saturating_add(4), bits)?;
-        if size > MAX_BLOCK_BYTES {
+        if size > self.max_block_bytes {
             return Err(Corrupt);
         }
-        output.budget().reserve_exact(&mut self.literals, size)?;
+        output.allowance().reserve_exact(&mut self.literals, size)?;
         let rest = block.get(length..).ok_or(Corrupt)?;
         let (mut streams, rest) = rest.split_at_checked(compressed).ok_or(Corrupt)?;
         if kind == 2 {
@@ -226,7 +255,7 @@ impl Context {
             }
             _ => return Err(Corrupt),
         };
-        let mut left_bytes = MAX_BLOCK_BYTES;
+        let mut left_bytes = self.max_block_bytes;
         let mut literals = std::mem::take(&mut self.literals);
         let mut used = 0_usize;
         if count > 0 {
@@ -254,9 +283,9 @@ impl Context {
             let literal_lengths = self.literal_lengths.take().ok_or(Corrupt)?;
             let offsets = self.offsets.take().ok_or(Corrupt)?;
             let match_lengths = self.match_lengths.take().ok_or(Corrupt)?;
-            let mut literal_length = State::new(&literal_lengths, &mut bits)?;
-            let mut offset = State::new(&offsets, &mut bits)?;
-            let mut match_length = State::new(&match_lengths, &mut bits)?;
+            let mut literal_length = State::new(literal_lengths.states(), &mut bits)?;
+            let mut offset = State::new(offsets.states(), &mut bits)?;
+            let mut match_length = State::new(match_lengths.states(), &mut bits)?;
             output.work(count.saturating_mul(SEQUENCE_WORK))?;
             for left in (0..count).rev() {
                 let value = read_offset(offset.symbol(), &mut bits)?;
@@ -336,26 +365,26 @@ fn decode_four(
 
 /// Sets the table of a mode. Returns what follows its description.
 fn read_table<'a>(
-    table: &mut Option<Table>,
+    table: &mut Option<Current>,
     mode: u8,
-    alphabet: &Alphabet,
+    alphabet: &'static Alphabet,
     bytes: &'a [u8],
     output: &mut Output,
 ) -> Result<&'a [u8], DecodeError> {
     match mode {
         0 => {
-            let (shares, accuracy) = alphabet.default;
-            *table = Some(Table::of_shares(shares, accuracy, output)?);
+            let default = alphabet.default.as_ref().map_err(|error| *error)?;
+            *table = Some(Current::Default(default));
             Ok(bytes)
         }
         1 => {
             let (&symbol, rest) = bytes.split_first().ok_or(Corrupt)?;
-            *table = Some(Table::of_one(symbol));
+            *table = Some(Current::Own(Table::of_one(symbol)));
             Ok(rest)
         }
         2 => {
             let (read, length) = Table::read(bytes, alphabet.symbols, alphabet.accuracy, output)?;
-            *table = Some(read);
+            *table = Some(Current::Own(read));
             bytes.get(length..).ok_or(Corrupt)
         }
         _ => table.is_some().then_some(bytes).ok_or(Corrupt),

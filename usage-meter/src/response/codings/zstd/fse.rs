@@ -22,10 +22,27 @@ pub(super) struct Table {
     accuracy: u32,
 }
 
+/// The number of states of the largest default table.
+const DEFAULT_STATES: usize = 64;
+
+/// A default table, which all decoders share: it takes none of their memory.
+#[derive(Debug)]
+pub(super) struct DefaultTable {
+    entries: [Entry; DEFAULT_STATES],
+    accuracy: u32,
+}
+
+/// The states of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct States<'a> {
+    entries: &'a [Entry],
+    accuracy: u32,
+}
+
 /// The current state in a table.
 #[derive(Debug)]
 pub(super) struct State<'a> {
-    table: &'a Table,
+    entries: &'a [Entry],
     entry: Entry,
 }
 
@@ -79,20 +96,21 @@ impl Table {
         if shares.len() > max_symbols {
             return Err(DecodeError::Corrupt);
         }
-        Ok((
-            Self::of_shares(&shares, accuracy, output)?,
-            bits.bytes_read()?,
-        ))
+        let size = 1_usize.checked_shl(accuracy).ok_or(DecodeError::Corrupt)?;
+        output.work(size.saturating_add(shares.len()))?;
+        Ok((Self::of_shares(&shares, accuracy)?, bits.bytes_read()?))
+    }
+
+    pub(super) fn states(&self) -> States<'_> {
+        States {
+            entries: &self.entries,
+            accuracy: self.accuracy,
+        }
     }
 
     /// Returns the table in which each symbol has its share of the states; -1 is less than one.
-    pub(super) fn of_shares(
-        shares: &[i16],
-        accuracy: u32,
-        output: &mut Output,
-    ) -> Result<Self, DecodeError> {
+    fn of_shares(shares: &[i16], accuracy: u32) -> Result<Self, DecodeError> {
         let size = 1_usize.checked_shl(accuracy).ok_or(DecodeError::Corrupt)?;
-        output.work(size.saturating_add(shares.len()))?;
         let mut symbols = vec![0_u8; size];
         let mut next = [0_u16; MAX_SYMBOLS];
         // Rare symbols take the last states.
@@ -142,15 +160,37 @@ impl Table {
     }
 }
 
+// === impl DefaultTable ===
+
+impl DefaultTable {
+    /// Returns the table of the shares that the RFC gives.
+    pub(super) fn of_shares(shares: &[i16], accuracy: u32) -> Result<Self, DecodeError> {
+        let table = Table::of_shares(shares, accuracy)?;
+        let mut entries = [Entry::default(); DEFAULT_STATES];
+        let states = entries.get_mut(..table.entries.len());
+        states
+            .ok_or(DecodeError::Corrupt)?
+            .copy_from_slice(&table.entries);
+        Ok(Self { entries, accuracy })
+    }
+
+    pub(super) fn states(&self) -> States<'_> {
+        States {
+            entries: &self.entries,
+            accuracy: self.accuracy,
+        }
+    }
+}
+
 // === impl State ===
 
 impl<'a> State<'a> {
-    pub(super) fn new(table: &'a Table, bits: &mut Backwards<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn new(states: States<'a>, bits: &mut Backwards<'_>) -> Result<Self, DecodeError> {
         let mut state = Self {
-            table,
+            entries: states.entries,
             entry: Entry::default(),
         };
-        state.enter(bits.read(table.accuracy))?;
+        state.enter(bits.read(states.accuracy))?;
         Ok(state)
     }
 
@@ -166,7 +206,7 @@ impl<'a> State<'a> {
     fn enter(&mut self, state: u64) -> Result<(), DecodeError> {
         let entry = usize::try_from(state)
             .ok()
-            .and_then(|state| self.table.entries.get(state));
+            .and_then(|state| self.entries.get(state));
         self.entry = *entry.ok_or(DecodeError::Corrupt)?;
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! The headers of frames (RFC 8878, section 3.1.1.1) and blocks (section 3.1.1.2).
 
 use super::super::error::DecodeError;
-use super::block::MAX_BLOCK_BYTES;
 
 /// The flag of a frame whose content is a single segment.
 const SINGLE_SEGMENT: u8 = 32;
@@ -55,8 +54,8 @@ impl FrameHeader {
 // === impl BlockHeader ===
 
 impl BlockHeader {
-    /// Parses a header.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
+    /// Parses the header of a block of at most this size.
+    pub(super) fn parse(bytes: &[u8], max_bytes: usize) -> Result<Self, DecodeError> {
         let header = number(bytes);
         let size = usize::try_from(header >> 3).map_err(|_| DecodeError::Corrupt)?;
         let kind = match header >> 1 & 3 {
@@ -65,7 +64,7 @@ impl BlockHeader {
             2 => BlockKind::Compressed,
             _ => return Err(DecodeError::Corrupt),
         };
-        if size > MAX_BLOCK_BYTES {
+        if size > max_bytes {
             return Err(DecodeError::Corrupt);
         }
         Ok(Self {

@@ -92,7 +92,7 @@ impl Code {
         for _ in 0..count {
             let index = usize::try_from(bits.peek(self.max_bits)).unwrap_or(usize::MAX);
             let entry = self.entries.get(index).ok_or(DecodeError::Corrupt)?;
-            bits.read(u32::from(entry.bits));
+            bits.skip(u32::from(entry.bits));
             literals.push(entry.symbol);
         }
         if bits.left() == 0 {
@@ -116,8 +116,8 @@ fn share(weight: u8) -> Result<u32, DecodeError> {
 fn read_weights(bytes: &[u8], output: &mut Output) -> Result<Vec<u8>, DecodeError> {
     let (table, length) = Table::read(bytes, usize::from(u8::MAX), 6, output)?;
     let mut bits = Backwards::new(bytes.get(length..).unwrap_or_default())?;
-    let mut state = State::new(&table, &mut bits)?;
-    let mut other = State::new(&table, &mut bits)?;
+    let mut state = State::new(table.states(), &mut bits)?;
+    let mut other = State::new(table.states(), &mut bits)?;
     let mut weights = Vec::new();
     while weights.len() < MAX_WEIGHTS {
         weights.push(state.symbol());

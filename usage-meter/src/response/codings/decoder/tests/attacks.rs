@@ -160,6 +160,58 @@ fn lines_take_work_beside_their_bytes() {
     assert_eq!(check("gzip", &usual, usual.len(), 8 << 20).1, None);
 }
 
+/// Returns how many steps of 256 bytes of a body are decoded, in pieces.
+fn steps(coding: &str, body: &[u8], piece: usize) -> usize {
+    let mut decoder = Decoder::new(coding.as_bytes(), &DecoderMemory::default()).unwrap();
+    let pieces = body.chunks(piece);
+    let decoded = pieces.take_while(|piece| decoder.push(piece, &mut |_| {}).is_ok());
+    decoded.map(<[u8]>::len).sum::<usize>() / 256
+}
+
+#[test]
+fn pieces_do_not_change_where_a_body_stops() {
+    let length = 64 << 10;
+    for (coding, body) in [
+        ("br", hostile::brotli_large_codes(length)),
+        ("br", hostile::brotli_maps(length)),
+        ("br", hostile::brotli_commands(length)),
+        ("deflate", hostile::deflate_blocks(length, true)),
+        ("zstd", hostile::zstd_codes(length)),
+    ] {
+        let expected = steps(coding, &body, 256);
+        for piece in [1, 3, 64] {
+            assert_eq!(steps(coding, &body, piece), expected, "{coding} {piece}");
+        }
+    }
+}
+
+#[test]
+fn blocks_of_zstd_are_no_larger_than_the_window() {
+    // A window of 1 KiB, and a byte that is repeated.
+    for (count, expected) in [(1024, None), (1025, Some(DecodeError::Corrupt))] {
+        let mut body = b"\x28\xb5\x2f\xfd\x00\x00".to_vec();
+        let header: u32 = count << 3 | 1 << 1 | 1;
+        body.extend_from_slice(&header.to_le_bytes()[..3]);
+        body.push(b'a');
+        let (_, error) = check("zstd", &body, 1, 32 << 10);
+        assert_eq!(error, expected, "{count}");
+    }
+}
+
+#[test]
+fn small_windows_take_little_memory() {
+    let text: Vec<u8> = (0..200_000_u32)
+        .flat_map(|number| number.wrapping_mul(2_654_435_761).to_string().into_bytes())
+        .collect();
+    for (log, limit) in [(10, 160 << 10), (14, 256 << 10), (17, 1 << 20)] {
+        let mut encoder = ::zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.window_log(log).unwrap();
+        std::io::Write::write_all(&mut encoder, &text).unwrap();
+        let body = encoder.finish().unwrap();
+        assert_eq!(check("zstd", &body, 4_096, limit).1, None, "{log}");
+    }
+}
+
 #[test]
 fn small_codes_are_decoded_in_little_memory() {
     let body = hostile::brotli_codes(16 << 10);

@@ -1,7 +1,7 @@
 //! What one coding of a body may take: memory, and work for the bytes that have arrived.
 
 use super::error::DecodeError;
-use super::memory::{DecoderMemory, Share};
+use super::memory::{DecoderMemory, Holding};
 
 /// The bytes of a body that are decoded at a time. The work that they allow is that of all of them, so that
 /// it does not depend on how the body is divided into pieces.
@@ -25,20 +25,20 @@ const LINE_WORK: u64 = 8;
 ///
 /// A unit of work is a decoded byte or an entry of a table.
 #[derive(Debug)]
-pub(super) struct Budget {
-    share: Share,
+pub(super) struct Allowance {
+    holding: Holding,
     allowed: u64,
     /// The work that may be done before the next bytes arrive.
     at_once: u64,
     done: u64,
 }
 
-// === impl Budget ===
+// === impl Allowance ===
 
-impl Budget {
+impl Allowance {
     pub(super) fn new(memory: &DecoderMemory) -> Self {
         Self {
-            share: Share::new(memory),
+            holding: Holding::new(memory),
             allowed: 0,
             at_once: WORK_AT_ONCE,
             done: 0,
@@ -114,17 +114,17 @@ impl Budget {
             return Ok(());
         }
         // Both are allocated while the items are moved.
-        self.share.take(bytes::<T>(target))?;
+        self.holding.take(bytes::<T>(target))?;
         items
             .try_reserve_exact(more)
             .map_err(|_| DecodeError::Memory)?;
-        self.share.release(bytes::<T>(before));
+        self.holding.release(bytes::<T>(before));
         Ok(())
     }
 
     /// Pays for something that is about to be allocated, until the end.
     pub(super) fn pay_bytes(&mut self, bytes: usize) -> Result<(), DecodeError> {
-        self.share.take(bytes)
+        self.holding.take(bytes)
     }
 }
 
