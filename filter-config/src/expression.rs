@@ -27,8 +27,8 @@ mod pointer;
 mod program;
 mod role;
 mod syntax;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod yields;

@@ -124,6 +124,11 @@ pub use usd::{Usd, UsdError};
 pub use warning::Warning;
 pub use window::{Window, WindowError};
 
+/// The evaluator that tests hold that of expressions against. Not a part of the API.
+#[cfg(any(test, feature = "test-util"))]
+#[doc(hidden)]
+pub use expression::testing;
+
 use error::Invalid;
 
 /// Reads a plugin configuration: JSON, either a `TokenRateLimitPolicy` or the long form.

@@ -1,27 +1,41 @@
-//! What tests of expressions share.
+//! What tests of expressions share: the evaluator of the `cel` crate, and expressions to hold this one against it.
+#![expect(clippy::unwrap_used, reason = "never part of the module")]
 
 use std::sync::{Arc, LazyLock};
 
+#[cfg(test)]
 use cel::common::ast::IdedExpr;
 use cel::common::types::{CelBool, CelString, STRING_TYPE};
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
-use cel::{Env, ExecutionError, Value};
+use cel::{Context, Env, ExecutionError, Value};
 use regex_lite::Regex;
 
+use super::compile::compile;
 use super::evaluate::Machine;
-use super::missing::Missing;
-use super::{Expression, Failure, Fuel, FuelLimits, assemble, environment};
+use super::missing::{Missing, is_missing};
+#[cfg(test)]
+use super::{Expression, Failure};
+use super::{Fuel, FuelLimits, Role, assemble, environment};
+
+mod forms;
+
+pub use forms::generated;
+
+/// Whether an evaluation failed because a value is missing, or otherwise.
+pub type Outcome = Result<Value, bool>;
 
 /// Fuel for any evaluation of the tests.
-pub(crate) const UNLIMITED: FuelLimits = FuelLimits {
+pub const UNLIMITED: FuelLimits = FuelLimits {
     steps: u64::MAX,
     bytes: u64::MAX,
 };
 
 /// A request without attributes.
+#[cfg(test)]
 pub(crate) struct Nothing;
 
+#[cfg(test)]
 impl VariableResolver for Nothing {
     fn resolve<'b>(&'b self, _: &str) -> Option<CowVal<'b, 'b>> {
         None
@@ -29,6 +43,7 @@ impl VariableResolver for Nothing {
 }
 
 /// Returns the value of an expression.
+#[cfg(test)]
 pub(crate) fn evaluate(
     expression: &Expression,
     attributes: &dyn VariableResolver,
@@ -39,6 +54,7 @@ pub(crate) fn evaluate(
 }
 
 /// Returns the value of a tree.
+#[cfg(test)]
 pub(super) fn run(root: &IdedExpr, attributes: &dyn VariableResolver) -> Result<Value, Failure> {
     let program = assemble::assemble(root).unwrap();
     let fuel = &Fuel::new(UNLIMITED);
@@ -78,8 +94,71 @@ pub(super) fn reference_environment() -> Arc<Env> {
     reason = "the signature of a CEL function"
 )]
 fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let [text, pattern] = [0, 1].map(|index| args[index].downcast_ref::<CelString>().unwrap());
+    let texts = args.iter().map(|arg| arg.downcast_ref::<CelString>());
+    let texts: Vec<_> = texts.map(Option::unwrap).collect();
+    let [text, pattern] = texts.try_into().unwrap();
     let regex = Regex::new(pattern.inner());
     let regex = regex.map_err(|error| ExecutionError::function_error("matches", error))?;
     Ok(CowVal::owned(CelBool::from(regex.is_match(text.inner()))))
+}
+
+/// Returns the value of an expression by the evaluator of the `cel` crate; `None` if it is invalid.
+#[must_use]
+pub fn reference(source: &str, attributes: &dyn VariableResolver) -> Option<Outcome> {
+    let (root, _) = compile(source, Role::Counter).ok()?;
+    let mut context = Context::with_env(reference_environment());
+    context.set_variable_resolver(attributes);
+    let value = Value::resolve(&root, &context);
+    Some(value.map_err(|error| is_missing(&error)))
+}
+
+/// Returns the value of an expression; `None` if it is invalid, or its fuel is exhausted.
+#[must_use]
+pub fn evaluated(
+    source: &str,
+    attributes: &dyn VariableResolver,
+    limits: FuelLimits,
+) -> Option<Outcome> {
+    let (root, _) = compile(source, Role::Counter).ok()?;
+    let program = assemble::assemble(&root)?;
+    let fuel = &Fuel::new(limits);
+    let missing = Missing::Fails;
+    let machine = Machine {
+        attributes,
+        fuel,
+        missing,
+    };
+    let value = machine.evaluate(&program, None);
+    if fuel.exhausted().is_some() {
+        return None;
+    }
+    Some(match value {
+        Ok(value) => Ok(value.as_ref().try_into().unwrap()),
+        Err(error) => Err(is_missing(&error)),
+    })
+}
+
+/// Returns whether outcomes are the same, where numbers that are not equal to themselves are.
+#[must_use]
+pub fn are_same(outcome: &Outcome, other: &Outcome) -> bool {
+    outcome == other || printed(outcome) == printed(other)
+}
+
+/// Returns values in a form in which numbers that are not equal to themselves are.
+fn printed(outcome: &Outcome) -> String {
+    match outcome {
+        Ok(Value::Map(map)) => {
+            let entries = map.map.iter();
+            let mut entries: Vec<_> = entries
+                .map(|(key, value)| format!("{key:?}: {}", printed(&Ok(value.clone()))))
+                .collect();
+            entries.sort();
+            format!("{entries:?}")
+        }
+        Ok(Value::List(list)) => {
+            let elements = list.iter().map(|value| printed(&Ok(value.clone())));
+            format!("{:?}", elements.collect::<Vec<_>>())
+        }
+        other => format!("{other:?}"),
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 
+use cel::Value;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
-use cel::{Context, Value};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -12,7 +12,7 @@ use super::Machine;
 use crate::expression::assemble::assemble;
 use crate::expression::compile::compile;
 use crate::expression::missing::{Missing, is_missing};
-use crate::expression::testing::{UNLIMITED, reference_environment, run};
+use crate::expression::testing::{Outcome, UNLIMITED, are_same, evaluated, generated, reference};
 use crate::expression::{Expression, Failure, Fuel, FuelLimits, REQUEST_BODY, Role};
 
 /// A request: a text as its path, a list of texts as claims, and a JSON body.
@@ -36,26 +36,6 @@ impl VariableResolver for Request {
     }
 }
 
-/// Whether an evaluation failed because a value is missing, or otherwise.
-type Outcome = Result<Value, bool>;
-
-/// The value by the evaluator of the `cel` crate.
-fn reference(source: &str, request: &Request) -> Outcome {
-    let (root, _) = compile(source, Role::Counter).unwrap();
-    let mut context = Context::with_env(reference_environment());
-    context.set_variable_resolver(request);
-    Value::resolve(&root, &context).map_err(|error| is_missing(&error))
-}
-
-fn evaluated(source: &str, request: &Request) -> Outcome {
-    let (root, _) = compile(source, Role::Counter).unwrap();
-    run(&root, request).map_err(|failure| match failure {
-        Failure::Missing => true,
-        Failure::Execution(error) => is_missing(&error),
-        Failure::Exhausted(exhausted) => panic!("{source}: {exhausted}"),
-    })
-}
-
 /// The value where missing values read as null, unless one was read.
 fn without_null(source: &str, request: &Request) -> Option<Outcome> {
     let (root, _) = compile(source, Role::Predicate).unwrap();
@@ -73,114 +53,10 @@ fn without_null(source: &str, request: &Request) -> Option<Outcome> {
     (!was_null_read.get()).then_some(found)
 }
 
-/// Returns values in a form in which numbers that are not equal to themselves are.
-fn printed(outcome: &Outcome) -> String {
-    match outcome {
-        Ok(Value::Map(map)) => {
-            let entries = map.map.iter();
-            let mut entries: Vec<_> = entries
-                .map(|(key, value)| format!("{key:?}: {}", printed(&Ok(value.clone()))))
-                .collect();
-            entries.sort();
-            format!("{entries:?}")
-        }
-        Ok(Value::List(list)) => {
-            let elements = list.iter().map(|value| printed(&Ok(value.clone())));
-            format!("{:?}", elements.collect::<Vec<_>>())
-        }
-        other => format!("{other:?}"),
-    }
-}
-
-/// Forms of expressions of a type: leaves, then those with parts. `T`, `I`, `B`, `L` and `E` stand for a text, an
-/// integer, a boolean, a list, and any expression.
-struct Forms {
-    kind: char,
-    leaves: &'static str,
-    larger: &'static str,
-}
-
-const FORMS: [Forms; 5] = [
-    Forms {
-        kind: 'T',
-        leaves: "'' ; 'a' ; ',' ; 'aXé,b' ; request.path ; auth.b ; '%s' ; 'a.*b'",
-        larger: "T + T ; T.trim() ; T.lowerAscii() ; T.upperAscii() ; T.reverse() ; T.charAt(I) ; \
-            T.substring(I) ; T.substring(I, I) ; T.replace(T, T) ; T.replace(T, T, I) ; L.join(T) ; \
-            T.split(T).join() ; string(E) ; strings.quote(T) ; B ? T : T ; T.format([E]) ; \
-            T.split(T)[0] ; optional.of(T).orValue(E) ; auth.?b.or(optional.of(T)).value()",
-    },
-    Forms {
-        kind: 'I',
-        leaves: "0 ; 1 ; -1 ; 3 ; 9223372036854775807",
-        larger: "I + I ; I - I ; I * I ; I / I ; I % I ; -I ; size(E) ; T.size() ; L.size() ; \
-            T.indexOf(T) ; T.indexOf(T, I) ; T.lastIndexOf(T) ; T.lastIndexOf(T, I) ; int(E) ; \
-            B ? I : I ; L[I] ; [I, I][I]",
-    },
-    Forms {
-        kind: 'B',
-        leaves: "true ; false ; request.path == 'a' ; has(auth.a) ; has(auth.none)",
-        larger: "E == E ; E != E ; T == T ; L == L ; I < I ; T <= T ; I > I ; T >= T ; E < E ; \
-            E in E ; E in L ; T in {'a': E, T: E} ; B && B ; B || B ; E && B ; E || B ; B && E ; !B ; \
-            T.contains(T) ; T.startsWith(T) ; T.endsWith(T) ; T.matches(T) ; matches(T, T) ; \
-            T.matches('a.*b') ; L.exists(x, x == E) ; L.all(x, x != E) ; L.exists(x, B) ; \
-            L.all(y, E) ; L.exists_one(x, x == T) ; L.exists_one(y, E) ; optional.of(E).hasValue() ; \
-            E.?a.hasValue() ; has(E.a) ; bool(E) ; L.exists(x, L.exists(y, x == y)) ; \
-            type(E) == type(E)",
-    },
-    Forms {
-        kind: 'L',
-        leaves: "[] ; [1, 2] ; ['a', 'b,a'] ; ['a', null] ; auth.a ; [?auth.?b] ; x",
-        larger: "L + L ; [E, E] ; [E, ?E] ; [E, ?optional.of(E)] ; T.split(T) ; T.split(T, I) ; \
-            L.map(x, E) ; L.map(x, [x, E]) ; L.filter(x, B) ; L.filter(y, y == E) ; L.map(x, B, E) ; \
-            B ? L : L ; {E: E, 'k': L}.k ; {T: I}.map(x, x)",
-    },
-    Forms {
-        kind: 'E',
-        leaves: "2u ; 1.0 ; 1.5 ; -2.5 ; b'a' ; null ; {} ; {'a': 'b'} ; auth.n ; \
-            {2u: 'y'} ; duration('1m') ; timestamp(0) ; int ; type(1) ; \
-            optional.of('a') ; optional.none() ; auth.none ; requestBodyJSON('') ; y ; \
-            requestBodyJSON('/a') ; request ; google.protobuf.Timestamp ; \
-            {?'a': optional.none()} ; request.path.getHours()",
-        larger: "T ; T ; I ; I ; B ; B ; L ; L ; E.a ; E.?a ; E[E] ; E[?E] ; E['a'] ; E[0] ; E[0.0] ; \
-            E[0.5] ; {E: E} ; {E: E, E: E}[E] ; {E: E, E: E} == {E: E} ; {?'a': E} ; E + E ; E - E ; E * E ; E / E ; E % E ; -E ; !E ; \
-            optional.of(E) ; optional.ofNonZeroValue(E) ; E.or(E) ; E.orValue(E) ; E.value() ; \
-            E.hasValue() ; uint(E) ; double(E) ; bytes(E) ; duration(E) ; timestamp(E) ; dyn(E) ; \
-            type(E) ; timestamp(0).getHours(T) ; E.getHours() ; E ? E : E ; E.exists(x, E) ; \
-            E.map(x, x) ; E.join(E) ; E.split(E) ; timestamp(I) - timestamp(I) ; \
-            timestamp(I) + duration('1h') ; {'a': E}.?a ; {'a': E}.?a.b ; has(E.a.b)",
-    },
-];
-
-/// Adds an expression of a type that the choices determine.
-fn add(source: &mut String, kind: char, depth: usize, choices: &mut impl Iterator<Item = u8>) {
-    let forms = FORMS.iter().find(|forms| forms.kind == kind).unwrap();
-    let choice = usize::from(choices.next().unwrap_or(0));
-    let of = if depth == 0 || choice % 4 == 0 {
-        forms.leaves
-    } else {
-        forms.larger
-    };
-    let of: Vec<&str> = of.split(" ; ").collect();
-    for character in of[choice / 4 % of.len()].chars() {
-        if "TIBLE".contains(character) {
-            source.push('(');
-            add(source, character, depth.saturating_sub(1), choices);
-            source.push(')');
-        } else {
-            source.push(character);
-        }
-    }
-}
-
 fn source() -> impl Strategy<Value = String> {
     let choices = prop::collection::vec(any::<u8>(), 1..40);
     (select(vec!['T', 'I', 'B', 'L', 'E']), choices)
-        .prop_map(|(kind, choices)| {
-            // `x` and `y` are variables of macros.
-            let mut source = "[['a,b', 2]].map(x, [1].map(y, ".to_owned();
-            add(&mut source, kind, 3, &mut choices.into_iter());
-            source + "))"
-        })
+        .prop_map(|(kind, choices)| generated(kind, choices))
         .prop_filter("valid", |source| compile(source, Role::Counter).is_ok())
 }
 
@@ -210,20 +86,16 @@ proptest! {
 
     #[test]
     fn values_are_those_of_the_library(source in source(), request in request()) {
-        let expected = reference(&source, &request);
-        let found = evaluated(&source, &request);
-        match (&expected, &found) {
-            (Err(expected), Err(found)) => prop_assert_eq!(found, expected, "{}", source),
-            (Ok(found), Ok(expected)) if found == expected => {}
-            _ => prop_assert_eq!(printed(&found), printed(&expected), "{}", source),
-        }
+        let expected = reference(&source, &request).unwrap();
+        let found = evaluated(&source, &request, UNLIMITED).unwrap();
+        prop_assert!(are_same(&found, &expected), "{}: {:?}, {:?}", source, found, expected);
     }
 
     #[test]
     fn null_changes_only_what_reads_it(source in source(), request in request()) {
         if let Some(found) = without_null(&source, &request) {
-            let expected = evaluated(&source, &request);
-            prop_assert_eq!(printed(&found), printed(&expected), "{}", source);
+            let expected = evaluated(&source, &request, UNLIMITED).unwrap();
+            prop_assert!(are_same(&found, &expected), "{}: {:?}, {:?}", source, found, expected);
         }
     }
 
@@ -234,18 +106,9 @@ proptest! {
         steps in 0_u64..60,
         bytes in 0_u64..400,
     ) {
-        let (root, _) = compile(&source, Role::Counter).unwrap();
-        let program = assemble(&root).unwrap();
-        let fuel = Fuel::new(FuelLimits { steps, bytes });
-        let missing = Missing::Fails;
-        let machine = Machine { attributes: &request, fuel: &fuel, missing };
-        let found = machine.evaluate(&program, None);
-        let found = found
-            .map(|value| value.as_ref().try_into().unwrap())
-            .map_err(|error| is_missing(&error));
-        if fuel.exhausted().is_none() {
-            let expected = evaluated(&source, &request);
-            prop_assert_eq!(printed(&found), printed(&expected), "{}", source);
+        if let Some(found) = evaluated(&source, &request, FuelLimits { steps, bytes }) {
+            let expected = evaluated(&source, &request, UNLIMITED).unwrap();
+            prop_assert!(are_same(&found, &expected), "{}: {:?}, {:?}", source, found, expected);
         }
     }
 }
