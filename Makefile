@@ -52,7 +52,7 @@ bench: wasm sdk-filter ## measure the CPU time of a request in Envoy with and wi
 	@STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --profile native --package envoy-test --bin bench -- $(ARGS)
 	@$(CARGO) run --quiet --locked --profile native --example idle_memory
 
-fuzz: ## run each fuzz target for FUZZ_SECONDS (10); needs a nightly toolchain
+fuzz: ## run each fuzz target for FUZZ_SECONDS (10); needs a nightly and a C++ compiler
 	@fuzz/run.sh $(FUZZ_SECONDS)
 
 mutants: ## run the mutants of usage-meter, limits and the filter's admit, settle and reply (SHARD=1/3; JOBS=2: two at once; ARGS=limits/src/window: those of some files)

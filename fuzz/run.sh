@@ -7,8 +7,16 @@ cd "$(dirname "$0")"
 seconds=${1:-10}
 [ $# -eq 0 ] || shift
 # The toolchain is chosen by name only where there is rustup to choose it.
-if ! command -v rustup >/dev/null || ! rustup run nightly rustc --version >/dev/null 2>&1; then
-    echo 'Fuzzing takes a nightly compiler: rustup toolchain install nightly' >&2
+if ! command -v rustup >/dev/null; then
+    echo 'Fuzzing needs rustup, for a nightly compiler: https://rustup.rs' >&2
+    exit 1
+fi
+if ! rustup run nightly rustc --version >/dev/null 2>&1; then
+    echo 'Fuzzing needs a nightly compiler: rustup toolchain install nightly --profile minimal' >&2
+    exit 1
+fi
+if ! command -v "${CXX:-c++}" >/dev/null; then
+    echo 'Fuzzing needs a C++ compiler, for libFuzzer and zstd: apt-get install g++' >&2
     exit 1
 fi
 export RUSTUP_TOOLCHAIN=nightly
@@ -20,5 +28,6 @@ for target in "$@"; do
     echo "fuzzing $target for $seconds s"
     mkdir -p "found/$target"
     cargo fuzz run --fuzz-dir . "$target" "found/$target" "corpus/$target" -- \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_funcs=0 -verbosity=0
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_funcs=0 -verbosity=0 \
+        -print_final_stats=1
 done

@@ -1,5 +1,8 @@
 //! The input of the fuzz targets: bytes, and how they are split into pieces.
 
+pub mod reference;
+pub mod streams;
+
 /// The seed for which every piece is a single byte.
 const SINGLE_BYTES: u8 = b' ';
 

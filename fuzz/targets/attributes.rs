@@ -65,7 +65,10 @@ impl Large {
         Self {
             path: value(serde_json::json!(text)),
             headers: value(serde_json::json!({ "x": text, "y": header })),
-            body: value(serde_json::json!(vec![element; ELEMENTS / body.len().max(1) + 1])),
+            body: value(serde_json::json!(vec![
+                element;
+                ELEMENTS / body.len().max(1) + 1
+            ])),
         }
     }
 }

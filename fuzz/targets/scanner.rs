@@ -1,14 +1,12 @@
-//! The scanner and the reader of request bodies find what a parser finds, and find the same in any pieces.
+//! The scanner finds in JSON what a parser finds, and finds the same in any pieces.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor as JsonVisitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::sync::{Arc, LazyLock};
 use tollgate_fuzz::Input;
 use usage_meter::internals::{GeneratedKey, MAX_SCALAR_BYTES, Paths, Scalar, Scanner, Visitor};
-use usage_meter::request::{BodyReader, Pointers, Syntax};
 
 /// The paths of the scanner; a field is an index in this list.
 const PATHS: &[&str] = &[
@@ -183,46 +181,10 @@ fn parse(json: &[u8]) -> Option<Vec<Found>> {
     Some(found)
 }
 
-/// The JSON pointers of the reader of request bodies.
-const POINTERS: &[&str] = &["/a", "/b", "/a/b", "/a/0", "/c/1/a", "/a~1b", "/0", "/"];
-
-fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> BodyReader {
-    static SET: LazyLock<Arc<Pointers>> = LazyLock::new(|| Arc::new(Pointers::new(POINTERS)));
-    let mut reader = BodyReader::new(None, &SET);
-    pieces.for_each(|piece| reader.push(piece));
-    reader.finish();
-    reader
-}
-
-/// Checks that the reader finds the same whole and in pieces, and what a parser finds.
-fn check_body(input: Input<'_>) {
-    let whole = read(std::iter::once(input.bytes));
-    let pieces = read(input.pieces());
-    assert_eq!(pieces.parameters(), whole.parameters());
-    assert_eq!(pieces.syntax(), whole.syntax());
-    let json = input
-        .bytes
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(input.bytes);
-    let parsed: Option<Value> = serde_json::from_slice(json).ok();
-    if parsed.is_some() {
-        assert_eq!(whole.syntax(), Some(Syntax::Complete));
-    }
-    for (index, pointer) in POINTERS.iter().enumerate() {
-        let found = whole.value(index);
-        assert_eq!(pieces.value(index), found);
-        if let Some(parsed) = &parsed {
-            let found = found.map(|json| serde_json::from_slice::<Value>(json).unwrap());
-            assert_eq!(found.as_ref(), parsed.pointer(pointer));
-        }
-    }
-}
-
 fuzz_target!(|data: &[u8]| {
     let Some(input) = Input::new(data) else {
         return;
     };
-    check_body(input);
     let whole = scan(std::iter::once(input.bytes));
     assert_eq!(scan(input.pieces()), whole);
     if let Some(parsed) = parse(input.bytes) {
