@@ -126,10 +126,8 @@ impl ReportFilter {
         {
             return false;
         }
-        let begun = after_last_blank_line(bytes);
-        let has_complete = begun.len() < bytes.len();
         // The beginning of an event passes, and so must its rest in the next piece.
-        self.is_passing = !begun.is_empty() || (self.is_passing && !has_complete);
+        self.is_passing = !after_last_blank_line(bytes).is_empty();
         true
     }
 

@@ -56,9 +56,8 @@ impl Counts {
                 self.set(part, later.get(part));
             }
         }
-        for (index, (slot, tokens)) in self.tokens.iter_mut().zip(later.tokens).enumerate() {
-            let is_new = self.reported & (1 << index) == 0;
-            if later.reported & (1 << index) != 0 && (tokens > 0 || is_new) {
+        for (slot, tokens) in self.tokens.iter_mut().zip(later.tokens) {
+            if tokens > 0 {
                 *slot = tokens;
             }
         }

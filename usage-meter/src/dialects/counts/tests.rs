@@ -414,3 +414,46 @@ fn iteration_without_output_is_not_billed() {
     }
     assert_eq!(parts(sum.normalize()), (1_250, 302, 1_552));
 }
+
+#[test]
+fn unreadable_part_makes_report_unreadable() {
+    let mut unreadable = Counts::default();
+    unreadable.read(Count::Output, Reported::Negative);
+    for merge in [Counts::raise, Counts::add_all, Counts::add_iteration] {
+        let mut report = counts(&[(Count::Output, 3)]);
+        merge(&mut report, &counts(&[(Count::Output, 4)]));
+        assert!(!report.is_unreadable());
+        merge(&mut report, &unreadable);
+        assert!(report.is_unreadable());
+        merge(&mut report, &counts(&[(Count::Output, 4)]));
+        assert!(report.is_unreadable(), "whatever is merged later");
+    }
+}
+
+#[test]
+fn gap_is_one_of_several_parts() {
+    let report = [
+        (Count::InputWithCache, 10),
+        (Count::Output, 5),
+        (Count::AudioInput, 3),
+        (Count::CacheReadIncluded, 4),
+    ];
+    for (total, expected) in [
+        (18, (13, 5, 18)),
+        (19, (14, 5, 19)),
+        (22, (17, 5, 22)),
+        (20, (10, 10, 20)),
+    ] {
+        let report = [&report[..], &[(Count::Total, total)]].concat();
+        assert_eq!(parts(usage(&report)), expected, "{total}");
+    }
+}
+
+#[test]
+fn other_cache_of_the_same_input_replaces_the_first() {
+    let input = (Count::InputWithoutCache, 10);
+    let (read, write) = ((Count::CacheReadExtra, 5), (Count::CacheWriteExtra, 4));
+    assert_eq!(overlaid(&[&[input, read], &[input, write]]), (14, 0, 14));
+    assert_eq!(overlaid(&[&[input, write], &[input, read]]), (15, 0, 15));
+    assert_eq!(overlaid(&[&[input, read], &[input]]), (15, 0, 15));
+}

@@ -204,6 +204,60 @@ fn byte_order_mark_is_skipped() {
 }
 
 #[test]
+fn malformed_bodies_are_recognized() {
+    for (body, syntax) in [
+        (&b"[1}"[..], Syntax::Malformed),
+        (b"{\"a\":1]", Syntax::Malformed),
+        (b"\"\\u00zz\"", Syntax::Malformed),
+        (b"\"\\x\"", Syntax::Malformed),
+        (b"\"\xff", Syntax::Malformed),
+        (b"\"\xc3\"", Syntax::Malformed),
+        (b"\"\xc3(\"", Syntax::Malformed),
+        (b"\"\xc3", Syntax::Incomplete),
+        (b"\"\\u00", Syntax::Incomplete),
+        (b"[1,", Syntax::Incomplete),
+        (b"{\"a\":", Syntax::Incomplete),
+        (b"\"\xc3\xa9\\u00e9\"", Syntax::Complete),
+    ] {
+        let every_byte: Vec<usize> = (0..body.len()).collect();
+        for cuts in [&[][..], &every_byte] {
+            let found = read(body, cuts, None).syntax();
+            assert_eq!(found, Some(syntax), "{:?}", String::from_utf8_lossy(body));
+        }
+    }
+    for depth in [1, 63, 64, 65, 100] {
+        let body = format!("{}1{}", "[{\"a\":".repeat(depth), "}]".repeat(depth));
+        let syntax = read(body.as_bytes(), &[], None).syntax();
+        assert_eq!(syntax, Some(Syntax::Complete), "{depth}");
+        let wrong = format!("{}1{}", "[{\"a\":".repeat(depth), "]}".repeat(depth));
+        let syntax = read(wrong.as_bytes(), &[], None).syntax();
+        assert_eq!(syntax, Some(Syntax::Malformed), "{depth}");
+    }
+}
+
+#[test]
+fn text_and_parts_are_recognized_in_any_pieces() {
+    for (body, text_bytes, parts) in [
+        (r#"{"prompt":"abcd"}"#, 4, 0),
+        (r#"{"options":{"prompt":"abcd","system":"abcd"}}"#, 0, 0),
+        (r#"{"x":{"url":"data:image/png;base64,AAAA"}}"#, 0, 1),
+        (r#"{"x":{"url":"date: today"}}"#, 0, 0),
+        (r#"{"x":{"data":"a b"}}"#, 3, 0),
+        (r#"{"x":{"data":"dat"}}"#, 0, 0),
+        (r#"{"image_url":{"file":{"a":"b"},"c":"d"}}"#, 0, 1),
+        (r#"{"prompt":"ab","image_url":{"file":{"a":"b"}}}"#, 2, 1),
+    ] {
+        let every_byte: Vec<usize> = (0..body.len()).collect();
+        for cuts in [&[][..], &every_byte] {
+            let reader = read(body.as_bytes(), cuts, None);
+            let parameters = reader.parameters();
+            let found = (parameters.text_bytes, parameters.parts);
+            assert_eq!(found, (text_bytes, parts), "{body}");
+        }
+    }
+}
+
+#[test]
 fn large_values_are_missing_and_others_found() {
     let text = "x".repeat(MAX_VALUE_BYTES);
     let body = format!(r#"{{"a":"{text}","b":[1,"{text}"],"0":"y"}}"#);

@@ -115,6 +115,43 @@ fn long_beginning_is_held_only_after_finish() {
 }
 
 #[test]
+fn beginning_is_held_at_any_distance_from_finish() {
+    for bytes in [10, 1_100, 3_000] {
+        let mut filter = ReportFilter::default();
+        for byte in FINISH.as_bytes() {
+            filter.push(&[*byte], false, false);
+        }
+        let rest = format!("\n\n: {}\n\n{}", "x".repeat(bytes), &REPORT[..20]);
+        assert!(
+            filter.push(rest.as_bytes(), false, false).is_held,
+            "{bytes}"
+        );
+        let mut filter = ReportFilter::default();
+        let piece = format!("{FINISH}{rest}");
+        assert!(
+            filter.push(piece.as_bytes(), false, false).is_held,
+            "{bytes}"
+        );
+    }
+}
+
+#[test]
+fn report_is_held_up_to_the_maximum() {
+    for (bytes, is_held) in [
+        (ReportFilter::MAX_REPORT_BYTES - 1, true),
+        (ReportFilter::MAX_REPORT_BYTES, true),
+        (ReportFilter::MAX_REPORT_BYTES + 1, false),
+        (ReportFilter::MAX_REPORT_BYTES + 100, false),
+    ] {
+        let (begin, end) = ("data: {\"choices\":[],\"usage\":{\"x\":\"", "\"}}");
+        let padding = "x".repeat(bytes - begin.len() - end.len());
+        let report = format!("{begin}{padding}{end}");
+        let passage = ReportFilter::default().push(report.as_bytes(), true, false);
+        assert_eq!(passage.is_held, is_held, "{bytes}");
+    }
+}
+
+#[test]
 fn report_without_blank_line_is_removed_at_end() {
     assert_eq!(
         stream(&[format!("{CHUNK}\n\n{REPORT}").as_bytes()]),
@@ -180,6 +217,43 @@ fn many_events_pass_unchanged_at_every_split() {
         for piece in [&all.as_bytes()[..cut], &all.as_bytes()[cut..]] {
             assert_eq!(filter.push(piece, false, false), Passage::default());
         }
+    }
+}
+
+#[test]
+fn report_without_finish_is_removed() {
+    let before = many(100);
+    let report = format!("{REPORT}\n\n");
+    let all = format!("{before}{report}");
+    assert_eq!(stream(&[all.as_bytes()]), before.as_bytes());
+    let pieces = [before.as_bytes(), report.as_bytes()];
+    assert_eq!(pass(&pieces, |index| index == 1), before.as_bytes());
+}
+
+proptest! {
+    #[test]
+    fn report_is_removed_however_it_arrives(
+        count in 0_usize..150,
+        end in prop_oneof![Just("\n"), Just("\r\n")],
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let chunks = format!("{CHUNK}{end}{end}").repeat(count);
+        let before = format!("{chunks}{FINISH}{end}{end}");
+        let after = format!("{DONE}{end}{end}");
+        let all = format!("{before}{REPORT}{end}{end}{after}");
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(all.len() + 1)).collect();
+        cuts.push(all.len());
+        cuts.sort_unstable();
+        let mut from = 0;
+        let mut pieces = Vec::new();
+        for &cut in &cuts {
+            pieces.push(&all.as_bytes()[from..cut]);
+            from = cut;
+        }
+        // As the meter reports it: whether the complete report has come.
+        let is_reported = |index: usize| cuts[index] >= before.len() + REPORT.len();
+        let passed = String::from_utf8(pass(&pieces, is_reported)).unwrap();
+        prop_assert_eq!(passed, format!("{before}{after}"));
     }
 }
 
