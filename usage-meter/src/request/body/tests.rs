@@ -236,6 +236,14 @@ fn malformed_bodies_are_recognized() {
 }
 
 #[test]
+fn last_member_of_a_name_counts_with_all_in_it() {
+    let reader = read(br#"{"a":{"b":1,"c":2},"b":3,"a":{"c":4}}"#, &[], None);
+    assert_eq!(reader.value(1), Some(br#"{"c":4}"#.as_slice()), "/a");
+    assert_eq!(reader.value(2), Some(b"3".as_slice()), "/b");
+    assert_eq!(reader.value(3), None, "/a/b");
+}
+
+#[test]
 fn text_and_parts_are_recognized_in_any_pieces() {
     for (body, text_bytes, parts) in [
         (r#"{"prompt":"abcd"}"#, 4, 0),
@@ -245,6 +253,12 @@ fn text_and_parts_are_recognized_in_any_pieces() {
         (r#"{"x":{"data":"a b"}}"#, 3, 0),
         (r#"{"x":{"data":"dat"}}"#, 0, 0),
         (r#"{"image_url":{"file":{"a":"b"},"c":"d"}}"#, 0, 1),
+        (r#"{"image_url":{"url":"b"},"prompt":"abcd"}"#, 4, 1),
+        (r#"{"a":{"arguments":{"x":"ab"}},"y":"cd"}"#, 2, 0),
+        (r#"{"arguments":{"o":{"p":"q"},"x":"ab"}}"#, 3, 0),
+        (r#"{"prompt":"a\nb"}"#, 3, 0),
+        (r#"{"prompt":"\u00e9"}"#, 4, 0),
+        (r#"{"x":{"data":"a\n b"}}"#, 4, 0),
         (r#"{"prompt":"ab","image_url":{"file":{"a":"b"}}}"#, 2, 1),
     ] {
         let every_byte: Vec<usize> = (0..body.len()).collect();

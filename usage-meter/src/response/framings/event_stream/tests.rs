@@ -156,6 +156,17 @@ fn exception_is_not_likely_final() {
 }
 
 #[test]
+fn message_without_its_checksum_counts() {
+    let whole = converse();
+    let expected = total(&read(&whole, 64));
+    assert!(expected.is_some());
+    for missing in 1..=5 {
+        let cut = &whole[..whole.len() - missing];
+        assert_eq!(total(&read(cut, 64)), expected, "{missing}");
+    }
+}
+
+#[test]
 fn corrupt_message_does_not_count() {
     let good = converse();
     let start = good.len() - event("metadata", "").len() - 90;
