@@ -2,6 +2,8 @@
 
 use memchr::{memchr2, memmem};
 
+mod nulls;
+
 use super::framings::sse::boundaries::after_last_blank_line;
 use crate::json::Members;
 
@@ -24,7 +26,7 @@ const MAX_REASON_BYTES: usize = 16;
 const SMALL_BYTES: usize = 1024;
 
 /// Removes the usage report from a stream of OpenAI's chat completions, for a client that did not ask
-/// for one.
+/// for one, and the `"usage":null` that every other chunk has where one is requested.
 ///
 /// The report is a server-sent event of its own: a chunk with `usage` and without `choices`. Complete
 /// events pass at once. Bytes that end within an event that may be a report are held: they stay in the
@@ -49,8 +51,19 @@ pub struct ReportFilter {
     is_passing: bool,
     /// The number of bytes since a choice has finished; the report comes after that.
     since_finish: Option<usize>,
+    /// Whether the chunks have `"usage":null`.
+    nulls: Nulls,
     /// The last bytes that passed, in which a finish reason may begin.
     passed_end: Vec<u8>,
+}
+
+/// Whether the chunks of a stream have `"usage":null`. They are alike: the first with a choice shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Nulls {
+    #[default]
+    Unknown,
+    Present,
+    Absent,
 }
 
 /// What passes of the bytes at hand: those that are held, and the next ones.
@@ -74,8 +87,17 @@ impl ReportFilter {
     /// [`Meter::usage`](crate::Meter::usage) returns it. `end_of_stream` says whether they are the last.
     pub fn push(&mut self, bytes: &[u8], reported: bool, end_of_stream: bool) -> Passage {
         self.find_finish(bytes);
-        if self.passes_unsearched(bytes, reported) && !end_of_stream {
-            return Passage::default();
+        let is_searched = match self.nulls {
+            Nulls::Unknown => true,
+            Nulls::Present => end_of_stream || ends_within_null(bytes),
+            Nulls::Absent => end_of_stream,
+        };
+        if !is_searched && self.passes_unsearched(bytes, reported) {
+            let has_nulls = self.nulls == Nulls::Present;
+            return Passage {
+                replacement: has_nulls.then(|| nulls::without(bytes)).flatten(),
+                is_held: false,
+            };
         }
         self.filter_events(bytes, end_of_stream)
     }
@@ -142,6 +164,7 @@ impl ReportFilter {
             joined.as_slice()
         };
         let was_passing = self.is_passing;
+        let may_have_nulls = self.nulls != Nulls::Absent;
         let mut changed = false;
         let mut passed = Vec::new();
         // `from..at` is the part of the input that passes but is not in `passed` yet.
@@ -150,7 +173,11 @@ impl ReportFilter {
             first_event_length(input.get(at..).unwrap_or_default(), end_of_stream)
         {
             let next = at.saturating_add(length);
-            let is_removed = !self.is_passing && is_report(input.get(at..next).unwrap_or_default());
+            let event = input.get(at..next).unwrap_or_default();
+            let is_removed = !self.is_passing && is_report(event);
+            if !self.is_passing {
+                self.find_null(event);
+            }
             self.is_passing = false;
             if is_removed {
                 passed.extend_from_slice(input.get(from..at).unwrap_or_default());
@@ -160,7 +187,9 @@ impl ReportFilter {
             at = next;
         }
         let rest = input.get(at..).unwrap_or_default();
-        let is_held = !end_of_stream && !self.is_passing && self.holds(rest, input.len());
+        let is_held = !end_of_stream
+            && ((!self.is_passing && self.holds(rest, input.len()))
+                || (may_have_nulls && ends_within_null(input)));
         if end_of_stream && !rest.is_empty() && !self.is_passing && is_report(rest) {
             changed = true;
         } else {
@@ -180,9 +209,27 @@ impl ReportFilter {
             self.is_passing =
                 !rest.is_empty() && first_event_length(rest, true) != Some(rest.len());
         }
+        if may_have_nulls
+            && !is_held
+            && let Some(without) = nulls::without(&passed)
+        {
+            passed = without;
+            changed = true;
+        }
         Passage {
             replacement: changed.then_some(passed),
             is_held,
+        }
+    }
+
+    /// Finds out from a whole event whether chunks have `"usage":null`.
+    fn find_null(&mut self, event: &[u8]) {
+        if self.nulls == Nulls::Unknown && !may_be_report(event) {
+            self.nulls = if nulls::has_any(event) {
+                Nulls::Present
+            } else {
+                Nulls::Absent
+            };
         }
     }
 
@@ -197,6 +244,11 @@ impl ReportFilter {
         let is_near = |bytes: usize| bytes <= Self::MAX_REPORT_BYTES;
         length <= SMALL_BYTES || self.since_finish.is_some_and(is_near) || is_report(rest)
     }
+}
+
+/// Returns whether bytes end within what may be `"usage":null`, and are few enough to be held.
+fn ends_within_null(bytes: &[u8]) -> bool {
+    bytes.len() <= ReportFilter::MAX_REPORT_BYTES && nulls::ends_within(bytes)
 }
 
 /// Returns the length of the first event, including the blank line that ends it; `None` if there is no

@@ -35,6 +35,8 @@ fn stream(pieces: &[&[u8]]) -> Vec<u8> {
 }
 
 const CHUNK: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"[] hi\"}}],\"usage\":null}";
+/// What passes of it.
+const PASSED: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"[] hi\"}}]}";
 const REPORT: &str = "data: {\"choices\": [ ],\"usage\":{\"total_tokens\":9}}";
 const CONTENT_FILTER: &str = "data: {\"choices\":[],\"prompt_filter_results\":[]}";
 const DONE: &str = "data: [DONE]";
@@ -46,7 +48,7 @@ fn only_the_report_is_removed() {
             lines.iter().flat_map(|line| [*line, end, end]).collect()
         };
         let all = events(&[CONTENT_FILTER, CHUNK, ": ping", CHUNK, REPORT, DONE]);
-        let kept = events(&[CONTENT_FILTER, CHUNK, ": ping", CHUNK, DONE]);
+        let kept = events(&[CONTENT_FILTER, PASSED, ": ping", PASSED, DONE]);
         assert_eq!(stream(&[all.as_bytes()]), kept.as_bytes(), "{end:?}");
     }
 }
@@ -54,7 +56,7 @@ fn only_the_report_is_removed() {
 #[test]
 fn complete_events_pass_unchanged() {
     let mut filter = ReportFilter::default();
-    let events = format!("{CHUNK}\n\n{CHUNK}\n\n");
+    let events = format!("{PASSED}\n\n{PASSED}\n\n");
     assert_eq!(
         filter.push(events.as_bytes(), true, false),
         Passage::default()
@@ -155,8 +157,48 @@ fn report_is_held_up_to_the_maximum() {
 fn report_without_blank_line_is_removed_at_end() {
     assert_eq!(
         stream(&[format!("{CHUNK}\n\n{REPORT}").as_bytes()]),
-        format!("{CHUNK}\n\n").as_bytes()
+        format!("{PASSED}\n\n").as_bytes()
     );
+}
+
+#[test]
+fn null_usage_is_removed_from_chunks() {
+    for (chunk, passed) in [
+        (r#"{"choices":[{}],"usage":null}"#, r#"{"choices":[{}]}"#),
+        (r#"{"choices":[{}], "usage": null}"#, r#"{"choices":[{}]}"#),
+        (
+            r#"{"choices":[{}],"usage":null,"obfuscation":"x"}"#,
+            r#"{"choices":[{}],"obfuscation":"x"}"#,
+        ),
+        (
+            r#"{"choices":[{"text":",\"usage\":null"}],"usage":null}"#,
+            r#"{"choices":[{"text":",\"usage\":null"}]}"#,
+        ),
+        (
+            r#"{"choices":[{}],"usage":{}}"#,
+            r#"{"choices":[{}],"usage":{}}"#,
+        ),
+        (
+            r#"{"choices":[{}],"usages":null}"#,
+            r#"{"choices":[{}],"usages":null}"#,
+        ),
+    ] {
+        let [sent, kept] = [chunk, passed].map(|data| format!("data: {data}\n\n").repeat(60));
+        for size in [1, 7, 64, 5_000, sent.len()] {
+            let pieces: Vec<&[u8]> = sent.as_bytes().chunks(size).collect();
+            let passed = String::from_utf8(stream(&pieces)).unwrap();
+            assert_eq!(passed, kept, "in pieces of {size}");
+        }
+    }
+}
+
+#[test]
+fn chunks_without_null_are_not_searched_for_it() {
+    let mut filter = ReportFilter::default();
+    filter.push(format!("{PASSED}\n\n").as_bytes(), false, false);
+    let cut = format!("{PASSED}\n\n").repeat(200) + "data: {\"choices\":[{}],\"usage\":nu";
+    let passage = filter.push(cut.as_bytes(), false, false);
+    assert_eq!(passage, Passage::default());
 }
 
 proptest! {
@@ -171,7 +213,8 @@ proptest! {
     ) {
         let all: String = lines.iter().flat_map(|line| [*line, end, end]).collect();
         let kept: String = lines.iter().filter(|line| **line != REPORT)
-            .flat_map(|line| [*line, end, end]).collect();
+            .map(|line| if *line == CHUNK { PASSED } else { line })
+            .flat_map(|line| [line, end, end]).collect();
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(all.len() + 1)).collect();
         cuts.sort_unstable();
         let mut pieces = Vec::new();
@@ -193,7 +236,7 @@ proptest! {
 #[test]
 fn report_after_split_line_ending_is_removed() {
     for end in ["\r", "\r\n"] {
-        let chunk = format!("{CHUNK}{end}{end}");
+        let chunk = format!("{PASSED}{end}{end}");
         let report = format!("{REPORT}{end}{end}");
         let all = format!("{chunk}{report}");
         let cut = chunk.len() - (end.len() - 1);
@@ -204,7 +247,7 @@ fn report_after_split_line_ending_is_removed() {
 
 /// Returns many events without a report.
 fn many(count: usize) -> String {
-    format!("{CHUNK}\n\n").repeat(count)
+    format!("{PASSED}\n\n").repeat(count)
 }
 
 const FINISH: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}";
