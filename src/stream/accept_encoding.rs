@@ -26,13 +26,25 @@ impl Stream {
     /// Narrows `accept-encoding`, so that the response is cheap to read. The headers must not have been passed
     /// on yet.
     pub(super) fn narrow_accept_encoding(&self, headers: &Headers) {
-        if let Some(narrowed) = narrowed(headers.all("accept-encoding"))
-            && let Err(error) = self.parts.host.set_header(
-                HeaderMap::Request,
-                "accept-encoding",
-                narrowed.as_bytes(),
-            )
+        if let Some(narrowed) = narrowed(headers.all("accept-encoding")) {
+            self.set_accept_encoding(narrowed);
+        }
+    }
+
+    /// Narrows `accept-encoding` to no coding at all, so that a usage report can be withheld from the response, unless
+    /// the client accepts nothing but encoded responses. The headers must not have been passed on yet.
+    pub(super) fn accept_no_encoding(&self, headers: &Headers) {
+        if headers.get("accept-encoding").is_some()
+            && accepts_identity(headers.all("accept-encoding"))
         {
+            self.set_accept_encoding("identity");
+        }
+    }
+
+    fn set_accept_encoding(&self, value: &str) {
+        let host = &self.parts.host;
+        let set = host.set_header(HeaderMap::Request, "accept-encoding", value.as_bytes());
+        if let Err(error) = set {
             Telemetry::host_call_failed("accept-encoding", error);
         }
     }
@@ -64,6 +76,22 @@ fn narrowed<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<&'static str> 
         (false, true) => Some("identity"),
         (false, false) => None,
     }
+}
+
+/// Returns whether the values of `accept-encoding` accept a response that is not encoded.
+fn accepts_identity<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
+    let (mut identity, mut any) = (None, None);
+    for (coding, is_accepted) in values
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .filter_map(preference)
+    {
+        match coding {
+            Coding::Identity => identity = Some(is_accepted),
+            Coding::Any => any = Some(is_accepted),
+            Coding::Gzip | Coding::Other => {}
+        }
+    }
+    identity.or(any).unwrap_or(true)
 }
 
 /// Returns the coding of one item of the list, and whether it is accepted: its weight is not 0 (RFC 9110,

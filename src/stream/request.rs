@@ -94,6 +94,7 @@ impl Stream {
             if let Err(error) = removed {
                 Telemetry::host_call_failed("content-length", error);
             }
+            self.accept_no_encoding(attributes.headers());
         }
         self.begin_body(attributes.headers());
         let needs_body = need == Need::Decision

@@ -216,7 +216,9 @@ async fn undecodable_response_costs_its_reservation() -> TestResult {
 
 #[tokio::test]
 async fn upstream_is_asked_for_cheap_codings() -> TestResult {
-    let metered = Metered::start(each_caller(AMPLE)).await?;
+    let mut configuration = each_caller(AMPLE);
+    configuration["usage"] = json!({ "includeUsage": "never" });
+    let metered = Metered::start(configuration).await?;
     for (sent, received) in [("br, gzip, zstd", "gzip"), ("br", "identity")] {
         let chat = Chat::default()
             .header(CALLER, "a")

@@ -360,14 +360,28 @@ fn implausible_content_length_is_no_estimate() {
 fn accept_encoding_of_metered_requests_is_narrowed() {
     let none = r#", "when": [{ "predicate": "request.headers['x-user'] == 'other'" }]"#;
     let on_body = r#", "when": [{ "predicate": "llm.model == 'm'" }]"#;
-    for (spec, expected) in [("", "gzip"), (on_body, "gzip"), (none, "br, gzip")] {
-        let envoy = Envoy::with(&configuration(spec, ""));
+    let never = r#", "usage": { "includeUsage": "never" }"#;
+    let hold = r#", "holdHeaders": true"#;
+    for (spec, rest, accepted, expected) in [
+        ("", never, "br, gzip", "gzip"),
+        (on_body, never, "br, gzip", "gzip"),
+        // Those of changed requests are removed when the body is known.
+        ("", hold, "br, gzip", "gzip"),
+        // A usage report could not be withheld.
+        ("", "", "br, gzip", "identity"),
+        ("", "", "gzip", "identity"),
+        (on_body, "", "br, gzip", "identity"),
+        ("", "", "gzip, identity;q=0", "gzip, identity;q=0"),
+        ("", "", "br, gzip, *;q=0", "gzip, identity;q=0"),
+        (none, "", "br, gzip", "br, gzip"),
+    ] {
+        let envoy = Envoy::with(&configuration(spec, rest));
         let mut stream = envoy.stream();
         let mut headers = request("alice").to_vec();
-        headers.push(("accept-encoding", "br, gzip"));
+        headers.push(("accept-encoding", accepted));
         envoy.host.set_headers(HeaderMap::Request, &headers);
         stream.on_request_headers(false);
         let sent = header(&envoy, HeaderMap::Request, "accept-encoding");
-        assert_eq!(sent.as_deref(), Some(expected), "{spec}");
+        assert_eq!(sent.as_deref(), Some(expected), "{spec} {rest} {accepted}");
     }
 }
