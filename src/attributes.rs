@@ -238,6 +238,12 @@ impl Attributes {
         }
     }
 
+    /// Returns whether `auth` has a value. It has to be resolved.
+    #[must_use]
+    pub(crate) fn has_auth(&self) -> bool {
+        self.auth.value(&self.headers, "").is_some()
+    }
+
     /// Returns the value of a formula; `None` where it has none, or the outcome is not known.
     #[must_use]
     pub(crate) fn compute(&self, formula: &Formula) -> Option<Number> {

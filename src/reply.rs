@@ -3,10 +3,13 @@
 //! [`Responder`] builds local replies and adds quota headers to responses. Only [`crate::stream`]
 //! calls it: Envoy ends when a stream is answered twice, or after its end.
 
+mod anthropic;
 mod body;
 mod budget;
+mod dialect;
 mod draft03;
 mod error;
+mod headers;
 mod ietf;
 mod labels;
 mod named;
@@ -16,5 +19,7 @@ mod responder;
 #[cfg(test)]
 mod tests;
 mod units;
+mod upstream;
+mod wait;
 
 pub(crate) use responder::Responder;

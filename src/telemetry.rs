@@ -123,6 +123,17 @@ impl Telemetry {
         }
     }
 
+    /// Logs that a request has no identity that a part of a policy counts by: a line a minute for each part.
+    pub(crate) fn request_unauthenticated(&self, policy: &str, path: &str) {
+        let key = LogKey::Path(policy.to_owned(), path.to_owned());
+        if self.is_due(key, Nanos::MINUTE) {
+            let policy = Quoted(policy);
+            log::warn!(
+                "request_unauthenticated policy={policy} at={path} msg=\"auth has no value\""
+            );
+        }
+    }
+
     /// Logs that a request was rejected because its model has no price: a line a minute for each
     /// limit.
     pub(crate) fn model_unpriced(&self, policy: &str, limit: &str, model: &str) {

@@ -95,6 +95,11 @@ pub const REPLY_STATUS: RangeInclusive<u64> = 400..=599;
 pub const REPLY_CONTENT_TYPE_BYTES: usize = 256;
 /// Bytes of `replies.body`.
 pub const REPLY_BODY_BYTES: usize = 65_536;
+/// `replies.maxRetryAfter`: up to the longest window, so that every wait can be requested.
+pub const MAX_RETRY_AFTER: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_nanos(WINDOW_NANOS);
+/// Headers in `replies.extra`.
+pub const REPLY_EXTRA_HEADERS: usize = 16;
 /// `rates[].limit`: integers that every JSON writer represents exactly.
 pub const LIMIT: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
 /// Models in `pricing`.

@@ -116,7 +116,9 @@ pub use on_exceeded::{Alternative, Exceeded, Queue};
 pub use policy::{Policy, Precedence, Strategy, TargetRef};
 pub use pricing::{Price, Pricing, Unpriced};
 pub use rate::{Algorithm, Rate, RateLimit, RateWindow};
-pub use replies::{ErrorShape, HeaderNames, Placeholder, QuotaHeaders, Replies, Template};
+pub use replies::{
+    ErrorShape, HeaderNames, Placeholder, QuotaHeaders, Replies, Template, UpstreamHeaders,
+};
 pub use route::UnknownRoute;
 pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
 pub use usage::{IncludeUsage, Methods, OnMissing, UsageSettings};

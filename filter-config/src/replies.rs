@@ -1,6 +1,9 @@
 //! `replies`: the form of rejections, and the quota headers of responses.
 
+mod extra;
 mod template;
+
+use std::time::Duration;
 
 use crate::bounds;
 use crate::error::{ErrorKind, Invalid, ValidationErrors};
@@ -26,6 +29,25 @@ pub struct Replies {
     /// The quota headers of responses. If not given, rejections have those of [`QuotaHeaders::Draft03`], and other
     /// responses have none.
     pub headers: Option<QuotaHeaders>,
+    /// The longest wait that a rejection requests, within [`bounds::MAX_RETRY_AFTER`]. SDKs wait for as long as they are
+    /// requested to; where it would be longer, they are told not to retry.
+    pub max_retry_after: Duration,
+    /// The handling of quota headers that an upstream sends of its own account. If not given, they are replaced where
+    /// the filter writes quota headers, and kept where it does not.
+    pub upstream_headers: Option<UpstreamHeaders>,
+    /// Headers of every reply that the filter itself sends: names in lower case, and values that are safe in a header.
+    pub extra: Vec<(String, String)>,
+}
+
+/// The handling of quota headers that an upstream sends of its own account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamHeaders {
+    /// They stay. A response that has some gets none of the filter's.
+    Keep,
+    /// They are removed.
+    Replace,
+    /// They are renamed: their names begin with `x-upstream-`.
+    Prefix,
 }
 
 /// A style of quota headers.
@@ -33,6 +55,9 @@ pub struct Replies {
 pub enum QuotaHeaders {
     /// No quota headers.
     None,
+    /// Those of the API that the request's path belongs to: [`QuotaHeaders::OpenAi`], [`QuotaHeaders::Anthropic`], or
+    /// [`QuotaHeaders::Ietf`] where its provider has none.
+    Auto,
     /// `x-ratelimit-limit`, `x-ratelimit-remaining` and `x-ratelimit-reset` of the third draft of
     /// "`RateLimit` header fields for HTTP".
     Draft03,
@@ -40,6 +65,8 @@ pub enum QuotaHeaders {
     Ietf,
     /// `x-ratelimit-limit-tokens` and the others of `OpenAI`'s API.
     OpenAi,
+    /// `anthropic-ratelimit-tokens-limit` and the others of Anthropic's API.
+    Anthropic,
     /// Headers with configured names.
     Named(HeaderNames),
 }
@@ -67,12 +94,29 @@ pub enum ErrorShape {
     OpenAi,
     /// `{"type": "error", "error": {"type", "message"}}`.
     Anthropic,
-    /// `{"error": {"code", "message", "status"}}`.
+    /// `{"error": {"code", "message", "status", "details"}}`.
     Gemini,
+    /// `{"message"}`, and the header `x-amzn-errortype`.
+    Bedrock,
+    /// `{"error"}`, a text.
+    Ollama,
+    /// `{"message"}`.
+    Cohere,
+    /// `{"object": "error", "message", "type", "param", "code"}`.
+    Mistral,
 }
 
 pub(crate) const SCHEMA: Schema = Schema {
-    known: &["status", "contentType", "body", "error", "headers"],
+    known: &[
+        "status",
+        "contentType",
+        "body",
+        "error",
+        "headers",
+        "maxRetryAfter",
+        "upstreamHeaders",
+        "extra",
+    ],
     ignored: &[],
 };
 
@@ -91,6 +135,9 @@ impl Default for Replies {
             body: None,
             error: ErrorShape::default(),
             headers: None,
+            max_retry_after: Duration::from_secs(60),
+            upstream_headers: None,
+            extra: Vec::new(),
         }
     }
 }
@@ -110,13 +157,48 @@ pub(crate) fn read(
     let body = fields.read_optional("body", path, errors, template::body);
     let error = fields.read_or("error", path, errors, ErrorShape::default, error);
     let headers = fields.read_optional("headers", path, errors, headers);
+    let max_retry_after = fields.read_or(
+        "maxRetryAfter",
+        path,
+        errors,
+        || default.max_retry_after,
+        max_retry_after,
+    );
+    let upstream_headers = fields.read_optional("upstreamHeaders", path, errors, upstream_headers);
+    let extra = fields.read_or("extra", path, errors, Vec::new, extra::read);
     Ok(Replies {
         status: status?,
         content_type: content_type?,
         body: body?,
         error: error?,
         headers: headers?,
+        max_retry_after: max_retry_after?,
+        upstream_headers: upstream_headers?,
+        extra: extra?,
     })
+}
+
+fn max_retry_after(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Duration, Invalid> {
+    const EXPECTED: &str = "a duration from \"1s\" to \"366d\"";
+    let within = &bounds::MAX_RETRY_AFTER;
+    values::duration(json, within, EXPECTED, |text| text, path, errors)
+}
+
+fn upstream_headers(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<UpstreamHeaders, Invalid> {
+    let choices = [
+        ("keep", UpstreamHeaders::Keep),
+        ("replace", UpstreamHeaders::Replace),
+        ("prefix", UpstreamHeaders::Prefix),
+    ];
+    reader::choice(json, &choices, path, errors)
 }
 
 fn status(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<u16, Invalid> {
@@ -134,6 +216,10 @@ fn error(
         ("openai", ErrorShape::OpenAi),
         ("anthropic", ErrorShape::Anthropic),
         ("gemini", ErrorShape::Gemini),
+        ("bedrock", ErrorShape::Bedrock),
+        ("ollama", ErrorShape::Ollama),
+        ("cohere", ErrorShape::Cohere),
+        ("mistral", ErrorShape::Mistral),
     ];
     reader::choice(json, &choices, path, errors)
 }
@@ -148,9 +234,11 @@ fn headers(
     }
     let choices = [
         ("none", &QuotaHeaders::None),
+        ("auto", &QuotaHeaders::Auto),
         ("draft-03", &QuotaHeaders::Draft03),
         ("ietf", &QuotaHeaders::Ietf),
         ("openai", &QuotaHeaders::OpenAi),
+        ("anthropic", &QuotaHeaders::Anthropic),
     ];
     reader::choice(json, &choices, path, errors).cloned()
 }

@@ -6,7 +6,7 @@ use crate::attributes::Attributes;
 use crate::ledger::{Charge, CounterValues};
 use crate::policies::{EvaluationError, LimitRef, Policies, RateIndex, Unit};
 use crate::telemetry::{Count, Telemetry};
-use filter_config::{Expression, FailureMode, Limit, WhenMissing};
+use filter_config::{Attribute, Expression, FailureMode, Limit, WhenMissing};
 use limits::Reservation;
 use std::rc::Rc;
 use usage_meter::bounded_text;
@@ -136,7 +136,12 @@ pub(crate) fn applicable(
             let key = key(policies, attributes, &limit.counters, texts.as_mut());
             let is_missing = matches!(&key, Err((_, EvaluationError::Missing)));
             let key = key.map_err(|(index, error)| {
-                failed(format!("limits.{}.counters[{index}]", limit.name), error)
+                let path = format!("limits.{}.counters[{index}]", limit.name);
+                if is_missing && limit.counters.get(index).is_some_and(reads_auth) {
+                    let policy = policy.name.clone();
+                    return AdmissionError::Unauthenticated { policy, path };
+                }
+                failed(path, error)
             });
             let mode = match limit.when_missing {
                 Some(WhenMissing::Skip) if is_missing => {
@@ -196,6 +201,12 @@ fn charge(
         let path = format!("limits.{}.{}.{field}", limit.name, rate.path());
         AdmissionError::evaluation(policy, path, error)
     })
+}
+
+/// Returns whether an expression reads the identity of the caller.
+fn reads_auth(expression: &Expression) -> bool {
+    let mut uses = expression.uses().iter();
+    uses.any(|attribute| matches!(attribute, Attribute::Auth(_)))
 }
 
 /// Returns whether what a limit counts by, or its value or window, depends on the body.

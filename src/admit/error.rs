@@ -20,6 +20,14 @@ pub(crate) enum AdmissionError {
         /// Why it has none.
         error: EvaluationError,
     },
+    /// The caller has no identity: a counter expression that reads `auth` has no value.
+    #[error("policy {policy}: {path}: no value of auth")]
+    Unauthenticated {
+        /// The policy's name.
+        policy: String,
+        /// The path to the expression, below the policy's spec.
+        path: String,
+    },
     /// The requested model has no price, and is rejected for that reason.
     #[error("policy {policy}: limits.{limit}.budgets: the model \"{model}\" has no price")]
     Unpriced {
@@ -69,6 +77,9 @@ impl AdmissionError {
                 path,
                 error,
             } => telemetry.evaluation_failed(policy, path, error),
+            Self::Unauthenticated { policy, path } => {
+                telemetry.request_unauthenticated(policy, path)
+            }
             Self::Unpriced {
                 policy,
                 limit,
@@ -102,7 +113,11 @@ pub(super) fn or_open<T: Default>(
                 Ok(T::default())
             };
         }
-        telemetry.count(Count::EvaluationErrors);
+        telemetry.count(match error {
+            // The policy is not wrong.
+            AdmissionError::Unauthenticated { .. } => Count::MissingValues,
+            _ => Count::EvaluationErrors,
+        });
         match mode {
             FailureMode::Deny => Err(error),
             FailureMode::Allow => {

@@ -61,7 +61,10 @@ fn missing_counter_value_follows_failure_mode() {
     let filter = with_limit(&per_user(50));
     let error = filter.applicable(&mut filter.attributes("", &[]));
     let error = error.unwrap_err().to_string();
-    assert_eq!(error, "policy test/llm: limits.free.counters[0]: no value");
+    assert_eq!(
+        error,
+        "policy test/llm: limits.free.counters[0]: no value of auth"
+    );
 
     let limits = json!({ "free": per_user(50) });
     let filter = Filter::new(&limits, &json!({ "failureMode": "allow" }));
@@ -69,7 +72,9 @@ fn missing_counter_value_follows_failure_mode() {
     assert!(applicable.is_empty() && applicable.failed_open);
     assert_eq!(
         filter.lines(),
-        ["warn evaluation_failed policy=test/llm at=limits.free.counters[0] error=\"no value\""]
+        [
+            "warn request_unauthenticated policy=test/llm at=limits.free.counters[0] msg=\"auth has no value\""
+        ]
     );
 }
 

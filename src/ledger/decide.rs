@@ -212,10 +212,19 @@ impl PendingCheck {
         })?;
         let mut charge = *charge;
         let known = charge.counter.standing;
+        let reserves = ledger.service.as_ref();
+        let reserves = reserves.is_some_and(|service| service.client.reserves());
+        let is_unexplained = status == DescriptorStatus::default();
+        if reserves && is_unexplained && known.is_only_reserved() && !charge.fits() {
+            // What this Envoy has reserved is enough of a reason: there may be room as soon as it is settled.
+            charge.counter.standing.resets_at = now;
+            return Some(Rejection { charge, now });
+        }
         let window = charge.counter.rate.window().length;
         let resets_at = match status.resets_in {
             Some(resets_in) => now.saturating_add(resets_in),
-            None if known.resets_at > now => known.resets_at,
+            None if known.used > 0 && known.resets_at > now => known.resets_at,
+            // Others have begun the window: it ends at any time.
             None => now.saturating_add(window.min(Nanos::MINUTE)),
         };
         let limit = status.limit.map_or(charge.counter.limit, u64::from);

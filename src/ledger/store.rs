@@ -258,10 +258,15 @@ impl Ledger {
             self.telemetry.count(Count::StorageErrors);
             return;
         }
+        let mut settled = requests.iter();
         for charge in &mut admission.charges {
             if charge.counts_requests() {
                 charge.counter.amount = 0;
                 charge.counter.generation = GenerationId::default();
+                if let Some(settled) = settled.next() {
+                    // The request itself is used.
+                    charge.counter.standing = settled.counter.standing;
+                }
             }
         }
         for charge in &requests {

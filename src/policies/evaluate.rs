@@ -7,7 +7,8 @@ use cel::ExecutionError;
 use cel::common::types::{CelBool, CelDouble, CelDuration, CelInt, CelString, CelUInt};
 use cel::common::value::CowVal;
 use filter_config::{
-    AuthSource, Exhausted, Expression, Failure, Fuel, FuelLimits, Number, Question, Window,
+    Attribute, AuthSource, Exhausted, Expression, Failure, Fuel, FuelLimits, Number, Question,
+    Window,
 };
 use limits::Nanos;
 use std::borrow::Cow;
@@ -84,6 +85,14 @@ impl Evaluator {
         expression: &Expression,
     ) -> Result<(), EvaluationError> {
         Ok(attributes.resolve(&*self.host, &self.auth, expression.uses())?)
+    }
+
+    /// Returns whether `auth` has a value: the caller has an identity. Not if Envoy fails to return it.
+    #[must_use]
+    pub(crate) fn has_identity(&self, attributes: &mut Attributes) -> bool {
+        let whole = [Attribute::Auth(String::new())];
+        let resolved = attributes.resolve(&*self.host, &self.auth, &whole);
+        resolved.is_ok() && attributes.has_auth()
     }
 
     /// Returns the value of a predicate, in which a missing value reads as null.

@@ -5,34 +5,27 @@ use super::quota::Quota;
 use super::units::{push, seconds, written};
 use crate::policies::Unit;
 use filter_config::{Placeholder, Replies, Template, Usd};
-use usage_meter::request::Endpoint;
 
-/// Returns the body of a rejection by a limit, where a retry may succeed after `wait` seconds.
-#[cold]
-pub(super) fn rejection(
-    quota: &Quota<'_>,
-    replies: &Replies,
-    endpoint: Option<&Endpoint>,
-    wait: u64,
-) -> String {
-    if let Some(template) = &replies.body {
-        let kind = replies.content_type.as_deref();
-        let is_json = kind.is_none_or(|kind| kind.to_ascii_lowercase().contains("json"));
-        return fill(template, quota, wait, is_json);
+/// Returns the error of a rejection by a limit.
+pub(super) fn kind(quota: &Quota<'_>) -> ErrorKind {
+    if quota.is_exhausted() {
+        return ErrorKind::Exhausted;
     }
-    let unit = match quota.rate.unit {
+    ErrorKind::Limited(match quota.rate.unit {
         Unit::Tokens(_) => "tokens",
         Unit::Requests(_) | Unit::InFlight => "requests",
         Unit::Usd(_) => "budget",
-    };
-    let message = message(quota, wait);
-    error::body(
-        replies.error,
-        endpoint,
-        ErrorKind::Limited(unit),
-        &message,
-        replies.status,
-    )
+    })
+}
+
+/// Returns the configured body of a rejection by a limit, where a retry may succeed after `wait` seconds; `None` if
+/// there is no template.
+#[cold]
+pub(super) fn of_template(quota: &Quota<'_>, replies: &Replies, wait: u64) -> Option<String> {
+    let template = replies.body.as_ref()?;
+    let kind = replies.content_type.as_deref();
+    let is_json = kind.is_none_or(|kind| kind.to_ascii_lowercase().contains("json"));
+    Some(fill(template, quota, wait, is_json))
 }
 
 /// Returns a template with its values; in JSON, the values are escaped.
@@ -74,7 +67,7 @@ fn amount(body: &mut String, quota: &Quota<'_>, amount: u64) {
 }
 
 /// Returns the message of a rejection.
-fn message(quota: &Quota<'_>, wait: u64) -> String {
+pub(super) fn message(quota: &Quota<'_>, wait: u64) -> String {
     let (name, policy) = (&quota.limit.name, &quota.policy.name);
     let max = quota.standing.limit;
     let shown = |of: u64| {

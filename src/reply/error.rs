@@ -1,13 +1,17 @@
-//! Error bodies in the shape of the API that was called.
+//! Errors in the dialect of the API that was called.
 
-use filter_config::ErrorShape;
-use usage_meter::request::Endpoint;
+use super::dialect::Dialect;
+use limits::Nanos;
 
 /// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorKind {
     /// A limit rejects it, which counts in this unit.
     Limited(&'static str),
+    /// A budget or another quota is exhausted.
+    Exhausted,
+    /// It has no identity that a limit counts by.
+    Unauthenticated,
     /// Its model has no price.
     Unpriced,
     /// Its body is malformed.
@@ -18,51 +22,132 @@ pub(super) enum ErrorKind {
     Failed,
 }
 
-/// Returns the body of an error with a message and status.
-#[cold]
-pub(super) fn body(
-    shape: ErrorShape,
-    endpoint: Option<&Endpoint>,
-    kind: ErrorKind,
-    message: &str,
-    status: u16,
-) -> String {
-    let message = text(message);
-    match (shape, endpoint.map(|endpoint| endpoint.provider)) {
-        (ErrorShape::Anthropic, _) | (ErrorShape::Auto, Some("anthropic")) => {
-            let kind = match kind {
-                ErrorKind::Limited(_) => "rate_limit_error",
-                ErrorKind::Unpriced => "permission_error",
-                ErrorKind::Invalid => "invalid_request_error",
-                ErrorKind::Overloaded => "overloaded_error",
-                ErrorKind::Failed => "api_error",
-            };
-            format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#)
-        }
-        (ErrorShape::Gemini, _) | (ErrorShape::Auto, Some("gemini" | "vertex")) => {
-            // gRPC's names of the status codes.
-            let name = match kind {
-                ErrorKind::Limited(_) => "RESOURCE_EXHAUSTED",
-                ErrorKind::Unpriced => "PERMISSION_DENIED",
-                ErrorKind::Invalid => "INVALID_ARGUMENT",
-                ErrorKind::Overloaded => "UNAVAILABLE",
-                ErrorKind::Failed => "INTERNAL",
-            };
-            format!(r#"{{"error":{{"code":{status},"message":{message},"status":"{name}"}}}}"#)
-        }
-        _ => {
-            let (kind, code) = match kind {
-                ErrorKind::Limited(unit) => (unit, "rate_limit_exceeded"),
-                ErrorKind::Unpriced => ("invalid_request_error", "model_not_priced"),
-                ErrorKind::Invalid => ("invalid_request_error", "invalid_json"),
-                ErrorKind::Overloaded => ("server_error", "overloaded"),
-                ErrorKind::Failed => ("server_error", "rate_limit_unavailable"),
-            };
-            format!(
-                r#"{{"error":{{"code":"{code}","message":{message},"param":null,"type":"{kind}"}}}}"#
-            )
+/// An error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Error<'a> {
+    pub(super) kind: ErrorKind,
+    pub(super) message: &'a str,
+    /// The status of the reply.
+    pub(super) status: u16,
+    /// The time after which clients are to retry, if they are.
+    pub(super) retry: Option<Nanos>,
+}
+
+// === impl Error ===
+
+impl Error<'_> {
+    /// Returns the body in a dialect.
+    #[cold]
+    pub(super) fn body(&self, dialect: Dialect) -> String {
+        let message = text(self.message);
+        match dialect {
+            Dialect::OpenAi => {
+                let (kind, code) = self.kind.openai();
+                format!(
+                    r#"{{"error":{{"code":"{code}","message":{message},"param":null,"type":"{kind}"}}}}"#
+                )
+            }
+            Dialect::Anthropic => {
+                let kind = self.kind.anthropic();
+                format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#)
+            }
+            Dialect::Gemini => {
+                let (status, name) = (self.status, self.kind.grpc());
+                let details = self.retry.map(retry_info).unwrap_or_default();
+                format!(
+                    r#"{{"error":{{"code":{status},"message":{message},"status":"{name}"{details}}}}}"#
+                )
+            }
+            Dialect::Bedrock | Dialect::Cohere => format!(r#"{{"message":{message}}}"#),
+            Dialect::AnthropicOnBedrock => {
+                let kind = self.kind.anthropic();
+                format!(
+                    r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}},"message":{message}}}"#
+                )
+            }
+            Dialect::Ollama => format!(r#"{{"error":{message}}}"#),
+            Dialect::Mistral => {
+                let (kind, code) = self.kind.openai();
+                format!(
+                    r#"{{"object":"error","message":{message},"type":"{kind}","param":null,"code":"{code}"}}"#
+                )
+            }
         }
     }
+
+    /// Returns the header that names the error in a dialect, if it has one.
+    pub(super) const fn header(&self, dialect: Dialect) -> Option<(&'static str, &'static str)> {
+        match dialect {
+            Dialect::Bedrock | Dialect::AnthropicOnBedrock => {
+                Some(("x-amzn-errortype", self.kind.aws()))
+            }
+            _ => None,
+        }
+    }
+}
+
+// === impl ErrorKind ===
+
+impl ErrorKind {
+    /// Returns the type and the code.
+    const fn openai(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Limited(unit) => (unit, "rate_limit_exceeded"),
+            Self::Exhausted => ("insufficient_quota", "insufficient_quota"),
+            Self::Unauthenticated => ("invalid_request_error", "invalid_api_key"),
+            Self::Unpriced => ("invalid_request_error", "model_not_priced"),
+            Self::Invalid => ("invalid_request_error", "invalid_json"),
+            Self::Overloaded => ("server_error", "overloaded"),
+            Self::Failed => ("server_error", "rate_limit_unavailable"),
+        }
+    }
+
+    const fn anthropic(self) -> &'static str {
+        match self {
+            Self::Limited(_) | Self::Exhausted => "rate_limit_error",
+            Self::Unauthenticated => "authentication_error",
+            Self::Unpriced => "permission_error",
+            Self::Invalid => "invalid_request_error",
+            Self::Overloaded => "overloaded_error",
+            Self::Failed => "api_error",
+        }
+    }
+
+    /// Returns gRPC's name of the status code.
+    const fn grpc(self) -> &'static str {
+        match self {
+            Self::Limited(_) | Self::Exhausted => "RESOURCE_EXHAUSTED",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::Unpriced => "PERMISSION_DENIED",
+            Self::Invalid => "INVALID_ARGUMENT",
+            Self::Overloaded => "UNAVAILABLE",
+            Self::Failed => "INTERNAL",
+        }
+    }
+
+    /// Returns the exception of the Bedrock runtime.
+    const fn aws(self) -> &'static str {
+        match self {
+            Self::Limited(_) | Self::Exhausted => "ThrottlingException",
+            Self::Unauthenticated | Self::Unpriced => "AccessDeniedException",
+            Self::Invalid => "ValidationException",
+            Self::Overloaded => "ServiceUnavailableException",
+            Self::Failed => "InternalServerException",
+        }
+    }
+}
+
+/// Returns the member with `google.rpc.RetryInfo`, which Google's clients read instead of `retry-after`.
+fn retry_info(after: Nanos) -> String {
+    let milliseconds = after.as_u64().div_ceil(Nanos::MILLISECOND.as_u64());
+    let (seconds, rest) = (milliseconds / 1_000, milliseconds % 1_000);
+    let fraction = match rest {
+        0 => String::new(),
+        rest => format!(".{rest:03}"),
+    };
+    format!(
+        r#","details":[{{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"{seconds}{fraction}s"}}]"#
+    )
 }
 
 /// Returns a text as a JSON string, with its quotes.

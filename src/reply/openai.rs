@@ -1,9 +1,8 @@
 //! `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, as `OpenAI`'s API sends them and its clients
 //! read them: of each unit, the limit with the least left.
 
-use super::quota::{Quota, most_constrained};
+use super::quota::{Quota, most_constrained_units};
 use super::units::push;
-use crate::policies::Unit;
 use limits::Nanos;
 
 /// The names of the headers of one unit.
@@ -23,25 +22,19 @@ const REQUESTS: Names = [
 
 /// Writes the headers of several limits.
 pub(super) fn write(quotas: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
-    for of in [REQUESTS, TOKENS] {
-        let these = quotas.iter().copied();
-        let these = these.filter(|quota| names(quota.rate.unit) == of);
-        let Some(quota) = most_constrained(these) else {
+    for (names, quota) in [REQUESTS, TOKENS]
+        .iter()
+        .zip(most_constrained_units(quotas))
+    {
+        let Some(quota) = quota else {
             continue;
         };
-        let [limit, remaining, reset] = of;
+        let [limit, remaining, reset] = names;
         let mut number = itoa::Buffer::new();
         add(limit, number.format(quota.standing.limit).as_bytes());
         let left = quota.standing.remaining();
         add(remaining, number.format(left).as_bytes());
         add(reset, duration(quota.reset()).as_bytes());
-    }
-}
-
-fn names(unit: Unit) -> Names {
-    match unit {
-        Unit::Tokens(_) | Unit::Usd(_) => TOKENS,
-        Unit::Requests(_) | Unit::InFlight => REQUESTS,
     }
 }
 

@@ -3,9 +3,12 @@
 use super::labels::QuotaLabels;
 use super::units;
 use crate::ledger::Charge;
-use crate::policies::{Policies, Rate};
+use crate::policies::{Policies, Rate, Unit};
 use filter_config::{Limit, Policy};
 use limits::{Nanos, Standing, Timestamp};
+
+/// The shortest window whose limit is a quota rather than a rate.
+const QUOTA_WINDOW: Nanos = Nanos::from_secs(24 * 3_600);
 
 /// A rate of a limit that applies to an exchange, and how its counter stands.
 #[derive(Clone, Copy)]
@@ -16,7 +19,7 @@ pub(super) struct Quota<'a> {
     pub(super) labels: &'a QuotaLabels,
     /// The counter's identity and window.
     pub(super) counters: limits::Rate,
-    pub(super) standing: &'a Standing,
+    pub(super) standing: Standing,
     /// The time.
     pub(super) now: Timestamp,
 }
@@ -39,7 +42,7 @@ impl<'a> Quota<'a> {
             limit,
             labels,
             counters: charge.counter.rate,
-            standing: &charge.counter.standing,
+            standing: charge.counter.standing,
             now,
         })
     }
@@ -54,6 +57,17 @@ impl<'a> Quota<'a> {
         units::window(self.rate.unit, self.counters)
     }
 
+    /// Returns whether it is an exhausted quota, for which it does not help to slow down: a budget, or a limit of a
+    /// day or more.
+    pub(super) fn is_exhausted(&self) -> bool {
+        let is_quota = match self.rate.unit {
+            Unit::Usd(_) => true,
+            Unit::Tokens(_) | Unit::Requests(_) => self.counters.window().length >= QUOTA_WINDOW,
+            Unit::InFlight => false,
+        };
+        is_quota && !self.standing.is_only_reserved()
+    }
+
     /// Returns the unit.
     pub(super) fn unit(&self) -> &'static str {
         units::unit(self.rate.unit)
@@ -63,4 +77,15 @@ impl<'a> Quota<'a> {
 /// Returns the quota with the least left.
 pub(super) fn most_constrained<'a>(quotas: impl Iterator<Item = Quota<'a>>) -> Option<Quota<'a>> {
     quotas.min_by_key(|quota| quota.standing.remaining())
+}
+
+/// Returns the quotas with the least left: of those that count requests, and of those that count tokens or another cost.
+pub(super) fn most_constrained_units<'a>(quotas: &[Quota<'a>]) -> [Option<Quota<'a>>; 2] {
+    [true, false].map(|counts_requests| {
+        let quotas = quotas.iter().copied();
+        most_constrained(quotas.filter(|quota| {
+            let unit = quota.rate.unit;
+            matches!(unit, Unit::Requests(_) | Unit::InFlight) == counts_requests
+        }))
+    })
 }

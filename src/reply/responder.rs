@@ -1,14 +1,17 @@
 //! Local replies, and quota headers of admitted responses.
 
-use super::error::{self, ErrorKind};
+use super::dialect::{self, Dialect};
+use super::error::{Error, ErrorKind};
+use super::headers::ReplyHeaders;
 use super::labels::QuotaLabels;
 use super::quota::{Quota, most_constrained};
 use super::units::seconds;
-use super::{body, budget, draft03, ietf, named, openai};
-use crate::host::{HeaderMap, Host, LocalReply, is_header_value};
+use super::wait::Wait;
+use super::{anthropic, body, budget, draft03, ietf, named, openai, upstream};
+use crate::host::{HeaderMap, Headers, Host, LocalReply};
 use crate::ledger::{Admission, Rejection};
 use crate::policies::{Policies, Unit};
-use filter_config::QuotaHeaders;
+use filter_config::{QuotaHeaders, UpstreamHeaders};
 use limits::{Nanos, Timestamp};
 use std::rc::Rc;
 use usage_meter::request::Endpoint;
@@ -22,14 +25,20 @@ const INVALID_ARGUMENT: i32 = 3;
 /// gRPC's `PERMISSION_DENIED`.
 const PERMISSION_DENIED: i32 = 7;
 
+/// gRPC's `UNAUTHENTICATED`.
+const UNAUTHENTICATED: i32 = 16;
+
 /// gRPC's `INTERNAL`.
 const INTERNAL: i32 = 13;
 
 /// gRPC's `UNAVAILABLE`.
 const UNAVAILABLE: i32 = 14;
 
-/// When a client may try again after a rejection for want of memory, in seconds: it is not known when exchanges end.
-const OVERLOAD_RETRY_AFTER: &[u8] = b"1";
+/// When a client may try again after a rejection for want of memory: it is not known when exchanges end.
+const OVERLOAD_RETRY_AFTER: Nanos = Nanos::SECOND;
+
+/// The content type of an error.
+const JSON: &str = "application/json";
 
 /// The response header that names the limits whose use is past their `alertAt`.
 const ALERT: &str = "x-ratelimit-alert";
@@ -65,49 +74,47 @@ impl Responder {
         service_headers: &[(String, Vec<u8>)],
     ) -> bool {
         let Rejection { charge, now } = rejection;
-        let Some(quota) = Quota::new(&self.policies, &self.labels, charge, *now) else {
+        let Some(mut quota) = Quota::new(&self.policies, &self.labels, charge, *now) else {
             return false;
         };
         let replies = &self.policies.configuration().replies;
-        // It is not known when requests in flight end: a second is as good as any other time.
-        let wait = match quota.reset() {
-            Nanos::ZERO => Nanos::SECOND,
-            reset => reset,
-        };
-        let retry_after = seconds(wait);
-        let content_type = replies.content_type.as_deref();
-        let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
-        let mut add = |name: &str, value: &[u8]| headers.push((name.to_owned(), value.to_vec()));
-        add(
-            "content-type",
-            content_type.unwrap_or("application/json").as_bytes(),
-        );
-        let mut number = itoa::Buffer::new();
-        add("retry-after", number.format(retry_after).as_bytes());
-        let milliseconds = wait.as_u64().div_ceil(Nanos::MILLISECOND.as_u64());
-        add("retry-after-ms", number.format(milliseconds).as_bytes());
-        let style = replies.headers.as_ref().unwrap_or(&QuotaHeaders::Draft03);
-        write_quotas(style, vec![quota], Some(retry_after), &mut add);
-        let is_ours = |name: &str| service_headers.iter().all(|(service, _)| service != name);
-        let headers: Vec<(&str, &[u8])> = headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice()))
-            .filter(|(name, value)| is_header_value(value) && is_ours(name))
-            .chain(
-                service_headers
-                    .iter()
-                    .map(|(name, value)| (&**name, &**value)),
-            )
-            .collect();
-        let body = body::rejection(&quota, replies, endpoint, retry_after);
-        let reply = LocalReply {
+        let wait = Wait::new(quota.reset(), service_headers, replies.max_retry_after);
+        // Whatever says when the limit is reset agrees with what says when to retry.
+        quota.standing.resets_at = now.saturating_add(wait.length());
+        let message = body::message(&quota, wait.seconds());
+        let error = Error {
+            kind: body::kind(&quota),
+            message: &message,
             status: replies.status,
-            details: "tollgate_denied",
-            headers: &headers,
-            body: body.as_bytes(),
-            grpc_status: RESOURCE_EXHAUSTED,
+            retry: wait.requested(),
         };
-        self.host.reply(&reply).is_ok()
+        let dialect = Dialect::of(replies.error, endpoint, &*self.host);
+        let content_type = replies.content_type.as_deref();
+        let mut headers = ReplyHeaders::new(content_type.unwrap_or(JSON));
+        if replies.body.is_none() {
+            headers.extend(error.header(dialect));
+        }
+        headers.write_retry(wait.requested());
+        let style = replies.headers.as_ref().unwrap_or(&QuotaHeaders::Draft03);
+        let style = dialect::style(style, endpoint);
+        write_quotas(
+            style,
+            vec![quota],
+            Some(wait.seconds()),
+            &mut |name, value| {
+                headers.set(name, value);
+            },
+        );
+        for (name, value) in service_headers {
+            headers.set(name, value);
+        }
+        if wait.requested().is_none() {
+            headers.remove_retry_after();
+        }
+        let body = body::of_template(&quota, replies, wait.seconds());
+        let body = body.unwrap_or_else(|| error.body(dialect));
+        let status = (replies.status, RESOURCE_EXHAUSTED);
+        self.send(status, "tollgate_denied", headers, &body)
     }
 
     /// Rejects a request because its policy could not be evaluated. Returns whether Envoy took the
@@ -121,6 +128,20 @@ impl Responder {
             message,
             status,
             "tollgate_failed",
+        )
+    }
+
+    /// Rejects a request because it has no identity that a limit counts by. Returns whether Envoy took the reply.
+    pub(crate) fn reject_unauthenticated(&self, endpoint: Option<&Endpoint>) -> bool {
+        let message = "The request has no identity that its rate limit counts by. Authenticate and try again.";
+        let status = (401, UNAUTHENTICATED);
+        let details = "tollgate_unauthenticated";
+        self.error(
+            endpoint,
+            ErrorKind::Unauthenticated,
+            message,
+            status,
+            details,
         )
     }
 
@@ -155,33 +176,84 @@ impl Responder {
         endpoint: Option<&Endpoint>,
         kind: ErrorKind,
         message: &str,
-        (status, grpc_status): (u16, i32),
+        status: (u16, i32),
         details: &str,
     ) -> bool {
-        const CONTENT_TYPE: (&str, &[u8]) = ("content-type", b"application/json");
-        let headers: &[_] = match kind {
-            ErrorKind::Overloaded => &[CONTENT_TYPE, ("retry-after", OVERLOAD_RETRY_AFTER)],
-            _ => &[CONTENT_TYPE],
-        };
         let shape = self.policies.configuration().replies.error;
-        let body = error::body(shape, endpoint, kind, message, status);
+        let dialect = Dialect::of(shape, endpoint, &*self.host);
+        let error = Error {
+            kind,
+            message,
+            status: status.0,
+            retry: (kind == ErrorKind::Overloaded).then_some(OVERLOAD_RETRY_AFTER),
+        };
+        let mut headers = ReplyHeaders::new(JSON);
+        headers.extend(error.header(dialect));
+        if kind == ErrorKind::Unauthenticated {
+            // A 401 has to name a scheme (RFC 9110, section 15.5.2).
+            headers.set("www-authenticate", b"Bearer");
+        }
+        if let Some(retry) = error.retry {
+            headers.set("retry-after", seconds(retry).to_string().as_bytes());
+        }
+        self.send(status, details, headers, &error.body(dialect))
+    }
+
+    /// Sends a reply with the headers that all of them have.
+    fn send(
+        &self,
+        (status, grpc_status): (u16, i32),
+        details: &str,
+        mut headers: ReplyHeaders,
+        body: &str,
+    ) -> bool {
+        for (name, value) in &self.policies.configuration().replies.extra {
+            headers.set(name, value.as_bytes());
+        }
+        let headers: Vec<(&str, &[u8])> = headers.iter().collect();
         let reply = LocalReply {
             status,
             details,
-            headers,
+            headers: &headers,
             body: body.as_bytes(),
             grpc_status,
         };
         self.host.reply(&reply).is_ok()
     }
 
-    /// Adds to the response of an admitted request: the names of limits past their `alertAt`, quota
-    /// headers where the configuration requires them, and the headers of a rate limit service.
-    pub(crate) fn annotate(&self, admission: &Admission) {
-        let charges = admission.charges.iter();
-        let quotas = charges
-            .filter_map(|charge| Quota::new(&self.policies, &self.labels, charge, Timestamp::EPOCH))
-            .filter(|quota| !quota.limit.shadow);
+    /// Treats the quota headers of the upstream, before [`Responder::annotate`]. Returns whether others may be
+    /// written.
+    pub(crate) fn treat_upstream(
+        &self,
+        admission: &Admission,
+        headers: &Headers,
+        status: u16,
+    ) -> bool {
+        let replies = &self.policies.configuration().replies;
+        let has_style = !matches!(replies.headers, None | Some(QuotaHeaders::None));
+        let writes = has_style && self.quotas(admission).next().is_some()
+            || !admission.response_headers.is_empty();
+        let handling = replies.upstream_headers.unwrap_or(if writes {
+            UpstreamHeaders::Replace
+        } else {
+            UpstreamHeaders::Keep
+        });
+        if !writes && handling == UpstreamHeaders::Keep {
+            return false;
+        }
+        upstream::treat(&*self.host, headers, status, handling) && writes
+    }
+
+    /// Adds to the response of an admitted request: the names of limits past their `alertAt` and, if
+    /// `has_quotas`, quota headers where the configuration requires them, and the headers of a rate limit
+    /// service.
+    pub(crate) fn annotate(
+        &self,
+        admission: &Admission,
+        endpoint: Option<&Endpoint>,
+        has_quotas: bool,
+    ) {
+        let quotas = self.quotas(admission);
         let mut add = |name: &str, value: &[u8]| {
             // The response is worth more than a header about it.
             let _ = self.host.set_header(HeaderMap::Response, name, value);
@@ -194,17 +266,36 @@ impl Responder {
         if !alerts.is_empty() {
             add(ALERT, alerts.join(", ").as_bytes());
         }
+        if !has_quotas {
+            return;
+        }
         match &self.policies.configuration().replies.headers {
             None | Some(QuotaHeaders::None) => {}
             Some(style) => {
                 let now = self.host.now().unwrap_or_default();
                 let quotas = quotas.map(|quota| Quota { now, ..quota }).collect();
-                write_quotas(style, quotas, None, &mut add);
+                write_quotas(dialect::style(style, endpoint), quotas, None, &mut add);
             }
         }
         for (name, value) in &admission.response_headers {
             add(name, value);
         }
+    }
+
+    /// Returns the quotas of an admitted request that clients are told of.
+    fn quotas<'a>(&'a self, admission: &'a Admission) -> impl Iterator<Item = Quota<'a>> + Clone {
+        let charges = admission.charges.iter();
+        charges
+            .filter_map(|charge| Quota::new(&self.policies, &self.labels, charge, Timestamp::EPOCH))
+            .filter(|quota| !quota.limit.shadow)
+            .map(|mut quota| {
+                if quota.rate.unit == Unit::InFlight {
+                    // The request itself is in flight.
+                    let reserved = &mut quota.standing.reserved;
+                    *reserved = reserved.saturating_add(1);
+                }
+                quota
+            })
     }
 }
 
@@ -230,7 +321,8 @@ fn write_quotas(
         quotas.retain(|quota| !is_usd(quota));
     }
     match style {
-        QuotaHeaders::None => {}
+        // The style of the API is chosen before.
+        QuotaHeaders::None | QuotaHeaders::Auto => {}
         QuotaHeaders::Draft03 => {
             if let Some(quota) = most_constrained(quotas.into_iter()) {
                 draft03::write(&quota, add);
@@ -238,6 +330,7 @@ fn write_quotas(
         }
         QuotaHeaders::Ietf => ietf::write(&quotas, add),
         QuotaHeaders::OpenAi => openai::write(&quotas, add),
+        QuotaHeaders::Anthropic => anthropic::write(&quotas, add),
         QuotaHeaders::Named(_) => named::write(&quotas, retry_after, add),
     }
 }

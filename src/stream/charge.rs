@@ -19,6 +19,16 @@ impl Stream {
     /// Charges an exchange whose usage report is not likely to change any more, so that the caller's
     /// next request is checked against it. The response is metered until its end all the same.
     pub(super) fn charge_early(&mut self) {
+        self.charge_if(Meter::is_likely_final);
+    }
+
+    /// Charges an exchange whose usage the headers of its response report. If its body reports another, the
+    /// difference is settled.
+    pub(super) fn charge_by_headers(&mut self) {
+        self.charge_if(|meter| meter.usage().is_some());
+    }
+
+    fn charge_if(&mut self, is_known: impl FnOnce(&Meter) -> bool) {
         let mut metering = match mem::replace(&mut self.state, State::Done) {
             State::Metering(metering) => metering,
             other => {
@@ -31,7 +41,7 @@ impl Stream {
             self.defer_early(&mut metering);
         }
         let meter = &metering.meter;
-        if is_due && meter.is_likely_final() {
+        if is_due && is_known(meter) {
             self.request.update_parameters();
             if !self.is_deferrable(meter) && metering.deferral != Deferral::None {
                 let now = self.parts.host.now().unwrap_or_default();

@@ -279,9 +279,13 @@ impl Stream {
         Next::Pause
     }
 
-    /// Rejects the request because its policy could not be evaluated, or its model has no price.
+    /// Rejects the request because its policy could not be evaluated, it has no identity, or its model has no price.
     pub(super) fn fail(&mut self, error: &AdmissionError) -> Next {
-        if self.request.lacks_memory && matches!(error, AdmissionError::Evaluation { .. }) {
+        let may_lack_value = matches!(
+            error,
+            AdmissionError::Evaluation { .. } | AdmissionError::Unauthenticated { .. }
+        );
+        if self.request.lacks_memory && may_lack_value {
             // The policy is not wrong: what it reads is missing for want of memory.
             return self.overload();
         }
@@ -299,6 +303,9 @@ impl Stream {
             self.outcome.decision = Some(Decision::Denied);
             self.outcome.limit = Some(*index);
             responder.reject_unpriced(endpoint);
+        } else if let AdmissionError::Unauthenticated { .. } = error {
+            self.outcome.decision = Some(Decision::Unauthenticated);
+            responder.reject_unauthenticated(endpoint);
         } else if let AdmissionError::InvalidRequest = error {
             self.outcome.decision = Some(Decision::InvalidRequest);
             responder.reject_invalid(endpoint);

@@ -68,6 +68,13 @@ pub(super) fn is_grpc(headers: &Headers) -> bool {
         .is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
+/// Returns whether a request is a CORS preflight, which browsers send without credentials (Fetch, section 3.3.2).
+pub(super) fn is_preflight(headers: &Headers) -> bool {
+    headers.get(":method") == Some(b"OPTIONS")
+        && headers.get("origin").is_some()
+        && headers.get("access-control-request-method").is_some()
+}
+
 /// Returns whether a request asks for another protocol, so that its body is none: a WebSocket, by HTTP/1.1
 /// (RFC 6455) or HTTP/2 (RFC 8441), or a tunnel. A POST that says so is read like any other: the
 /// upstream may well ignore the wish.

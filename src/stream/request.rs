@@ -1,14 +1,14 @@
 //! The headers of a request: the header phase.
 
 use super::chargeable::Chargeable;
-use super::head::{content_length, is_encoded, is_part, is_readable, is_upgrade};
+use super::head::{content_length, is_encoded, is_part, is_preflight, is_readable, is_upgrade};
 use super::machine::{Next, Stream};
 use super::progress::FetchedId;
 use super::state::{AwaitingBody, Phase, State};
 use crate::admit::Applicable;
 use crate::attributes::{Attributes, Body};
 use crate::host::{HeaderMap, Headers};
-use crate::ledger::{Precheck, ResponseHeaders};
+use crate::ledger::{Admission, Precheck, ResponseHeaders};
 use crate::memory::{Need, measured};
 use crate::telemetry::Telemetry;
 use filter_config::Expression;
@@ -50,6 +50,13 @@ impl Stream {
         }
         if parts.policies.needs().llm {
             attributes.llm = self.request.llm(&parts.estimator, false);
+        }
+        if is_preflight(attributes.headers())
+            && !parts.policies.evaluator().has_identity(&mut attributes)
+        {
+            // Browsers send no credentials with it, and no script can read why it was rejected.
+            self.admit(Admission::unmatched(false), &mut attributes);
+            return Next::Continue;
         }
         let applicable = match self.applicable(&mut attributes) {
             Ok(applicable) => applicable,

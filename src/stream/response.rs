@@ -3,7 +3,7 @@
 use super::chargeable::Chargeable;
 use super::head::status;
 use super::machine::{Next, Stream};
-use super::state::{Deferral, Metering, Phase, State};
+use super::state::{Admitted, Deferral, Metering, Phase, State};
 use crate::host::{Buffer, HeaderMap, Headers};
 use crate::memory::Need;
 use crate::telemetry::{Decision, Telemetry};
@@ -39,6 +39,7 @@ impl Stream {
                 return match self.outcome.decision {
                     Some(
                         Decision::Denied
+                        | Decision::Unauthenticated
                         | Decision::InvalidRequest
                         | Decision::Overloaded
                         | Decision::Failed,
@@ -47,8 +48,10 @@ impl Stream {
                 };
             }
         };
-        self.parts.responder.annotate(&admitted.admission);
+        let responder = &self.parts.responder;
+        let has_quotas = responder.treat_upstream(&admitted.admission, &headers, status);
         if status == 101 {
+            self.annotate(&admitted, has_quotas);
             self.state = State::Upgraded(admitted);
             return Next::Continue;
         }
@@ -81,12 +84,23 @@ impl Stream {
             is_unread: false,
             deferral: Deferral::None,
         });
+        self.state = State::Metering(metering);
+        // What is known by now is taken off what remains.
+        self.charge_by_headers();
+        if let State::Metering(metering) = &self.state {
+            self.annotate(&metering.admitted, has_quotas);
+        }
         if end_of_stream {
-            self.end_response(metering, true);
-        } else {
-            self.state = State::Metering(metering);
+            self.end_metering();
         }
         Next::Continue
+    }
+
+    /// Adds to the response what clients are told of the limits.
+    fn annotate(&self, admitted: &Admitted, has_quotas: bool) {
+        let endpoint = self.request.endpoint.as_ref();
+        let responder = &self.parts.responder;
+        responder.annotate(&admitted.admission, endpoint, has_quotas);
     }
 
     /// Takes the status of a response that begins while the request's body is kept back.

@@ -29,6 +29,8 @@ pub(crate) enum Decision {
     Alternative,
     /// A limit rejected it.
     Denied,
+    /// It was rejected because it has no identity that a limit counts by.
+    Unauthenticated,
     /// Its policy needs its body, which is malformed.
     InvalidRequest,
     /// The worker has no memory left for it.
@@ -40,13 +42,14 @@ pub(crate) enum Decision {
 }
 
 impl Decision {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Unmatched,
         Self::Admitted,
         Self::ShadowDenied,
         Self::Queued,
         Self::Alternative,
         Self::Denied,
+        Self::Unauthenticated,
         Self::InvalidRequest,
         Self::Overloaded,
         Self::Failed,
@@ -63,6 +66,7 @@ impl Decision {
             Self::Queued => "queued",
             Self::Alternative => "alternative",
             Self::Denied => "denied",
+            Self::Unauthenticated => "unauthenticated",
             Self::InvalidRequest => "invalid_request",
             Self::Overloaded => "overloaded",
             Self::Failed => "failed",

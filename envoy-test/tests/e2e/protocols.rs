@@ -133,7 +133,10 @@ async fn grpc_call_is_rejected_with_grpc_status() -> TestResult {
                 }
                 Err(status) => {
                     assert_eq!(status.code(), code, "{status:?}");
-                    assert!(status.metadata().contains_key("retry-after"), "{status:?}");
+                    assert!(
+                        status.metadata().contains_key("x-should-retry"),
+                        "{status:?}"
+                    );
                 }
             }
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::TestResult;
 
 #[tokio::test]
-async fn rejection_names_limit_and_retry_after() -> TestResult {
+async fn rejection_names_limit_and_reset() -> TestResult {
     let metered = Metered::start(each_caller(150)).await?;
     for protocol in Protocol::ALL {
         let caller = format!("{protocol:?}");
@@ -39,9 +39,11 @@ async fn rejection_names_limit_and_retry_after() -> TestResult {
             "150, 150;w=3600;name=\"tokens\""
         );
         assert_eq!(header("x-ratelimit-remaining"), "0");
-        let retry_after: u64 = header("retry-after").parse()?;
-        assert!((3_000..=3_600).contains(&retry_after), "{retry_after}");
-        assert_eq!(header("x-ratelimit-reset"), header("retry-after"));
+        let reset: u64 = header("x-ratelimit-reset").parse()?;
+        assert!((3_000..=3_600).contains(&reset), "{reset}");
+        // SDKs would wait for all of it.
+        assert!(!rejected.headers.contains_key("retry-after"));
+        assert_eq!(header("x-should-retry"), "false");
         let body: Value = serde_json::from_slice(&rejected.body)?;
         let error = &body["error"];
         assert_eq!(error["code"], "rate_limit_exceeded");
@@ -79,7 +81,7 @@ async fn configured_reply_replaces_default() -> TestResult {
     assert_eq!(rejected.status, 503);
     assert_eq!(rejected.headers["content-type"], "text/html; charset=utf-8");
     assert_eq!(rejected.body, "<p>Come back later</p>");
-    assert!(rejected.headers.contains_key("retry-after"));
+    assert_eq!(rejected.headers["x-should-retry"], "false");
     // A rejection has quota headers by default.
     assert!(has_quota(&rejected.headers));
 

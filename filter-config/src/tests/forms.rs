@@ -8,7 +8,8 @@ use usage_meter::{UsageNumber, UsagePointer};
 use crate::fixtures::{errors_of, long_form, read, set, tutorial};
 use crate::{
     AuthSource, Configuration, ErrorShape, Expression, FailureMode, IncludeUsage, Methods,
-    OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage, UsageSettings, parse,
+    OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage, UpstreamHeaders,
+    UsageSettings, parse,
 };
 
 /// The policies with their predicates, and their limits with rates, counters and the number of predicates.
@@ -123,7 +124,8 @@ fn every_setting_is_read() {
         "holdHeaders": true,
         "requestBody": { "maxBytes": 1000 },
         "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0/n"], "methods": ["POST", "GET"], "backgroundTtl": "90s" },
-        "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "error": "anthropic", "headers": "draft-03" }
+        "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "error": "anthropic", "headers": "draft-03", "maxRetryAfter": "10m",
+            "upstreamHeaders": "prefix", "extra": { "X-Gateway": "llm 1" } }
     }));
     assert_eq!(configuration.storage, Storage::Local { max_counters: 1024 });
     assert_eq!(configuration.failure_mode, FailureMode::Allow);
@@ -150,6 +152,9 @@ fn every_setting_is_read() {
             body: Some("slow down".into()),
             error: ErrorShape::Anthropic,
             headers: Some(QuotaHeaders::Draft03),
+            max_retry_after: Duration::from_secs(600),
+            upstream_headers: Some(UpstreamHeaders::Prefix),
+            extra: vec![("x-gateway".to_owned(), "llm 1".to_owned())],
         }
     );
     let AuthSource::Header(mut claims) = configuration.auth[2].clone() else {

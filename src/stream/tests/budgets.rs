@@ -29,6 +29,8 @@ fn jupiter() -> Envoy {
     let example = include_str!("../../../examples/jupiter/tollgate.yaml");
     let mut configuration: Value = serde_norway::from_str(example).unwrap();
     configuration["auth"] = json!([{ "header": { "key": "x-key" } }]);
+    // So that every rejection says when it ends.
+    configuration["replies"]["maxRetryAfter"] = json!("366d");
     let limits = &mut configuration["policies"][0]["spec"]["limits"];
     // A queued request would have to be rejected by a tick.
     limits["production-key"]["onExceeded"] = json!("deny");

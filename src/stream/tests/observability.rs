@@ -22,6 +22,47 @@ fn admitted_responses_carry_configured_quota_headers() {
 }
 
 #[test]
+fn remainder_of_first_response_excludes_known_use() {
+    let spec = r#", "requests": [{ "limit": 9, "window": "1m" }], "concurrency": 3"#;
+    let ietf = r#", "replies": { "headers": "ietf" }"#;
+    for (reported, left) in [
+        (&[][..], 50),
+        (&[("x-prompt-tokens", "5"), ("x-generated-tokens", "7")], 38),
+    ] {
+        let envoy = Envoy::with(&configuration(spec, ietf));
+        let mut stream = envoy.stream();
+        stream.on_request_headers(true);
+        let usual = [(":status", "200"), ("content-type", "application/json")];
+        let headers = [&usual[..], reported].concat();
+        envoy.host.set_headers(HeaderMap::Response, &headers);
+        stream.on_response_headers(false);
+        let limits = header(&envoy, HeaderMap::Response, "ratelimit").unwrap();
+        for expected in [
+            format!("\"free/1m\";r={left};"),
+            "\"free/requests/1m\";r=8;".to_owned(),
+            "\"free/concurrent-requests\";r=2".to_owned(),
+        ] {
+            assert!(limits.contains(&expected), "{expected} in {limits}");
+        }
+        // The body has the last word.
+        envoy.body(&mut stream, &completion(20), true);
+        stream.on_log();
+        let total = envoy.state("tollgate.total_tokens");
+        assert_eq!(total.as_deref(), Some("20"), "{reported:?}");
+        let mut next = envoy.stream();
+        next.on_request_headers(true);
+        next.on_response_headers(false);
+        let limits = header(&envoy, HeaderMap::Response, "ratelimit").unwrap();
+        assert!(limits.contains("\"free/1m\";r=30;"), "{limits}");
+        assert!(limits.contains("\"free/requests/1m\";r=7;"), "{limits}");
+        assert!(
+            limits.contains("\"free/concurrent-requests\";r=2"),
+            "{limits}"
+        );
+    }
+}
+
+#[test]
 fn rejection_is_logged_once_per_window() {
     let envoy = Envoy::new();
     envoy.exchange(60);

@@ -33,7 +33,105 @@ fn missing_claim_skips_limit_or_fails_counter() {
         .host
         .set_headers(HeaderMap::Request, &request("alice")[..3]);
     assert_eq!(stream.on_request_headers(false), Next::Pause);
-    assert_eq!(envoy.host.replies.borrow().last().unwrap().status, 500);
+    assert_eq!(envoy.host.replies.borrow().last().unwrap().status, 401);
+    stream.on_log();
+    let decision = envoy.state("tollgate.decision");
+    assert_eq!(decision.as_deref(), Some("unauthenticated"));
+    for (metric, expected) in [
+        ("tollgate.requests.decision=unauthenticated", 1),
+        ("tollgate.requests.decision=failed", 0),
+        ("tollgate.missing_values", 1),
+        ("tollgate.evaluation_errors", 0),
+    ] {
+        assert_eq!(envoy.host.metric(metric), expected, "{metric}");
+    }
+}
+
+/// Returns the decision on a request without identity, and the status of the reply.
+fn without_identity(envoy: &Envoy, headers: &[(&str, &str)]) -> (String, Option<u16>) {
+    let mut stream = envoy.stream();
+    envoy.host.set_headers(HeaderMap::Request, headers);
+    let replies = envoy.replies();
+    stream.on_request_headers(true);
+    stream.on_response_headers(true);
+    stream.on_log();
+    let sent = envoy.host.replies.borrow();
+    let status = sent.get(replies).map(|reply| reply.status);
+    (envoy.state("tollgate.decision").unwrap(), status)
+}
+
+#[test]
+fn missing_identity_follows_settings() {
+    let counter = |expression: &str| {
+        format!(
+            r#", "requests": [{{ "limit": 9, "window": "1m" }}], "counters": [{{ "expression": "{expression}" }}]"#
+        )
+    };
+    let header = counter("request.headers['x-team']");
+    let both = counter("auth.user + request.headers['x-team']");
+    let allow = r#", "failureMode": "allow""#;
+    for (spec, rest, expected) in [
+        ("", "", ("unauthenticated", Some(401))),
+        ("", allow, ("failed_open", None)),
+        (r#", "whenMissing": "skip""#, "", ("unmatched", None)),
+        (
+            r#", "whenMissing": "reject""#,
+            allow,
+            ("unauthenticated", Some(401)),
+        ),
+        (r#", "shadow": true"#, "", ("unmatched", None)),
+        // Not all that is missing is an identity.
+        (&*header, "", ("failed", Some(500))),
+        (&*both, "", ("unauthenticated", Some(401))),
+    ] {
+        let text = configuration("", rest);
+        let text = if spec.contains("counters") {
+            text.replace(
+                r#""counters": [{ "expression": "auth.user" }]"#,
+                spec.trim_start_matches(", "),
+            )
+        } else {
+            configuration(spec, rest)
+        };
+        let envoy = Envoy::with(&text);
+        let (decision, status) = without_identity(&envoy, &request("alice")[..3]);
+        assert_eq!((&*decision, status), expected, "{spec} {rest}");
+    }
+}
+
+const PREFLIGHT: [(&str, &str); 5] = [
+    (":method", "OPTIONS"),
+    (":path", "/v1/chat/completions"),
+    (":authority", "llm"),
+    ("origin", "https://chat.example.com"),
+    ("access-control-request-method", "POST"),
+];
+
+#[test]
+fn preflight_without_identity_passes_uncounted() {
+    let envoy = Envoy::with(&configuration(
+        r#", "requests": [{ "limit": 1, "window": "1m" }]"#,
+        "",
+    ));
+    for _ in 0..3 {
+        let (decision, status) = without_identity(&envoy, &PREFLIGHT);
+        assert_eq!((&*decision, status), ("unmatched", None));
+    }
+    // Without one of its headers it is a request like any other.
+    for absent in [3, 4] {
+        let mut headers = PREFLIGHT.to_vec();
+        headers.remove(absent);
+        let (decision, status) = without_identity(&envoy, &headers);
+        assert_eq!((&*decision, status), ("unauthenticated", Some(401)));
+    }
+    let mut headers = PREFLIGHT.to_vec();
+    headers[0].1 = "POST";
+    let (decision, _) = without_identity(&envoy, &headers);
+    assert_eq!(decision, "unauthenticated");
+    // With an identity it is counted.
+    let identified = [&PREFLIGHT[..], &[("x-user", "alice")]].concat();
+    let decisions = [0, 1].map(|_| without_identity(&envoy, &identified).0);
+    assert_eq!(decisions, ["admitted", "denied"]);
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub struct Endpoint {
     pub model: Option<Arc<str>>,
     /// Whether the path says that the response is streamed; `None` if the body says so.
     pub stream: Option<bool>,
+    /// Whether requests and errors have the format of Anthropic's own API: there, and for its models on Vertex and Bedrock.
+    pub is_anthropic: bool,
 }
 
 /// The suffixes of paths whose API takes the model from the body; longer suffixes first.
@@ -123,6 +125,7 @@ fn by_suffix(path: &str) -> Option<Endpoint> {
         api,
         model: azure.map(model_name),
         stream: None,
+        is_anthropic: provider == "anthropic",
     })
 }
 
@@ -146,6 +149,8 @@ fn gemini(path: &str) -> Option<Endpoint> {
         api,
         model: Some(model_name(model)),
         stream: Some(stream),
+        is_anthropic: api == "raw_predict"
+            && strip_suffix(before, "/publishers/anthropic/models").is_some(),
     })
 }
 
@@ -156,10 +161,12 @@ fn bedrock(path: &str) -> Option<Endpoint> {
     let &(_, api, stream) = OPERATIONS
         .iter()
         .find(|(name, ..)| name.eq_ignore_ascii_case(operation))?;
+    let model = model_name(model);
     strip_suffix(before, "/model").map(|_| Endpoint {
         provider: "bedrock",
         api,
-        model: Some(model_name(model)),
+        is_anthropic: api == "invoke" && model.contains("anthropic."),
+        model: Some(model),
         stream: Some(stream),
     })
 }

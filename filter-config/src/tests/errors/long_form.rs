@@ -243,13 +243,13 @@ fn invalid_settings_are_rejected() {
             ),
             (
                 "/replies",
-                Some(json!({ "error": "ollama" })),
-                "replies.error: found \"ollama\", expected \"auto\", \"openai\", \"anthropic\" or \"gemini\"",
+                Some(json!({ "error": "google" })),
+                "replies.error: found \"google\", expected \"auto\", \"openai\", \"anthropic\", \"gemini\", \"bedrock\", \"ollama\", \"cohere\" or \"mistral\"",
             ),
             (
                 "/replies",
                 Some(json!({ "headers": "all" })),
-                "replies.headers: found \"all\", expected \"none\", \"draft-03\", \"ietf\" or \"openai\"",
+                "replies.headers: found \"all\", expected \"none\", \"auto\", \"draft-03\", \"ietf\", \"openai\" or \"anthropic\"",
             ),
             (
                 "/replies",
@@ -278,6 +278,62 @@ fn invalid_settings_are_rejected() {
             ),
         ],
     );
+}
+
+#[test]
+fn waits_and_headers_of_replies_are_bounded() {
+    let too_many: serde_json::Map<_, _> = (0..17).map(|n| (format!("x-{n}"), json!("v"))).collect();
+    let reserved = "reserved header name, expected one that does not describe the body, the connection or the retry";
+    for (replies, error) in [
+        (
+            json!({ "maxRetryAfter": "367d" }),
+            "replies.maxRetryAfter: found \"367d\", expected a duration from \"1s\" to \"366d\"".to_owned(),
+        ),
+        (
+            json!({ "maxRetryAfter": 60 }),
+            "replies.maxRetryAfter: found 60, expected a duration from \"1s\" to \"366d\"".to_owned(),
+        ),
+        (
+            json!({ "upstreamHeaders": "drop" }),
+            "replies.upstreamHeaders: found \"drop\", expected \"keep\", \"replace\" or \"prefix\"".to_owned(),
+        ),
+        (
+            json!({ "extra": too_many }),
+            "replies.extra: found 17 headers, expected at most 16".to_owned(),
+        ),
+        (
+            json!({ "extra": { "x-a": "line\r\nx-evil: 1" } }),
+            "replies.extra.x-a: invalid header value, expected printable ASCII".to_owned(),
+        ),
+        (
+            json!({ "extra": { "x a": "v" } }),
+            "replies.extra[\"x a\"]: invalid header name, expected a token of RFC 9110 such as \"x-user-id\"".to_owned(),
+        ),
+        (
+            json!({ "extra": { "X-A": "v", "x-a": "w" } }),
+            "replies.extra.x-a: duplicate field, expected it once".to_owned(),
+        ),
+        (
+            json!({ "extra": { "x-a": "v".repeat(1025) } }),
+            "replies.extra.x-a: found 1025 bytes, expected at most 1024".to_owned(),
+        ),
+        (
+            json!({ "extra": { "Content-Language": "en" } }),
+            format!("replies.extra.Content-Language: {reserved}"),
+        ),
+        (
+            json!({ "extra": { "transfer-encoding": "chunked" } }),
+            format!("replies.extra.transfer-encoding: {reserved}"),
+        ),
+        (
+            json!({ "extra": { "retry-after": "3600" } }),
+            format!("replies.extra.retry-after: {reserved}"),
+        ),
+    ] {
+        let mut document = long_form();
+        document["replies"] = replies;
+        assert_eq!(errors_of(document.to_string().as_bytes()), error);
+    }
 }
 
 #[test]

@@ -211,12 +211,37 @@ fn replies() -> Value {
             "body": { "type": "string", "maxLength": bounds::REPLY_BODY_BYTES },
             "error": {
                 "description": "The provider whose error format the default body has.",
-                "enum": ["auto", "openai", "anthropic", "gemini"],
+                "enum": ["auto", "openai", "anthropic", "gemini", "bedrock", "ollama", "cohere", "mistral"],
                 "default": "auto"
             },
             "headers": {
                 "description": "Quota headers.",
-                "oneOf": [{ "enum": ["none", "draft-03", "ietf", "openai"] }, header_names()]
+                "oneOf": [{ "enum": ["none", "auto", "draft-03", "ietf", "openai", "anthropic"] }, header_names()]
+            },
+            "maxRetryAfter": {
+                "description": "The longest wait that a rejection requests: a duration such as 60s. Where it would be longer, clients are told not to retry.",
+                "type": "string",
+                "maxLength": 64,
+                "default": "60s"
+            },
+            "upstreamHeaders": {
+                "description": "The handling of quota headers that an upstream sends of its own account. By default they are replaced where the filter writes quota headers, and kept where it does not.",
+                "enum": ["keep", "replace", "prefix"]
+            },
+            "extra": {
+                "description": "Headers of every reply that the filter itself sends.",
+                "type": "object",
+                "maxProperties": bounds::REPLY_EXTRA_HEADERS,
+                "propertyNames": {
+                    "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+                    "maxLength": bounds::HEADER_NAME_BYTES
+                },
+                "additionalProperties": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": bounds::HEADER_VALUE_BYTES,
+                    "pattern": "^[ -~]+$"
+                }
             }
         }),
     )

@@ -2,7 +2,7 @@
 
 use crate::host::{Direction, HeaderMap};
 use crate::stream::Next;
-use crate::stream::tests::harness::{MINUTE, completion, request};
+use crate::stream::tests::harness::{Envoy, MINUTE, completion, configuration, request};
 use crate::stream::tests::service::harness::{CHECK, Gateway, RESERVE, RLS, rls};
 use filter_config::descriptor::{Counted, limit_key};
 use limits::service::message::{CommitRequest, RateLimitRequest, ReserveRequest};
@@ -317,4 +317,53 @@ fn service_headers_reach_the_client() {
     );
     let headers = gateway.envoy.host.headers.borrow()[&HeaderMap::Response].clone();
     assert!(headers.contains(&("x-ratelimit-limit".to_owned(), b"9, 9;w=60".to_vec())));
+}
+
+#[test]
+fn reservations_of_this_envoy_explain_rejection() {
+    let mut gateway = Gateway::new(RESERVE);
+    gateway.exchange(10);
+    let mut headers = request("alice").to_vec();
+    headers.extend([("content-length", "400"), ("content-encoding", "gzip")]);
+    for _ in 0..2 {
+        let mut stream = gateway.envoy.stream();
+        gateway.envoy.host.set_headers(HeaderMap::Request, &headers);
+        stream.on_request_headers(false);
+        gateway.answer(&mut Some(stream));
+    }
+    let replies = gateway.envoy.host.replies.borrow().clone();
+    let [reply] = &replies[..] else {
+        panic!("one reply, not {replies:?}");
+    };
+    assert!(reply.body.contains("fully reserved"), "{}", reply.body);
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert_eq!(reply.header("x-ratelimit-reset"), Some("1"));
+}
+
+#[test]
+fn unknown_window_requests_a_minute_at_most() {
+    for (window, used, retry_after) in [
+        ("1h", 0, Some("60")),
+        ("10s", 0, Some("10")),
+        ("1h", 9, None),
+    ] {
+        let storage = format!(r#", "storage": {RESERVE}"#);
+        let configuration = configuration("", &storage).replace("1m", window);
+        let mut gateway = Gateway {
+            envoy: Envoy::with(&configuration),
+            ..Gateway::new(RESERVE)
+        };
+        if used > 0 {
+            gateway.exchange(used);
+        }
+        let over_limit = || Some(Ok(vec![8, 2]));
+        let decision = gateway.exchange_by(1, &mut |call| {
+            over_limit().filter(|_| call.method == "Reserve")
+        });
+        assert_eq!(decision, "denied");
+        let reply = gateway.envoy.host.replies.borrow()[0].clone();
+        assert_eq!(reply.header("retry-after"), retry_after, "{window} {used}");
+        let reset = retry_after.unwrap_or("3600");
+        assert_eq!(reply.header("x-ratelimit-reset"), Some(reset));
+    }
 }

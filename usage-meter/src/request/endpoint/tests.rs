@@ -198,6 +198,7 @@ fn endpoints_of_vertex_name_their_model() {
             api,
             model: Some(model.into()),
             stream: Some(stream),
+            is_anthropic: false,
         };
         assert_eq!(Endpoint::of_path(&path), Some(expected), "{path}");
     }
@@ -210,4 +211,51 @@ fn endpoints_of_vertex_name_their_model() {
     }
     let gemini = Endpoint::of_path("/v1beta/models/g:generateContent").unwrap();
     assert_eq!(gemini.provider, "gemini");
+}
+
+#[test]
+fn anthropic_format_is_known_on_every_platform() {
+    for (path, expected) in [
+        ("/v1/messages", true),
+        (
+            "/v1/projects/p/locations/l/publishers/anthropic/models/claude:rawPredict",
+            true,
+        ),
+        (
+            "/v1/projects/p/locations/l/Publishers/Anthropic/Models/claude:RawPredict",
+            true,
+        ),
+        (
+            "/v1/projects/p/locations/l/publishers/anthropic/models/claude:streamRawPredict",
+            true,
+        ),
+        (
+            "/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke",
+            true,
+        ),
+        (
+            "/model/eu.anthropic.claude-sonnet-4/invoke-with-response-stream",
+            true,
+        ),
+        (
+            "/model/anthropic.claude-3-haiku-20240307-v1%3A0/converse",
+            false,
+        ),
+        ("/model/amazon.nova-lite-v1%3A0/invoke", false),
+        (
+            "/v1/projects/p/locations/l/publishers/mistralai/models/m:rawPredict",
+            false,
+        ),
+        (
+            "/v1/projects/p/locations/l/publishers/anthropic/models/claude:predict",
+            false,
+        ),
+        ("/v1/chat/completions", false),
+    ] {
+        assert_eq!(
+            Endpoint::of_path(path).unwrap().is_anthropic,
+            expected,
+            "{path}"
+        );
+    }
 }

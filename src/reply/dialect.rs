@@ -1,0 +1,72 @@
+//! The dialect of a reply: whose clients have to understand it.
+
+use crate::host::Host;
+use filter_config::{ErrorShape, QuotaHeaders};
+use usage_meter::request::Endpoint;
+
+/// How the user agent of Mistral's SDKs begins. Its API has the paths of OpenAI's.
+const MISTRAL_CLIENT: &[u8] = b"mistral-client";
+
+/// The API whose clients have to understand an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    OpenAi,
+    Anthropic,
+    /// Gemini and Vertex.
+    Gemini,
+    Bedrock,
+    /// Anthropic's models on Bedrock, which its own SDK and those of AWS call alike.
+    AnthropicOnBedrock,
+    Ollama,
+    Cohere,
+    Mistral,
+}
+
+// === impl Dialect ===
+
+impl Dialect {
+    /// Returns the configured dialect, or that of the API which is called.
+    pub(super) fn of(shape: ErrorShape, endpoint: Option<&Endpoint>, host: &dyn Host) -> Self {
+        let is_anthropic = endpoint.is_some_and(|endpoint| endpoint.is_anthropic);
+        match shape {
+            ErrorShape::OpenAi => Self::OpenAi,
+            ErrorShape::Anthropic => Self::Anthropic,
+            ErrorShape::Gemini => Self::Gemini,
+            ErrorShape::Bedrock if is_anthropic => Self::AnthropicOnBedrock,
+            ErrorShape::Bedrock => Self::Bedrock,
+            ErrorShape::Ollama => Self::Ollama,
+            ErrorShape::Cohere => Self::Cohere,
+            ErrorShape::Mistral => Self::Mistral,
+            ErrorShape::Auto => match endpoint.map(|endpoint| endpoint.provider) {
+                Some("bedrock") if is_anthropic => Self::AnthropicOnBedrock,
+                Some("bedrock") => Self::Bedrock,
+                _ if is_anthropic => Self::Anthropic,
+                Some("gemini" | "vertex") => Self::Gemini,
+                Some("ollama") => Self::Ollama,
+                Some("cohere") => Self::Cohere,
+                _ if is_mistral_client(host) => Self::Mistral,
+                _ => Self::OpenAi,
+            },
+        }
+    }
+}
+
+/// Returns the style of quota headers that clients of the called API read, if it is to follow from that.
+pub(super) fn style<'a>(
+    configured: &'a QuotaHeaders,
+    endpoint: Option<&Endpoint>,
+) -> &'a QuotaHeaders {
+    if *configured != QuotaHeaders::Auto {
+        return configured;
+    }
+    match endpoint {
+        Some(endpoint) if endpoint.is_anthropic => &QuotaHeaders::Anthropic,
+        Some(endpoint) if matches!(endpoint.provider, "openai" | "azure") => &QuotaHeaders::OpenAi,
+        _ => &QuotaHeaders::Ietf,
+    }
+}
+
+fn is_mistral_client(host: &dyn Host) -> bool {
+    let agent = host.property(&["request", "useragent"]);
+    agent.is_ok_and(|agent| agent.is_some_and(|agent| agent.starts_with(MISTRAL_CLIENT)))
+}

@@ -1,0 +1,105 @@
+//! Quota headers that an upstream sends of its own account.
+
+use super::{Envoy, limits};
+use crate::host::{HeaderMap, Host};
+use crate::ledger::Admission;
+use limits::Nanos;
+use serde_json::{Value, json};
+
+const UPSTREAM: &[(&str, &str)] = &[
+    (":status", "200"),
+    ("x-ratelimit-limit-tokens", "30000"),
+    ("anthropic-ratelimit-tokens-limit", "7"),
+    ("ratelimit", "\"default\";r=9"),
+    ("retry-after", "3"),
+    ("x-request-id", "1"),
+];
+
+/// Returns the names of the headers of a response, in order, and the value of `x-ratelimit-limit-tokens`.
+fn passed(replies: &Value, status: u16) -> (Vec<String>, Option<String>) {
+    let envoy = Envoy::with(&limits(), replies);
+    let host = &envoy.host;
+    host.set_headers(HeaderMap::Response, UPSTREAM);
+    let upstream = host.headers(HeaderMap::Response).unwrap();
+    let admission = Admission::of(vec![envoy.charge(2, 20, Nanos::SECOND)]);
+    let has_quotas = envoy
+        .responder
+        .treat_upstream(&admission, &upstream, status);
+    envoy.responder.annotate(&admission, None, has_quotas);
+    let headers = host.headers(HeaderMap::Response).unwrap();
+    let mut names: Vec<String> = headers
+        .iter()
+        .map(|(name, _)| String::from_utf8(name.to_vec()).unwrap())
+        .filter(|name| name != ":status")
+        .collect();
+    names.sort();
+    let limit = headers.text("x-ratelimit-limit-tokens");
+    (names, limit.map(|limit| limit.into_owned()))
+}
+
+const OURS: [&str; 3] = [
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-tokens",
+];
+
+const THEIRS: [&str; 5] = [
+    "anthropic-ratelimit-tokens-limit",
+    "ratelimit",
+    "retry-after",
+    "x-ratelimit-limit-tokens",
+    "x-request-id",
+];
+
+#[test]
+fn quota_headers_of_upstream_are_not_mixed_with_ours() {
+    let replaced = [&["x-request-id"][..], &OURS].concat();
+    let mut replaced_sorted = replaced.clone();
+    replaced_sorted.sort_unstable();
+    for replies in [
+        json!({ "headers": "openai" }),
+        json!({ "headers": "openai", "upstreamHeaders": "replace" }),
+    ] {
+        let (names, limit) = passed(&replies, 200);
+        assert_eq!(names, replaced_sorted, "{replies}");
+        assert_eq!(limit.as_deref(), Some("50"), "{replies}");
+    }
+    for replies in [
+        json!({}),
+        json!({ "headers": "none" }),
+        json!({ "headers": "openai", "upstreamHeaders": "keep" }),
+        json!({ "headers": "draft-03", "upstreamHeaders": "keep" }),
+    ] {
+        let (names, limit) = passed(&replies, 200);
+        assert_eq!(names, THEIRS, "{replies}");
+        assert_eq!(limit.as_deref(), Some("30000"), "{replies}");
+    }
+    let (names, _) = passed(&json!({ "upstreamHeaders": "replace" }), 200);
+    assert_eq!(names, ["x-request-id"], "although there are none of ours");
+}
+
+#[test]
+fn quota_headers_of_upstream_can_be_renamed() {
+    let replies = json!({ "headers": "openai", "upstreamHeaders": "prefix" });
+    let (names, limit) = passed(&replies, 200);
+    let renamed = [
+        "x-upstream-anthropic-ratelimit-tokens-limit",
+        "x-upstream-ratelimit",
+        "x-upstream-retry-after",
+        "x-upstream-x-ratelimit-limit-tokens",
+        "x-request-id",
+    ];
+    let mut expected = [&renamed[..], &OURS].concat();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    assert_eq!(limit.as_deref(), Some("50"));
+}
+
+#[test]
+fn upstream_error_keeps_its_retry_after() {
+    for handling in ["replace", "prefix"] {
+        let replies = json!({ "headers": "openai", "upstreamHeaders": handling });
+        let (names, _) = passed(&replies, 429);
+        assert!(names.iter().any(|name| name == "retry-after"), "{names:?}");
+    }
+}
