@@ -30,7 +30,7 @@ pub struct Replies {
     /// responses have none.
     pub headers: Option<QuotaHeaders>,
     /// The longest wait that a rejection requests, within [`bounds::MAX_RETRY_AFTER`]. SDKs wait for as long as they are
-    /// requested to; where it would be longer, they are told not to retry.
+    /// requested to; where it would be longer, they are requested not to retry.
     pub max_retry_after: Duration,
     /// The handling of quota headers that an upstream sends of its own account. If not given, they are replaced where
     /// the filter writes quota headers, and kept where it does not.

@@ -282,7 +282,7 @@ impl Responder {
         }
     }
 
-    /// Returns the quotas of an admitted request that clients are told of.
+    /// Returns the quotas of an admitted request that its response can report.
     fn quotas<'a>(&'a self, admission: &'a Admission) -> impl Iterator<Item = Quota<'a>> + Clone {
         let charges = admission.charges.iter();
         charges

@@ -96,7 +96,7 @@ impl Stream {
         Next::Continue
     }
 
-    /// Adds to the response what clients are told of the limits.
+    /// Adds quota headers and alerts to the response.
     fn annotate(&self, admitted: &Admitted, has_quotas: bool) {
         let endpoint = self.request.endpoint.as_ref();
         let responder = &self.parts.responder;

@@ -24,8 +24,8 @@ pub(super) fn has_any(bytes: &[u8]) -> bool {
 
 /// Returns the bytes without such members; `None` if they have none.
 ///
-/// A key can be told from text without a look at what surrounds it: a quote after a comma that ended a string would be
-/// followed by punctuation, and one within a string is escaped.
+/// A key differs from text, whatever surrounds it: a quote after a comma that ended a string would be followed by
+/// punctuation, and one within a string is escaped.
 pub(super) fn without(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut rest = Vec::new();
     let mut from = 0_usize;
