@@ -102,9 +102,13 @@ fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Executio
     Ok(CowVal::owned(CelBool::from(regex.is_match(text.inner()))))
 }
 
-/// Returns the value of an expression by the evaluator of the `cel` crate; `None` if it is invalid.
+/// Returns the value of an expression by the evaluator of the `cel` crate; `None` if it is invalid, or may have the
+/// milliseconds of a duration, in which the crate is not as the specification.
 #[must_use]
 pub fn reference(source: &str, attributes: &dyn VariableResolver) -> Option<Outcome> {
+    if source.contains("getMilliseconds") {
+        return None;
+    }
     let (root, _) = compile(source, Role::Counter).ok()?;
     let mut context = Context::with_env(reference_environment());
     context.set_variable_resolver(attributes);
