@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::bounds;
 use crate::envoy_yaml;
 use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::json::{self, Json};
@@ -105,12 +106,12 @@ impl Carried {
     }
 }
 
-/// Takes the plugin configuration out of its carrier, if one of the documents of `yaml` is one.
-pub(crate) fn unwrap(
-    mut documents: Vec<Json>,
-    yaml: &[u8],
-    errors: &mut ValidationErrors,
-) -> Result<Unwrapped, Invalid> {
+/// Reads documents, and takes the plugin configuration out of its carrier, if one of them is one.
+pub(crate) fn unwrap(yaml: &[u8], errors: &mut ValidationErrors) -> Result<Unwrapped, Invalid> {
+    if let Some(document) = yaml_of_envoy(yaml) {
+        return wasm_filter(&document, errors).map(Unwrapped::Carried);
+    }
+    let mut documents = json::parse_yaml(yaml, errors)?;
     if documents.len() > 1 {
         return unwrap_one_of(documents, errors);
     }
@@ -119,18 +120,21 @@ pub(crate) fn unwrap(
     };
     match Carrier::of(&document) {
         Some(Carrier::WasmPlugin) => wasm_plugin(document, errors).map(Unwrapped::Carried),
-        Some(Carrier::EnvoyFilter) => wasm_filter(&document, errors).map(Unwrapped::Carried),
-        Some(Carrier::Envoy) => {
-            let document = if json::is_json(yaml) {
-                document
-            } else {
-                envoy_yaml::parse(&String::from_utf8_lossy(yaml))
-                    .map_err(|error| errors.push(&Path::Root, ErrorKind::Yaml(error)))?
-            };
+        Some(Carrier::EnvoyFilter | Carrier::Envoy) => {
             wasm_filter(&document, errors).map(Unwrapped::Carried)
         }
         None => Ok(Unwrapped::Bare(vec![document])),
     }
+}
+
+/// Returns the document that Envoy reads of a YAML file, if that is its own configuration. What is wrong with the file is
+/// left to the reader of all others, and so is a file whose indentation only more tolerant parsers accept.
+fn yaml_of_envoy(yaml: &[u8]) -> Option<Json> {
+    if yaml.len() > bounds::CONFIGURATION_BYTES || json::is_json(yaml) {
+        return None;
+    }
+    let document = envoy_yaml::parse(std::str::from_utf8(yaml).ok()?).ok()?;
+    matches!(Carrier::of(&document), Some(Carrier::Envoy)).then_some(document)
 }
 
 /// Takes the plugin configuration out of the one of several documents that carries one, if there is one.

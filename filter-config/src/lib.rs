@@ -171,9 +171,7 @@ pub fn parse_carried(yaml: &[u8]) -> Result<Configuration, ValidationErrors> {
     use carrier::Unwrapped;
 
     let mut errors = ValidationErrors::default();
-    let documents = json::parse_yaml(yaml, &mut errors)
-        .and_then(|documents| carrier::unwrap(documents, yaml, &mut errors));
-    match documents {
+    match carrier::unwrap(yaml, &mut errors) {
         Err(Invalid) => Err(errors),
         Ok(Unwrapped::Bare(documents)) => {
             let configuration = configuration::read_documents(&documents, &mut errors);

@@ -44,6 +44,7 @@ mod reports;
 mod request_body;
 mod reservations;
 mod sdk;
+mod shipped;
 mod snapshots;
 mod support;
 mod vm_trap;

@@ -128,6 +128,7 @@ fn only_yaml_of_envoy_has_its_types() {
     let valid = "Some(800000) true Fixed(5000000000)";
     assert_eq!(found(&in_envoy(&configuration("yes"))), valid);
     assert_eq!(found(&in_envoy(&configuration("true"))), valid);
+    assert_eq!(found(&in_envoy(&configuration("!!bool \"yes\""))), valid);
     assert_eq!(found(&configuration("true")), valid);
     assert_eq!(
         found(&configuration("yes")),
