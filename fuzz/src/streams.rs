@@ -7,7 +7,7 @@ use zstd::stream::raw::CParameter;
 /// The most bytes of a body before it is encoded.
 const MAX_BYTES: usize = 256 << 10;
 
-/// The most bytes that are encoded with the best qualities of brotli, which are slow.
+/// The most bytes that are encoded with the best qualities of brotli and zstd, which are slow.
 const MAX_BEST_BYTES: usize = 8 << 10;
 
 /// A body that was encoded.
@@ -90,6 +90,14 @@ fn parts(text: &[u8]) -> Vec<Part<'_>> {
     parts
 }
 
+/// Returns the number of bytes of parts.
+fn length(parts: &[Part<'_>]) -> usize {
+    parts
+        .iter()
+        .map(|part| part.bytes.len() * part.repetitions)
+        .sum()
+}
+
 /// Writes the parts to an encoder, and notes where it was flushed.
 fn write<W: Write>(writer: &mut W, parts: &[Part<'_>], encoded: impl Fn(&W) -> usize) -> Body {
     let mut flushes = Vec::new();
@@ -110,11 +118,11 @@ fn write<W: Write>(writer: &mut W, parts: &[Part<'_>], encoded: impl Fn(&W) -> u
 }
 
 fn brotli(settings: Settings, parts: &[Part<'_>]) -> Body {
-    let bytes: usize = parts
-        .iter()
-        .map(|part| part.bytes.len() * part.repetitions)
-        .sum();
-    let best = if bytes > MAX_BEST_BYTES { 9 } else { 11 };
+    let best = if length(parts) > MAX_BEST_BYTES {
+        9
+    } else {
+        11
+    };
     let params = brotli::enc::BrotliEncoderParams {
         quality: i32::from(settings.level % 12).min(best),
         lgwin: 10 + i32::from(settings.window % 15),
@@ -274,7 +282,12 @@ fn zstandard(settings: Settings, parts: &[Part<'_>]) -> Body {
     let mut flushes = Vec::new();
     let mut plain = 0;
     for parts in parts.chunks(parts.len().div_ceil(frames).max(1)) {
-        let level = i32::from(settings.level % 20) - 3;
+        let best = if length(parts) > MAX_BEST_BYTES {
+            6
+        } else {
+            16
+        };
+        let level = (i32::from(settings.level % 20) - 3).min(best);
         let mut writer = zstd::Encoder::new(Vec::new(), level).expect("memory");
         let mut set = |parameter| writer.set_parameter(parameter).expect("valid");
         set(CParameter::ChecksumFlag(settings.options & 4 != 0));
