@@ -224,7 +224,11 @@ fn read_simple(
         _ => &[1, 2, 3, 3],
     };
     let highest = used.iter().copied().max().unwrap_or_default();
-    if usize::from(highest) >= symbols {
+    let is_repeated = (1..used.len()).any(|place| {
+        let (before, after) = used.split_at_checked(place).unwrap_or_default();
+        after.first().is_some_and(|symbol| before.contains(symbol))
+    });
+    if usize::from(highest) >= symbols || is_repeated {
         return Err(Corrupt.into());
     }
     if let [symbol] = used {

@@ -186,6 +186,15 @@ fn pieces_do_not_change_where_a_body_stops() {
 }
 
 #[test]
+fn repeated_symbol_of_a_brotli_code_is_corrupt() {
+    for (symbols, expected) in [([97, 98], None), ([97, 97], Some(DecodeError::Corrupt))] {
+        // The headers of codes that follow are cut off.
+        let body = &hostile::brotli_pair(symbols)[..12];
+        assert_eq!(check("br", body, 1, 1 << 20).1, expected, "{symbols:?}");
+    }
+}
+
+#[test]
 fn blocks_of_zstd_are_no_larger_than_the_window() {
     // A window of 1 KiB, and a byte that is repeated.
     for (count, expected) in [(1024, None), (1025, Some(DecodeError::Corrupt))] {

@@ -186,6 +186,24 @@ pub(crate) fn brotli_commands(length: usize) -> Vec<u8> {
     bits.bytes
 }
 
+/// Returns the beginning of brotli with a code of two symbols of literals.
+pub(crate) fn brotli_pair(symbols: [u64; 2]) -> Vec<u8> {
+    let mut bits = BitWriter::default();
+    bits.write(0, 1);
+    bits.begin_meta_block((1 << 20) + 1);
+    bits.write(0, 3);
+    bits.write(0, 6);
+    bits.write(0, 2);
+    bits.write(0, 2);
+    bits.write(1, 2);
+    bits.write(1, 2);
+    for symbol in symbols {
+        bits.write(symbol, 8);
+    }
+    bits.write(0, 64);
+    bits.bytes
+}
+
 /// Returns a bomb of one byte, as long as it decodes to.
 pub(crate) fn brotli_zeros(decoded: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
