@@ -8,6 +8,7 @@ use crate::json::Json;
 use crate::path::Path;
 use crate::reader::{self, unexpected};
 use crate::values;
+use crate::warning::WarningKind;
 use crate::window::Window;
 use std::time::Duration;
 
@@ -78,6 +79,18 @@ const DEFAULT_MIN_WINDOW: Duration = Duration::from_secs(1);
 // === impl Rate ===
 
 impl Rate {
+    /// Returns the lower limit of two rates with one window, if they differ in nothing else.
+    fn lower_limit(&self, other: &Self) -> Option<u64> {
+        match (&self.limit, &other.limit) {
+            (RateLimit::Fixed(one), RateLimit::Fixed(other_limit))
+                if self.algorithm == other.algorithm =>
+            {
+                Some(*one.min(other_limit))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the expressions that are evaluated per request.
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         let limit = match &self.limit {
@@ -126,8 +139,15 @@ pub(crate) fn read(
         let Ok(rate) = rate(item, &item_path, errors) else {
             continue;
         };
-        let same = |(_, known): &&(usize, Rate)| known.window.is_same(&rate.window);
-        if let Some((first, _)) = rates.iter().find(same) {
+        let same = |(_, known): &&mut (usize, Rate)| known.window.is_same(&rate.window);
+        if let Some((first, known)) = rates.iter_mut().find(same) {
+            if let Some(lower) = known.lower_limit(&rate) {
+                // Kuadrant accepts both. They have one counter, at which only the lower limit matters.
+                known.limit = RateLimit::Fixed(lower);
+                let window = rate.window.as_str().to_owned();
+                errors.warn(&item_path, WarningKind::SecondOfWindow(window));
+                continue;
+            }
             let kind = ErrorKind::Duplicate {
                 what: format!("window {:?}", rate.window.as_str()),
                 first: path.item(*first).to_string(),

@@ -21,6 +21,10 @@ pub(crate) enum WarningKind {
          \"concurrency\", or remove it"
     )]
     CountsNothing,
+    #[error(
+        "found a second rate for the window {0:?}, of which only the lower limit is enforced; remove one of them"
+    )]
+    SecondOfWindow(String),
     #[error("has no effect beside \"{0}\", move it into \"{0}\" or remove it")]
     Beside(&'static str),
     #[error(

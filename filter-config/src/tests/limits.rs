@@ -61,6 +61,36 @@ fn limit_fields_have_defaults() {
 }
 
 #[test]
+fn lower_limit_of_a_window_is_enforced() {
+    for limits in [[50, 20], [20, 50]] {
+        let [first, second] = limits.map(|limit| json!({ "limit": limit, "window": "1m" }));
+        let other = json!({ "limit": 500, "window": "1h" });
+        let mut document = tutorial();
+        let rates = json!([first, { "limit": second["limit"], "window": "60s" }, other]);
+        set(&mut document, "/spec/limits/free/rates", Some(rates));
+        let configuration = read(&document);
+        let limit = &configuration.policies[0].limits[0];
+        let found: Vec<String> = limit
+            .rates
+            .iter()
+            .map(|rate| format!("{:?}", rate.limit))
+            .collect();
+        assert_eq!(found, ["Fixed(20)", "Fixed(500)"]);
+        let warnings: Vec<String> = configuration
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            warnings,
+            [
+                "spec.limits.free.rates[1]: found a second rate for the window \"60s\", of which only the lower limit is enforced; remove one of them"
+            ]
+        );
+    }
+}
+
+#[test]
 fn concurrency_needs_no_rates() {
     let limit = limit_with(&json!({ "concurrency": 20 }));
     assert_eq!((limit.concurrency, limit.rates.len()), (Some(20), 1));

@@ -72,7 +72,7 @@ fn invalid_costs_and_computed_limits_are_rejected() {
         ),
         (
             "requests",
-            json!([{ "limit": 1, "window": "1s" }, { "limit": 2, "window": "1000ms" }]),
+            json!([{ "limit": 1, "window": "1s" }, { "limit": 2, "window": "1000ms", "algorithm": "bucket" }]),
             "requests[1].window: duplicate window \"1000ms\", already given at spec.limits.free.requests[0]",
         ),
         (

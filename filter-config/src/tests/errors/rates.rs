@@ -28,7 +28,7 @@ fn invalid_rates_are_rejected() {
             ),
             (
                 &format!("{limit}/rates/1"),
-                Some(json!({ "limit": 1, "window": "60s" })),
+                Some(json!({ "limit": "auth.limit", "window": "60s" })),
                 "spec.limits.free.rates[1].window: duplicate window \"60s\", already given at spec.limits.free.rates[0]",
             ),
             (
