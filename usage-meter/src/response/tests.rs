@@ -185,6 +185,7 @@ fn every_valid_event_framing_is_read() {
         format!(": ping\n\n: ping\r\n\r\nid: 4\nretry: 5\ndata: {report}\n\n"),
         format!("event: message\ndata: {head}\ndata: ,\"usage{tail}\nid: 1\n\n"),
         format!("data\ndata: {report}\ndata:\n\n"),
+        format!("other: field\ndata: {report}\n\n"),
         format!("\n\n\r\rdata: {report}\n\ndata: [DONE]"),
         format!("data:  {report}\n\ndata: {{\"choices\":[{{}}],\"usage\":null}}\n\n"),
     ] {

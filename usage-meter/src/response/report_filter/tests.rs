@@ -77,6 +77,22 @@ fn incomplete_event_is_held_and_passes_at_end() {
 }
 
 #[test]
+fn beginning_of_a_chunk_with_choices_is_not_held() {
+    for (begun, is_held) in [
+        ("data: {\"choices\":[{\"delta\"", false),
+        ("data: {\"choices\" : [ {", false),
+        ("data: {\"choices\":null", false),
+        ("data: {\"choices\":[", true),
+        ("data: {\"choices\" : [ ]", true),
+        ("data: {\"choices\":", true),
+        ("data: {\"id\":7", true),
+    ] {
+        let passage = ReportFilter::default().push(begun.as_bytes(), true, false);
+        assert_eq!(passage.is_held, is_held, "{begun}");
+    }
+}
+
+#[test]
 fn long_event_is_not_held() {
     let mut filter = ReportFilter::default();
     let long = vec![b'x'; ReportFilter::MAX_REPORT_BYTES + 1];
@@ -298,6 +314,8 @@ proptest! {
         // As the meter reports it: whether the complete report has come.
         let is_reported = |index: usize| cuts[index] >= before.len() + REPORT.len();
         let passed = String::from_utf8(pass(&pieces, is_reported)).unwrap();
+        // The first chunk passes as it is if a piece ends within it.
+        let passed = passed.replace(",\"usage\":null", "");
         prop_assert_eq!(passed, format!("{kept}{after}"));
     }
 }

@@ -184,6 +184,26 @@ fn pointers_below_usage_skip_events() {
 }
 
 #[test]
+fn value_without_a_number_is_no_report() {
+    for (value, usage, is_unreadable) in [
+        ("null", None, false),
+        ("\"many\"", None, false),
+        ("true", None, false),
+        ("7", Some((0, 0, 7)), false),
+        ("\"7\"", Some((0, 0, 7)), false),
+        ("-7", None, true),
+        ("1e30", None, true),
+    ] {
+        let paths = paths(&[(Total, "/billing/x")]).unwrap();
+        let mut meter = Meter::with_paths(&head(JSON), &paths, &DecoderMemory::default());
+        meter.push(format!("{{\"choices\":[],\"billing\":{{\"x\":{value}}}}}").as_bytes());
+        meter.finish();
+        assert_eq!(tokens(&meter), usage, "{value}");
+        assert_eq!(meter.has_unreadable_counts(), is_unreadable, "{value}");
+    }
+}
+
+#[test]
 fn events_are_skipped_only_if_they_mention_usage() {
     for (pointers, may_skip) in [
         (&[][..], true),

@@ -94,3 +94,19 @@ fn events_of_streams_without_choices_are_all_read() {
     meter.finish();
     assert_eq!(tokens(&meter), Some((3, 4, 7)));
 }
+
+#[test]
+fn document_of_a_sequence_is_not_likely_final() {
+    let report = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    for (content_type, is_likely_final) in [
+        (JSON, true),
+        (NDJSON, false),
+        ("Application/JSONL; charset=utf-8", false),
+        ("application/json-seq", false),
+    ] {
+        let mut meter = Meter::new(&head(content_type));
+        meter.push(format!("{report}\n").as_bytes());
+        assert_eq!(tokens(&meter), Some((3, 4, 7)), "{content_type}");
+        assert_eq!(meter.is_likely_final(), is_likely_final, "{content_type}");
+    }
+}
