@@ -64,16 +64,16 @@ impl UnreadBits {
         mut step: impl FnMut(&mut Bits<'_>) -> Result<(), Stop>,
     ) -> Result<(), DecodeError> {
         let mut bits = Bits::new(*self, input);
-        let stop = loop {
+        let reason = loop {
             if let Err(stop) = step(&mut bits) {
                 break stop;
             }
         };
         (*self, *input) = bits.into_unread();
-        if stop == Stop::End {
+        if reason == Stop::End {
             *input = &[];
         }
-        stop.into_result()
+        reason.into_result()
     }
 }
 

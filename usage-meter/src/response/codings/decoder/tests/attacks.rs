@@ -164,8 +164,8 @@ fn lines_take_work_beside_their_bytes() {
 fn steps(coding: &str, body: &[u8], piece: usize) -> usize {
     let mut decoder = Decoder::new(coding.as_bytes(), &DecoderMemory::default()).unwrap();
     let pieces = body.chunks(piece);
-    let decoded = pieces.take_while(|piece| decoder.push(piece, &mut |_| {}).is_ok());
-    decoded.map(<[u8]>::len).sum::<usize>() / 256
+    let accepted = pieces.take_while(|piece| decoder.push(piece, &mut |_| {}).is_ok());
+    accepted.map(<[u8]>::len).sum::<usize>() / 256
 }
 
 #[test]
