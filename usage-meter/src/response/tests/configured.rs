@@ -115,6 +115,13 @@ fn configured_numbers_replace_those_of_the_dialect() {
 }
 
 #[test]
+fn total_without_parts_stays() {
+    let body = r#"{"choices":[],"usage":{"total_tokens":7},"hits":2}"#;
+    let usage = read(JSON, &[(Cached, "/hits")], body).map(numbers);
+    assert_eq!(usage, Some([0, 0, 7, 2]));
+}
+
+#[test]
 fn zero_beside_text_and_outdated_numbers_are_partial() {
     let all = [(Input, "/n/in"), (Output, "/n/out")];
     let total = [(Total, "/n/all")];
@@ -126,6 +133,14 @@ fn zero_beside_text_and_outdated_numbers_are_partial() {
         (&all, &[r#"{"answer":"hi","n":{"in":0,"out":5}}"#], true),
         (&all, &[r#"{"answer":"hi","n":{"in":5,"out":5}}"#], false),
         (&all, &[r#"{"vector":[],"n":{"in":5,"out":0}}"#], false),
+        (
+            &all,
+            &[
+                r#"{"answer":"hi","n":{"in":5,"out":5}}"#,
+                r#"{"n":{"in":1e400,"out":6}}"#,
+            ],
+            true,
+        ),
         (
             &total,
             &[r#"{"answer":"hi","n":{"all":7}}"#, r#"{"n":{"all":1e400}}"#],
