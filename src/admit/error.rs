@@ -78,7 +78,7 @@ impl AdmissionError {
                 error,
             } => telemetry.evaluation_failed(policy, path, error),
             Self::Unauthenticated { policy, path } => {
-                telemetry.request_unauthenticated(policy, path)
+                telemetry.request_unauthenticated(policy, path);
             }
             Self::Unpriced {
                 policy,

@@ -4,7 +4,7 @@ use crate::host::Host;
 use filter_config::{ErrorShape, QuotaHeaders};
 use usage_meter::request::Endpoint;
 
-/// How the user agent of Mistral's SDKs begins. Its API has the paths of OpenAI's.
+/// How the user agent of Mistral's SDKs begins. Its API has the paths of `OpenAI`.
 const MISTRAL_CLIENT: &[u8] = b"mistral-client";
 
 /// The API whose clients have to understand an error.

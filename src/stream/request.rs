@@ -94,14 +94,7 @@ impl Stream {
             Err(error) => return self.fail(&error.into()),
         };
         if !holds_headers && self.may_request_usage() {
-            // The headers are passed on before it is known whether the body will grow.
-            let removed = parts
-                .host
-                .remove_header(HeaderMap::Request, "content-length");
-            if let Err(error) = removed {
-                Telemetry::host_call_failed("content-length", error);
-            }
-            self.accept_no_encoding(attributes.headers());
+            self.expect_longer_body(attributes.headers());
         }
         self.begin_body(attributes.headers());
         let needs_body = need == Need::Decision
@@ -144,6 +137,18 @@ impl Stream {
         } else {
             Need::Estimate
         }
+    }
+
+    /// Passes headers on before it is known whether the filter will lengthen the body.
+    fn expect_longer_body(&mut self, headers: &Headers) {
+        let removed = self
+            .parts
+            .host
+            .remove_header(HeaderMap::Request, "content-length");
+        if let Err(error) = removed {
+            Telemetry::host_call_failed("content-length", error);
+        }
+        self.accept_no_encoding(headers);
     }
 
     /// Takes note of what a request is for, by its method and path.
