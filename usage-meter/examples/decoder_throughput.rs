@@ -170,9 +170,9 @@ fn zstd_all(encoded: &[u8]) -> usize {
         loop {
             let mut room = OutBuffer::around(&mut output[..]);
             decoder.run(&mut input, &mut room).expect("valid");
-            let decoded = room.as_slice().len();
-            count += decoded;
-            if decoded < PIECE_BYTES && input.pos() == piece.len() {
+            let length = room.as_slice().len();
+            count += length;
+            if length < PIECE_BYTES && input.pos() == piece.len() {
                 break;
             }
         }

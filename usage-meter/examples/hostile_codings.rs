@@ -9,7 +9,7 @@ use miniz_oxide::deflate::compress_to_vec;
 use std::time::Instant;
 use usage_meter::{DecoderMemory, Meter, RequestPath, ResponseHead, UsagePaths};
 
-#[allow(dead_code, reason = "each program uses a part")]
+#[expect(dead_code, reason = "one is for tests of the decoder only")]
 #[path = "../src/response/codings/decoder/tests/hostile.rs"]
 mod hostile;
 
