@@ -8,7 +8,7 @@ use envoy_test::{
     llm::Script,
     metered::{CALLER, Metered, each_caller},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{

@@ -5,6 +5,7 @@ use crate::host::{HeaderMap, Host};
 use crate::ledger::Admission;
 use limits::Nanos;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 const UPSTREAM: &[(&str, &str)] = &[
     (":status", "200"),
@@ -34,7 +35,7 @@ fn passed(replies: &Value, status: u16) -> (Vec<String>, Option<String>) {
         .collect();
     names.sort();
     let limit = headers.text("x-ratelimit-limit-tokens");
-    (names, limit.map(|limit| limit.into_owned()))
+    (names, limit.map(Cow::into_owned))
 }
 
 const OURS: [&str; 3] = [
