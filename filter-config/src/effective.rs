@@ -33,7 +33,7 @@ pub struct LimitIndex {
 }
 
 /// The resource, or the section of one, that a policy is attached to. It is in the policy's own namespace.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy)]
 struct Target<'p> {
     kind: &'p str,
     namespace: &'p str,
@@ -121,33 +121,36 @@ impl Effective {
         if errors.count() > before {
             return Err(Invalid);
         }
-        let targets: BTreeMap<Target<'_>, usize> =
-            policies.iter().map(Target::of).zip(0..).collect();
+        let keys: Vec<String> = policies
+            .iter()
+            .map(|policy| Target::of(policy).key())
+            .collect();
+        let targets: BTreeMap<&str, usize> = keys.iter().map(String::as_str).zip(0..).collect();
         let of_gateway = |has_section: bool| {
-            let of_gateway = move |target: &Target<'_>| {
+            indices(policies, |policy| {
+                let target = Target::of(policy);
                 target.kind == "Gateway" && target.section.is_some() == has_section
-            };
-            let found = targets.iter();
-            found.filter(move |(target, _)| of_gateway(target))
+            })
         };
-        let gateway = of_gateway(false).chain(of_gateway(true));
-        let gateway: Vec<usize> = gateway.map(|(_, index)| *index).collect();
+        let gateway = [of_gateway(false), of_gateway(true)].concat();
         let mut rules = Vec::new();
         for route in routes {
             let (namespace, name) = route.name.split_once('/').unwrap_or_default();
-            let target = Target {
-                kind: "HTTPRoute",
-                namespace,
-                name,
-                section: None,
+            let of = |section| {
+                let target = Target {
+                    kind: "HTTPRoute",
+                    namespace,
+                    name,
+                    section,
+                };
+                targets.get(target.key().as_str()).copied()
             };
+            let of_route = of(None);
             for rule in &route.rules {
-                let of_rule = rule.name.as_deref().and_then(|section| {
-                    let section = Some(section);
-                    targets.get(&Target { section, ..target })
-                });
-                let of_route = targets.get(&target).into_iter().chain(of_rule);
-                let applicable: Vec<usize> = gateway.iter().chain(of_route).copied().collect();
+                let of_rule = rule.name.as_deref().and_then(|section| of(Some(section)));
+                let mut applicable = gateway.clone();
+                applicable.extend(of_route);
+                applicable.extend(of_rule);
                 rules.push(compose(policies, &applicable));
             }
         }
@@ -170,6 +173,15 @@ impl<'p> Target<'p> {
         }
     }
 
+    /// Returns a text that no other target has, as no name has a slash.
+    fn key(self) -> String {
+        let resource = self.resource();
+        match self.section {
+            Some(section) => format!("{}/{resource}/{section}", self.kind),
+            None => format!("{}/{resource}", self.kind),
+        }
+    }
+
     /// Returns the `namespace/name` of the resource.
     fn resource(self) -> String {
         format!("{}/{}", self.namespace, self.name)
@@ -183,16 +195,24 @@ pub(crate) fn leave_out_newer(policies: &mut Vec<Policy>, errors: &mut Validatio
         let created = policy.created.clone();
         (created.is_none(), created, policy.name.clone())
     };
-    let mut oldest: BTreeMap<Target<'_>, &Policy> = BTreeMap::new();
-    for policy in &*policies {
-        let first = oldest.entry(Target::of(policy)).or_insert(policy);
-        if age(policy) < age(first) {
-            *first = policy;
+    let keys: Vec<String> = policies
+        .iter()
+        .map(|policy| Target::of(policy).key())
+        .collect();
+    let mut oldest: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, (policy, key)) in policies.iter().zip(&keys).enumerate() {
+        let first = oldest.entry(key).or_insert(index);
+        if policies
+            .get(*first)
+            .is_some_and(|first| age(policy) < age(first))
+        {
+            *first = index;
         }
     }
     let is_left_out = |policy: &Policy| {
-        let first = oldest.get(&Target::of(policy))?;
-        (first.name != policy.name).then_some(*first)
+        let first = *oldest.get(Target::of(policy).key().as_str())?;
+        let first = policies.get(first)?;
+        (first.name != policy.name).then_some(first)
     };
     let left_out: Vec<bool> = policies
         .iter()
@@ -238,13 +258,17 @@ fn compose(policies: &[Policy], applicable: &[usize]) -> Vec<EffectivePolicy> {
     effective.enforced(policies).into_iter().collect()
 }
 
+fn indices(policies: &[Policy], which: impl Fn(&Policy) -> bool) -> Vec<usize> {
+    let found = policies.iter().enumerate();
+    let found = found.filter(|(_, policy)| which(policy));
+    found.map(|(index, _)| index).collect()
+}
+
 /// Checks that the policies can be ordered: that the routes and rules they are attached to exist, and that there is one
 /// gateway with one listener.
 fn check(policies: &[Policy], routes: &[Route], errors: &mut ValidationErrors) {
-    let by_name: BTreeMap<&str, &Route> = routes
-        .iter()
-        .map(|route| (route.name.as_str(), route))
-        .collect();
+    let names = routes.iter().map(|route| route.name.as_str());
+    let by_name: BTreeMap<&str, usize> = names.zip(0..).collect();
     let mut gateway: Option<(&Policy, String)> = None;
     let mut listener: Option<(&Policy, &str)> = None;
     for policy in policies {
@@ -262,7 +286,8 @@ fn check(policies: &[Policy], routes: &[Route], errors: &mut ValidationErrors) {
             }
             continue;
         }
-        let Some(route) = by_name.get(name.as_str()) else {
+        let route = by_name.get(name.as_str());
+        let Some(route) = route.and_then(|index| routes.get(*index)) else {
             let suggestion = suggestion::did_you_mean(&name, by_name.keys().copied());
             errors.push(
                 &at.field("name"),

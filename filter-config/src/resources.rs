@@ -203,16 +203,18 @@ fn check_distinct<'n>(
     names: impl Iterator<Item = (&'n str, &'n str)>,
     errors: &mut ValidationErrors,
 ) {
-    let mut known: BTreeMap<&str, &str> = BTreeMap::new();
-    for (name, path) in names {
-        if let Some(first) = known.get(name) {
+    let names: Vec<(&str, &str)> = names.collect();
+    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+    for (position, (name, path)) in names.iter().enumerate() {
+        let first = *known.entry(name).or_insert(position);
+        if let Some((_, first_path)) = names.get(first)
+            && first != position
+        {
             let kind = ErrorKind::Duplicate {
                 what: format!("{what} {name:?}"),
-                first: (*first).to_owned(),
+                first: (*first_path).to_owned(),
             };
             errors.push(&Path::At(path), kind);
-        } else {
-            known.insert(name, path);
         }
     }
 }
