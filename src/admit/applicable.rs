@@ -15,6 +15,9 @@ use usage_meter::bounded_text;
 /// all of it.
 const MAX_VALUE_BYTES: usize = 256;
 
+/// The longest path below `auth` that a client is sent, in bytes.
+const MAX_CLAIM_BYTES: usize = 128;
+
 /// The limits that apply to a request, as the counters that it would be charged to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Applicable {
@@ -137,11 +140,17 @@ pub(crate) fn applicable(
             let is_missing = matches!(&key, Err((_, EvaluationError::Missing)));
             let key = key.map_err(|(index, error)| {
                 let path = format!("limits.{}.counters[{index}]", limit.name);
-                if is_missing && limit.counters.get(index).is_some_and(reads_auth) {
-                    let policy = policy.name.clone();
-                    return AdmissionError::Unauthenticated { policy, path };
+                match limit.counters.get(index) {
+                    Some(counter) if is_missing && reads_auth(counter) => {
+                        let (policy, claim) = (policy.name.clone(), claim(counter));
+                        AdmissionError::Unauthenticated {
+                            policy,
+                            path,
+                            claim,
+                        }
+                    }
+                    _ => failed(path, error),
                 }
-                failed(path, error)
             });
             let mode = match limit.when_missing {
                 Some(WhenMissing::Skip) if is_missing => {
@@ -207,6 +216,16 @@ fn charge(
 fn reads_auth(expression: &Expression) -> bool {
     let mut uses = expression.uses().iter();
     uses.any(|attribute| matches!(attribute, Attribute::Auth(_)))
+}
+
+/// Returns the path below `auth` that an expression consists of; `None` if it is another.
+fn claim(expression: &Expression) -> Option<String> {
+    let source = expression.source().trim();
+    let is_path = source
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte));
+    let is_claim = is_path && source.starts_with("auth.") && source.len() <= MAX_CLAIM_BYTES;
+    is_claim.then(|| source.to_owned())
 }
 
 /// Returns whether what a limit counts by, or its value or window, depends on the body.

@@ -27,6 +27,8 @@ pub(crate) enum AdmissionError {
         policy: String,
         /// The path to the expression, below the policy's spec.
         path: String,
+        /// What it reads, such as `auth.identity.userid`, if it is nothing else.
+        claim: Option<String>,
     },
     /// The requested model has no price, and is rejected for that reason.
     #[error("policy {policy}: limits.{limit}.budgets: the model \"{model}\" has no price")]
@@ -77,7 +79,7 @@ impl AdmissionError {
                 path,
                 error,
             } => telemetry.evaluation_failed(policy, path, error),
-            Self::Unauthenticated { policy, path } => {
+            Self::Unauthenticated { policy, path, .. } => {
                 telemetry.request_unauthenticated(policy, path);
             }
             Self::Unpriced {

@@ -132,14 +132,23 @@ impl Responder {
     }
 
     /// Rejects a request because it has no identity that a limit counts by. Returns whether Envoy took the reply.
-    pub(crate) fn reject_unauthenticated(&self, endpoint: Option<&Endpoint>) -> bool {
-        let message = "The request has no identity that its rate limit counts by. Authenticate and try again.";
+    ///
+    /// `claim` is what the limit reads of the identity, if it is known.
+    pub(crate) fn reject_unauthenticated(
+        &self,
+        endpoint: Option<&Endpoint>,
+        claim: Option<&str>,
+    ) -> bool {
+        let claim = claim.map_or_else(String::new, |claim| format!(": {claim} has no value"));
+        let message = format!(
+            "The request has no identity that its rate limit counts by{claim}. Authenticate and try again."
+        );
         let status = (401, UNAUTHENTICATED);
         let details = "tollgate_unauthenticated";
         self.error(
             endpoint,
             ErrorKind::Unauthenticated,
-            message,
+            &message,
             status,
             details,
         )
@@ -154,11 +163,16 @@ impl Responder {
     }
 
     /// Rejects a request because its model has no price. Returns whether Envoy took the reply.
-    pub(crate) fn reject_unpriced(&self, endpoint: Option<&Endpoint>) -> bool {
-        let message = "The model has no price, and this budget admits only models that have one.";
+    pub(crate) fn reject_unpriced(&self, endpoint: Option<&Endpoint>, model: &str) -> bool {
+        let model = match model {
+            "" => "The model".to_owned(),
+            model => format!("The model \"{model}\""),
+        };
+        let message =
+            format!("{model} has no price, and this budget admits only models that have one.");
         let status = (403, PERMISSION_DENIED);
         let details = "tollgate_unpriced";
-        self.error(endpoint, ErrorKind::Unpriced, message, status, details)
+        self.error(endpoint, ErrorKind::Unpriced, &message, status, details)
     }
 
     /// Rejects a request because the worker has no memory left for it. Returns whether Envoy took the reply.

@@ -465,7 +465,7 @@ fn failures_have_no_retry_after() {
     let envoy = Envoy::with(&limits(), &json!({}));
     let endpoint = Endpoint::of_path("/v1/chat/completions");
     envoy.responder.fail(endpoint.as_ref());
-    envoy.responder.reject_unpriced(endpoint.as_ref());
+    envoy.responder.reject_unpriced(endpoint.as_ref(), "m-1");
     let replies = envoy.host.replies.borrow();
     let replies: Vec<String> = replies.iter().map(shown).collect();
     insta::assert_snapshot!(replies.join("\n\n"));

@@ -298,14 +298,14 @@ impl Stream {
         self.request.kept.release(false, false);
         error.log(telemetry);
         let endpoint = self.request.endpoint.as_ref();
-        if let AdmissionError::Unpriced { index, .. } = error {
+        if let AdmissionError::Unpriced { index, model, .. } = error {
             telemetry.count(Count::Unpriced);
             self.outcome.decision = Some(Decision::Denied);
             self.outcome.limit = Some(*index);
-            responder.reject_unpriced(endpoint);
-        } else if let AdmissionError::Unauthenticated { .. } = error {
+            responder.reject_unpriced(endpoint, model);
+        } else if let AdmissionError::Unauthenticated { claim, .. } = error {
             self.outcome.decision = Some(Decision::Unauthenticated);
-            responder.reject_unauthenticated(endpoint);
+            responder.reject_unauthenticated(endpoint, claim.as_deref());
         } else if let AdmissionError::InvalidRequest = error {
             self.outcome.decision = Some(Decision::InvalidRequest);
             responder.reject_invalid(endpoint);

@@ -138,13 +138,23 @@ impl Stream {
         telemetry.memory();
         let outcome = &self.outcome;
         let fallback = || self.fallback()?.model.as_deref();
+        let requested = decision
+            .is_rejection()
+            .then(|| self.request.model())
+            .flatten();
+        // The name goes into the access log.
+        let requested = requested.map(|model| model.replace(char::is_control, "_"));
         let record = ExchangeRecord {
             decision,
             limit: outcome.limit,
             usage: outcome.usage.map(|metered| metered.usage),
             is_estimated: outcome.usage.is_some_and(|metered| metered.is_estimated),
             usd: outcome.usd,
-            model: outcome.model.as_deref().or_else(fallback),
+            model: outcome
+                .model
+                .as_deref()
+                .or_else(fallback)
+                .or(requested.as_deref()),
             provider: self.request.endpoint.as_ref().map(|it| it.provider),
         };
         telemetry.exchange(policies, &record);

@@ -36,15 +36,11 @@ impl Stream {
             other => {
                 self.state = other;
                 // A response that was replaced by a rejection goes no further.
-                return match self.outcome.decision {
-                    Some(
-                        Decision::Denied
-                        | Decision::Unauthenticated
-                        | Decision::InvalidRequest
-                        | Decision::Overloaded
-                        | Decision::Failed,
-                    ) => Next::Pause,
-                    _ => Next::Continue,
+                let is_rejected = self.outcome.decision.is_some_and(Decision::is_rejection);
+                return if is_rejected {
+                    Next::Pause
+                } else {
+                    Next::Continue
                 };
             }
         };

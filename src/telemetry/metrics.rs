@@ -56,6 +56,24 @@ impl Decision {
         Self::FailedOpen,
     ];
 
+    /// Returns whether the request was rejected.
+    #[must_use]
+    pub(crate) const fn is_rejection(self) -> bool {
+        match self {
+            Self::Denied
+            | Self::Unauthenticated
+            | Self::InvalidRequest
+            | Self::Overloaded
+            | Self::Failed => true,
+            Self::Unmatched
+            | Self::Admitted
+            | Self::ShadowDenied
+            | Self::Queued
+            | Self::Alternative
+            | Self::FailedOpen => false,
+        }
+    }
+
     /// Returns the name in filter state and metrics.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {

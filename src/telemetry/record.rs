@@ -17,7 +17,7 @@ pub(crate) struct ExchangeRecord<'a> {
     pub(crate) is_estimated: bool,
     /// The cost of the usage, where there are prices.
     pub(crate) usd: Option<Usd>,
-    /// The model that answered or, of a fallback, the one that was requested.
+    /// The model that answered or, of a fallback or a rejection, the one that was requested.
     pub(crate) model: Option<&'a str>,
     /// The provider of the API that was called.
     pub(crate) provider: Option<&'static str>,

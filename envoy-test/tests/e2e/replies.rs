@@ -4,6 +4,7 @@ use envoy_test::{
     client::{Chat, Protocol, client},
     envoy::Builder,
     filters::Tollgate,
+    llm::Script,
     metered::{CALLER, Metered, each_caller, only_when},
 };
 use serde_json::{Value, json};
@@ -150,5 +151,74 @@ async fn limit_applies_where_its_predicate_finds_nothing() -> TestResult {
     let stats = metered.envoy.stats("wasmcustom.tollgate").await?;
     let missing = stats.get("wasmcustom.tollgate.missing_values");
     assert!(missing.is_none_or(|missing| *missing == 0), "{stats:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn missing_identity_is_unauthenticated() -> TestResult {
+    let metered = Metered::start(each_caller(100)).await?;
+    for protocol in Protocol::ALL {
+        let client = client(protocol);
+        let id = format!("{protocol:?}");
+        let rejected = metered.exchange(&client, &id, Chat::default()).await?;
+        assert_eq!(rejected.status, 401, "{id}");
+        assert_eq!(rejected.headers["www-authenticate"], "Bearer");
+        let decision = rejected.entry.tollgate("decision");
+        assert_eq!(decision, Some("unauthenticated"), "{id}");
+        let body: Value = serde_json::from_slice(&rejected.body)?;
+        assert_eq!(body["error"]["code"], "invalid_api_key", "{body}");
+
+        let id = format!("{id} preflight");
+        let path = metered.envoy.url("/v1/chat/completions");
+        let preflight = client
+            .request(reqwest::Method::OPTIONS, path)
+            .header("x-test-id", &id)
+            .header("origin", "https://chat.example.com")
+            .header("access-control-request-method", "POST");
+        let before = metered.llm.requests();
+        let status = preflight.send().await?.status();
+        assert_ne!(status, 401, "{id}");
+        assert_eq!(metered.llm.requests(), before + 1, "{id}");
+        let entry = metered.envoy.logged(&id).await?;
+        assert_eq!(entry.tollgate("decision"), Some("unmatched"), "{id}");
+    }
+    metered.check().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn quota_headers_of_upstream_are_replaced() -> TestResult {
+    let metered = Metered::start(each_caller(1_000)).await?;
+    for (name, status) in [("ok", 200), ("limited", 429)] {
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-ratelimit-limit-tokens", "30000"),
+            ("x-ratelimit-limit", "30000"),
+            ("retry-after", "7"),
+        ];
+        let script = Script {
+            status,
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec(),
+            body: "{}".into(),
+        };
+        metered.llm.script(name, script);
+        for protocol in Protocol::ALL {
+            let chat = Chat::default()
+                .header("x-mock-script", name)
+                .header(CALLER, "alice");
+            let id = format!("{name} {protocol:?}");
+            let exchange = metered.exchange(&client(protocol), &id, chat).await?;
+            assert_eq!(exchange.status, status, "{id}");
+            let headers = &exchange.headers;
+            assert!(!headers.contains_key("x-ratelimit-limit-tokens"), "{id}");
+            let limits: Vec<_> = headers.get_all("x-ratelimit-limit").iter().collect();
+            assert_eq!(limits, ["1000, 1000;w=3600;name=\"tokens\""], "{id}");
+            // An error of the upstream says when to retry it.
+            assert_eq!(headers.contains_key("retry-after"), status == 429, "{id}");
+        }
+    }
+    metered.check().await?;
     Ok(())
 }

@@ -43,9 +43,9 @@ fn failures_in_each_error_shape() {
         let endpoint = Endpoint::of_path(path);
         let responder = &envoy.responder;
         responder.fail(endpoint.as_ref());
-        responder.reject_unauthenticated(endpoint.as_ref());
+        responder.reject_unauthenticated(endpoint.as_ref(), Some("auth.identity.userid"));
         responder.reject_invalid(endpoint.as_ref());
-        responder.reject_unpriced(endpoint.as_ref());
+        responder.reject_unpriced(endpoint.as_ref(), "m-1");
         responder.reject_overload(endpoint.as_ref());
         let replies = envoy.host.replies.take();
         let replies: Vec<String> = replies.iter().map(shown).collect();
@@ -197,7 +197,7 @@ fn extra_headers_are_on_every_reply() {
     envoy.rejected("/v1/chat/completions", 2, SECOND);
     envoy.responder.fail(endpoint.as_ref());
     envoy.responder.reject_invalid(endpoint.as_ref());
-    envoy.responder.reject_unpriced(endpoint.as_ref());
+    envoy.responder.reject_unpriced(endpoint.as_ref(), "m-1");
     envoy.responder.reject_overload(endpoint.as_ref());
     for reply in envoy.host.replies.borrow().iter() {
         assert_eq!(reply.header("x-docs"), Some("https://example.com/limits"));

@@ -285,3 +285,19 @@ fn configured_pointer_finds_total() {
     stream.on_log();
     assert_eq!(envoy.state("tollgate.total_tokens").as_deref(), Some("33"));
 }
+
+#[test]
+fn rejection_names_requested_model() {
+    let envoy = Envoy::with(&configuration(BODY_WHEN, ""));
+    for decision in ["admitted", "denied"] {
+        let mut stream = envoy.stream();
+        if send(&envoy, &mut stream, r#"{"model":"big"}"#) == Next::Continue {
+            envoy.answer(&mut stream, 60);
+        } else {
+            stream.on_log();
+        }
+        assert_eq!(envoy.state("tollgate.decision").as_deref(), Some(decision));
+        let model = if decision == "denied" { "big" } else { "m" };
+        assert_eq!(envoy.state("tollgate.model").as_deref(), Some(model));
+    }
+}
