@@ -44,5 +44,6 @@ pub(super) fn write(quotas: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
 fn time(at: Timestamp) -> Option<String> {
     let seconds = at.as_u64().div_ceil(Nanos::SECOND.as_u64());
     let time = chrono::DateTime::from_timestamp(i64::try_from(seconds).ok()?, 0)?;
-    Some(time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+    // As the cel crate does: the formatter is in the module already.
+    Some(time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -17,6 +17,9 @@ const QUOTA: [&str; 4] = [
 /// The headers that say when to retry.
 const RETRY: [&str; 2] = ["retry-after", "retry-after-ms"];
 
+/// The most headers that are treated. No provider has as many.
+const MAX_NAMES: usize = 64;
+
 /// The least status of an error, whose `retry-after` is about the upstream's own rejection.
 const ERRORS: u16 = 400;
 
@@ -28,13 +31,16 @@ pub(super) fn treat(
     status: u16,
     handling: UpstreamHeaders,
 ) -> bool {
-    let mut names: Vec<&str> = headers
-        .iter()
-        .filter_map(|(name, _)| str::from_utf8(name).ok())
-        .filter(|name| is_quota(name) || (status < ERRORS && RETRY.contains(name)))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in headers.iter() {
+        let Ok(name) = str::from_utf8(name) else {
+            continue;
+        };
+        let is_treated = is_quota(name) || (status < ERRORS && RETRY.contains(&name));
+        if is_treated && names.len() < MAX_NAMES && !names.contains(&name) {
+            names.push(name);
+        }
+    }
     if handling == UpstreamHeaders::Keep {
         return !names.into_iter().any(is_quota);
     }
