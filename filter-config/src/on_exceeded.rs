@@ -183,38 +183,15 @@ fn headers(
     path: &Path<'_>,
     errors: &mut ValidationErrors,
 ) -> Result<Vec<(String, String)>, Invalid> {
-    let entries = reader::entries(json, path, errors)?;
-    if entries.is_empty() {
+    if matches!(json, Json::Object(entries) if entries.is_empty()) {
         errors.push(path, ErrorKind::Empty);
     }
-    let max = bounds::ALTERNATIVE_HEADERS;
-    reader::at_most(entries.len(), "headers", max, path, errors)?;
-    let mut headers: Vec<(String, String)> = Vec::with_capacity(entries.len());
-    for (name, value) in entries {
-        let path = path.field(name);
-        let name = header_name(name, &path, errors);
-        let value = values::header_value(value, bounds::HEADER_VALUE_BYTES, &path, errors);
-        let (Ok(name), Ok(value)) = (name, value) else {
-            continue;
-        };
-        if headers.iter().any(|(known, _)| *known == name) {
-            errors.push(&path, ErrorKind::DuplicateField);
-        }
-        headers.push((name, value));
-    }
-    Ok(headers)
+    values::headers(json, bounds::ALTERNATIVE_HEADERS, reserved, path, errors)
 }
 
-fn header_name(
-    name: &str,
-    path: &Path<'_>,
-    errors: &mut ValidationErrors,
-) -> Result<String, Invalid> {
-    reader::at_most(name.len(), "bytes", bounds::HEADER_NAME_BYTES, path, errors)?;
-    let name = values::header_name(name, path, errors)?;
-    if FRAMING.contains(&name.as_str()) {
-        let message = "reserved header name, expected one that does not describe the message or its connection";
-        return Err(errors.push(path, ErrorKind::Malformed(message)));
-    }
-    Ok(name)
+/// Returns the message on the name of a header that cannot be changed.
+fn reserved(name: &str) -> Option<&'static str> {
+    FRAMING.contains(&name).then_some(
+        "reserved header name, expected one that does not describe the message or its connection",
+    )
 }

@@ -283,3 +283,35 @@ pub(crate) fn header_value(
     }
     Ok(value.to_owned())
 }
+
+/// Reads at most `max` headers, by their names. `reserved` returns the message on a name that cannot be set.
+pub(crate) fn headers(
+    json: &Json,
+    max: usize,
+    reserved: fn(&str) -> Option<&'static str>,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<(String, String)>, Invalid> {
+    let entries = reader::entries(json, path, errors)?;
+    reader::at_most(entries.len(), "headers", max, path, errors)?;
+    let mut headers: Vec<(String, String)> = Vec::with_capacity(entries.len());
+    for (name, value) in entries {
+        let path = path.field(name);
+        let max = bounds::HEADER_NAME_BYTES;
+        let name = reader::at_most(name.len(), "bytes", max, &path, errors)
+            .and_then(|()| header_name(name, &path, errors));
+        let name = name.and_then(|name| match reserved(&name) {
+            Some(message) => Err(errors.push(&path, ErrorKind::Malformed(message))),
+            None => Ok(name),
+        });
+        let value = header_value(value, bounds::HEADER_VALUE_BYTES, &path, errors);
+        let (Ok(name), Ok(value)) = (name, value) else {
+            continue;
+        };
+        if headers.iter().any(|(known, _)| *known == name) {
+            errors.push(&path, ErrorKind::DuplicateField);
+        }
+        headers.push((name, value));
+    }
+    Ok(headers)
+}

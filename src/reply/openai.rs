@@ -1,12 +1,9 @@
 //! `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, as `OpenAI`'s API sends them and its clients
 //! read them: of each unit, the limit with the least left.
 
-use super::quota::{Quota, most_constrained_units};
+use super::quota::{Names, Quota, write_units};
 use super::units::push;
 use limits::Nanos;
-
-/// The names of the headers of one unit.
-type Names = [&'static str; 3];
 
 const TOKENS: Names = [
     "x-ratelimit-limit-tokens",
@@ -22,20 +19,8 @@ const REQUESTS: Names = [
 
 /// Writes the headers of several limits.
 pub(super) fn write(quotas: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
-    for (names, quota) in [REQUESTS, TOKENS]
-        .iter()
-        .zip(most_constrained_units(quotas))
-    {
-        let Some(quota) = quota else {
-            continue;
-        };
-        let [limit, remaining, reset] = names;
-        let mut number = itoa::Buffer::new();
-        add(limit, number.format(quota.standing.limit).as_bytes());
-        let left = quota.standing.remaining();
-        add(remaining, number.format(left).as_bytes());
-        add(reset, duration(quota.reset()).as_bytes());
-    }
+    let reset = |quota: &Quota<'_>| duration(quota.reset());
+    write_units(quotas, [REQUESTS, TOKENS], reset, add);
 }
 
 /// Returns a duration as Go writes it, rounded up to the millisecond: `1h0m0s`, `1m30s`, `1.5s`, `6ms`,

@@ -79,13 +79,30 @@ pub(super) fn most_constrained<'a>(quotas: impl Iterator<Item = Quota<'a>>) -> O
     quotas.min_by_key(|quota| quota.standing.remaining())
 }
 
-/// Returns the quotas with the least left: of those that count requests, and of those that count tokens or another cost.
-pub(super) fn most_constrained_units<'a>(quotas: &[Quota<'a>]) -> [Option<Quota<'a>>; 2] {
-    [true, false].map(|counts_requests| {
-        let quotas = quotas.iter().copied();
-        most_constrained(quotas.filter(|quota| {
+/// The names of headers for the limit, what remains of it, and its reset.
+pub(super) type Names = [&'static str; 3];
+
+/// Writes the headers of the quotas with the least left: under the first names that of those that count requests, under
+/// the others that of those that count tokens or another cost.
+pub(super) fn write_units(
+    quotas: &[Quota<'_>],
+    [requests, tokens]: [Names; 2],
+    reset: fn(&Quota<'_>) -> String,
+    add: &mut dyn FnMut(&str, &[u8]),
+) {
+    for (names, counts_requests) in [(requests, true), (tokens, false)] {
+        let quotas = quotas.iter().copied().filter(|quota| {
             let unit = quota.rate.unit;
             matches!(unit, Unit::Requests(_) | Unit::InFlight) == counts_requests
-        }))
-    })
+        });
+        let Some(quota) = most_constrained(quotas) else {
+            continue;
+        };
+        let values = [quota.standing.limit, quota.standing.remaining()];
+        for (name, value) in names.into_iter().zip(values) {
+            add(name, itoa::Buffer::new().format(value).as_bytes());
+        }
+        let [.., name] = names;
+        add(name, reset(&quota).as_bytes());
+    }
 }

@@ -175,10 +175,8 @@ async fn missing_identity_is_unauthenticated() -> TestResult {
             .header("x-test-id", &id)
             .header("origin", "https://chat.example.com")
             .header("access-control-request-method", "POST");
-        let before = metered.llm.requests();
         let status = preflight.send().await?.status();
         assert_ne!(status, 401, "{id}");
-        assert_eq!(metered.llm.requests(), before + 1, "{id}");
         let entry = metered.envoy.logged(&id).await?;
         assert_eq!(entry.tollgate("decision"), Some("unmatched"), "{id}");
     }
