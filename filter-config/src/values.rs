@@ -71,7 +71,7 @@ pub(crate) fn duration(
     json: &Json,
     within: &RangeInclusive<Duration>,
     expected: &str,
-    inner: impl Fn(&str) -> &str,
+    inner: fn(&str) -> &str,
     path: &Path<'_>,
     errors: &mut ValidationErrors,
 ) -> Result<Duration, Invalid> {

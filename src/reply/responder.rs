@@ -245,8 +245,7 @@ impl Responder {
     ) -> bool {
         let replies = &self.policies.configuration().replies;
         let has_style = !matches!(replies.headers, None | Some(QuotaHeaders::None));
-        let writes = has_style && self.quotas(admission).next().is_some()
-            || !admission.response_headers.is_empty();
+        let writes = has_style && self.reports(admission) || !admission.response_headers.is_empty();
         let handling = replies.upstream_headers.unwrap_or(if writes {
             UpstreamHeaders::Replace
         } else {
@@ -294,6 +293,12 @@ impl Responder {
         for (name, value) in &admission.response_headers {
             add(name, value);
         }
+    }
+
+    /// Returns whether there is a quota that the response of an admitted request can report.
+    fn reports(&self, admission: &Admission) -> bool {
+        let mut charges = admission.charges.iter();
+        charges.any(|charge| !self.policies.is_shadow(charge.rate))
     }
 
     /// Returns the quotas of an admitted request that its response can report.
