@@ -11,8 +11,15 @@ use crate::values;
 /// A source of the variable `auth`. Of several, the first that has a value is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthSource {
-    /// Dynamic metadata: the namespace of `filter_metadata` whose Struct becomes `auth`.
-    Metadata(String),
+    /// Dynamic metadata: a Struct in it becomes `auth`, or part of it.
+    Metadata {
+        /// The namespace of `filter_metadata`.
+        namespace: String,
+        /// The keys that lead from the namespace to the Struct, each within the one before it; none for all of it.
+        keys: Vec<String>,
+        /// The path below `auth` that the Struct becomes; empty for `auth` itself.
+        becomes: Vec<String>,
+    },
     /// Filter state: the key whose value, a JSON object, becomes `auth`.
     FilterState(String),
     /// Request headers: paths below `auth`, each with the lower-case name of the header that has its value. No path
@@ -21,15 +28,29 @@ pub enum AuthSource {
 }
 
 pub(crate) const SCHEMA: Schema = Schema {
-    known: &["metadata", "filterState", "header"],
+    known: &["metadata", "key", "as", "filterState", "header"],
     ignored: &[],
 };
+
+// === impl AuthSource ===
+
+impl AuthSource {
+    /// Returns the source that is all of a namespace of the dynamic metadata.
+    #[must_use]
+    pub fn metadata(namespace: &str) -> Self {
+        Self::Metadata {
+            namespace: namespace.to_owned(),
+            keys: Vec::new(),
+            becomes: Vec::new(),
+        }
+    }
+}
 
 /// Returns the default sources: those that only trusted filters write.
 pub(crate) fn defaults() -> Vec<AuthSource> {
     vec![
-        AuthSource::Metadata("envoy.filters.http.ext_authz".to_owned()),
-        AuthSource::Metadata("envoy.filters.http.jwt_authn".to_owned()),
+        AuthSource::metadata("envoy.filters.http.ext_authz"),
+        AuthSource::metadata("envoy.filters.http.jwt_authn"),
         AuthSource::FilterState("kuadrant.auth".to_owned()),
     ]
 }
@@ -68,15 +89,19 @@ fn source(
     errors: &mut ValidationErrors,
 ) -> Result<AuthSource, Invalid> {
     let fields = Fields::read(json, path, &SCHEMA, errors)?;
+    if fields.get("metadata").is_none() {
+        for name in ["key", "as"] {
+            if fields.get(name).is_some() {
+                errors.push(&path.field(name), ErrorKind::OnlyOfMetadata);
+            }
+        }
+    }
     match (
         fields.get("metadata"),
         fields.get("filterState"),
         fields.get("header"),
     ) {
-        (Some(namespace), None, None) => {
-            let path = path.field("metadata");
-            reader::name(namespace, bounds::NAME_BYTES, &path, errors).map(AuthSource::Metadata)
-        }
+        (Some(_), None, None) => metadata(fields, path, errors),
         (None, Some(key), None) => {
             let path = path.field("filterState");
             reader::name(key, bounds::NAME_BYTES, &path, errors).map(AuthSource::FilterState)
@@ -89,6 +114,49 @@ fn source(
             Err(unexpected(json, expected, path, errors))
         }
     }
+}
+
+fn metadata(
+    fields: Fields<'_>,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<AuthSource, Invalid> {
+    let namespace = fields.require("metadata", path, errors, |json, path, errors| {
+        reader::name(json, bounds::NAME_BYTES, path, errors)
+    });
+    let keys = fields.read_or("key", path, errors, Vec::new, keys);
+    let becomes = fields.read_or("as", path, errors, Vec::new, |json, path, errors| {
+        let text = reader::text(json, bounds::NAME_BYTES, path, errors)?;
+        claim_path(text, path, errors)
+    });
+    Ok(AuthSource::Metadata {
+        namespace: namespace?,
+        keys: keys?,
+        becomes: becomes?,
+    })
+}
+
+/// Reads `key`: a key, or a list of keys, each within the one before it. A key can be an issuer's URL.
+fn keys(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<Vec<String>, Invalid> {
+    let Json::Array(items) = json else {
+        let key = reader::text(json, bounds::NAME_BYTES, path, errors)?;
+        return Ok(vec![key.to_owned()]);
+    };
+    let max = bounds::AUTH_PATH_SEGMENTS;
+    reader::at_most(items.len(), "keys", max, path, errors)?;
+    if items.is_empty() {
+        return Err(errors.push(path, ErrorKind::Empty));
+    }
+    let mut keys = Vec::with_capacity(items.len());
+    for (position, item) in items.iter().enumerate() {
+        let key = reader::text(item, bounds::NAME_BYTES, &path.item(position), errors)?;
+        keys.push(key.to_owned());
+    }
+    Ok(keys)
 }
 
 fn header(

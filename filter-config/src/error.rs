@@ -110,6 +110,8 @@ pub(crate) enum ErrorKind {
         "missing: the client can choose the value of \"window\", expected a lower bound such as \"1m\""
     )]
     UnboundedWindow,
+    #[error("has no effect on this source, remove it or use \"metadata\"")]
+    OnlyOfMetadata,
     #[error("must not be greater than \"max\"")]
     AboveMax,
     #[error("must not be greater than \"memory.perWorker\", lower it or raise that")]

@@ -133,7 +133,14 @@ impl Auth {
         }
         for (index, source) in sources.iter().enumerate() {
             let value = match source {
-                AuthSource::Metadata(namespace) => metadata.get(host)?.namespace(namespace)?,
+                AuthSource::Metadata {
+                    namespace,
+                    keys,
+                    becomes,
+                } => {
+                    let value = metadata.get(host)?.at(namespace, keys)?;
+                    value.map(|value| at_path(becomes, value))
+                }
                 AuthSource::Header(claims) => {
                     if claims.iter().any(|(_, name)| headers.get(name).is_some()) {
                         *self = Self::Headers(Arc::clone(sources), index, OnceLock::new());
@@ -184,6 +191,14 @@ impl Auth {
         *self = Self::Leaves { value, leaves };
         Ok(is_found)
     }
+}
+
+/// Returns the map in which a value is at this path; the value itself for the empty path.
+fn at_path(path: &[String], value: Value) -> Value {
+    let names = path.iter().rev();
+    names.fold(value, |value, name| {
+        object::value([(name.clone(), value)].into_iter())
+    })
 }
 
 /// Returns what follows a path in the path of a claim; `None` if the claim is not below it.

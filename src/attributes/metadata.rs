@@ -66,15 +66,26 @@ impl Metadata {
             .map_err(|_| AttributeError::Encoding("metadata", bytes.len(), "a Metadata message"))
     }
 
-    /// Returns the Struct of a namespace; `None` where there is none or it is empty.
+    /// Returns the Struct of a namespace, or the one within it that keys lead to; `None` where there is none or it is
+    /// empty.
     ///
     /// # Errors
     /// [`AttributeError::Encoding`] when the namespace is no Struct, or one that nests too deep.
-    pub(super) fn namespace(&self, name: &str) -> Result<Option<Value>, AttributeError> {
-        let Some(bytes) = self.filter_metadata.get(name) else {
+    pub(super) fn at(
+        &self,
+        namespace: &str,
+        keys: &[String],
+    ) -> Result<Option<Value>, AttributeError> {
+        let Some(bytes) = self.filter_metadata.get(namespace) else {
             return Ok(None);
         };
-        let fields = parse_struct(bytes)?.fields;
+        let mut fields = parse_struct(bytes)?.fields;
+        for key in keys {
+            match fields.remove(key).and_then(|field| field.kind) {
+                Some(Kind::StructValue(inner)) => fields = inner.fields,
+                _ => return Ok(None),
+            }
+        }
         Ok((!fields.is_empty()).then(|| from_struct(fields)))
     }
 

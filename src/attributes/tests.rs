@@ -76,7 +76,7 @@ fn metadata(namespace: &str, fields: &Struct) -> Vec<u8> {
 const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
 
 fn ext_authz() -> Vec<AuthSource> {
-    vec![AuthSource::Metadata(EXT_AUTHZ.to_owned())]
+    vec![AuthSource::metadata(EXT_AUTHZ)]
 }
 
 #[test]
@@ -121,10 +121,52 @@ fn metadata_keeps_types_and_nulls() {
 }
 
 #[test]
+fn keys_choose_what_lies_inside_a_namespace() {
+    const JWT: &str = "envoy.filters.http.jwt_authn";
+    const ISSUER: &str = "https://issuer.example.com";
+    let host = Double::default();
+    let nested = |name, inner: Struct| fields(&[(name, value(Kind::StructValue(inner)))]);
+    let claims = fields(&[("sub", text("alice"))]);
+    let deep = nested("a", nested(ISSUER, claims));
+    host.set_property(&["metadata"], &metadata(JWT, &deep));
+    let source = |keys: &[&str], becomes: &[&str]| {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        AuthSource::Metadata {
+            namespace: JWT.to_owned(),
+            keys: owned(keys),
+            becomes: owned(becomes),
+        }
+    };
+    for (source, expression, expected) in [
+        (source(&["a", ISSUER], &[]), "auth.sub", "String(\"alice\")"),
+        (
+            source(&["a", ISSUER], &["identity", "jwt"]),
+            "auth.identity.jwt.sub",
+            "String(\"alice\")",
+        ),
+        (
+            source(&["a"], &[]),
+            "auth['https://issuer.example.com'].sub",
+            "String(\"alice\")",
+        ),
+        (source(&["b"], &[]), "has(auth.sub)", "Bool(false)"),
+        (
+            source(&["a", ISSUER, "sub"], &[]),
+            "has(auth.sub)",
+            "Bool(false)",
+        ),
+    ] {
+        let mut attributes = Attributes::new(Headers::default());
+        let seen = evaluate(&mut attributes, &host, &[source], expression);
+        assert_eq!(seen, expected, "{expression}");
+    }
+}
+
+#[test]
 fn first_auth_source_with_value_wins() {
     let host = Double::default();
     let sources = [
-        AuthSource::Metadata(EXT_AUTHZ.to_owned()),
+        AuthSource::metadata(EXT_AUTHZ),
         AuthSource::FilterState("kuadrant.auth".to_owned()),
         AuthSource::Header(vec![(
             vec!["identity".to_owned(), "userid".to_owned()],

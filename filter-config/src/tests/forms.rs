@@ -102,8 +102,8 @@ fn settings_have_defaults() {
         assert_eq!(
             configuration.auth,
             [
-                AuthSource::Metadata("envoy.filters.http.ext_authz".to_owned()),
-                AuthSource::Metadata("envoy.filters.http.jwt_authn".to_owned()),
+                AuthSource::metadata("envoy.filters.http.ext_authz"),
+                AuthSource::metadata("envoy.filters.http.jwt_authn"),
                 AuthSource::FilterState("kuadrant.auth".to_owned()),
             ]
         );
@@ -117,7 +117,7 @@ fn every_setting_is_read() {
         "storage": { "type": "local", "maxCounters": 1024 },
         "failureMode": "allow",
         "auth": [
-            { "metadata": "my.authz" },
+            { "metadata": "my.authz", "key": ["https://issuer.example.com", "claims"], "as": "identity" },
             { "filterState": "my.auth" },
             { "header": { "identity.userid": "X-User-Id", "identity.groups": "x-groups" } }
         ],
@@ -155,6 +155,14 @@ fn every_setting_is_read() {
             max_retry_after: Duration::from_secs(600),
             upstream_headers: Some(UpstreamHeaders::Prefix),
             extra: vec![("x-gateway".to_owned(), "llm 1".to_owned())],
+        }
+    );
+    assert_eq!(
+        configuration.auth[0],
+        AuthSource::Metadata {
+            namespace: "my.authz".to_owned(),
+            keys: vec!["https://issuer.example.com".to_owned(), "claims".to_owned()],
+            becomes: vec!["identity".to_owned()],
         }
     );
     let AuthSource::Header(mut claims) = configuration.auth[2].clone() else {

@@ -65,13 +65,28 @@ fn invalid_settings_are_rejected() {
             ),
             (
                 "/auth",
+                Some(json!([{ "metadata": "a", "key": [] }])),
+                "auth[0].key: must not be empty",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "metadata": "a", "as": "identity..sub" }])),
+                "auth[0].as: invalid path, expected one below \"auth\" such as \"identity.userid\"",
+            ),
+            (
+                "/auth",
+                Some(json!([{ "filterState": "a", "key": "payload" }])),
+                "auth[0].key: has no effect on this source, remove it or use \"metadata\"",
+            ),
+            (
+                "/auth",
                 Some(json!([{ "metadata": "a" }, { "metadata": "a" }])),
                 "auth[1]: duplicate source, already given at auth[0]",
             ),
             (
                 "/auth",
                 Some(json!([{ "jwt": "a" }])),
-                "auth[0].jwt: unknown field, expected \"metadata\", \"filterState\" or \"header\"\n\
+                "auth[0].jwt: unknown field, expected \"metadata\", \"key\", \"as\", \"filterState\" or \"header\"\n\
              auth[0]: found an object, expected exactly one of \"metadata\", \"filterState\" and \"header\"",
             ),
             (

@@ -286,31 +286,43 @@ fn prices() -> Value {
 }
 
 fn auth_source() -> Value {
+    let claim_path = json!({
+        "type": "string",
+        "pattern": r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$",
+        "maxLength": bounds::NAME_BYTES
+    });
     let header = json!({
         "description": "Paths below auth, each with the header that has its value.",
         "type": "object",
         "minProperties": 1,
         "maxProperties": bounds::AUTH_HEADERS,
-        "propertyNames": {
-            "pattern": r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$",
-            "maxLength": bounds::NAME_BYTES
-        },
+        "propertyNames": claim_path,
         "additionalProperties": {
             "type": "string",
             "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
             "maxLength": bounds::HEADER_NAME_BYTES
         }
     });
+    let key = || text(bounds::NAME_BYTES);
     let mut source = object(
         &auth::SCHEMA,
         &[],
         &json!({
             "metadata": described("A namespace of the dynamic metadata.", name()),
+            "key": {
+                "description": "The key in the namespace whose value is read, or a list of keys, each within the one before it.",
+                "anyOf": [key(), list(1, bounds::AUTH_PATH_SEGMENTS, &key())]
+            },
+            "as": described("The path below auth that the value becomes, by default auth itself.", claim_path),
             "filterState": described("A key of the filter state that holds a JSON object.", name()),
             "header": header
         }),
     );
-    source["minProperties"] = json!(1);
-    source["maxProperties"] = json!(1);
+    source["oneOf"] = json!([
+        { "required": ["metadata"] },
+        { "required": ["filterState"] },
+        { "required": ["header"] }
+    ]);
+    source["dependentRequired"] = json!({ "key": ["metadata"], "as": ["metadata"] });
     source
 }
