@@ -37,6 +37,10 @@ pub struct ValidationError {
 pub(crate) enum ErrorKind {
     #[error("invalid JSON: {0}")]
     Json(String),
+    #[error(
+        "found YAML, expected JSON; convert it, or give it to Envoy as a google.protobuf.Struct instead of a StringValue"
+    )]
+    YamlAsJson,
     #[error("invalid YAML: {0}")]
     #[cfg_attr(
         not(feature = "yaml"),
@@ -88,6 +92,8 @@ pub(crate) enum ErrorKind {
     Regex(#[from] regex_lite::Error),
     #[error("invalid duration {found}, expected {}", .error.expected())]
     Window { found: String, error: WindowError },
+    #[error("invalid duration {found}, did you mean {instead:?}?")]
+    SpelledWindow { found: String, instead: String },
     #[error(
         "no calendar period has this length, expected a fraction of a day such as \"1m\", \"1h\" or \"1d\", a week (\"1w\") or a month (\"30d\")"
     )]

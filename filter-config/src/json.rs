@@ -26,8 +26,26 @@ pub(crate) enum Json {
 pub(crate) fn parse(bytes: &[u8], errors: &mut ValidationErrors) -> Result<Json, Invalid> {
     // serde_json bounds the depth of nesting, and rejects bytes after the document.
     parse_with(bytes, errors, |bytes| {
-        serde_json::from_slice(bytes).map_err(|error| ErrorKind::Json(error.to_string()))
+        serde_json::from_slice(bytes).map_err(|error| {
+            if looks_like_yaml(bytes) {
+                ErrorKind::YamlAsJson
+            } else {
+                ErrorKind::Json(error.to_string())
+            }
+        })
     })
+}
+
+/// Returns whether a text that is no JSON begins as a document in YAML does: with a comment, a key or a list.
+fn looks_like_yaml(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii_start();
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    match line.first() {
+        Some(b'#') => true,
+        Some(b'-') => line.starts_with(b"- ") || line.starts_with(b"---"),
+        Some(first) => first.is_ascii_alphabetic() && line.contains(&b':'),
+        None => false,
+    }
 }
 
 /// Parses the documents of a YAML stream, at least one, or a JSON document. Empty documents among them are left out.
@@ -92,16 +110,6 @@ impl Json {
         };
         let entry = entries.iter().find(|(key, _)| key == name);
         entry.map(|(_, value)| value)
-    }
-
-    /// Takes the value of a field, if the value is an object that has it.
-    #[cfg(feature = "yaml")]
-    pub(crate) fn into_field(self, name: &str) -> Option<Json> {
-        let Json::Object(entries) = self else {
-            return None;
-        };
-        let mut entries = entries.into_iter();
-        entries.find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
     /// Returns the number that the value is or, if it is a text, writes out: Envoy makes a text of each number in a YAML

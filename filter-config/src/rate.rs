@@ -226,9 +226,10 @@ fn limit(
         }
         return fixed(json, &path.field("limit"), errors).map(RateLimit::Fixed);
     }
-    if is_number_with_unit(json) {
-        let expected =
-            "a whole number such as 100000, or an expression such as \"auth.identity.limit\"";
+    if let Some(number) = number_with_unit(json) {
+        let expected = format!(
+            "a whole number such as {number}, or an expression such as \"auth.identity.limit\""
+        );
         return Err(unexpected(json, expected, &path.field("limit"), errors));
     }
     let expression = values::expression(json, Role::Limit, &path.field("limit"), errors);
@@ -300,15 +301,37 @@ fn window(
     Ok(RateWindow::Computed { expression, min })
 }
 
-/// Returns whether a limit is a number with a unit, such as `100k`, which CEL does not have. `100u` is one of CEL's
-/// numbers.
-fn is_number_with_unit(json: &Json) -> bool {
+/// Returns the number that a limit spells with a unit or with separators, such as `100k` and `1,000`, which CEL does not
+/// have; an example where the unit is unknown. `100u` is one of CEL's numbers.
+fn number_with_unit(json: &Json) -> Option<u64> {
+    const EXAMPLE: u64 = 100_000;
     let Json::String(text) = json else {
-        return false;
+        return None;
     };
-    let unit = text.trim_start_matches(|char: char| char.is_ascii_digit() || char == '.');
-    !unit.is_empty()
-        && unit.len() < text.len()
-        && !matches!(unit, "u" | "U")
-        && unit.chars().all(|char| char.is_ascii_alphabetic())
+    let is_separator = |char: &char| matches!(char, '_' | ',' | ' ' | '\'');
+    let unit = text.trim_start_matches(|char: char| {
+        char.is_ascii_digit() || char == '.' || is_separator(&char)
+    });
+    let number: String = text
+        .strip_suffix(unit)?
+        .chars()
+        .filter(|char| !is_separator(char))
+        .collect();
+    let is_known = unit.is_empty() || !matches!(unit, "u" | "U");
+    let is_unit = unit.chars().all(|char| char.is_ascii_alphabetic());
+    if number.is_empty() || !is_known || !is_unit {
+        return None;
+    }
+    let (whole, fraction) = number.split_once('.').unwrap_or((&number, ""));
+    let zeros: usize = match unit {
+        "" => 0,
+        "k" | "K" => 3,
+        "m" | "M" => 6,
+        "b" | "B" | "g" | "G" => 9,
+        _ => return Some(EXAMPLE),
+    };
+    let value = (fraction.len() <= zeros)
+        .then(|| format!("{whole}{fraction:0<zeros$}").parse().ok())
+        .flatten();
+    Some(value.unwrap_or(EXAMPLE))
 }

@@ -14,7 +14,7 @@ use crate::json::Json;
 use crate::path::Path;
 use crate::reader::{self, unexpected};
 use crate::usd::Usd;
-use crate::window::{Window, WindowError};
+use crate::window::{self, Window, WindowError};
 
 /// The message on a text that is not the name of a header.
 pub(crate) const INVALID_HEADER_NAME: &str =
@@ -59,10 +59,16 @@ pub(crate) fn window(
         let expected = "a duration, e.g. \"60s\", \"1m\" or \"24h\"";
         return Err(unexpected(json, expected, path, errors));
     };
-    Window::from_str(text).map_err(|error| {
-        let found = json.found();
-        errors.push(path, ErrorKind::Window { found, error })
-    })
+    Window::from_str(text).map_err(|error| errors.push(path, invalid_window(text, error)))
+}
+
+/// Returns the error of a text that is no duration, which names the duration that it spells out, if it does.
+fn invalid_window(text: &str, error: WindowError) -> ErrorKind {
+    let found = Json::String(text.to_owned()).found();
+    match window::spelled(text) {
+        Some(instead) => ErrorKind::SpelledWindow { found, instead },
+        None => ErrorKind::Window { found, error },
+    }
 }
 
 /// Reads a duration that is not a window. `expected` describes the range `within`; `inner` extracts
@@ -81,8 +87,7 @@ pub(crate) fn duration(
     match Window::from_str(inner(text)).map(|window| Duration::from_nanos(window.as_nanos())) {
         Ok(duration) if within.contains(&duration) => Ok(duration),
         Err(error @ (WindowError::NoUnit | WindowError::UnknownUnit)) => {
-            let found = json.found();
-            Err(errors.push(path, ErrorKind::Window { found, error }))
+            Err(errors.push(path, invalid_window(text, error)))
         }
         _ => Err(unexpected(json, expected, path, errors)),
     }

@@ -48,6 +48,15 @@ const UNITS: [(&str, u64); 10] = [
     ("w", 604_800_000_000_000),
 ];
 
+/// The words for lengths, each with its unit.
+const WORDS: [(&[&str], &str); 5] = [
+    (&["s", "sec", "secs", "second", "seconds"], "s"),
+    (&["m", "min", "mins", "minute", "minutes"], "m"),
+    (&["h", "hr", "hrs", "hour", "hours"], "h"),
+    (&["d", "day", "days"], "d"),
+    (&["w", "week", "weeks"], "w"),
+];
+
 /// Bytes of the longest text that is parsed.
 const MAX_BYTES: usize = 64;
 
@@ -138,6 +147,25 @@ impl WindowError {
             }
         }
     }
+}
+
+/// Returns the duration that a text spells out in words: `1m` for `1 minute`.
+pub(crate) fn spelled(text: &str) -> Option<String> {
+    let (number, rest) = digits(text.trim());
+    let word = rest.trim_start();
+    // `M` can be meant for a month.
+    let word = if word.len() > 1 {
+        word.to_lowercase()
+    } else {
+        word.to_owned()
+    };
+    let number = if number.is_empty() { "1" } else { number };
+    let (_, unit) = WORDS
+        .iter()
+        .find(|(words, _)| words.contains(&word.as_str()))?;
+    let duration = format!("{number}{unit}");
+    let is_valid = duration.parse::<Window>().is_ok();
+    is_valid.then_some(duration)
 }
 
 /// Parses a number and its unit at the start of `text`. Returns its nanoseconds, rounded down, and the rest.

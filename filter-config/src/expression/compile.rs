@@ -283,10 +283,16 @@ impl<'e> Check<'e> {
         let mut known: Vec<&str> = known.into_iter().collect();
         known.sort_unstable();
         known.dedup();
+        // Istio's conditions and some policies have the claims there.
+        let instead = if (variable, field) == ("request", attribute::AUTH) {
+            "the identity of the caller is `auth.identity`".to_owned()
+        } else {
+            suggestion::instead(field, &known)
+        };
         self.error(ExpressionError::UnknownField {
             variable: variable.to_owned(),
             field: field.to_owned(),
-            instead: suggestion::instead(field, &known),
+            instead,
         });
     }
 

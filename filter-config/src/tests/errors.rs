@@ -43,6 +43,10 @@ fn malformed_documents_are_rejected() {
         ),
         (
             "kind: TokenRateLimitPolicy",
+            "configuration: found YAML, expected JSON; convert it, or give it to Envoy as a google.protobuf.Struct instead of a StringValue",
+        ),
+        (
+            "policies",
             "configuration: invalid JSON: expected value at line 1 column 1",
         ),
         (

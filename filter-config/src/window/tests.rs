@@ -128,3 +128,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn durations_in_words_have_a_notation() {
+    for (text, expected) in [
+        ("1 minute", Some("1m")),
+        ("90 Seconds", Some("90s")),
+        ("1 h", Some("1h")),
+        ("day", Some("1d")),
+        ("1M", None),
+        ("2 moons", None),
+        ("0 hours", None),
+        ("", None),
+    ] {
+        assert_eq!(super::spelled(text).as_deref(), expected, "{text}");
+    }
+}

@@ -22,6 +22,10 @@ fn invalid_expressions_are_rejected() {
             "unknown field \"pth\" of \"request\", did you mean \"path\"?",
         ),
         (
+            "request.auth.claims.sub == 'alice'",
+            "unknown field \"auth\" of \"request\", the identity of the caller is `auth.identity`",
+        ),
+        (
             "request['pth'] == '/'",
             "unknown field \"pth\" of \"request\", did you mean \"path\"?",
         ),

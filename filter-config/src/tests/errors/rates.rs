@@ -38,6 +38,16 @@ fn invalid_rates_are_rejected() {
             ),
             (
                 &format!("{limit}/rates/0/limit"),
+                Some(json!("1.5 M")),
+                "spec.limits.free.rates[0].limit: found \"1.5 M\", expected a whole number such as 1500000, or an expression such as \"auth.identity.limit\"",
+            ),
+            (
+                &format!("{limit}/rates/0/limit"),
+                Some(json!("5,000")),
+                "spec.limits.free.rates[0].limit: found \"5,000\", expected a whole number such as 5000, or an expression such as \"auth.identity.limit\"",
+            ),
+            (
+                &format!("{limit}/rates/0/limit"),
                 Some(json!("100k")),
                 "spec.limits.free.rates[0].limit: found \"100k\", expected a whole number such as 100000, or an expression such as \"auth.identity.limit\"",
             ),
@@ -79,7 +89,7 @@ fn invalid_rates_are_rejected() {
             (
                 &format!("{limit}/rates/0/window"),
                 Some(json!("1 minute")),
-                "spec.limits.free.rates[0].window: invalid duration \"1 minute\", expected e.g. \"60s\", \"1m\" or \"24h\" (units: ns, us, ms, s, m, h, d, w)",
+                "spec.limits.free.rates[0].window: invalid duration \"1 minute\", did you mean \"1m\"?",
             ),
             (
                 &format!("{limit}/rates/0/window"),
