@@ -12,7 +12,7 @@ use clap::{
     Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
-use filter_config::{Configuration, ValidationErrors, limitador};
+use filter_config::{Configuration, Found, ValidationErrors, limitador};
 
 /// Validates plugin configurations and policies, and prints limits for limitador
 #[derive(Debug, Parser)]
@@ -26,14 +26,17 @@ struct Arguments {
 enum Command {
     /// Validate a configuration: prints every validation error, or every warning, with its path
     Check {
-        /// A plugin configuration or a `TokenRateLimitPolicy`, in YAML or JSON, by itself, in a list or in a
-        /// `WasmPlugin`, an `EnvoyFilter` or Envoy's configuration; - for standard input
+        /// Fail if there are warnings
+        #[arg(long)]
+        strict: bool,
+        /// Plugin configurations or `TokenRateLimitPolicy`s, in YAML or JSON, by themselves, in a list or in resources of
+        /// Istio, Envoy Gateway or Envoy; - for standard input
         file: PathBuf,
     },
     /// Print the limits of a configuration as limitador's limits.yaml
     Limits {
-        /// A plugin configuration or a `TokenRateLimitPolicy`, in YAML or JSON, by itself, in a list or in a
-        /// `WasmPlugin`, an `EnvoyFilter` or Envoy's configuration; - for standard input
+        /// Plugin configurations or `TokenRateLimitPolicy`s, in YAML or JSON, by themselves, in a list or in resources of
+        /// Istio, Envoy Gateway or Envoy; - for standard input
         file: PathBuf,
         /// The namespace of all limits. By default that of the configuration's storage, or else, for each policy,
         /// its namespace and the name of what it is attached to
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
         Err(error) => best_suggestion_first(error).exit(),
     };
     match run(&arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -92,36 +95,66 @@ fn best_suggestion_first(mut error: clap::Error) -> clap::Error {
     error
 }
 
-fn run(command: &Command) -> Result<(), Error> {
+fn run(command: &Command) -> Result<ExitCode, Error> {
+    let mut code = ExitCode::SUCCESS;
     let output = match command {
-        Command::Check { file } => {
-            let configuration = read(file)?;
-            let limits = configuration
-                .policies
-                .iter()
-                .map(|policy| policy.limits.len());
-            let (policies, limits) = (configuration.policies.len(), limits.sum::<usize>());
-            format!(
-                "{}: valid, policies: {policies}, limits: {limits}\n",
-                file.display()
-            )
+        Command::Check { file, strict } => {
+            let found = read(file)?;
+            let mut warnings = found.iter().flat_map(|found| &found.configuration.warnings);
+            if *strict && warnings.next().is_some() {
+                code = ExitCode::FAILURE;
+            }
+            let lines = found.iter().map(|found| summary(file, found));
+            lines.collect()
         }
         Command::Limits { file, domain } => {
-            let limits = limitador::limits(&read(file)?, domain.as_deref());
-            let limits = limits.map_err(|parts| Error::Unsupported {
-                file: file.display().to_string(),
-                parts,
-            })?;
+            let limits = limits(file, &read(file)?, domain.as_deref())?;
             serde_norway::to_string(&limits)?
         }
         Command::Schema => include_str!("../../docs/configuration.schema.json").to_owned(),
     };
     io::stdout()
         .write_all(output.as_bytes())
-        .map_err(Error::Output)
+        .map_err(Error::Output)?;
+    Ok(code)
 }
 
-fn read(file: &Path) -> Result<Configuration, Error> {
+/// Returns the line on a valid configuration.
+fn summary(file: &Path, found: &Found) -> String {
+    let Configuration { policies, .. } = &found.configuration;
+    let limits: usize = policies.iter().map(|policy| policy.limits.len()).sum();
+    let path = found.path.as_ref();
+    let path = path.map_or_else(String::new, |path| format!("{path}: "));
+    format!(
+        "{}: {path}valid, policies: {}, limits: {limits}\n",
+        file.display(),
+        policies.len()
+    )
+}
+
+/// Returns the limits of all configurations, each once.
+fn limits(
+    file: &Path,
+    found: &[Found],
+    domain: Option<&str>,
+) -> Result<Vec<limitador::LimitadorLimit>, Error> {
+    let mut all = Vec::new();
+    for found in found {
+        let limits = limitador::limits(&found.configuration, domain);
+        let limits = limits.map_err(|parts| Error::Unsupported {
+            file: file.display().to_string(),
+            parts,
+        })?;
+        for limit in limits {
+            if !all.contains(&limit) {
+                all.push(limit);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn read(file: &Path) -> Result<Vec<Found>, Error> {
     let bytes = if file == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin().read_to_end(&mut bytes).map(|_| bytes)
@@ -133,14 +166,14 @@ fn read(file: &Path) -> Result<Configuration, Error> {
         file: name(),
         source,
     })?;
-    let configuration = filter_config::parse_carried(&bytes).map_err(|errors| Error::Invalid {
+    let found = filter_config::parse_file(&bytes).map_err(|errors| Error::Invalid {
         file: name(),
         errors,
     })?;
-    for warning in &configuration.warnings {
-        eprintln!("{}: warning: {warning}", name());
+    for warning in found.iter().flat_map(|found| &found.configuration.warnings) {
+        eprintln!("{}: warning[{}]: {warning}", name(), warning.code());
     }
-    Ok(configuration)
+    Ok(found)
 }
 
 /// Returns one line per validation error, and one that counts those that are not kept.

@@ -114,8 +114,41 @@ fn warnings_are_printed_beside_a_valid_configuration() {
     let output = tollgate(&["check", "-"], &without_rates);
     assert!(output.status.success());
     assert_eq!(text(&output.stdout), "-: valid, policies: 1, limits: 1\n");
-    let warning = "-: warning: spec.limits.each-user: found nothing to count, so the limit enforces nothing; ";
+    let warning = "-: warning[counts-nothing]: spec.limits.each-user: found nothing to count, so the limit enforces nothing; ";
     assert!(text(&output.stderr).starts_with(warning), "{output:?}");
+}
+
+#[test]
+fn strict_checks_fail_on_warnings() {
+    for (policy, code) in [
+        (POLICY.to_owned(), 0),
+        (POLICY.replace("1000", "'1000'"), 1),
+    ] {
+        let output = tollgate(&["check", "--strict", "-"], &policy);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert_eq!(text(&output.stdout), "-: valid, policies: 1, limits: 1\n");
+        let lenient = tollgate(&["check", "-"], &policy);
+        assert_eq!(lenient.status.code(), Some(0));
+        assert_eq!(lenient.stderr, output.stderr);
+    }
+}
+
+#[test]
+fn every_configuration_of_a_file_is_checked() {
+    let lines = POLICY.lines().map(|line| format!("    {line}\n"));
+    let carried: String = lines.collect();
+    let one = format!("kind: WasmPlugin\nspec:\n  pluginConfig:\n{carried}");
+    let two = format!("{one}---\n{}", one.replace("1000", "2000"));
+    let output = tollgate(&["check", "-"], &two);
+    let line = |position| {
+        format!("-: documents[{position}].spec.pluginConfig: valid, policies: 1, limits: 1\n")
+    };
+    let expected = format!("{}{}", line(0), line(1));
+    assert_eq!(text(&output.stdout), expected, "{output:?}");
+    let output = tollgate(&["limits", "-"], &two);
+    let limits: Vec<serde_json::Value> = serde_norway::from_slice(&output.stdout).unwrap();
+    let max = limits.iter().map(|limit| limit["max_value"].as_u64());
+    assert_eq!(max.collect::<Vec<_>>(), [Some(1000), Some(2000)]);
 }
 
 #[test]
@@ -148,6 +181,7 @@ fn carried_configurations_are_checked() {
         let stdout = text(&output.stdout);
         let expected = format!("limits: {limits}\n");
         assert!(stdout.ends_with(&expected), "{path}: {output:?}");
+        assert_eq!(text(&output.stderr), "", "{path}");
     }
     let lines = POLICY.lines().map(|line| format!("    {line}\n"));
     let carried: String = lines.collect();

@@ -135,6 +135,12 @@ impl Configuration {
         let effective = rule.and_then(|rule| self.effective.rules.get(rule));
         Ok(effective.unwrap_or(&self.effective.otherwise))
     }
+
+    /// Returns whether every policy applies to every request.
+    #[cfg(feature = "yaml")]
+    pub(crate) const fn applies_everywhere(&self) -> bool {
+        self.routing.is_none()
+    }
 }
 
 // === impl RequestBody ===

@@ -8,7 +8,7 @@ use crate::bounds;
 use crate::expression::ExpressionError;
 use crate::path::Path;
 use crate::usd::UsdError;
-use crate::warning::{Warning, WarningKind};
+use crate::warning::{Notice, Warning};
 use crate::window::WindowError;
 
 /// All validation errors of a configuration, in the order of the document.
@@ -185,19 +185,34 @@ impl ValidationErrors {
         self
     }
 
+    /// Adds the errors and warnings of a part of the document.
+    #[cfg(feature = "yaml")]
+    pub(crate) fn append(&mut self, other: Self) {
+        let room = bounds::VALIDATION_ERRORS.saturating_sub(self.errors.len());
+        let kept = other.errors.len().min(room);
+        let beyond = other.errors.len().saturating_sub(kept);
+        self.omitted = self
+            .omitted
+            .saturating_add(other.omitted)
+            .saturating_add(beyond);
+        self.errors.extend(other.errors.into_iter().take(kept));
+        let room = bounds::VALIDATION_ERRORS.saturating_sub(self.warnings.len());
+        self.warnings.extend(other.warnings.into_iter().take(room));
+    }
+
+    /// Takes the warnings of a configuration that may yet be valid.
+    pub(crate) fn take_warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
+    }
+
     /// Adds a warning. Those that are too many for a report are not kept.
-    pub(crate) fn warn(&mut self, path: &Path<'_>, kind: WarningKind) {
+    pub(crate) fn warn(&mut self, path: &Path<'_>, notice: impl Into<Notice>) {
         if self.warnings.len() < bounds::VALIDATION_ERRORS {
             self.warnings.push(Warning {
                 path: path.to_string(),
-                kind,
+                notice: notice.into(),
             });
         }
-    }
-
-    /// Returns the warnings of a configuration that turned out to be valid.
-    pub(crate) fn into_warnings(self) -> Vec<Warning> {
-        self.warnings
     }
 
     /// Adds an error. A reader that yields nothing for it returns the [`Invalid`].

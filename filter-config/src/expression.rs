@@ -25,6 +25,8 @@ mod pattern;
 mod plain;
 mod pointer;
 mod program;
+#[cfg(feature = "yaml")]
+mod remark;
 mod role;
 mod syntax;
 #[cfg(any(test, feature = "test-util"))]
@@ -58,6 +60,8 @@ pub use formula::Formula;
 pub use fuel::{Exhausted, Fuel, FuelLimits};
 pub(crate) use pattern::Pattern;
 pub use plain::{Plain, Question, Subject};
+#[cfg(feature = "yaml")]
+pub(crate) use remark::{Remark, remarks};
 pub(crate) use role::Role;
 
 /// The reason that an expression has no value.

@@ -30,9 +30,9 @@
 //! # Ok::<(), filter_config::ValidationErrors>(())
 //! ```
 //!
-//! With the feature `yaml`, which the Wasm module goes without, `parse_yaml` reads YAML too, and `parse_carried` also
-//! a configuration within the resource that carries it to Envoy: a `WasmPlugin`, an `EnvoyFilter` or Envoy's own
-//! configuration.
+//! With the feature `yaml`, which the Wasm module goes without, `parse_yaml` reads YAML too, and `parse_file` also
+//! configurations within the resources that carry them to Envoy, such as a `WasmPlugin` or Envoy's own configuration, and
+//! warns of what does something else than it seems to.
 //!
 //! # Order of modules
 //!
@@ -48,6 +48,7 @@
 //! 6. `limit`, `policy`, `storage`, `routing`, `effective`, `resources`: compositions of these parts
 //! 7. `configuration`: the whole
 //! 8. `carrier`, `descriptor`, `limitador`: configurations in other systems
+//! 9. `lint`, `file`: files, and warnings on what is in them
 
 #![cfg_attr(
     not(test),
@@ -74,11 +75,15 @@ mod error;
 mod export;
 mod expression;
 mod fields;
+#[cfg(feature = "yaml")]
+mod file;
 #[cfg(test)]
 mod fixtures;
 mod json;
 mod limit;
 pub mod limitador;
+#[cfg(feature = "yaml")]
+mod lint;
 mod memory;
 mod on_exceeded;
 mod path;
@@ -110,6 +115,8 @@ pub use expression::{
     LlmField, Number, Plain, Property, Question, REMOTE_ADDRESS, REQUEST_BODY, RESPONSE_FIELDS,
     ResponseField, Subject, USAGE_FIELDS, UsageField, aliased,
 };
+#[cfg(feature = "yaml")]
+pub use file::{Found, parse_carried, parse_file};
 pub use limit::{Limit, Reservation, ReservationTtl, WhenMissing};
 pub use memory::Memory;
 pub use on_exceeded::{Alternative, Exceeded, Queue};
@@ -123,7 +130,7 @@ pub use route::UnknownRoute;
 pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
 pub use usage::{IncludeUsage, Methods, OnMissing, UsageSettings};
 pub use usd::{Usd, UsdError};
-pub use warning::Warning;
+pub use warning::{Warning, WarningCode};
 pub use window::{Window, WindowError};
 
 /// The evaluator that tests hold that of expressions against. Not a part of the API.
@@ -160,39 +167,14 @@ pub fn parse_yaml(yaml: &[u8]) -> Result<Configuration, ValidationErrors> {
     valid(configuration, errors)
 }
 
-/// Reads a plugin configuration as [`parse_yaml`] does, by itself or in the resource that carries it to Envoy: a
-/// `WasmPlugin`, an `EnvoyFilter`, or an Envoy configuration with one Wasm filter, whose `configuration` it is.
-///
-/// # Errors
-///
-/// As [`parse`], with the paths in the document. A carrier without a configuration is an error too.
-#[cfg(feature = "yaml")]
-pub fn parse_carried(yaml: &[u8]) -> Result<Configuration, ValidationErrors> {
-    use carrier::Unwrapped;
-
-    let mut errors = ValidationErrors::default();
-    match carrier::unwrap(yaml, &mut errors) {
-        Err(Invalid) => Err(errors),
-        Ok(Unwrapped::Bare(documents)) => {
-            let configuration = configuration::read_documents(&documents, &mut errors);
-            valid(configuration, errors)
-        }
-        Ok(Unwrapped::Carried(carried)) => {
-            let configuration = configuration::read(&carried.configuration, &mut errors);
-            carried.check(&mut errors);
-            valid(configuration, errors.below(&carried.path))
-        }
-    }
-}
-
 /// Returns the configuration if there are no errors.
 fn valid(
     configuration: Result<Configuration, Invalid>,
-    errors: ValidationErrors,
+    mut errors: ValidationErrors,
 ) -> Result<Configuration, ValidationErrors> {
     match configuration {
         Ok(mut configuration) if errors.is_empty() => {
-            configuration.warnings = errors.into_warnings();
+            configuration.warnings = errors.take_warnings();
             Ok(configuration)
         }
         _ => Err(errors),

@@ -70,6 +70,14 @@ impl Pricing {
         Some(price)
     }
 
+    /// Returns all prices, each with its model or pattern.
+    #[cfg(feature = "yaml")]
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Price)> {
+        let models = self.models.iter();
+        let models = models.map(|(pattern, price)| (pattern.as_str(), price));
+        models.chain(self.default.iter().map(|price| (DEFAULT, price)))
+    }
+
     /// Returns the highest price of each kind of token: no usage can cost more.
     #[must_use]
     pub fn highest(&self) -> Option<Price> {

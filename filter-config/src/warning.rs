@@ -1,49 +1,83 @@
-//! Warnings: parts of a valid configuration that have no effect.
+//! Warnings: parts of a valid configuration that have no effect, or another one than they seem to have.
 
 use std::fmt;
 
-use thiserror::Error;
-
-/// A part of a valid configuration that has no effect.
+/// A part of a valid configuration that has no effect, or another one than it seems to have.
 ///
-/// Displays as `path: message`. The message says what is found and how to fix it.
+/// Displays as `path: what; fix`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     pub(crate) path: String,
-    pub(crate) kind: WarningKind,
+    pub(crate) notice: Notice,
 }
 
-/// The ways in which a part of a configuration has no effect.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum WarningKind {
-    #[error(
-        "found nothing to count, so the limit enforces nothing; add \"rates\", \"requests\", \"budgets\" or \
-         \"concurrency\", or remove it"
-    )]
+/// What a warning is about, and how to fix it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub(crate) code: WarningCode,
+    pub(crate) what: String,
+    pub(crate) fix: String,
+}
+
+/// The name of a kind of warning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WarningCode {
+    /// A limit that counts nothing.
     CountsNothing,
-    #[error(
-        "found a second rate for the window {0:?}, of which only the lower limit is enforced; remove one of them"
-    )]
+    /// A second rate of a limit for one window.
+    SecondRate,
+    /// A field that is read elsewhere.
+    MisplacedField,
+    /// A name below `dataExtraction.response` that is not read.
+    NotExtracted,
+    /// A resource of a kind that is not read.
+    NotRead,
+    /// A policy for a target that has an older one.
+    SecondPolicy,
+    /// A policy without a name of its own.
+    GeneratedName,
+    /// A cluster that the file does not define.
+    UnknownCluster,
+    /// tollgate before the filter that authenticates.
+    BeforeAuthentication,
+    /// A namespace of the metadata that no filter writes.
+    UnwrittenMetadata,
+    /// A plugin without a `vm_id`.
+    NoVmId,
+    /// A plugin that Envoy leaves out when it fails.
+    FailOpen,
+    /// A filter that accepts smaller bodies than tollgate holds.
+    SmallBuffer,
+    /// A header with an identity that clients can send.
+    UnstrippedHeader,
+    /// A number that is written as a text.
+    NumberAsText,
+    /// A limit that is named as if it counted for each of something.
+    NoCounters,
+    /// A claim with two spellings.
+    ClaimSpelling,
+    /// A price that is not that of a million tokens.
+    LowPrice,
+    /// A negation that does not hold for a missing value.
+    NegatedMissing,
+    /// A comparison that fails for a missing value.
+    MissingInComparison,
+    /// The same limit under two names.
+    SameLimit,
+    /// A comparison of a path that a client can write differently.
+    EscapablePath,
+    /// A comparison of a host that a client can write differently.
+    EscapableHost,
+}
+
+/// The warnings on what a configuration itself has.
+pub(crate) enum WarningKind {
+    CountsNothing,
     SecondOfWindow(String),
-    #[error("has no effect beside \"{0}\", move it into \"{0}\" or remove it")]
     Beside(&'static str),
-    #[error(
-        "has no effect, as only \"totalTokens\" is read{0}; for other numbers of tokens set \"usage.paths\""
-    )]
     NotExtracted(String),
-    #[error(
-        "found the kind {0:?}, which is left out: only TokenRateLimitPolicy and HTTPRoute are read"
-    )]
     NotRead(String),
-    #[error(
-        "found a second policy for its target, which is left out, as {first} is {why}; remove one of them, or \
-         merge them"
-    )]
     SecondOfTarget { first: String, why: &'static str },
-    #[error(
-        "found no name but a prefix for one, so the policy is named {0:?} and its limits are not those that Kuadrant \
-         writes into limitador; set \"metadata.name\""
-    )]
     Unnamed(String),
 }
 
@@ -56,15 +90,161 @@ impl Warning {
         &self.path
     }
 
+    /// Returns the name of the kind of warning.
+    #[must_use]
+    pub const fn code(&self) -> WarningCode {
+        self.notice.code
+    }
+
+    /// Returns what is found there.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.notice.what
+    }
+
+    /// Returns how to fix it.
+    #[must_use]
+    pub fn fix(&self) -> &str {
+        &self.notice.fix
+    }
+
     /// Returns what is found there, and how to fix it.
     #[must_use]
     pub fn message(&self) -> String {
-        self.kind.to_string()
+        format!("{}; {}", self.what(), self.fix())
     }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.path, self.kind)
+        write!(formatter, "{}: {}", self.path, self.message())
+    }
+}
+
+// === impl WarningCode ===
+
+impl WarningCode {
+    /// All of them.
+    pub const ALL: [Self; 23] = [
+        Self::CountsNothing,
+        Self::SecondRate,
+        Self::MisplacedField,
+        Self::NotExtracted,
+        Self::NotRead,
+        Self::SecondPolicy,
+        Self::GeneratedName,
+        Self::UnknownCluster,
+        Self::BeforeAuthentication,
+        Self::UnwrittenMetadata,
+        Self::NoVmId,
+        Self::FailOpen,
+        Self::SmallBuffer,
+        Self::UnstrippedHeader,
+        Self::NumberAsText,
+        Self::NoCounters,
+        Self::ClaimSpelling,
+        Self::LowPrice,
+        Self::NegatedMissing,
+        Self::MissingInComparison,
+        Self::SameLimit,
+        Self::EscapablePath,
+        Self::EscapableHost,
+    ];
+
+    /// Returns the name, such as `no-vm-id`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CountsNothing => "counts-nothing",
+            Self::SecondRate => "second-rate",
+            Self::MisplacedField => "misplaced-field",
+            Self::NotExtracted => "not-extracted",
+            Self::NotRead => "not-read",
+            Self::SecondPolicy => "second-policy",
+            Self::GeneratedName => "generated-name",
+            Self::UnknownCluster => "unknown-cluster",
+            Self::BeforeAuthentication => "before-authentication",
+            Self::UnwrittenMetadata => "unwritten-metadata",
+            Self::NoVmId => "no-vm-id",
+            Self::FailOpen => "fail-open",
+            Self::SmallBuffer => "small-buffer",
+            Self::UnstrippedHeader => "unstripped-header",
+            Self::NumberAsText => "number-as-text",
+            Self::NoCounters => "no-counters",
+            Self::ClaimSpelling => "claim-spelling",
+            Self::LowPrice => "low-price",
+            Self::NegatedMissing => "negated-missing",
+            Self::MissingInComparison => "missing-in-comparison",
+            Self::SameLimit => "same-limit",
+            Self::EscapablePath => "escapable-path",
+            Self::EscapableHost => "escapable-host",
+        }
+    }
+}
+
+impl fmt::Display for WarningCode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+// === impl Notice ===
+
+impl Notice {
+    pub(crate) fn new(code: WarningCode, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            code,
+            what: what.into(),
+            fix: fix.into(),
+        }
+    }
+}
+
+impl From<WarningKind> for Notice {
+    fn from(kind: WarningKind) -> Self {
+        match kind {
+            WarningKind::CountsNothing => Self::new(
+                WarningCode::CountsNothing,
+                "found nothing to count, so the limit enforces nothing",
+                "add \"rates\", \"requests\", \"budgets\" or \"concurrency\", or remove it",
+            ),
+            WarningKind::SecondOfWindow(window) => Self::new(
+                WarningCode::SecondRate,
+                format!(
+                    "found a second rate for the window {window:?}, of which only the lower limit is enforced"
+                ),
+                "remove one of them",
+            ),
+            WarningKind::Beside(field) => Self::new(
+                WarningCode::MisplacedField,
+                format!("has no effect beside {field:?}"),
+                format!("move it into {field:?} or remove it"),
+            ),
+            WarningKind::NotExtracted(suggestion) => Self::new(
+                WarningCode::NotExtracted,
+                format!("has no effect, as only \"totalTokens\" is read{suggestion}"),
+                "for other numbers of tokens set \"usage.paths\"",
+            ),
+            WarningKind::NotRead(kind) => Self::new(
+                WarningCode::NotRead,
+                format!("found the kind {kind:?}, which is left out"),
+                "only TokenRateLimitPolicy and HTTPRoute are read",
+            ),
+            WarningKind::SecondOfTarget { first, why } => Self::new(
+                WarningCode::SecondPolicy,
+                format!(
+                    "found a second policy for its target, which is left out, as {first} is {why}"
+                ),
+                "remove one of them, or merge them",
+            ),
+            WarningKind::Unnamed(name) => Self::new(
+                WarningCode::GeneratedName,
+                format!(
+                    "found no name but a prefix for one, so the policy is named {name:?} and its limits are not those \
+                     that Kuadrant writes into limitador"
+                ),
+                "set \"metadata.name\"",
+            ),
+        }
     }
 }

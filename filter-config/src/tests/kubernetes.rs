@@ -236,7 +236,7 @@ fn when_beside_defaults_has_no_effect() {
         assert_eq!(
             warnings(&configuration),
             [format!(
-                "spec.when: has no effect beside \"{section}\", move it into \"{section}\" or remove it"
+                "spec.when: has no effect beside \"{section}\"; move it into \"{section}\" or remove it"
             )]
         );
     }
@@ -356,7 +356,7 @@ fn lists_are_configurations() {
     assert_eq!(
         warnings(&configuration),
         [
-            "items[1]: found the kind \"AuthPolicy\", which is left out: only TokenRateLimitPolicy and HTTPRoute are read"
+            "items[1]: found the kind \"AuthPolicy\", which is left out; only TokenRateLimitPolicy and HTTPRoute are read"
         ]
     );
 
@@ -440,7 +440,7 @@ fn documents_can_be_separated() {
     let yaml = format!("{plugin}\n---\n{plugin}");
     let error = parse_carried(yaml.as_bytes()).unwrap_err().to_string();
     assert!(
-        error.starts_with("configuration: found several documents"),
+        error.starts_with("configuration: found several plugin configurations"),
         "{error}"
     );
 }

@@ -1,0 +1,258 @@
+//! Remarks on expressions that are valid and may mean something else than they seem to.
+
+#[cfg(test)]
+mod tests;
+
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
+
+use super::environment::{JSON_POINTER, environment};
+use super::role::Role;
+
+/// Methods and operators that have no value for null.
+const STRICT_METHODS: [&str; 4] = ["startsWith", "endsWith", "contains", "matches"];
+const STRICT_OPERATORS: [&str; 4] = [
+    operators::LESS,
+    operators::LESS_EQUALS,
+    operators::GREATER,
+    operators::GREATER_EQUALS,
+];
+
+/// The roots of what may be missing.
+const MISSING_ROOTS: [&str; 5] = [
+    "auth.",
+    "request.headers.",
+    "metadata.",
+    "filter_state.",
+    "requestBodyJSON",
+];
+
+/// A remark on a part of an expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Remark {
+    /// A comparison that holds for some spellings of a path or of a host only.
+    Escapable {
+        /// The attribute.
+        name: &'static str,
+        /// The text that it is compared with, if it is one.
+        literal: Option<String>,
+    },
+    /// A negation that does not hold where this is missing.
+    NegatedMissing {
+        /// What may be missing.
+        name: String,
+        /// Whether it is negated by itself, rather than a call or a comparison of it.
+        is_bare: bool,
+    },
+    /// `!=` that fails where this is missing.
+    MissingInComparison(String),
+    /// A namespace of the dynamic metadata that is read.
+    Namespace(String),
+}
+
+/// A walk over an expression. It recurses as deep as the text is nested, which is bounded.
+struct Walk {
+    role: Role,
+    /// What the expression itself tests for being there.
+    guarded: Vec<String>,
+    remarks: Vec<Remark>,
+}
+
+/// Returns the remarks on a valid expression, each once.
+pub(crate) fn remarks(source: &str, role: Role) -> Vec<Remark> {
+    let Ok(program) = environment().compile(source) else {
+        return Vec::new();
+    };
+    let mut walk = Walk {
+        role,
+        guarded: Vec::new(),
+        remarks: Vec::new(),
+    };
+    walk.guards(program.expression());
+    walk.visit(program.expression(), false);
+    walk.remarks
+}
+
+// === impl Walk ===
+
+impl Walk {
+    /// Notes what is tested for being there.
+    fn guards(&mut self, expr: &IdedExpr) {
+        match &expr.expr {
+            Expr::Select(select) if select.test => {
+                let name = name(&select.operand.expr);
+                self.guarded
+                    .extend(name.map(|name| format!("{name}.{}", select.field)));
+            }
+            Expr::Call(call)
+                if matches!(
+                    call.func_name.as_str(),
+                    operators::EQUALS | operators::NOT_EQUALS
+                ) =>
+            {
+                if let [one, other] = call.args.as_slice() {
+                    for (value, null) in [(one, other), (other, one)] {
+                        if matches!(null.expr, Expr::Literal(LiteralValue::Null)) {
+                            self.guarded.extend(name(&value.expr));
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        each_part(expr, &mut |part| self.guards(part));
+    }
+
+    /// Visits an expression. `is_negated` tells whether a limit applies where it is false.
+    fn visit(&mut self, expr: &IdedExpr, is_negated: bool) {
+        let Expr::Call(call) = &expr.expr else {
+            self.namespace(&expr.expr);
+            return each_part(expr, &mut |part| self.visit(part, false));
+        };
+        match (call.func_name.as_str(), call.args.as_slice()) {
+            (operators::LOGICAL_NOT, [operand]) => {
+                self.negated(operand);
+                return self.visit(operand, !is_negated);
+            }
+            (operators::LOGICAL_AND | operators::LOGICAL_OR, operands) => {
+                for operand in operands {
+                    self.visit(operand, is_negated);
+                }
+                return;
+            }
+            (operators::NOT_EQUALS, [one, other]) if !self.role.reads_null() => {
+                for (value, to) in [(one, other), (other, one)] {
+                    if !matches!(to.expr, Expr::Literal(LiteralValue::Null)) {
+                        let missing = self.may_be_missing(&value.expr);
+                        self.add(missing.map(Remark::MissingInComparison));
+                    }
+                }
+            }
+            (operators::EQUALS | operators::IN, _) if !is_negated => self.escapable(call),
+            (method, _) if STRICT_METHODS.contains(&method) && !is_negated => self.escapable(call),
+            _ => {}
+        }
+        self.namespace(&expr.expr);
+        each_part(expr, &mut |part| self.visit(part, false));
+    }
+
+    /// Adds a remark on what is negated, if the negation does not hold where a value is missing.
+    fn negated(&mut self, operand: &IdedExpr) {
+        if !self.role.reads_null() {
+            return;
+        }
+        let missing = match &operand.expr {
+            Expr::Call(call) if call.func_name != JSON_POINTER => {
+                let is_strict = STRICT_METHODS.contains(&call.func_name.as_str())
+                    || STRICT_OPERATORS.contains(&call.func_name.as_str());
+                let mut parts = call.target.as_deref().into_iter().chain(&call.args);
+                let missing = parts.find_map(|part| self.may_be_missing(&part.expr));
+                missing.filter(|_| is_strict).map(|name| (name, false))
+            }
+            expr => self.may_be_missing(expr).map(|name| (name, true)),
+        };
+        self.add(missing.map(|(name, is_bare)| Remark::NegatedMissing { name, is_bare }));
+    }
+
+    fn escapable(&mut self, call: &CallExpr) {
+        let parts = call.target.as_deref().into_iter().chain(&call.args);
+        let parts: Vec<&Expr> = parts.map(|part| &part.expr).collect();
+        let compared = parts.iter().find_map(|part| match name(part)?.as_str() {
+            "request.path" | "request.headers.:path" => Some("request.path"),
+            "request.host" | "request.headers.host" | "request.headers.:authority" => {
+                Some("request.host")
+            }
+            _ => None,
+        });
+        let literal = parts.iter().find_map(|part| text(part));
+        self.add(compared.map(|name| Remark::Escapable {
+            name,
+            literal: literal.map(str::to_owned),
+        }));
+    }
+
+    /// Adds the namespace that is read of the metadata.
+    fn namespace(&mut self, expr: &Expr) {
+        let name = name(expr);
+        let namespace = name.as_deref().and_then(|name| {
+            let (_, namespace) = name.split_once("metadata.filter_metadata.")?;
+            name.starts_with("metadata.").then_some(namespace)
+        });
+        // The whole name has the fields within the namespace too; the part without them is visited as well.
+        let direct = match expr {
+            Expr::Select(select) => Some(select.field.as_str()),
+            Expr::Call(call) => call.args.last().and_then(|key| text(&key.expr)),
+            _ => None,
+        };
+        if let (Some(namespace), Some(direct)) = (namespace, direct)
+            && namespace == direct
+        {
+            self.add(Some(Remark::Namespace(direct.to_owned())));
+        }
+    }
+
+    /// Returns the name of what an expression reads, if that may be missing and is not tested for it.
+    fn may_be_missing(&self, expr: &Expr) -> Option<String> {
+        let name = name(expr)?;
+        let is_root = MISSING_ROOTS.iter().any(|root| name.starts_with(root));
+        (is_root && !self.guarded.contains(&name)).then_some(name)
+    }
+
+    fn add(&mut self, remark: Option<Remark>) {
+        self.remarks
+            .extend(remark.filter(|remark| !self.remarks.contains(remark)));
+    }
+}
+
+/// Calls a function with each part of an expression.
+fn each_part(expr: &IdedExpr, visit: &mut dyn FnMut(&IdedExpr)) {
+    match &expr.expr {
+        Expr::Select(select) => visit(&select.operand),
+        Expr::List(list) => list.elements.iter().for_each(visit),
+        Expr::Map(map) => {
+            for entry in &map.entries {
+                if let EntryExpr::MapEntry(entry) = &entry.expr {
+                    visit(&entry.key);
+                    visit(&entry.value);
+                }
+            }
+        }
+        Expr::Call(call) => {
+            let parts = call.target.as_deref().into_iter().chain(&call.args);
+            parts.for_each(visit);
+        }
+        Expr::Comprehension(comprehension) => {
+            visit(&comprehension.iter_range);
+            visit(&comprehension.loop_step);
+            visit(&comprehension.result);
+        }
+        Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) | Expr::Unspecified => {}
+    }
+}
+
+/// Returns the name that an expression spells, with names and literal keys joined with dots.
+fn name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Ident(name) => Some(name.strip_prefix('.').unwrap_or(name).to_owned()),
+        Expr::Select(select) if !select.test => {
+            Some(format!("{}.{}", name(&select.operand.expr)?, select.field))
+        }
+        Expr::Call(call) => match (call.func_name.as_str(), call.args.as_slice()) {
+            (operators::INDEX, [value, key]) => {
+                Some(format!("{}.{}", name(&value.expr)?, text(&key.expr)?))
+            }
+            (JSON_POINTER, [_, pointer]) => {
+                Some(format!("requestBodyJSON({:?})", text(&pointer.expr)?))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Returns the text of a string literal.
+fn text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
+        _ => None,
+    }
+}

@@ -1,0 +1,56 @@
+//! Tests of remarks on expressions.
+
+use super::{Remark, remarks};
+use crate::expression::Role;
+
+#[test]
+fn negations_count_for_what_they_negate() {
+    let escapes = |source| !remarks(source, Role::Predicate).is_empty();
+    assert!(escapes("request.path == '/a'"));
+    assert!(escapes(
+        "!(request.path != '/a' && !(request.path == '/a'))"
+    ));
+    assert!(escapes("request.headers[':path'].matches('^/a')"));
+    assert!(escapes("request.path in ['/a'] || true"));
+    assert!(!escapes(
+        "!(request.path == '/a' || request.path.endsWith('/b'))"
+    ));
+    assert!(!escapes("request.path != '/a'"));
+    assert!(!escapes("request.url_path == '/a'"));
+    assert!(escapes("(request.path == '/a') == false"));
+}
+
+#[test]
+fn values_that_are_tested_are_not_missing() {
+    let found = |source| remarks(source, Role::Predicate);
+    let negated = |name: &str, is_bare| {
+        let name = name.to_owned();
+        vec![Remark::NegatedMissing { name, is_bare }]
+    };
+    assert_eq!(found("!auth.a.b"), negated("auth.a.b", true));
+    assert_eq!(
+        found("!request.headers['x-tier'].contains('gold')"),
+        negated("request.headers.x-tier", false)
+    );
+    assert_eq!(
+        found("!'gold'.contains(auth.tier)"),
+        negated("auth.tier", false)
+    );
+    assert_eq!(found("has(auth.a.b) && !auth.a.b"), []);
+    assert_eq!(found("auth.a.b != null && !(auth.a.b < 5)"), []);
+    assert_eq!(found("!auth.?a.?b.orValue(false)"), []);
+    assert_eq!(found("!auth.roles.exists(r, r == 'admin')"), []);
+    assert_eq!(found("!llm.stream"), []);
+}
+
+#[test]
+fn namespaces_of_the_metadata_are_found() {
+    let source = "metadata.filter_metadata['a.b'].c == 1 && metadata.filter_metadata.d['e'] == 2 \
+                  && route.metadata.filter_metadata['f'].g == 3";
+    let namespaces = remarks(source, Role::Predicate).into_iter();
+    let namespaces = namespaces.map(|remark| match remark {
+        Remark::Namespace(namespace) => namespace,
+        other => format!("{other:?}"),
+    });
+    assert_eq!(namespaces.collect::<Vec<_>>(), ["a.b", "d"]);
+}

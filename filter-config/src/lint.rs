@@ -1,0 +1,52 @@
+//! Warnings on files: what is valid and may do something else than it seems to.
+//!
+//! They are computed where files are checked, not by the filter.
+
+mod chain;
+mod claims;
+mod clusters;
+mod expressions;
+mod limits;
+mod numbers;
+mod prices;
+#[cfg(test)]
+mod tests;
+mod visit;
+mod vm;
+
+use crate::carrier::Carried;
+use crate::configuration::Configuration;
+use crate::error::ValidationErrors;
+use crate::json::Json;
+use crate::path::Path;
+
+/// Adds the warnings on a configuration. Their paths are those in it.
+pub(crate) fn configuration(configuration: &Configuration, errors: &mut ValidationErrors) {
+    limits::check(configuration, errors);
+    claims::check(configuration, errors);
+    expressions::check(configuration, errors);
+    prices::check(configuration, errors);
+}
+
+/// Adds the warnings on the numbers of a configuration, as it is written. `is_envoy_yaml` tells whether Envoy itself
+/// has made texts of some.
+pub(crate) fn numbers(
+    json: &Json,
+    path: &Path<'_>,
+    is_envoy_yaml: bool,
+    errors: &mut ValidationErrors,
+) {
+    numbers::check(json, path, is_envoy_yaml, errors);
+}
+
+/// Adds the warnings on how a configuration is carried to Envoy. Their paths are those in the file.
+pub(crate) fn carrier(
+    carried: &Carried<'_>,
+    configuration: &Configuration,
+    documents: &[Json],
+    errors: &mut ValidationErrors,
+) {
+    vm::check(carried, errors);
+    clusters::check(carried, configuration, documents, errors);
+    chain::check(carried, configuration, errors);
+}

@@ -1,0 +1,75 @@
+//! Expressions that mean something else than they seem to.
+
+use crate::configuration::Configuration;
+use crate::error::ValidationErrors;
+use crate::expression::{self, Remark};
+use crate::warning::{Notice, WarningCode};
+
+use super::visit;
+
+/// The ends of paths, each with the value of `llm.api` for it.
+const APIS: [(&str, &str); 6] = [
+    ("/chat/completions", "chat_completions"),
+    ("/completions", "completions"),
+    ("/embeddings", "embeddings"),
+    ("/responses", "responses"),
+    ("/messages", "messages"),
+    ("/images/generations", "images"),
+];
+
+/// Checks all expressions.
+pub(super) fn check(configuration: &Configuration, errors: &mut ValidationErrors) {
+    visit::expressions(configuration, &mut |expression, role, path| {
+        for remark in expression::remarks(expression.source(), role) {
+            if let Some(notice) = notice(remark) {
+                errors.warn(path, notice);
+            }
+        }
+    });
+}
+
+fn notice(remark: Remark) -> Option<Notice> {
+    Some(match remark {
+        Remark::Escapable {
+            name: "request.host",
+            ..
+        } => Notice::new(
+            WarningCode::EscapableHost,
+            "compares the host as the client writes it, which can have a port and upper case letters",
+            "compare `request.host.lowerAscii().split(\":\")[0]`, or attach the policy to a route with this hostname",
+        ),
+        Remark::Escapable { literal, .. } => Notice::new(
+            WarningCode::EscapablePath,
+            "compares the path as the client writes it: a query, `//` or `%63` in it escapes the comparison",
+            path_fix(literal.as_deref()),
+        ),
+        Remark::NegatedMissing { name, is_bare } => Notice::new(
+            WarningCode::NegatedMissing,
+            format!(
+                "does not hold where `{name}` is missing, so a caller without it is not covered"
+            ),
+            if is_bare {
+                format!("write `{name} != true`")
+            } else {
+                format!("write `{name} == null || ` before it")
+            },
+        ),
+        Remark::MissingInComparison(name) => Notice::new(
+            WarningCode::MissingInComparison,
+            format!("fails where `{name}` is missing, as only predicates read null there"),
+            "give it a default with `.?` and `orValue`, or test it with `has`",
+        ),
+        Remark::Namespace(_) => return None,
+    })
+}
+
+/// Returns what to write instead of a comparison of the path with a text.
+fn path_fix(literal: Option<&str>) -> String {
+    let api = literal.and_then(|path| APIS.iter().find(|(end, _)| path.ends_with(end)));
+    match api {
+        Some((_, api)) => format!("use `llm.api == {api:?}`"),
+        None => {
+            "use `llm.api`, or `request.url_path` behind an Envoy that normalizes paths".to_owned()
+        }
+    }
+}

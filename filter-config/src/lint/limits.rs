@@ -1,0 +1,131 @@
+//! Limits that do not count what their names say, or count it twice.
+
+use crate::configuration::Configuration;
+use crate::error::ValidationErrors;
+use crate::expression::Expression;
+use crate::limit::Limit;
+use crate::path::Path;
+use crate::policy::Policy;
+use crate::warning::{Notice, WarningCode};
+
+use super::visit;
+
+/// Words before the name of what a limit counts for.
+const EACH: [&str; 4] = ["each", "every", "per", "by"];
+
+/// Words after them that name no caller: `tokens-per-minute`.
+const UNITS: [&str; 18] = [
+    "second", "seconds", "sec", "s", "minute", "minutes", "min", "m", "hour", "hours", "h", "day",
+    "days", "d", "week", "month", "year", "request",
+];
+
+/// Checks all limits.
+pub(super) fn check(configuration: &Configuration, errors: &mut ValidationErrors) {
+    // The limits that apply together, each with its content and its path.
+    let mut known: Vec<(String, String)> = Vec::new();
+    for policy in &configuration.policies {
+        if !configuration.applies_everywhere() {
+            known.clear();
+        }
+        visit::of_policy(policy, &mut |path| {
+            let limits = path.field("limits");
+            for limit in &policy.limits {
+                let path = limits.field(&limit.name);
+                name(limit, &path, errors);
+                same(policy, limit, &path, &mut known, errors);
+            }
+        });
+    }
+}
+
+fn name(limit: &Limit, path: &Path<'_>, errors: &mut ValidationErrors) {
+    if limit.counters.is_empty()
+        && let Some(word) = counted_word(&limit.name)
+    {
+        let notice = Notice::new(
+            WarningCode::NoCounters,
+            format!("is named as if each {word} had a limit of its own, and all requests share it"),
+            "add \"counters\", such as `auth.identity.userid`, or give it another name",
+        );
+        errors.warn(path, notice);
+    }
+}
+
+/// Returns the word for what a limit counts by its name, if it names that: `user` of `each-user` and `perUser`.
+fn counted_word(name: &str) -> Option<String> {
+    let mut words = vec![String::new()];
+    for char in name.chars() {
+        if !char.is_alphanumeric() || char.is_uppercase() {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| char.is_alphanumeric()) {
+            word.extend(char.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    let mut pairs = words.windows(2);
+    pairs.find_map(|pair| match pair {
+        [each, of] if EACH.contains(&each.as_str()) && !UNITS.contains(&of.as_str()) => {
+            Some(of.clone())
+        }
+        _ => None,
+    })
+}
+
+fn same(
+    policy: &Policy,
+    limit: &Limit,
+    path: &Path<'_>,
+    known: &mut Vec<(String, String)>,
+    errors: &mut ValidationErrors,
+) {
+    if limit.counts_nothing() {
+        return;
+    }
+    let content = content(policy, limit);
+    let first = known.iter().find(|(other, _)| *other == content);
+    if let Some((_, first)) = first {
+        let notice = Notice::new(
+            WarningCode::SameLimit,
+            format!("is the same limit as {first}"),
+            "remove one of them, or change what only one of them should be",
+        );
+        errors.warn(path, notice);
+    } else {
+        known.push((content, path.to_string()));
+    }
+}
+
+/// Returns all that a limit does, as a text.
+fn content(policy: &Policy, limit: &Limit) -> String {
+    let sources = |expressions: &[Expression]| {
+        let mut sources: Vec<&str> = expressions.iter().map(Expression::source).collect();
+        sources.sort_unstable();
+        format!("{sources:?}")
+    };
+    let Limit {
+        name: _,
+        when,
+        counters,
+        when_missing,
+        cost,
+        rates,
+        requests,
+        budgets,
+        concurrency,
+        alert_at,
+        shadow,
+        on_exceeded,
+        reservation,
+    } = limit;
+    let texts = [
+        sources(&policy.when),
+        sources(when),
+        sources(counters),
+        sources(cost.as_slice()),
+    ];
+    format!(
+        "{texts:?} {when_missing:?} {rates:?} {requests:?} {budgets:?} {concurrency:?} {alert_at:?} {shadow} \
+         {on_exceeded:?} {reservation:?}"
+    )
+}
