@@ -33,7 +33,10 @@ pub(super) fn message(source: &str, text: &str) -> String {
         }
         Some(token) => {
             let known = OPERATORS.iter().find(|(other, _)| *other == token);
-            let hint = known.map(|(_, operator)| format!(", did you mean {operator:?}?"));
+            let operator = known.map(|(_, operator)| *operator);
+            // `not` is a name for the parser, and what follows it has no place.
+            let operator = operator.or_else(|| follows_not(source, token).then_some("!"));
+            let hint = operator.map(|operator| format!(", did you mean {operator:?}?"));
             format!("unexpected {token:?}{}", hint.unwrap_or_default())
         }
         None if text == INVALID_HAS => {
@@ -42,6 +45,12 @@ pub(super) fn message(source: &str, text: &str) -> String {
         None => text.to_owned(),
     };
     message.chars().take(MAX_MESSAGE_CHARS).collect()
+}
+
+/// Returns whether the word `not` is before a token.
+fn follows_not(source: &str, token: &str) -> bool {
+    let mut words = source.split("not ").skip(1);
+    !token.is_empty() && words.any(|rest| rest.trim_start().starts_with(token))
 }
 
 /// Returns the name of the first method that is called with `.?`, which only fields have.

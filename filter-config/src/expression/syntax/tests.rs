@@ -29,6 +29,20 @@ fn messages_name_token_and_operator() {
 }
 
 #[test]
+fn operators_of_other_languages_have_hints() {
+    for (source, operator) in [
+        ("auth.a = 'b'", "=="),
+        ("auth.a == 'b' and auth.c == 'd'", "&&"),
+        ("auth.a == 'b' or auth.c == 'd'", "||"),
+        ("not auth.a", "!"),
+    ] {
+        let hint = format!(", did you mean \"{operator}\"?");
+        assert!(error(source).ends_with(&hint), "{}", error(source));
+    }
+    assert!(!error("auth.a auth.b").contains("did you mean"));
+}
+
+#[test]
 fn misuse_of_optional_syntax_has_hints() {
     let expected = "invalid CEL at line 1, column 31: unexpected \"(\", did you mean \".orValue(\" without a question mark?";
     assert_eq!(error("requestBodyJSON('/x').?orValue(500)"), expected);
