@@ -27,7 +27,7 @@ pub(crate) fn parse(bytes: &[u8], errors: &mut ValidationErrors) -> Result<Json,
     // serde_json bounds the depth of nesting, and rejects bytes after the document.
     parse_with(bytes, errors, |bytes| {
         serde_json::from_slice(bytes).map_err(|error| {
-            if looks_like_yaml(bytes) {
+            if is_probably_yaml(bytes) {
                 ErrorKind::YamlAsJson
             } else {
                 ErrorKind::Json(error.to_string())
@@ -37,7 +37,7 @@ pub(crate) fn parse(bytes: &[u8], errors: &mut ValidationErrors) -> Result<Json,
 }
 
 /// Returns whether a text that is no JSON begins as a document in YAML does: with a comment, a key or a list.
-fn looks_like_yaml(bytes: &[u8]) -> bool {
+fn is_probably_yaml(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii_start();
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     match line.first() {

@@ -28,8 +28,8 @@ pub(crate) fn configuration(configuration: &Configuration, errors: &mut Validati
     prices::check(configuration, errors);
 }
 
-/// Adds the warnings on the numbers of a configuration, as it is written. `is_envoy_yaml` tells whether Envoy itself
-/// has made texts of some.
+/// Adds the warnings on the numbers of a configuration, as it is written. With `is_envoy_yaml`, Envoy itself has
+/// made texts of some.
 pub(crate) fn numbers(
     json: &Json,
     path: &Path<'_>,

@@ -58,7 +58,7 @@ pub enum WarningCode {
     ClaimSpelling,
     /// A price that is not that of a million tokens.
     LowPrice,
-    /// A negation that does not hold for a missing value.
+    /// A negation that is false where a value is missing.
     NegatedMissing,
     /// A comparison that fails for a missing value.
     MissingInComparison,

@@ -29,7 +29,7 @@ const MISSING_ROOTS: [&str; 5] = [
 /// A remark on a part of an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Remark {
-    /// A comparison that holds for some spellings of a path or of a host only.
+    /// A comparison that is true of some spellings of a path or of a host only.
     Escapable {
         /// The attribute.
         name: &'static str,
@@ -102,7 +102,7 @@ impl Walk {
         each_part(expr, &mut |part| self.guards(part));
     }
 
-    /// Visits an expression. `is_negated` tells whether a limit applies where it is false.
+    /// Visits an expression. A limit applies where one that `is_negated` is false.
     fn visit(&mut self, expr: &IdedExpr, is_negated: bool) {
         let Expr::Call(call) = &expr.expr else {
             self.namespace(&expr.expr);
