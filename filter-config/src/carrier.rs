@@ -194,13 +194,12 @@ pub(crate) fn find<'j>(
     errors: &mut ValidationErrors,
 ) -> Result<Vec<Carried<'j>>, Invalid> {
     let mut search = Search::default();
-    match documents {
-        [document] => search.resource(document, &Path::Root),
-        _ => {
-            let root = Path::Root.field("documents");
-            for (position, document) in documents.iter().enumerate() {
-                search.resource(document, &root.item(position));
-            }
+    if let [document] = documents {
+        search.resource(document, &Path::Root);
+    } else {
+        let root = Path::Root.field("documents");
+        for (position, document) in documents.iter().enumerate() {
+            search.resource(document, &root.item(position));
         }
     }
     let mut found = search.found;
@@ -319,8 +318,11 @@ impl<'j> Search<'j> {
                             }
                         }
                         ("patch", _) => {
-                            let patch = Some(json);
-                            self.envoy(value, Place { patch, ..place }, &path);
+                            let place = Place {
+                                patch: Some(json),
+                                ..place
+                            };
+                            self.envoy(value, place, &path);
                         }
                         _ => self.envoy(value, place, &path),
                     }

@@ -47,14 +47,12 @@ pub fn parse_file(yaml: &[u8]) -> Result<Vec<Found>, ValidationErrors> {
 /// As [`parse_file`]. Several configurations are an error too.
 pub fn parse_carried(yaml: &[u8]) -> Result<Configuration, ValidationErrors> {
     let mut found = parse_file(yaml)?;
-    match (found.pop(), found.is_empty()) {
-        (Some(found), true) => Ok(found.configuration),
-        _ => {
-            let mut errors = ValidationErrors::default();
-            errors.push(&Path::Root, ErrorKind::Malformed(SEVERAL));
-            Err(errors)
-        }
+    if let (Some(found), true) = (found.pop(), found.is_empty()) {
+        return Ok(found.configuration);
     }
+    let mut errors = ValidationErrors::default();
+    errors.push(&Path::Root, ErrorKind::Malformed(SEVERAL));
+    Err(errors)
 }
 
 fn find(yaml: &[u8], errors: &mut ValidationErrors) -> Result<Vec<Found>, Invalid> {

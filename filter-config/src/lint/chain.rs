@@ -205,7 +205,9 @@ fn payloads<'j>(json: &'j Json, found: &mut Vec<&'j str>) {
     match json {
         Json::Object(entries) => {
             found.extend(carrier::text(json, "payload_in_metadata"));
-            entries.iter().for_each(|(_, value)| payloads(value, found));
+            for (_, value) in entries {
+                payloads(value, found);
+            }
         }
         Json::Array(items) => items.iter().for_each(|item| payloads(item, found)),
         _ => {}

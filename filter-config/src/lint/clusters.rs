@@ -37,7 +37,9 @@ pub(super) fn check(
     let is_bootstrap = documents
         .iter()
         .any(|document| document.field("static_resources").is_some());
-    documents.iter().for_each(|document| clusters.add(document));
+    for document in documents {
+        clusters.add(document);
+    }
     let name = remote.cluster.as_str();
     if clusters.are_dynamic
         || clusters.names.contains(&name)
