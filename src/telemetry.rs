@@ -31,7 +31,7 @@ pub(crate) use metrics::{Count, Decision};
 pub(crate) use record::ExchangeRecord;
 pub(crate) use service::ServiceMetrics;
 
-/// Takes off the gauges what the worker has added, because its memory is about to be lost.
+/// Subtracts from the gauges what the worker has added, because its memory is about to be lost.
 #[cfg(any(test, target_arch = "wasm32"))]
 pub(crate) fn release_gauges(host: &dyn Host) {
     memory_gauge::release(host);
@@ -80,13 +80,13 @@ impl Telemetry {
         self.metrics.tokens(&*self.host, model, usage, usd);
     }
 
-    /// Adds to the gauge of reserved tokens of a limit; a negative amount takes off.
+    /// Adds to the gauge of reserved tokens of a limit; a negative amount is subtracted.
     pub(crate) fn reserved(&self, limit: LimitIndex, tokens: i64) {
         self.metrics.reserved(&*self.host, limit, tokens);
     }
 
-    /// Takes note that the reserved tokens of a limit are now to be taken off the gauge by this worker or, if the
-    /// amount is negative, by any: they outlive its exchanges.
+    /// Adds to the reserved tokens of a limit that this worker has to subtract from the gauge. With a negative amount,
+    /// any worker may subtract them: they outlive the exchanges of this one.
     pub(crate) fn take_over_reserved(&self, limit: LimitIndex, tokens: i64) {
         self.metrics.take_over_reserved(limit, tokens);
     }

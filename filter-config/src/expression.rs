@@ -70,10 +70,10 @@ pub enum Failure {
     /// Its fuel does not pay for it.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
-    /// A value is missing, or the expression is a predicate and false for that.
+    /// A value is missing, or the expression is a predicate that is false because of that.
     #[error("no value")]
     Missing,
-    /// Its values do not go together.
+    /// The evaluation failed for another reason, such as operands of the wrong type.
     #[error(transparent)]
     Execution(ExecutionError),
 }

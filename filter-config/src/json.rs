@@ -149,7 +149,7 @@ impl Json {
 }
 
 impl From<f64> for Json {
-    /// Takes an integer for what it is: Envoy serializes a Struct, in which every number is a double.
+    /// Converts a double without a fraction to an integer: Envoy serializes a Struct, in which every number is a double.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -133,7 +133,7 @@ pub use usd::{Usd, UsdError};
 pub use warning::{Warning, WarningCode};
 pub use window::{Window, WindowError};
 
-/// The evaluator that tests hold that of expressions against. Not a part of the API.
+/// The reference evaluator for tests of expressions. Not a part of the API.
 #[cfg(any(test, feature = "test-util"))]
 #[doc(hidden)]
 pub use expression::testing;

@@ -32,14 +32,14 @@ pub struct Replies {
     /// The longest wait that a rejection requests, within [`bounds::MAX_RETRY_AFTER`]. SDKs wait for as long as they are
     /// requested to; where it would be longer, they are requested not to retry.
     pub max_retry_after: Duration,
-    /// The handling of quota headers that an upstream sends of its own account. If not given, they are replaced where
+    /// The handling of the upstream's own quota headers. If not given, they are replaced where
     /// the filter writes quota headers, and kept where it does not.
     pub upstream_headers: Option<UpstreamHeaders>,
     /// Headers of every reply that the filter itself sends: names in lower case, and values that are safe in a header.
     pub extra: Vec<(String, String)>,
 }
 
-/// The handling of quota headers that an upstream sends of its own account.
+/// The handling of the upstream's own quota headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamHeaders {
     /// They stay. A response that has some gets none of the filter's.

@@ -21,7 +21,7 @@ pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a s
     closest(name, known).map_or_else(String::new, |known| format!(", did you mean {known:?}?"))
 }
 
-/// Returns the known name that a name is, but for one edit and for case.
+/// Returns the known name that a name differs from by at most one edit, ignoring case.
 pub(crate) fn typing_error<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     if name.len() > MAX_NAME_BYTES {
         return None;

@@ -65,7 +65,7 @@ pub type WithExpired<T> = (T, Vec<Vec<u8>>);
 struct Record {
     key: u128,
     expires: Timestamp,
-    /// Whose it is: owners share a full page.
+    /// The owner, such as a caller: owners share a full page.
     owner: u64,
     /// Empty once it was taken.
     bytes: Vec<u8>,

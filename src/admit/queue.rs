@@ -194,8 +194,8 @@ impl<Reason: Copy> Queue<Reason> {
         mem::take(&mut self.displaced)
     }
 
-    /// Makes room for a request where no place is free, if that is somewhere: its caller, and its place in the order
-    /// of arrivals.
+    /// Makes room for a request in a scope that is full, if there is one. `request` is its caller, and its place in the
+    /// order of arrivals.
     fn make_room(
         &mut self,
         full: Option<Scope>,

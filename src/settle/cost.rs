@@ -29,15 +29,15 @@ pub(crate) struct CostContext<'a> {
 struct Computed {
     limit: LimitIndex,
     cost: u64,
-    /// Whether the tokens stand in for it, because its evaluation has failed.
+    /// Whether the evaluation failed, so that `cost` is the total tokens.
     has_failed: bool,
 }
 
 // === impl Computed ===
 
 impl Computed {
-    /// Returns the cost at a charge. Where it is not known, it is at least what was reserved: an evaluation
-    /// that a caller makes fail costs no less than one that does not.
+    /// Returns the cost at a charge. If the evaluation failed, it is at least what was reserved, so that no caller gains
+    /// by making it fail.
     fn at(self, charge: &Charge) -> u64 {
         if self.has_failed {
             self.cost.max(charge.counter.amount)

@@ -140,8 +140,8 @@ pub(crate) fn report_reserved(
     }
 }
 
-/// Reports that what an exchange has deferred is no longer of this worker, with -1 as the sign, or is again, with 1:
-/// whichever settles it releases it.
+/// Removes the deferred charges of an exchange from what this worker subtracts from the gauge of reserved tokens, with
+/// -1 as the sign, or adds them, with 1. The worker that settles a charge releases its reservation.
 pub(crate) fn take_over_reserved(
     policies: &Policies,
     telemetry: &Telemetry,

@@ -147,7 +147,7 @@ impl Stream {
             return QueuePoll::Pending;
         }
         let Some(claims) = queued.decision.recheck.clone() else {
-            // Without claims to check, as never happens where requests are queued.
+            // Unreachable: a queued request has claims.
             self.state = State::Queued(queued);
             self.reject_queued();
             return QueuePoll::Done;

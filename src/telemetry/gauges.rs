@@ -1,4 +1,4 @@
-//! What the worker has added to the gauges of the process, so that it is taken off when its memory is lost.
+//! What the worker has added to the gauges of the process, so that it can be subtracted before its memory is lost.
 
 use crate::host::{Host, MetricId};
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ thread_local! {
     static ADDED: RefCell<BTreeMap<u32, i64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Adds to a gauge; a negative amount takes off.
+/// Adds to a gauge; a negative amount is subtracted.
 pub(super) fn add(host: &dyn Host, gauge: MetricId, amount: i64) {
     // A metric that cannot be written has nowhere to be reported.
     if host.add_to_metric(gauge, amount).is_ok() {
@@ -17,11 +17,11 @@ pub(super) fn add(host: &dyn Host, gauge: MetricId, amount: i64) {
     }
 }
 
-/// Takes note that the worker is to take off so much more of a gauge, or less: it was added by another, or will be
-/// taken off by another.
+/// Adds to what the worker has to subtract from a gauge, without changing the gauge: another worker has added the
+/// amount or, if it is negative, will subtract it.
 pub(super) fn count(gauge: MetricId, amount: i64) {
     ADDED.with(|added| {
-        // Nothing else has it borrowed: Envoy calls nothing back.
+        // It is not borrowed: Envoy makes no callback from within this call.
         if let Ok(mut added) = added.try_borrow_mut() {
             let sum = added.entry(gauge.0).or_default();
             *sum = sum.saturating_add(amount);
@@ -29,11 +29,11 @@ pub(super) fn count(gauge: MetricId, amount: i64) {
     });
 }
 
-/// Takes off what the worker has added, because its memory is about to be lost. It does not allocate.
+/// Subtracts what the worker has added, because its memory is about to be lost. It does not allocate.
 #[cfg(any(test, target_arch = "wasm32"))]
 pub(crate) fn release(host: &dyn Host) {
     ADDED.with(|added| {
-        // It is borrowed if there was no memory for another gauge.
+        // It is still borrowed if the allocation of another entry has failed.
         let Ok(mut added) = added.try_borrow_mut() else {
             return;
         };

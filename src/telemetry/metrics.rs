@@ -252,14 +252,15 @@ impl Metrics {
         add(host, of_limit.map(|of_limit| &of_limit.alerts), 1);
     }
 
-    /// Adds to the tokens that requests in flight reserve of a limit; a negative amount takes off.
+    /// Adds to the tokens that requests in flight reserve of a limit; a negative amount is subtracted.
     pub(crate) fn reserved(&self, host: &dyn Host, limit: LimitIndex, tokens: i64) {
         if let Some(of_limit) = self.of_limit(limit) {
             gauges::add(host, of_limit.reserved, tokens);
         }
     }
 
-    /// Takes note that this worker takes off reserved tokens that another may have added, or the reverse.
+    /// Adds to the reserved tokens that this worker has to subtract from the gauge, without changing the gauge: another
+    /// worker may have added them, or may subtract them.
     pub(crate) fn take_over_reserved(&self, limit: LimitIndex, tokens: i64) {
         if let Some(of_limit) = self.of_limit(limit) {
             gauges::count(of_limit.reserved, tokens);

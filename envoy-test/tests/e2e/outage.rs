@@ -403,7 +403,8 @@ async fn queued_settlements_survive_update() -> TestResult {
     Ok(())
 }
 
-/// The first request finds out whether the service implements `Reserve`; what becomes of it becomes of no other.
+/// The first request calls `Reserve` to find out whether the service implements it. If that call fails, only that
+/// request fails.
 #[tokio::test]
 async fn failed_first_reserve_decides_for_itself_only() -> TestResult {
     const AT_ONCE: usize = 32;

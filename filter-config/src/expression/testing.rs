@@ -1,4 +1,4 @@
-//! What tests of expressions share: the evaluator of the `cel` crate, and expressions to hold this one against it.
+//! The evaluator of the `cel` crate as a reference for tests of expressions, and generated expressions to compare.
 #![expect(clippy::unwrap_used, reason = "never part of the module")]
 
 use std::sync::{Arc, LazyLock};
@@ -102,8 +102,8 @@ fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Executio
     Ok(CowVal::owned(CelBool::from(regex.is_match(text.inner()))))
 }
 
-/// Returns the value of an expression by the evaluator of the `cel` crate; `None` if it is invalid, or may have the
-/// milliseconds of a duration, in which the crate is not as the specification.
+/// Returns the value of an expression by the evaluator of the `cel` crate; `None` if it is invalid, or may have
+/// `getMilliseconds` of a duration, for which the crate differs from the specification.
 #[must_use]
 pub fn reference(source: &str, attributes: &dyn VariableResolver) -> Option<Outcome> {
     if source.contains("getMilliseconds") {

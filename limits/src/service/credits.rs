@@ -68,7 +68,7 @@ impl Credits {
         self.sets.len() < MAX_CREDITS && bytes <= MAX_BYTES
     }
 
-    /// Removes what has expired, if that is anything: the search goes through all of them.
+    /// Removes expired credits. It visits all of them, so it does nothing before the first expires.
     fn remove_expired(&mut self, now: Timestamp) {
         if now < self.expires_at {
             return;

@@ -24,7 +24,7 @@ pub(super) struct Releases {
     sets: BTreeMap<Rc<DescriptorSet>, Vec<Release>>,
     len: usize,
     bytes: usize,
-    /// Since when the first of them is to be released, or earlier.
+    /// The time of the oldest release, or earlier.
     oldest: Timestamp,
 }
 
@@ -101,7 +101,7 @@ impl Releases {
         })
     }
 
-    /// Removes what has expired, if that is anything: the search goes through all of them.
+    /// Removes expired releases. It visits all of them, so it does nothing before the oldest expires.
     fn remove_expired(&mut self, now: Timestamp) {
         if self.oldest <= now && now.since(self.oldest) < MAX_AGE {
             return;

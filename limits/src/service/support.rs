@@ -1,6 +1,6 @@
-//! Whether the service implements `Reserve`: one request finds out for all, and those that come meanwhile wait for
-//! its answer. If its call fails, the next of them asks. Once the service does not implement it, it is asked again
-//! each hour, by a call that no request waits for.
+//! Whether the service implements `Reserve`: the first request calls it, and requests that arrive meanwhile wait for
+//! the reply. If the call fails, the next of them makes one. If the service does not implement it, the worker calls it
+//! again each hour, and no request waits for that call.
 
 use super::check::{CheckReply, CheckResult};
 use super::descriptors::DescriptorSet;
@@ -15,20 +15,20 @@ use std::rc::Rc;
 /// How long the worker that tries again has for it before another does.
 const ATTEMPT: Nanos = Nanos::from_secs(10);
 
-/// The most checks that wait for the first answer: as many streams as a busy worker has.
+/// The most checks that wait for the first reply: as many streams as a busy worker has.
 pub(super) const MAX_WAITING: usize = 4096;
 
-/// The calls in a row without an answer after which those that wait do so no longer: one may fail for a reason of
-/// its own, several show how the service is.
+/// The number of failed calls in a row that ends the wait of all checks: one call may fail because of its own request,
+/// several in a row show an outage.
 pub(super) const MAX_FAILED_TURNS: u32 = 3;
 
 /// What a worker knows about `Reserve`.
 pub(super) struct Support {
     link: Rc<Link>,
     known: Cell<ReserveSupport>,
-    /// The first call that asks, and the stream that makes it.
+    /// The first call of `Reserve`, and the stream that makes it.
     pending: Cell<Option<(CallId, u32)>>,
-    /// The calls in a row that had no answer while others waited for it.
+    /// The calls in a row that failed while checks waited for their reply.
     failed_turns: Cell<u32>,
     /// The checks that wait for its reply.
     waiting: RefCell<VecDeque<CheckReply>>,
@@ -85,14 +85,14 @@ impl Support {
         }
     }
 
-    /// Takes note of a call of `Reserve`.
+    /// Records a call of `Reserve`.
     pub(super) fn called(&self, call: CallId, stream: u32) {
         if self.known.get() == ReserveSupport::Unknown && self.pending.get().is_none() {
             self.pending.set(Some((call, stream)));
         }
     }
 
-    /// Lets a check wait for the answer. Returns what identifies its reply, which is that it tries again; `None` if
+    /// Lets a check wait for the reply. Returns what identifies its own reply, which is that it tries again; `None` if
     /// too many wait.
     pub(super) fn wait(&self, stream: u32, descriptors: &Rc<DescriptorSet>) -> Option<CallId> {
         let mut waiting = self.waiting.borrow_mut();
@@ -111,8 +111,9 @@ impl Support {
         Some(call)
     }
 
-    /// Takes the answer to a call of `Reserve`: whether it is implemented, if the reply says so. If the call that
-    /// others wait for has failed, which the circuit knows already, the next of them asks, up to a bound.
+    /// Handles the reply to a call of `Reserve`: whether it is implemented, if the reply says so. If the call that
+    /// checks wait for has failed, which the circuit has recorded already, the next of them makes one, up to
+    /// [`MAX_FAILED_TURNS`].
     pub(super) fn answered(&self, now: Timestamp, call: CallId, is_implemented: Option<bool>) {
         match is_implemented {
             Some(true) => self.learn(ReserveSupport::Supported),
@@ -138,7 +139,7 @@ impl Support {
         }
     }
 
-    /// Takes the reply to the call of [`Support::retries`].
+    /// Handles the reply to the call of [`Support::retries`].
     pub(super) fn retried(&self, now: Timestamp, is_implemented: bool) {
         self.learn(if is_implemented {
             ReserveSupport::Supported
@@ -166,8 +167,8 @@ impl Support {
         ready.or_else(|| self.next_turn())
     }
 
-    /// Removes the check whose turn it is to ask, if no other asks: the stream of the last may be gone, or its call
-    /// may not have been made.
+    /// Removes the check whose turn it is to call `Reserve`, unless a call is pending: the stream that had the turn may
+    /// have ended, or its call may not have been made.
     fn next_turn(&self) -> Option<CheckReply> {
         if self.pending.get().is_some() {
             return None;

@@ -227,8 +227,8 @@ impl<'v> Machine<'_, 'v> {
     }
 }
 
-/// Returns the milliseconds of a duration beside its seconds, as the specification has it, if they are what a method
-/// is for. That of the `cel` crate returns all of the duration.
+/// Returns the result of `getMilliseconds` of a duration, as the specification defines it: the milliseconds beyond its
+/// whole seconds. The method of the `cel` crate returns the whole duration. `None` for other methods.
 fn milliseconds(foreign: &Foreign, target: &CowVal<'_, '_>) -> Option<i64> {
     let duration = target.downcast_ref::<CelDuration>()?;
     match &foreign.call.expr {

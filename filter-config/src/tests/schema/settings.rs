@@ -225,7 +225,7 @@ fn replies() -> Value {
                 "default": "60s"
             },
             "upstreamHeaders": {
-                "description": "The handling of quota headers that an upstream sends of its own account. By default they are replaced where the filter writes quota headers, and kept where it does not.",
+                "description": "The handling of the upstream's own quota headers. By default they are replaced where the filter writes quota headers, and kept where it does not.",
                 "enum": ["keep", "replace", "prefix"]
             },
             "extra": {
