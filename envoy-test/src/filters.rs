@@ -151,6 +151,26 @@ pub fn set_metadata(namespace: &str, value: &Value) -> Value {
     )
 }
 
+/// Returns Envoy's JWT filter, which requires a token of the key and issuer of `examples/envoy`, and writes its claims
+/// to the key `payload` of its metadata.
+#[must_use]
+pub fn jwt_authn(payload: &str) -> Value {
+    let keys = include_str!("../../examples/envoy/jwks.json");
+    let provider = json!({
+        "issuer": "https://issuer.example.com",
+        "payload_in_metadata": payload,
+        "local_jwks": { "inline_string": keys },
+    });
+    filter(
+        "envoy.filters.http.jwt_authn",
+        "jwt_authn.v3.JwtAuthentication",
+        json!({
+            "providers": { "issuer": provider },
+            "rules": [{ "match": { "prefix": "/" }, "requires": { "provider_name": "issuer" } }],
+        }),
+    )
+}
+
 /// Returns a filter that copies a request header, if there is one, to the dynamic metadata as a string.
 #[must_use]
 pub fn header_to_metadata(header: &str, namespace: &str, key: &str) -> Value {

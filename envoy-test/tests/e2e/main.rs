@@ -20,6 +20,7 @@ mod examples;
 mod expressions;
 mod fixtures;
 mod harness;
+mod identities;
 mod include_usage;
 mod istio_image;
 mod large_bodies;
