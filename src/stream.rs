@@ -7,6 +7,7 @@
 mod accept_encoding;
 mod background;
 mod body_location;
+mod cap;
 mod charge;
 mod chargeable;
 mod decide;

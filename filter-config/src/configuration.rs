@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::export::{self, Export};
 use crate::expression::{Attribute, Expression, FuelLimits, UsageField};
 use crate::fields::{Fields, Schema};
+use crate::hard_limits;
 use crate::json::Json;
 use crate::memory::{self, Memory};
 use crate::path::Path;
@@ -200,6 +201,7 @@ fn of_resources(
     check_pointers(&policies, &UsageSettings::default(), &Path::Root, errors);
     check_pricing(&policies, &[], errors);
     check_held_headers(&policies, errors);
+    hard_limits::check(&policies, &Storage::default(), false, errors);
     Ok(Configuration {
         effective: match &routes {
             Some(routes) => Effective::resolve(&policies, routes, errors)?,
@@ -296,6 +298,9 @@ fn long_form(
     }
     if let (Ok(policies), Ok(false)) = (policies, hold_headers) {
         check_held_headers(policies, errors);
+    }
+    if let (Ok(policies), Ok(storage), Ok(holds)) = (policies, &storage, hold_headers) {
+        hard_limits::check(policies, storage, holds, errors);
     }
     if let (Ok(policies), Ok(None)) = (policies, &pricing) {
         check_pricing(policies, exports.as_deref().unwrap_or_default(), errors);

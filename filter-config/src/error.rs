@@ -132,6 +132,14 @@ pub(crate) enum ErrorKind {
         "must be true: {0} has \"alternatives\", which change a request before its headers are sent"
     )]
     NeedsHeldHeaders(String),
+    #[error("must be true: {0} has \"cap\", which changes a request before its headers are sent")]
+    CapNeedsHeldHeaders(String),
+    #[error("must be local: {0} has \"cap\", which is not exact across Envoys")]
+    CapNeedsLocalStorage(String),
+    #[error(
+        "expected \"deny\" or \"allow\": {0} has \"cap\", and a request that was queued or changed is not capped"
+    )]
+    CapExcludesWaiting(String),
     #[error(transparent)]
     Expression(#[from] ExpressionError),
 }

@@ -64,6 +64,7 @@
 mod auth;
 pub mod bounds;
 mod budget;
+mod cap;
 #[cfg(feature = "yaml")]
 mod carrier;
 mod configuration;
@@ -79,6 +80,7 @@ mod fields;
 mod file;
 #[cfg(test)]
 mod fixtures;
+mod hard_limits;
 mod json;
 mod limit;
 pub mod limitador;
@@ -106,6 +108,7 @@ mod window;
 
 pub use auth::AuthSource;
 pub use budget::Budget;
+pub use cap::Cap;
 pub use configuration::{Configuration, FailureMode, RequestBody};
 pub use effective::{EffectivePolicy, LimitIndex};
 pub use error::{ValidationError, ValidationErrors};

@@ -2,6 +2,7 @@
 
 use crate::bounds;
 use crate::budget::{self, Budget};
+use crate::cap::{self, Cap};
 use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::expression::{Expression, Role};
 use crate::fields::{Fields, Schema};
@@ -43,6 +44,9 @@ pub struct Limit {
     pub shadow: bool,
     /// The handling of a request that exceeds the limit; always [`Exceeded::Deny`] in a dry run.
     pub on_exceeded: Exceeded,
+    /// Whether the limit is hard, and how output is then bounded. Such a limit has rates, and no budgets, no cost of its
+    /// own and no amount to reserve; requests that exceed it are rejected.
+    pub cap: Option<Cap>,
     /// What a request reserves until its usage is known, by default an estimate.
     pub reservation: Option<Reservation>,
 }
@@ -142,6 +146,9 @@ pub(crate) const LIMIT: Schema = Schema {
         "shadow",
         "onExceeded",
         "reservation",
+        "cap",
+        "capMin",
+        "capMax",
     ],
     ignored: &[],
 };
@@ -226,6 +233,7 @@ fn limit(
         errors.push(&path.field("onExceeded"), ErrorKind::Conflict("shadow"));
     }
     let reservation = fields.read_optional("reservation", path, errors, reservation);
+    let cap = cap::read(fields, path, errors);
     let limit = Limit {
         name: name.to_owned(),
         when: when?,
@@ -239,12 +247,37 @@ fn limit(
         alert_at: alert_at?,
         shadow: shadow?,
         on_exceeded: on_exceeded?,
+        cap: cap?,
         reservation: reservation?,
     };
+    check_cap(&limit, path, errors);
     if limit.counts_nothing() {
         errors.warn(path, WarningKind::CountsNothing);
     }
     Ok(limit)
+}
+
+/// Checks that a hard limit is on tokens, and rejects what exceeds it.
+fn check_cap(limit: &Limit, path: &Path<'_>, errors: &mut ValidationErrors) {
+    if limit.cap.is_none() {
+        return;
+    }
+    if limit.rates.is_empty() {
+        errors.push(&path.field("rates"), ErrorKind::MissingField);
+    }
+    let amount = limit.reservation.as_ref();
+    let has_amount = amount.is_some_and(|it| it.amount.is_some() || it.max.is_some());
+    for (field, is_given) in [
+        ("cost", limit.cost.is_some()),
+        ("budgets", !limit.budgets.is_empty()),
+        ("shadow", limit.shadow),
+        ("onExceeded", limit.on_exceeded != Exceeded::Deny),
+        ("reservation", has_amount),
+    ] {
+        if is_given {
+            errors.push(&path.field(field), ErrorKind::Conflict("cap"));
+        }
+    }
 }
 
 fn when_missing(

@@ -42,13 +42,14 @@ impl Counter {
 
     /// Returns whether there is room for a request that reserves `amount`. A lone request is admitted
     /// while anything is left, whatever it reserves; one beside others only if all of them fit. So at
-    /// most one request goes past the limit.
+    /// most one request goes past the limit, and none past a hard one.
     pub(crate) fn admits(self, reservation: &Reservation, now: Timestamp, amount: u64) -> bool {
         let limit = u128::from(reservation.limit);
         let others = u128::from(self.reserved.total());
         let used = u128::from(reservation.rate.window().used(self.state, now));
         let taken = used.saturating_add(others);
-        taken < limit && (others == 0 || taken.saturating_add(amount.into()) <= limit)
+        let may_exceed = others == 0 && !reservation.is_hard;
+        taken < limit && (may_exceed || taken.saturating_add(amount.into()) <= limit)
     }
 
     /// Returns how the counter stands for a request that it admits.
@@ -66,8 +67,14 @@ impl Counter {
     /// the way, there may be room as soon as one of them is settled, which may be at any time.
     pub(crate) fn rejection(self, reservation: &Reservation, now: Timestamp) -> Standing {
         let window = reservation.rate.window();
+        // What is used then leaves room for a token or, at a hard limit, for all that is reserved.
+        let room = if reservation.is_hard {
+            reservation.amount.max(1)
+        } else {
+            1
+        };
         Standing {
-            resets_at: window.fits_at(self.state, now, reservation.limit),
+            resets_at: window.fits_at(self.state, now, reservation.limit, room),
             ..self.standing(reservation, now)
         }
     }

@@ -21,6 +21,9 @@ pub struct Reservation {
     pub limit: u64,
     /// The expected usage of the request, which is reserved until it is settled; 0 reserves nothing.
     pub amount: u64,
+    /// Whether nothing may go past the limit: a request without others beside it is admitted only if all that it reserves
+    /// fits.
+    pub is_hard: bool,
     /// What identifies the reservation; set by [`LocalStore::reserve`](crate::LocalStore::reserve).
     pub generation: GenerationId,
     /// How the counter stood without this request, or stands since it was settled; set by
@@ -83,6 +86,7 @@ impl Reservation {
             key,
             limit,
             amount,
+            is_hard: false,
             generation: GenerationId::NONE,
             standing: Standing::UNKNOWN,
             cost: 0,

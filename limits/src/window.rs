@@ -125,15 +125,15 @@ impl Window {
         }
     }
 
-    /// Returns the first instant at which less than the limit is used, if nothing is added. If the
-    /// limit is 0, that is never, and the result is one window from now.
-    pub(crate) fn fits_at(self, state: State, now: Timestamp, limit: u64) -> Timestamp {
-        if self.used(state, now) < limit {
-            return now;
-        }
-        let Some(most) = limit.checked_sub(1) else {
+    /// Returns the first instant at which the limit has so much room, if nothing is added. If that is more than
+    /// the limit, it is never, and the result is one window from now.
+    pub(crate) fn fits_at(self, state: State, now: Timestamp, limit: u64, room: u64) -> Timestamp {
+        let Some(most) = limit.checked_sub(room) else {
             return now.saturating_add(self.length);
         };
+        if self.used(state, now) <= most {
+            return now;
+        }
         let at = match self.algorithm {
             Algorithm::Fixed | Algorithm::Calendar => state.at,
             Algorithm::Sliding => sliding::at_most_at(state, most, self.length),

@@ -52,6 +52,12 @@ impl Applicable {
         self.charges.is_empty()
     }
 
+    /// Returns whether a hard limit applies, for which the output of the request is bounded.
+    #[must_use]
+    pub(crate) fn is_hard(&self) -> bool {
+        self.charges.iter().any(|charge| charge.counter.is_hard)
+    }
+
     /// Releases the memory that is not used, before the request waits.
     pub(crate) fn shrink(&mut self) {
         self.charges.shrink_to_fit();
@@ -200,7 +206,10 @@ fn charge(
         unit: rate.unit,
         is_enforced: limit.enforces(),
         ttl: Charge::DEFAULT_TTL,
-        counter: Reservation::new(rate.counters, key, rate.max, 0),
+        counter: Reservation {
+            is_hard: limit.cap.is_some() && matches!(rate.unit, Unit::Tokens(_)),
+            ..Reservation::new(rate.counters, key, rate.max, 0)
+        },
     };
     if !rate.is_computed {
         return Ok(Some(charge));

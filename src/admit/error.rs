@@ -45,6 +45,9 @@ pub(crate) enum AdmissionError {
     /// The client has sent a malformed body, which a policy needs.
     #[error("malformed request body")]
     InvalidRequest,
+    /// The output of the request cannot be bounded, as a hard limit requires.
+    #[error("output cannot be bounded")]
+    Uncapped,
     /// The policies of the request could not be found.
     #[error(transparent)]
     Route(#[from] UnknownRoute),
@@ -89,7 +92,7 @@ impl AdmissionError {
                 ..
             } => telemetry.model_unpriced(policy, limit, model),
             // It is the client's error.
-            Self::InvalidRequest => {}
+            Self::InvalidRequest | Self::Uncapped => {}
             Self::Route(error) => telemetry.admission_failed("routes", error),
             Self::Unchangeable(error) => telemetry.admission_failed("request", error),
             Self::Ledger(error) => telemetry.admission_failed("counters", error),

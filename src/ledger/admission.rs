@@ -75,6 +75,25 @@ pub(super) struct RemoteReservation {
     pub(super) charged_until: Option<Timestamp>,
 }
 
+// === impl Claims ===
+
+impl Claims {
+    /// Returns whether a hard limit is among them.
+    #[must_use]
+    pub(crate) fn is_hard(&self) -> bool {
+        self.charges.iter().any(|charge| charge.counter.is_hard)
+    }
+
+    /// Reserves so much at each hard limit.
+    pub(crate) fn set_hard_amount(&mut self, amount: u64) {
+        for charge in &mut self.charges {
+            if charge.counter.is_hard {
+                charge.counter.amount = amount;
+            }
+        }
+    }
+}
+
 // === impl Verdict ===
 
 impl Verdict {

@@ -18,6 +18,8 @@ pub(crate) struct Needs {
     pub(super) identities: Vec<CounterPosition>,
     /// Whether a limit changes requests. That takes their headers to be held.
     pub(crate) fallback: bool,
+    /// Whether a limit is hard: it bounds the output of requests.
+    pub(crate) cap: bool,
     /// What costs read when an exchange ends; `None` where no limit has a cost of its own, and no cost is
     /// exported.
     pub(crate) costs: Option<CostNeeds>,
@@ -47,6 +49,7 @@ impl Needs {
             queue: limits(configuration).any(|limit| limit.queue().is_some()),
             identities: identities(configuration),
             fallback: configuration.hold_headers && limits(configuration).any(changes),
+            cap: limits(configuration).any(|limit| limit.cap.is_some()),
             costs: CostNeeds::of(configuration),
         }
     }

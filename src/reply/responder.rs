@@ -162,6 +162,15 @@ impl Responder {
         self.error(endpoint, ErrorKind::Invalid, message, status, details)
     }
 
+    /// Rejects a request because its output cannot be bounded, as a hard limit requires. Returns whether Envoy took the
+    /// reply.
+    pub(crate) fn reject_uncapped(&self, endpoint: Option<&Endpoint>) -> bool {
+        let message = "The output of this request cannot be bounded, as its rate limit requires: its API or the form of its body does not allow it.";
+        let status = (400, INVALID_ARGUMENT);
+        let details = "tollgate_uncapped";
+        self.error(endpoint, ErrorKind::Invalid, message, status, details)
+    }
+
     /// Rejects a request because its model has no price. Returns whether Envoy took the reply.
     pub(crate) fn reject_unpriced(&self, endpoint: Option<&Endpoint>, model: &str) -> bool {
         let model = match model {

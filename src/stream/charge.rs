@@ -142,6 +142,7 @@ impl Stream {
                 usage,
                 // Several choices are no measure of one.
                 is_bounded: self.request.output_bound().is_some()
+                    || self.outcome.capped.is_some()
                     || self.request.parameters.choices() > 1,
                 duration,
                 ended_at: now.since(Timestamp::EPOCH).into(),

@@ -42,14 +42,19 @@ impl Stream {
         mut attributes: Attributes,
         claims: Claims,
         body_bytes: Option<u64>,
-        body: Option<WholeBody>,
+        mut body: Option<WholeBody>,
         phase: Phase,
     ) -> Next {
         let parts = Rc::clone(&self.parts);
         let needs = parts.policies.needs();
         let recheck = needs.queue.then(|| claims.clone());
         let stream = (phase != Phase::Response).then_some(self.id);
-        let checked = self.check(&attributes, claims, stream);
+        let checked = if claims.is_hard() {
+            self.check_capped(&attributes, claims, body.as_mut(), stream)
+        } else {
+            self.check(&attributes, claims, stream)
+                .map_err(AdmissionError::from)
+        };
         let changes_body = self.may_change_body();
         let max_held = parts.policies.configuration().request_body.worker_bytes;
         let pending = |mut attributes: Attributes, body: Option<WholeBody>| {
@@ -95,7 +100,7 @@ impl Stream {
                 }));
                 self.wait_in(phase)
             }
-            Err(error) => self.fail(&error.into()),
+            Err(error) => self.fail(&error),
         }
     }
 
@@ -283,7 +288,9 @@ impl Stream {
     pub(super) fn fail(&mut self, error: &AdmissionError) -> Next {
         let may_lack_value = matches!(
             error,
-            AdmissionError::Evaluation { .. } | AdmissionError::Unauthenticated { .. }
+            AdmissionError::Evaluation { .. }
+                | AdmissionError::Unauthenticated { .. }
+                | AdmissionError::Uncapped
         );
         if self.request.lacks_memory && may_lack_value {
             // The policy is not wrong: what it reads is missing for want of memory.
@@ -309,6 +316,9 @@ impl Stream {
         } else if let AdmissionError::InvalidRequest = error {
             self.outcome.decision = Some(Decision::InvalidRequest);
             responder.reject_invalid(endpoint);
+        } else if let AdmissionError::Uncapped = error {
+            self.outcome.decision = Some(Decision::InvalidRequest);
+            responder.reject_uncapped(endpoint);
         } else {
             self.outcome.decision = Some(Decision::Failed);
             responder.fail(endpoint);

@@ -64,8 +64,10 @@ impl Stream {
         match host.replace_buffer(Buffer::RequestBody, &spliced) {
             Ok(()) => self.report_filter = Some(Box::default()),
             Err(error) => {
-                if let Some(length) = attributes.headers().get("content-length") {
-                    let _ = host.set_header(HeaderMap::Request, "content-length", length);
+                if attributes.headers().get("content-length").is_some() {
+                    let length = body.len().to_string();
+                    let _ =
+                        host.set_header(HeaderMap::Request, "content-length", length.as_bytes());
                 }
                 Telemetry::host_call_failed("request body", error);
             }

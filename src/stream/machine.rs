@@ -47,6 +47,8 @@ pub(super) struct ExchangeOutcome {
     pub(super) limit: Option<LimitIndex>,
     /// The position of the fallback that was taken, among those of that limit.
     pub(super) fallback: Option<usize>,
+    /// The bound on output, of each choice, to which a hard limit has lowered that of the request.
+    pub(super) capped: Option<u64>,
     /// The usage that was charged.
     pub(super) usage: Option<MeteredUsage>,
     /// The cost of the usage, where there are prices.

@@ -70,6 +70,7 @@ impl Stream {
             self.narrow_accept_encoding(attributes.headers());
         }
         let reads_body = applicable.amount_needs_body
+            || applicable.is_hard()
             || (!applicable.is_empty() && is_readable(attributes.headers()));
         let awaits_body =
             attributes.body.is_pending() && (applicable.depends_on_body || reads_body);
@@ -130,6 +131,7 @@ impl Stream {
     /// Returns what the body of a request is needed for.
     fn need_of_body(&self, applicable: &Applicable) -> Need {
         let decides = applicable.depends_on_body
+            || applicable.is_hard()
             || applicable.amount_needs_body
             || applicable.cost_needs_body(&self.parts.policies);
         if decides {

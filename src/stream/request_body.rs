@@ -168,12 +168,12 @@ impl Stream {
         }
     }
 
-    /// Returns whether a fallback may change the body. While a rate limit service is awaited, that is
+    /// Returns whether a fallback or a hard limit may change the body. While a rate limit service is awaited, that is
     /// possible in Envoy's buffer only.
     pub(super) fn may_change_body(&self) -> bool {
         let is_small = self.request.bytes <= MAX_IN_ENVOY as u64;
         self.request.body_has_ended
-            && self.parts.policies.needs().fallback
+            && (self.parts.policies.needs().fallback || self.parts.policies.needs().cap)
             && (is_small || !self.parts.ledger.is_remote())
     }
 

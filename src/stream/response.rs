@@ -16,6 +16,7 @@ impl Stream {
     /// Takes the response's headers: the upstream's, or those of a local reply.
     pub fn on_response_headers(&mut self, end_of_stream: bool) -> Next {
         self.report_fallback();
+        self.report_cap();
         if matches!(self.state, State::New | State::Done | State::Metering(_)) {
             return Next::Continue;
         }

@@ -3,6 +3,7 @@
 mod background;
 mod body_phase;
 mod budgets;
+mod caps;
 mod computed_limits;
 mod corrections;
 mod costs;

@@ -5,6 +5,7 @@ mod body;
 mod endpoint;
 pub mod include_usage;
 pub mod model;
+mod output_bound;
 mod parameters;
 mod path;
 mod purpose;
@@ -14,5 +15,6 @@ mod tests;
 
 pub use body::{BodyReader, MAX_VALUE_BYTES, MAX_WHOLE_BYTES, Pointers, Syntax, unescaped};
 pub use endpoint::Endpoint;
+pub use output_bound::OutputBound;
 pub use parameters::{Parameters, StreamOptions};
 pub use purpose::Purpose;

@@ -56,8 +56,9 @@ impl Completion {
         let bound = ["max_completion_tokens", "max_tokens"]
             .iter()
             .find_map(|field| request[*field].as_u64());
-        let output_tokens = instructions
-            .completion_tokens
+        let output_tokens = bound
+            .filter(|_| instructions.uses_bound)
+            .or(instructions.completion_tokens)
             .or_else(|| Some(bound?.saturating_sub(5).max(1)))
             .unwrap_or(DEFAULT_OUTPUT_TOKENS);
         Self {

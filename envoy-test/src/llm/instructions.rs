@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `x-mock-prompt-tokens` | tokens of the prompt |
 //! | `x-mock-completion-tokens` | tokens of the completion; also, if streaming, events with content |
+//! | `x-mock-use-bound` | as many tokens of the completion as the request allows, if it has a bound; it comes before `x-mock-completion-tokens` |
 //! | `x-mock-events` | events with content, independent of the number of tokens |
 //! | `x-mock-body-bytes` | minimum length of the completion's text |
 //! | `x-mock-status` | the status; the body is an error unless it is 2xx |
@@ -43,6 +44,7 @@ use crate::random;
 pub(super) struct Instructions {
     pub prompt_tokens: Option<u64>,
     pub completion_tokens: Option<u64>,
+    pub uses_bound: bool,
     pub events: Option<u64>,
     pub body_bytes: usize,
     pub status: Option<StatusCode>,
@@ -107,6 +109,7 @@ impl Instructions {
         Self {
             prompt_tokens: text("prompt-tokens").and_then(parse),
             completion_tokens: text("completion-tokens").and_then(parse),
+            uses_bound: has("use-bound"),
             events: text("events").and_then(parse),
             body_bytes: text("body-bytes").and_then(parse).unwrap_or(0),
             status: text("status").and_then(parse),

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     fixtures::hourly_with,
-    support::{TestResult, balance_connections, generated_tokens},
+    support::{TestResult, balance_connections, generated_tokens, start_holding_headers},
 };
 
 /// The number of concurrent requests.
@@ -49,6 +49,17 @@ impl Setup {
     ) -> Result<Self, Box<dyn Error>> {
         let metered = Metered::build(configuration, |builder| {
             balance_connections(build(builder.concurrency(workers)))
+        });
+        Ok(Self {
+            metered: metered.await?,
+            clients: (0..REQUESTS).map(|_| client(Protocol::Http1)).collect(),
+        })
+    }
+
+    /// Starts a gateway that holds headers, as hard limits need it.
+    async fn start_capped(limits: Value, workers: u32) -> Result<Self, Box<dyn Error>> {
+        let metered = start_holding_headers(configuration(limits), true, |builder| {
+            balance_connections(builder.concurrency(workers))
         });
         Ok(Self {
             metered: metered.await?,
@@ -123,6 +134,69 @@ async fn two_workers_at_most_one_exceeds_limit() -> TestResult {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_workers_at_most_one_exceeds_limit() -> TestResult {
     at_most_one_exceeds_limit(4).await
+}
+
+/// Every response uses all that its request may: as much output as its bound allows.
+async fn none_exceeds_hard_limit(workers: u32) -> TestResult {
+    let tokens = hourly_with(2_000, json!({ "cap": true }));
+    let setup = Setup::start_capped(json!({ "tokens": tokens }), workers).await?;
+    let metered = &setup.metered;
+    let mut failures = Vec::new();
+    for round in 0..10 {
+        // Most bounds do not fit beside others; with 30, some requests end before others are admitted.
+        for bound in [30, 200, 5_000] {
+            let chat = Chat::new(&"What is Kubernetes? ".repeat(2), bound)
+                .header("x-mock-prompt-tokens", 90)
+                .header("x-mock-use-bound", true)
+                .header("x-mock-events", 4)
+                .header("x-mock-delay-ms", 50);
+            let chat = if round % 2 == 0 {
+                chat.stream(false)
+            } else {
+                chat
+            };
+            let caller = format!("{bound} {round}");
+            let before = generated_tokens(metered);
+            let mut admitted = 0;
+            for _ in 0..3 {
+                admitted += setup.send(&caller, &chat, REQUESTS).await?;
+            }
+            let used = generated_tokens(metered) - before;
+            if used > 2_000 || admitted == 0 {
+                failures.push(format!("{caller}: {admitted} admitted, {used} used"));
+            }
+            assert_eq!(metered.remaining(&caller).await.unwrap_or(0), 2_000 - used);
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+    metered.check().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_workers_none_exceeds_hard_limit() -> TestResult {
+    none_exceeds_hard_limit(2).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_workers_none_exceeds_hard_limit() -> TestResult {
+    none_exceeds_hard_limit(4).await
+}
+
+#[tokio::test]
+async fn response_names_lowered_bound() -> TestResult {
+    let tokens = hourly_with(1_000, json!({ "cap": true }));
+    let setup = Setup::start_capped(json!({ "tokens": tokens }), 1).await?;
+    let chat = Chat::new("What is Kubernetes?", 5_000).header("x-mock-use-bound", true);
+    let chat = chat.header(CALLER, "alice");
+    let response = chat
+        .send(&setup.clients[0], setup.metered.envoy.address())
+        .await?;
+    let bound = response.headers()["x-tollgate-capped"].to_str()?.to_owned();
+    let body: Value = response.json().await?;
+    assert_eq!(body["usage"]["completion_tokens"].to_string(), bound);
+    assert!((500..1_000).contains(&bound.parse::<u64>()?), "{bound}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 mod corrections;
 mod full_pages;
+mod hard;
 mod loaded_pages;
 mod model;
 mod shared;

@@ -49,7 +49,7 @@ impl Plain {
 
     fn fits_at(self, state: State, now: u64, limit: u64) -> u64 {
         self.window()
-            .fits_at(state, Timestamp::new(now), limit)
+            .fits_at(state, Timestamp::new(now), limit, 1)
             .as_u64()
     }
 }

@@ -68,6 +68,19 @@ impl<'a> Members<'a> {
         if is_whole { Ok(found) } else { Err(()) }
     }
 
+    /// Returns whether no key is one of `names` but for case, and each is ASCII without escapes.
+    #[cold]
+    pub(crate) fn are_plain(mut self, names: &[&str]) -> bool {
+        while let Some(Member { key, .. }) = self.next() {
+            let is_other =
+                |name: &&str| key.eq_ignore_ascii_case(name.as_bytes()) && key != name.as_bytes();
+            if !key.is_ascii() || key.contains(&b'\\') || names.iter().any(|name| is_other(&name)) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Returns the position after the opening brace, or after the last member that was read.
     pub(crate) const fn position(&self) -> usize {
         self.at

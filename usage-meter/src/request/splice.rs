@@ -37,6 +37,11 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Returns the end of the object in the body.
+    pub(super) const fn end(self) -> usize {
+        self.end
+    }
+
     /// Returns the part of the body that is at a place.
     pub(super) fn text(self, place: &Range<usize>) -> &'a [u8] {
         self.body.get(place.clone()).unwrap_or_default()
@@ -52,6 +57,20 @@ impl<'a> Object<'a> {
         let found = members.find(key)?;
         let absolute = |at: usize| at.saturating_add(self.start);
         Ok(found.map(|value| absolute(value.start)..absolute(value.end)))
+    }
+
+    /// Checks that every server takes the same members for those with these keys.
+    ///
+    /// # Errors
+    /// If a key is one of them but for case, or is written with escapes or other letters than ASCII.
+    #[cold]
+    pub(super) fn check_keys(self, keys: &[&str]) -> Result<(), ()> {
+        let members = Members::of(self.text(&(self.start..self.end))).ok_or(())?;
+        if members.are_plain(keys) {
+            Ok(())
+        } else {
+            Err(())
+        }
     }
 
     /// Returns the body with what is at a place replaced.

@@ -7,6 +7,82 @@ use serde_json::{Value, json};
 use crate::fixtures::{assert_errors, long_form, set, tutorial};
 
 #[test]
+fn invalid_hard_limits_are_rejected() {
+    let mut document = long_form();
+    set(&mut document, "/holdHeaders", Some(json!(true)));
+    let limit = "/policies/0/spec/limits/free";
+    let at = |field: &str| format!("{limit}/{field}");
+    assert_errors(
+        &document,
+        [
+            (
+                at("capMin").as_str(),
+                Some(json!(1)),
+                "policies[0].spec.limits.free.capMin: has no effect without \"cap\": true",
+            ),
+            (
+                at("cap").as_str(),
+                Some(json!(5)),
+                "policies[0].spec.limits.free.cap: found 5, expected true or false",
+            ),
+        ],
+    );
+    set(&mut document, &at("cap"), Some(json!(true)));
+    let conflict = "conflicts with \"cap\", remove one of them";
+    let of_free =
+        |field: &str, message: &str| format!("policies[0].spec.limits.free.{field}: {message}");
+    let what = "the limit \"free\" of \"gateway-system/token-limits\" has \"cap\"";
+    let held = format!(
+        "holdHeaders: must be true: {what}, which changes a request before its headers are sent"
+    );
+    let remote = format!("storage: must be local: {what}, which is not exact across Envoys");
+    assert_errors(
+        &document,
+        [
+            ("/holdHeaders", Some(json!(false)), held.as_str()),
+            (
+                "/storage",
+                Some(json!({ "type": "limitador", "cluster": "c" })),
+                remote.as_str(),
+            ),
+            (
+                at("capMin").as_str(),
+                Some(json!(0)),
+                &of_free(
+                    "capMin",
+                    "found 0, expected a whole number from 1 to 10000000",
+                ),
+            ),
+            (
+                at("cost").as_str(),
+                Some(json!("usage.input_tokens")),
+                &of_free("cost", conflict),
+            ),
+            (
+                at("shadow").as_str(),
+                Some(json!(true)),
+                &of_free("shadow", conflict),
+            ),
+            (
+                at("onExceeded").as_str(),
+                Some(json!("allow")),
+                &of_free("onExceeded", conflict),
+            ),
+            (
+                at("reservation").as_str(),
+                Some(json!({ "amount": 5 })),
+                &of_free("reservation", conflict),
+            ),
+            (
+                at("rates").as_str(),
+                Some(json!([])),
+                &of_free("rates", "missing required field"),
+            ),
+        ],
+    );
+}
+
+#[test]
 fn invalid_actions_are_rejected() {
     let mut document = long_form();
     set(&mut document, "/holdHeaders", Some(json!(true)));

@@ -76,6 +76,13 @@ pub(super) fn limit() -> Value {
                     number_as_text()
                 ]
             },
+            "cap": {
+                "description": "Hard limit: the request's own bound on its output is lowered to what is left.",
+                "type": "boolean",
+                "default": false
+            },
+            "capMin": described("The least output, in tokens, that is worth a request under a hard limit.", whole(&bounds::CAP_TOKENS)),
+            "capMax": described("The most output, in tokens, of a request that sets no bound of its own.", whole(&bounds::CAP_TOKENS)),
             "shadow": {
                 "description": "Dry run: count and report, and never reject.",
                 "type": "boolean",
