@@ -5,6 +5,7 @@
 //! alone calls `Host::resume`, the responder and settlement. However an exchange ends, [`Stream::on_log`] is its end.
 
 mod accept_encoding;
+mod access;
 mod background;
 mod body_location;
 mod cap;

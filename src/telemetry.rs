@@ -134,6 +134,17 @@ impl Telemetry {
         }
     }
 
+    /// Logs that a request was rejected because a rule of access does not allow its model: a line a minute for each rule.
+    pub(crate) fn access_forbidden(&self, index: usize, model: &str) {
+        let path = format!("access[{index}]");
+        if self.is_due(LogKey::Path(String::new(), path), Nanos::MINUTE) {
+            log::info!(
+                "access_forbidden at=access[{index}] model={}",
+                Quoted(model)
+            );
+        }
+    }
+
     /// Logs that a request was rejected because its model has no price: a line a minute for each
     /// limit.
     pub(crate) fn model_unpriced(&self, policy: &str, limit: &str, model: &str) {

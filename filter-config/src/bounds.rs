@@ -41,6 +41,12 @@ pub const NAME_BYTES: usize = 253;
 pub const HEADER_NAME_BYTES: usize = 128;
 /// Sources in `auth`.
 pub const AUTH_SOURCES: usize = 16;
+/// Rules in `access`.
+pub const ACCESS_RULES: usize = 256;
+/// Models of one rule in `access`.
+pub const ACCESS_MODELS: usize = 256;
+/// Bytes of a code in the body of a rejection.
+pub const REPLY_CODE_BYTES: usize = 64;
 /// Headers in one `auth` source.
 pub const AUTH_HEADERS: usize = 64;
 /// Segments of a path below `auth`.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use usage_meter::UsagePointer;
 
+use crate::access::{self, AccessRule};
 use crate::auth::{self, AuthSource};
 use crate::bounds;
 use crate::effective::{Effective, EffectivePolicy};
@@ -41,6 +42,8 @@ pub struct Configuration {
     pub failure_mode: FailureMode,
     /// The sources of `auth`, at least one. The first that has a value is used.
     pub auth: Vec<AuthSource>,
+    /// The models that requests may name. All rules that apply have to allow a request.
+    pub access: Vec<AccessRule>,
     /// The inspection of request bodies.
     pub request_body: RequestBody,
     /// The memory of a worker.
@@ -92,6 +95,7 @@ pub(crate) const LONG_FORM: Schema = Schema {
         "storage",
         "failureMode",
         "auth",
+        "access",
         "holdHeaders",
         "requestBody",
         "memory",
@@ -212,6 +216,7 @@ fn of_resources(
         storage: Storage::default(),
         failure_mode: FailureMode::default(),
         auth: auth::defaults(),
+        access: Vec::new(),
         request_body: RequestBody::default(),
         memory: Memory::default(),
         expressions: FuelLimits::default(),
@@ -264,6 +269,7 @@ fn long_form(
         failure_mode,
     );
     let auth = fields.read_or("auth", path, errors, auth::defaults, auth::read);
+    let access = fields.read_or("access", path, errors, Vec::new, access::read);
     let hold_headers = fields.read_or("holdHeaders", path, errors, || false, reader::boolean);
     let memory = fields.read_or("memory", path, errors, Memory::default, memory::read);
     // A wrong `memory` has an error of its own.
@@ -320,6 +326,7 @@ fn long_form(
         storage,
         failure_mode: failure_mode?,
         auth: auth?,
+        access: access?,
         request_body: request_body?,
         memory: memory?,
         expressions: expressions?,

@@ -61,6 +61,7 @@
     )
 )]
 
+mod access;
 mod auth;
 pub mod bounds;
 mod budget;
@@ -106,6 +107,7 @@ mod values;
 mod warning;
 mod window;
 
+pub use access::{AccessRule, ModelPattern};
 pub use auth::AuthSource;
 pub use budget::Budget;
 pub use cap::Cap;

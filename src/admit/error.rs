@@ -45,6 +45,14 @@ pub(crate) enum AdmissionError {
     /// The client has sent a malformed body, which a policy needs.
     #[error("malformed request body")]
     InvalidRequest,
+    /// The predicate of a rule of access has no result.
+    #[error("access[{index}].when: {error}")]
+    Access {
+        /// The position of the rule.
+        index: usize,
+        /// Why it has none.
+        error: EvaluationError,
+    },
     /// The output of the request cannot be bounded, as a hard limit requires.
     #[error("output cannot be bounded")]
     Uncapped,
@@ -74,6 +82,14 @@ impl AdmissionError {
         }
     }
 
+    /// Returns the error of the predicate of a rule of access.
+    pub(crate) fn access(index: usize, error: EvaluationError) -> Self {
+        match error {
+            EvaluationError::Attribute(AttributeError::Body(MalformedBody)) => Self::InvalidRequest,
+            error => Self::Access { index, error },
+        }
+    }
+
     /// Logs the error.
     pub(crate) fn log(&self, telemetry: &Telemetry) {
         match self {
@@ -82,6 +98,9 @@ impl AdmissionError {
                 path,
                 error,
             } => telemetry.evaluation_failed(policy, path, error),
+            Self::Access { index, error } => {
+                telemetry.evaluation_failed("", &format!("access[{index}].when"), error);
+            }
             Self::Unauthenticated { policy, path, .. } => {
                 telemetry.request_unauthenticated(policy, path);
             }

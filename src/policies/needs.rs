@@ -104,6 +104,12 @@ fn uses(configuration: &Configuration) -> impl Iterator<Item = &Attribute> {
     of_policies
         .chain(of_exports)
         .chain(configuration.usage.include_usage.predicate())
+        .chain(
+            configuration
+                .access
+                .iter()
+                .filter_map(|rule| rule.when.as_ref()),
+        )
         .flat_map(Expression::uses)
 }
 

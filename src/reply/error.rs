@@ -12,6 +12,8 @@ pub(super) enum ErrorKind {
     Exhausted,
     /// It has no identity that a limit counts by.
     Unauthenticated,
+    /// A rule of access does not allow its model.
+    Forbidden,
     /// Its model has no price.
     Unpriced,
     /// Its body is malformed.
@@ -26,6 +28,8 @@ pub(super) enum ErrorKind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Error<'a> {
     pub(super) kind: ErrorKind,
+    /// The code, where it is not that of the kind.
+    pub(super) code: Option<&'a str>,
     pub(super) message: &'a str,
     /// The status of the reply.
     pub(super) status: u16,
@@ -42,7 +46,7 @@ impl Error<'_> {
         let message = text(self.message);
         match dialect {
             Dialect::OpenAi => {
-                let (kind, code) = self.kind.openai();
+                let (kind, code) = self.openai();
                 format!(
                     r#"{{"error":{{"code":"{code}","message":{message},"param":null,"type":"{kind}"}}}}"#
                 )
@@ -67,12 +71,18 @@ impl Error<'_> {
             }
             Dialect::Ollama => format!(r#"{{"error":{message}}}"#),
             Dialect::Mistral => {
-                let (kind, code) = self.kind.openai();
+                let (kind, code) = self.openai();
                 format!(
                     r#"{{"object":"error","message":{message},"type":"{kind}","param":null,"code":"{code}"}}"#
                 )
             }
         }
+    }
+
+    /// Returns the type and the code.
+    fn openai(&self) -> (&str, &str) {
+        let (kind, code) = self.kind.openai();
+        (kind, self.code.unwrap_or(code))
     }
 
     /// Returns the header that names the error in a dialect, if it has one.
@@ -95,6 +105,7 @@ impl ErrorKind {
             Self::Limited(unit) => (unit, "rate_limit_exceeded"),
             Self::Exhausted => ("insufficient_quota", "insufficient_quota"),
             Self::Unauthenticated => ("invalid_request_error", "invalid_api_key"),
+            Self::Forbidden => ("invalid_request_error", "model_not_allowed"),
             Self::Unpriced => ("invalid_request_error", "model_not_priced"),
             Self::Invalid => ("invalid_request_error", "invalid_json"),
             Self::Overloaded => ("server_error", "overloaded"),
@@ -106,7 +117,7 @@ impl ErrorKind {
         match self {
             Self::Limited(_) | Self::Exhausted => "rate_limit_error",
             Self::Unauthenticated => "authentication_error",
-            Self::Unpriced => "permission_error",
+            Self::Forbidden | Self::Unpriced => "permission_error",
             Self::Invalid => "invalid_request_error",
             Self::Overloaded => "overloaded_error",
             Self::Failed => "api_error",
@@ -118,7 +129,7 @@ impl ErrorKind {
         match self {
             Self::Limited(_) | Self::Exhausted => "RESOURCE_EXHAUSTED",
             Self::Unauthenticated => "UNAUTHENTICATED",
-            Self::Unpriced => "PERMISSION_DENIED",
+            Self::Forbidden | Self::Unpriced => "PERMISSION_DENIED",
             Self::Invalid => "INVALID_ARGUMENT",
             Self::Overloaded => "UNAVAILABLE",
             Self::Failed => "INTERNAL",
@@ -129,7 +140,7 @@ impl ErrorKind {
     const fn aws(self) -> &'static str {
         match self {
             Self::Limited(_) | Self::Exhausted => "ThrottlingException",
-            Self::Unauthenticated | Self::Unpriced => "AccessDeniedException",
+            Self::Unauthenticated | Self::Forbidden | Self::Unpriced => "AccessDeniedException",
             Self::Invalid => "ValidationException",
             Self::Overloaded => "ServiceUnavailableException",
             Self::Failed => "InternalServerException",

@@ -11,7 +11,7 @@ use super::{anthropic, body, budget, draft03, ietf, named, openai, upstream};
 use crate::host::{HeaderMap, Headers, Host, LocalReply};
 use crate::ledger::{Admission, Rejection};
 use crate::policies::{Policies, Unit};
-use filter_config::{QuotaHeaders, UpstreamHeaders};
+use filter_config::{AccessRule, QuotaHeaders, UpstreamHeaders};
 use limits::{Nanos, Timestamp};
 use std::rc::Rc;
 use usage_meter::request::Endpoint;
@@ -84,6 +84,7 @@ impl Responder {
         let message = body::message(&quota, wait.seconds());
         let error = Error {
             kind: body::kind(&quota),
+            code: None,
             message: &message,
             status: replies.status,
             retry: wait.requested(),
@@ -171,6 +172,27 @@ impl Responder {
         self.error(endpoint, ErrorKind::Invalid, message, status, details)
     }
 
+    /// Rejects a request because a rule of access does not allow its model. Returns whether Envoy took the reply.
+    pub(crate) fn forbid(
+        &self,
+        endpoint: Option<&Endpoint>,
+        rule: &AccessRule,
+        model: Option<&str>,
+    ) -> bool {
+        let message = match model {
+            Some(model) => format!("The model \"{model}\" is not allowed for this request."),
+            None => "The request has to name a model that is allowed for it.".to_owned(),
+        };
+        let error = Error {
+            kind: ErrorKind::Forbidden,
+            code: Some(&rule.code),
+            message: &message,
+            status: rule.status,
+            retry: None,
+        };
+        self.send_error(&error, endpoint, PERMISSION_DENIED, "tollgate_forbidden")
+    }
+
     /// Rejects a request because its model has no price. Returns whether Envoy took the reply.
     pub(crate) fn reject_unpriced(&self, endpoint: Option<&Endpoint>, model: &str) -> bool {
         let model = match model {
@@ -202,23 +224,35 @@ impl Responder {
         status: (u16, i32),
         details: &str,
     ) -> bool {
-        let shape = self.policies.configuration().replies.error;
-        let dialect = Dialect::of(shape, endpoint, &*self.host);
         let error = Error {
             kind,
+            code: None,
             message,
             status: status.0,
             retry: (kind == ErrorKind::Overloaded).then_some(OVERLOAD_RETRY_AFTER),
         };
+        self.send_error(&error, endpoint, status.1, details)
+    }
+
+    fn send_error(
+        &self,
+        error: &Error<'_>,
+        endpoint: Option<&Endpoint>,
+        grpc_status: i32,
+        details: &str,
+    ) -> bool {
+        let shape = self.policies.configuration().replies.error;
+        let dialect = Dialect::of(shape, endpoint, &*self.host);
         let mut headers = ReplyHeaders::new(JSON);
         headers.extend(error.header(dialect));
-        if kind == ErrorKind::Unauthenticated {
+        if error.kind == ErrorKind::Unauthenticated {
             // A 401 has to name a scheme (RFC 9110, section 15.5.2).
             headers.set("www-authenticate", b"Bearer");
         }
         if let Some(retry) = error.retry {
             headers.set("retry-after", seconds(retry).to_string().as_bytes());
         }
+        let status = (error.status, grpc_status);
         self.send(status, details, headers, &error.body(dialect))
     }
 

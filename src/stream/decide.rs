@@ -290,6 +290,7 @@ impl Stream {
             error,
             AdmissionError::Evaluation { .. }
                 | AdmissionError::Unauthenticated { .. }
+                | AdmissionError::Access { .. }
                 | AdmissionError::Uncapped
         );
         if self.request.lacks_memory && may_lack_value {

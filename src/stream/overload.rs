@@ -1,5 +1,6 @@
 //! What an exchange does without when the worker's memory runs out, and the rejection at its end.
 
+use super::access::Access;
 use super::machine::{Next, Stream};
 use super::parts::Parts;
 use super::state::{Phase, State};
@@ -80,6 +81,11 @@ impl Stream {
     ) -> Next {
         self.request.lacks_memory = true;
         attributes.body = Body::Opaque;
+        match self.access(&mut attributes, None) {
+            Ok(Access::Allowed) => {}
+            Ok(_) => return self.overload(),
+            Err(error) => return self.fail(&error),
+        }
         let applicable = if applicable.depends_on_body {
             self.applicable(&mut attributes)
         } else {

@@ -4,6 +4,7 @@
 //! each piece is taken out, and the whole body is put in at the end. An empty buffer cannot be filled when
 //! trailers end the request, so a small body that may have trailers stays in it.
 
+use super::access::Access;
 use super::body_location::BodyLocation;
 use super::head::{is_encoded, is_grpc, is_json};
 use super::held_body::WholeBody;
@@ -286,7 +287,8 @@ impl Stream {
     /// Returns whether a held body is joined, because it may be changed and there is memory for that: for the body as
     /// it was, and as it becomes.
     fn is_joined(&self) -> bool {
-        let need = if self.may_change_body() {
+        let is_checked = !self.parts.policies.configuration().access.is_empty();
+        let need = if self.may_change_body() || is_checked {
             Need::Decision
         } else if self.may_request_usage() {
             Need::Estimate
@@ -337,6 +339,13 @@ impl Stream {
                     applicable,
                 } = *awaiting;
                 self.take_body(&mut attributes, is_whole);
+                match self.access(&mut attributes, body.as_ref()) {
+                    Ok(Access::Allowed) => {}
+                    Ok(Access::Forbidden(rule)) => return self.forbid(rule),
+                    // Not reached: nothing more is known later.
+                    Ok(Access::AwaitsBody) => return self.forbid(0),
+                    Err(error) => return self.fail(&error),
+                }
                 let applicable = match applicable {
                     Some(applicable) => Ok(applicable),
                     None => self.applicable(&mut attributes),

@@ -1,5 +1,6 @@
 //! The state machine against a double of Envoy: what it must do, and must never do, in every state.
 
+mod access;
 mod background;
 mod body_phase;
 mod budgets;

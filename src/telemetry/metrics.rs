@@ -31,6 +31,8 @@ pub(crate) enum Decision {
     Denied,
     /// It was rejected because it has no identity that a limit counts by.
     Unauthenticated,
+    /// A rule of access does not allow its model.
+    Forbidden,
     /// Its policy needs its body, which is malformed.
     InvalidRequest,
     /// The worker has no memory left for it.
@@ -42,7 +44,7 @@ pub(crate) enum Decision {
 }
 
 impl Decision {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Unmatched,
         Self::Admitted,
         Self::ShadowDenied,
@@ -50,6 +52,7 @@ impl Decision {
         Self::Alternative,
         Self::Denied,
         Self::Unauthenticated,
+        Self::Forbidden,
         Self::InvalidRequest,
         Self::Overloaded,
         Self::Failed,
@@ -62,6 +65,7 @@ impl Decision {
         match self {
             Self::Denied
             | Self::Unauthenticated
+            | Self::Forbidden
             | Self::InvalidRequest
             | Self::Overloaded
             | Self::Failed => true,
@@ -85,6 +89,7 @@ impl Decision {
             Self::Alternative => "alternative",
             Self::Denied => "denied",
             Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
             Self::InvalidRequest => "invalid_request",
             Self::Overloaded => "overloaded",
             Self::Failed => "failed",

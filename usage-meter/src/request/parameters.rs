@@ -36,6 +36,8 @@ pub struct Parameters {
     choices: u64,
     /// Whether the model is that of the key `model`, which takes precedence over other names.
     has_model: bool,
+    /// Whether it names a second model.
+    has_other_model: bool,
 }
 
 /// The value of `stream_options.include_usage`, with which a client asks an OpenAI API for a usage
@@ -166,6 +168,12 @@ impl Parameters {
         (1..=MAX_TOKENS).contains(&sum).then_some(sum)
     }
 
+    /// Returns whether no two models are named, of which servers may use either.
+    #[must_use]
+    pub const fn names_one_model(&self) -> bool {
+        !self.has_other_model
+    }
+
     /// Returns the number of choices that the request asks for.
     #[must_use]
     pub fn choices(&self) -> u64 {
@@ -192,6 +200,10 @@ impl Parameters {
     /// Takes a parameter that is text.
     #[cold]
     pub(super) fn set_text(&mut self, field: Field, text: &str) {
+        if matches!(field, Field::Model | Field::OtherModel) {
+            let known = self.model.as_deref();
+            self.has_other_model |= known.is_some_and(|known| known != text);
+        }
         match field {
             Field::Model => {
                 self.model = Some(text.into());

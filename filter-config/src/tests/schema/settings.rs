@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::shapes::{
     cel, described, list, name, object, pointer, pointers, size, text, usd, whole,
 };
-use crate::{auth, bounds, configuration, memory, pricing, replies, storage, usage};
+use crate::{access, auth, bounds, configuration, memory, pricing, replies, storage, usage};
 
 /// The pointers to each number.
 fn usage_paths() -> Value {
@@ -38,6 +38,28 @@ fn expressions() -> Value {
             "bytes": described("Bytes of the values that one evaluation may produce.", size(&bounds::EXPRESSION_PRODUCED_BYTES))
         }),
     )
+}
+
+fn access_rules() -> Value {
+    let otherwise = object(
+        &access::ELSE,
+        &[],
+        &json!({
+            "status": described("The status of the reply.", whole(&bounds::REPLY_STATUS)),
+            "code": { "description": "The code in the body of the reply.", "type": "string", "pattern": "^[A-Za-z0-9_.-]+$", "maxLength": bounds::REPLY_CODE_BYTES }
+        }),
+    );
+    let model = json!({ "type": "string", "pattern": "\\S", "maxLength": bounds::NAME_BYTES });
+    let rule = object(
+        &access::ACCESS,
+        &["models"],
+        &json!({
+            "when": cel("a boolean: whether the rule applies to a request."),
+            "models": described("The models that are allowed, as patterns in which * stands for any characters.", list(0, bounds::ACCESS_MODELS, &model)),
+            "else": described("The reply to other requests.", otherwise)
+        }),
+    );
+    list(0, bounds::ACCESS_RULES, &rule)
 }
 
 pub(super) fn long_form() -> Value {
@@ -107,6 +129,7 @@ pub(super) fn long_form() -> Value {
                 "The sources of the variable auth. The first that has a value is used.",
                 list(1, bounds::AUTH_SOURCES, &auth_source())
             ),
+            "access": described("The models that requests may name. All rules that apply have to allow a request.", access_rules()),
             "holdHeaders": {
                 "description": "Whether request headers are held until the body is read, if a policy needs it.",
                 "type": "boolean",

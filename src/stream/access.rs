@@ -1,0 +1,146 @@
+//! Rules of access: which models a request may name. They are decided before limits.
+
+use super::head::is_upgrade;
+use super::held_body::WholeBody;
+use super::machine::{Next, Stream};
+use super::parts::Parts;
+use super::state::State;
+use crate::admit::AdmissionError;
+use crate::attributes::Attributes;
+use crate::policies::EvaluationError;
+use crate::telemetry::{Count, Decision};
+use filter_config::{AccessRule, FailureMode};
+use std::rc::Rc;
+use usage_meter::request::model;
+
+/// What the rules of access say about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// All rules that apply allow it.
+    Allowed,
+    /// It depends on the body.
+    AwaitsBody,
+    /// The rule of this index does not allow it.
+    Forbidden(usize),
+}
+
+/// Methods whose requests generate nothing, if they have no body.
+const READING: [&[u8]; 5] = [b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE"];
+
+// === impl Stream ===
+
+impl Stream {
+    /// Returns what the rules of access say, by what is known of the request. `body` is given if all of it is at hand.
+    ///
+    /// # Errors
+    /// [`AdmissionError`], where a predicate cannot be evaluated and the failure mode is to deny.
+    pub(super) fn access(
+        &self,
+        attributes: &mut Attributes,
+        body: Option<&WholeBody>,
+    ) -> Result<Access, AdmissionError> {
+        let policies = Rc::clone(&self.parts.policies);
+        let rules = &policies.configuration().access;
+        if rules.is_empty() || self.names_nothing(attributes) {
+            return Ok(Access::Allowed);
+        }
+        let awaits_body = attributes.body.is_pending();
+        let of_path = self.request.endpoint.as_ref();
+        let of_path = of_path.and_then(|endpoint| endpoint.model.as_deref());
+        let model = of_path.or_else(|| self.model_of_body(body));
+        let mut access = Access::Allowed;
+        for (index, rule) in rules.iter().enumerate() {
+            let awaits = awaits_body
+                && (rule.when.as_ref().is_some_and(|when| when.needs_body()) || of_path.is_none());
+            if awaits && rule.when.as_ref().is_some_and(|when| when.needs_body()) {
+                access = Access::AwaitsBody;
+            } else if self.applies(rule, index, attributes)? {
+                if awaits {
+                    access = Access::AwaitsBody;
+                } else if !model.is_some_and(|model| rule.allows(model)) {
+                    return Ok(Access::Forbidden(index));
+                }
+            }
+        }
+        Ok(access)
+    }
+
+    /// Returns whether the request names no model because it generates nothing: it reads, and has no body.
+    fn names_nothing(&self, attributes: &Attributes) -> bool {
+        let headers = attributes.headers();
+        let method = headers.get(":method").unwrap_or_default();
+        let endpoint = self.request.endpoint.as_ref();
+        self.request.has_ended
+            && self.request.bytes == 0
+            && READING.contains(&method)
+            && !is_upgrade(headers)
+            && endpoint.is_none_or(|endpoint| endpoint.model.is_none())
+    }
+
+    /// Returns the model that the body names, if every server reads the same in it.
+    fn model_of_body(&self, body: Option<&WholeBody>) -> Option<&str> {
+        let parameters = &self.request.parameters;
+        let is_certain = parameters.names_one_model() && model::is_certain(&body?.bytes);
+        parameters.model.as_deref().filter(|_| is_certain)
+    }
+
+    fn applies(
+        &self,
+        rule: &AccessRule,
+        index: usize,
+        attributes: &mut Attributes,
+    ) -> Result<bool, AdmissionError> {
+        let Parts {
+            policies,
+            telemetry,
+            ..
+        } = &*self.parts;
+        let Some(when) = &rule.when else {
+            return Ok(true);
+        };
+        match policies.evaluator().predicate(attributes, when) {
+            Ok(applies) => Ok(applies),
+            Err(EvaluationError::Missing) => {
+                telemetry.count(Count::MissingValues);
+                Ok(false)
+            }
+            Err(error) => {
+                let error = AdmissionError::access(index, error);
+                if matches!(error, AdmissionError::InvalidRequest) {
+                    return Err(error);
+                }
+                telemetry.count(Count::EvaluationErrors);
+                match policies.configuration().failure_mode {
+                    FailureMode::Deny => Err(error),
+                    FailureMode::Allow => {
+                        error.log(telemetry);
+                        Ok(false)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rejects the request because a rule of access does not allow its model.
+    pub(super) fn forbid(&mut self, index: usize) -> Next {
+        if self.request.lacks_memory {
+            // What it names was not read for want of memory.
+            return self.overload();
+        }
+        self.state = State::Done;
+        self.request.kept.release(false, false);
+        self.outcome.decision = Some(Decision::Forbidden);
+        let Parts {
+            policies,
+            telemetry,
+            responder,
+            ..
+        } = &*self.parts;
+        let model = self.request.model();
+        telemetry.access_forbidden(index, model.unwrap_or_default());
+        if let Some(rule) = policies.configuration().access.get(index) {
+            responder.forbid(self.request.endpoint.as_ref(), rule, model);
+        }
+        Next::Pause
+    }
+}
