@@ -129,7 +129,8 @@ pub use policy::{Policy, Precedence, Strategy, TargetRef};
 pub use pricing::{Price, Pricing, Unpriced};
 pub use rate::{Algorithm, Rate, RateLimit, RateWindow};
 pub use replies::{
-    ErrorShape, HeaderNames, Placeholder, QuotaHeaders, Replies, Template, UpstreamHeaders,
+    ErrorShape, HeaderNames, LimitReply, Placeholder, QuotaHeaders, Replies, Template,
+    UpstreamHeaders,
 };
 pub use route::UnknownRoute;
 pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};

@@ -11,6 +11,7 @@ use crate::on_exceeded::{self, Alternative, Exceeded, Queue};
 use crate::path::Path;
 use crate::rate::{self, Rate};
 use crate::reader::{self, unexpected};
+use crate::replies::{self, LimitReply};
 use crate::values;
 use crate::warning::WarningKind;
 use crate::window::Window;
@@ -47,6 +48,8 @@ pub struct Limit {
     /// Whether the limit is hard, and how output is then bounded. Such a limit has rates, and no budgets, no cost of its
     /// own and no amount to reserve; requests that exceed it are rejected.
     pub cap: Option<Cap>,
+    /// The reply to requests that the limit rejects, where it is not that of all.
+    pub reply: Option<LimitReply>,
     /// What a request reserves until its usage is known, by default an estimate.
     pub reservation: Option<Reservation>,
 }
@@ -149,6 +152,7 @@ pub(crate) const LIMIT: Schema = Schema {
         "cap",
         "capMin",
         "capMax",
+        "reply",
     ],
     ignored: &[],
 };
@@ -234,6 +238,7 @@ fn limit(
     }
     let reservation = fields.read_optional("reservation", path, errors, reservation);
     let cap = cap::read(fields, path, errors);
+    let reply = fields.read_optional("reply", path, errors, replies::of_limit);
     let limit = Limit {
         name: name.to_owned(),
         when: when?,
@@ -248,6 +253,7 @@ fn limit(
         shadow: shadow?,
         on_exceeded: on_exceeded?,
         cap: cap?,
+        reply: reply?,
         reservation: reservation?,
     };
     check_cap(&limit, path, errors);

@@ -5,6 +5,7 @@ mod template;
 
 use std::time::Duration;
 
+use crate::access;
 use crate::bounds;
 use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::fields::{Fields, Schema};
@@ -37,6 +38,19 @@ pub struct Replies {
     pub upstream_headers: Option<UpstreamHeaders>,
     /// Headers of every reply that the filter itself sends: names in lower case, and values that are safe in a header.
     pub extra: Vec<(String, String)>,
+}
+
+/// The reply to the requests that one limit rejects, where it is not that of [`Replies`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitReply {
+    /// The status, 400 to 599.
+    pub status: Option<u16>,
+    /// The code in the default body, where the format of the API has one.
+    pub code: Option<String>,
+    /// The body instead of the default.
+    pub body: Option<Template>,
+    /// Further headers, as [`Replies::extra`]. They replace those.
+    pub headers: Vec<(String, String)>,
 }
 
 /// The handling of the upstream's own quota headers.
@@ -120,6 +134,11 @@ pub(crate) const SCHEMA: Schema = Schema {
     ignored: &[],
 };
 
+pub(crate) const LIMIT_REPLY: Schema = Schema {
+    known: &["status", "code", "body", "headers"],
+    ignored: &[],
+};
+
 pub(crate) const HEADER_NAMES: Schema = Schema {
     known: &["limit", "remaining", "reset", "retryAfter"],
     ignored: &[],
@@ -175,6 +194,25 @@ pub(crate) fn read(
         max_retry_after: max_retry_after?,
         upstream_headers: upstream_headers?,
         extra: extra?,
+    })
+}
+
+/// Reads the `reply` of a limit.
+pub(crate) fn of_limit(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<LimitReply, Invalid> {
+    let fields = Fields::read(json, path, &LIMIT_REPLY, errors)?;
+    let status = fields.read_optional("status", path, errors, status);
+    let code = fields.read_optional("code", path, errors, access::code);
+    let body = fields.read_optional("body", path, errors, template::body);
+    let headers = fields.read_or("headers", path, errors, Vec::new, extra::read);
+    Ok(LimitReply {
+        status: status?,
+        code: code?,
+        body: body?,
+        headers: headers?,
     })
 }
 

@@ -22,7 +22,9 @@ pub(super) fn kind(quota: &Quota<'_>) -> ErrorKind {
 /// there is no template.
 #[cold]
 pub(super) fn of_template(quota: &Quota<'_>, replies: &Replies, wait: u64) -> Option<String> {
-    let template = replies.body.as_ref()?;
+    let own = quota.limit.reply.as_ref();
+    let template = own.and_then(|own| own.body.as_ref());
+    let template = template.or(replies.body.as_ref())?;
     let kind = replies.content_type.as_deref();
     let is_json = kind.is_none_or(|kind| kind.to_ascii_lowercase().contains("json"));
     Some(fill(template, quota, wait, is_json))
@@ -88,6 +90,9 @@ pub(super) fn message(quota: &Quota<'_>, wait: u64) -> String {
     };
     let window = written(quota.rate, quota.limit);
     let per = window.map_or(String::new(), |window| format!(" per {window}"));
+    if quota.admits_nothing() {
+        return format!("{what} \"{name}\" of policy \"{policy}\" is 0: it admits no request.");
+    }
     let max = shown(max);
     let of_what = format!("{what} \"{name}\" of policy \"{policy}\"");
     if quota.standing.is_only_reserved() {

@@ -68,6 +68,11 @@ impl<'a> Quota<'a> {
         is_quota && !self.standing.is_only_reserved()
     }
 
+    /// Returns whether the limit is a prohibition: it is 0, so that waiting does not help.
+    pub(super) const fn admits_nothing(&self) -> bool {
+        self.standing.limit == 0
+    }
+
     /// Returns the unit.
     pub(super) fn unit(&self) -> &'static str {
         units::unit(self.rate.unit)

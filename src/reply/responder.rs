@@ -11,7 +11,7 @@ use super::{anthropic, body, budget, draft03, ietf, named, openai, upstream};
 use crate::host::{HeaderMap, Headers, Host, LocalReply};
 use crate::ledger::{Admission, Rejection};
 use crate::policies::{Policies, Unit};
-use filter_config::{AccessRule, QuotaHeaders, UpstreamHeaders};
+use filter_config::{AccessRule, LimitReply, QuotaHeaders, UpstreamHeaders};
 use limits::{Nanos, Timestamp};
 use std::rc::Rc;
 use usage_meter::request::Endpoint;
@@ -78,21 +78,29 @@ impl Responder {
             return false;
         };
         let replies = &self.policies.configuration().replies;
+        let own = quota.limit.reply.as_ref();
         let wait = Wait::new(quota.reset(), service_headers, replies.max_retry_after);
+        let is_prohibition = quota.admits_nothing();
+        let wait = if is_prohibition {
+            wait.without_end()
+        } else {
+            wait
+        };
         // Whatever says when the limit is reset agrees with what says when to retry.
         quota.standing.resets_at = now.saturating_add(wait.length());
         let message = body::message(&quota, wait.seconds());
         let error = Error {
             kind: body::kind(&quota),
-            code: None,
+            code: own.and_then(|own| own.code.as_deref()),
             message: &message,
-            status: replies.status,
+            status: own.and_then(|own| own.status).unwrap_or(replies.status),
             retry: wait.requested(),
         };
         let dialect = Dialect::of(replies.error, endpoint, &*self.host);
         let content_type = replies.content_type.as_deref();
         let mut headers = ReplyHeaders::new(content_type.unwrap_or(JSON));
-        if replies.body.is_none() {
+        let body = body::of_template(&quota, replies, wait.seconds());
+        if body.is_none() {
             headers.extend(error.header(dialect));
         }
         headers.write_retry(wait.requested());
@@ -101,7 +109,7 @@ impl Responder {
         write_quotas(
             style,
             vec![quota],
-            Some(wait.seconds()),
+            (!is_prohibition).then_some(wait.seconds()),
             &mut |name, value| {
                 headers.set(name, value);
             },
@@ -112,10 +120,9 @@ impl Responder {
         if wait.requested().is_none() {
             headers.remove_retry_after();
         }
-        let body = body::of_template(&quota, replies, wait.seconds());
         let body = body.unwrap_or_else(|| error.body(dialect));
-        let status = (replies.status, RESOURCE_EXHAUSTED);
-        self.send(status, "tollgate_denied", headers, &body)
+        let status = (error.status, RESOURCE_EXHAUSTED);
+        self.send(status, "tollgate_denied", headers, &body, own)
     }
 
     /// Rejects a request because its policy could not be evaluated. Returns whether Envoy took the
@@ -253,7 +260,7 @@ impl Responder {
             headers.set("retry-after", seconds(retry).to_string().as_bytes());
         }
         let status = (error.status, grpc_status);
-        self.send(status, details, headers, &error.body(dialect))
+        self.send(status, details, headers, &error.body(dialect), None)
     }
 
     /// Sends a reply with the headers that all of them have.
@@ -263,8 +270,11 @@ impl Responder {
         details: &str,
         mut headers: ReplyHeaders,
         body: &str,
+        own: Option<&LimitReply>,
     ) -> bool {
-        for (name, value) in &self.policies.configuration().replies.extra {
+        let extra = &self.policies.configuration().replies.extra;
+        let own = own.map_or(&[][..], |own| own.headers.as_slice());
+        for (name, value) in extra.iter().chain(own) {
             headers.set(name, value.as_bytes());
         }
         let headers: Vec<(&str, &[u8])> = headers.iter().collect();

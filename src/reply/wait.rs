@@ -31,6 +31,14 @@ impl Wait {
         }
     }
 
+    /// Returns the wait for a limit that nothing resets, because it admits nothing.
+    pub(super) const fn without_end(self) -> Self {
+        Self {
+            is_long: true,
+            ..self
+        }
+    }
+
     /// Returns its length.
     pub(super) const fn length(self) -> Nanos {
         self.length

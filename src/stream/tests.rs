@@ -21,5 +21,6 @@ mod memory_random;
 mod observability;
 mod policies;
 mod queue;
+mod replies;
 mod reservations;
 mod service;

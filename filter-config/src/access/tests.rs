@@ -42,6 +42,37 @@ fn rules_have_defaults() {
 }
 
 #[test]
+fn limit_has_reply_of_its_own() {
+    let mut document = long_form();
+    let at = "/policies/0/spec/limits/free/reply";
+    let reply = json!({ "status": 403, "code": "quota", "headers": { "X-Why": "free" } });
+    set(&mut document, at, Some(reply));
+    let reply = read(&document).policies[0].limits[0].reply.clone().unwrap();
+    assert_eq!(
+        (reply.status, reply.code.as_deref()),
+        (Some(403), Some("quota"))
+    );
+    assert_eq!(reply.body, None);
+    assert_eq!(reply.headers, [("x-why".to_owned(), "free".to_owned())]);
+    let path = "policies[0].spec.limits.free.reply";
+    assert_errors(
+        &document,
+        [
+            (
+                format!("{at}/status").as_str(),
+                Some(json!(200)),
+                format!("{path}.status: found 200, expected a whole number from 400 to 599").as_str(),
+            ),
+            (
+                format!("{at}/contentType").as_str(),
+                Some(json!("text/plain")),
+                format!("{path}.contentType: unknown field, expected \"status\", \"code\", \"body\" or \"headers\"").as_str(),
+            ),
+        ],
+    );
+}
+
+#[test]
 fn invalid_rules_are_rejected() {
     let rule = |rule| Some(json!([rule]));
     assert_errors(

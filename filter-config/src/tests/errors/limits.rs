@@ -16,7 +16,7 @@ fn invalid_names_predicates_and_counters_are_rejected() {
             (
                 "/spec/limits/free/dataExtraction",
                 Some(json!({})),
-                "spec.limits.free.dataExtraction: unknown field, expected \"rates\", \"when\", \"counters\", \"whenMissing\", \"cost\", \"requests\", \"budgets\", \"concurrency\", \"alertAt\", \"shadow\", \"onExceeded\", \"reservation\", \"cap\", \"capMin\" or \"capMax\"",
+                "spec.limits.free.dataExtraction: unknown field, expected \"rates\", \"when\", \"counters\", \"whenMissing\", \"cost\", \"requests\", \"budgets\", \"concurrency\", \"alertAt\", \"shadow\", \"onExceeded\", \"reservation\", \"cap\", \"capMin\", \"capMax\" or \"reply\"",
             ),
             (
                 "/spec/limits/",

@@ -46,7 +46,7 @@ fn access_rules() -> Value {
         &[],
         &json!({
             "status": described("The status of the reply.", whole(&bounds::REPLY_STATUS)),
-            "code": { "description": "The code in the body of the reply.", "type": "string", "pattern": "^[A-Za-z0-9_.-]+$", "maxLength": bounds::REPLY_CODE_BYTES }
+            "code": code()
         }),
     );
     let model = json!({ "type": "string", "pattern": "\\S", "maxLength": bounds::NAME_BYTES });
@@ -251,21 +251,7 @@ fn replies() -> Value {
                 "description": "The handling of the upstream's own quota headers. By default they are replaced where the filter writes quota headers, and kept where it does not.",
                 "enum": ["keep", "replace", "prefix"]
             },
-            "extra": {
-                "description": "Headers of every reply that the filter itself sends.",
-                "type": "object",
-                "maxProperties": bounds::REPLY_EXTRA_HEADERS,
-                "propertyNames": {
-                    "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
-                    "maxLength": bounds::HEADER_NAME_BYTES
-                },
-                "additionalProperties": {
-                    "type": "string",
-                    "minLength": 1,
-                    "maxLength": bounds::HEADER_VALUE_BYTES,
-                    "pattern": "^[ -~]+$"
-                }
-            }
+            "extra": reply_headers("Headers of every reply that the filter itself sends.")
         }),
     )
 }
@@ -348,4 +334,41 @@ fn auth_source() -> Value {
     ]);
     source["dependentRequired"] = json!({ "key": ["metadata"], "as": ["metadata"] });
     source
+}
+
+/// Headers of replies.
+fn reply_headers(description: &str) -> Value {
+    json!({
+        "description": description,
+        "type": "object",
+        "maxProperties": bounds::REPLY_EXTRA_HEADERS,
+        "propertyNames": {
+            "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
+            "maxLength": bounds::HEADER_NAME_BYTES
+        },
+        "additionalProperties": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": bounds::HEADER_VALUE_BYTES,
+            "pattern": "^[ -~]+$"
+        }
+    })
+}
+
+/// A code in the body of a reply.
+fn code() -> Value {
+    json!({ "description": "The code in the body of the reply.", "type": "string", "pattern": "^[A-Za-z0-9_.-]+$", "maxLength": bounds::REPLY_CODE_BYTES })
+}
+
+pub(super) fn limit_reply() -> Value {
+    object(
+        &replies::LIMIT_REPLY,
+        &[],
+        &json!({
+            "status": described("The status of a rejection.", whole(&bounds::REPLY_STATUS)),
+            "code": code(),
+            "body": { "type": "string", "maxLength": bounds::REPLY_BODY_BYTES },
+            "headers": reply_headers("Further headers of a rejection.")
+        }),
+    )
 }
