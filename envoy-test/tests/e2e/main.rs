@@ -3,6 +3,7 @@
 //! All of them are one program, which is linked once. `cargo test -p envoy-test --test e2e disconnects::` runs the
 //! tests of one module.
 
+mod access;
 mod background;
 mod budgets;
 mod concurrency;
