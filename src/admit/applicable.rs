@@ -46,6 +46,15 @@ enum Holds {
 // === impl Applicable ===
 
 impl Applicable {
+    /// Returns what is known of limits while all of it depends on the body.
+    #[must_use]
+    pub(crate) fn of_body() -> Self {
+        Self {
+            depends_on_body: true,
+            ..Self::default()
+        }
+    }
+
     /// Returns whether no limit applies.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {

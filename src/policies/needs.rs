@@ -16,10 +16,8 @@ pub(crate) struct Needs {
     pub(crate) queue: bool,
     /// The counter expressions that identify callers.
     pub(super) identities: Vec<CounterPosition>,
-    /// Whether a limit changes requests. That takes their headers to be held.
-    pub(crate) fallback: bool,
-    /// Whether a limit is hard: it bounds the output of requests.
-    pub(crate) cap: bool,
+    /// Whether a limit changes requests: it has fallbacks, or is hard. That takes their headers to be held.
+    pub(crate) changes: bool,
     /// What costs read when an exchange ends; `None` where no limit has a cost of its own, and no cost is
     /// exported.
     pub(crate) costs: Option<CostNeeds>,
@@ -42,14 +40,13 @@ impl Needs {
     /// Finds what a configuration needs.
     #[must_use]
     pub(super) fn of(configuration: &Configuration) -> Self {
-        let changes = |limit: &Limit| !limit.alternatives().is_empty();
+        let changes = |limit: &Limit| !limit.alternatives().is_empty() || limit.cap.is_some();
         Self {
             body: Arc::new(pointers(configuration)),
             llm: uses(configuration).any(|used| matches!(used, Attribute::Llm(_))),
             queue: limits(configuration).any(|limit| limit.queue().is_some()),
             identities: identities(configuration),
-            fallback: configuration.hold_headers && limits(configuration).any(changes),
-            cap: limits(configuration).any(|limit| limit.cap.is_some()),
+            changes: configuration.hold_headers && limits(configuration).any(changes),
             costs: CostNeeds::of(configuration),
         }
     }

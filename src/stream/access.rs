@@ -5,11 +5,11 @@ use super::held_body::WholeBody;
 use super::machine::{Next, Stream};
 use super::parts::Parts;
 use super::state::State;
-use crate::admit::AdmissionError;
+use crate::admit::{AdmissionError, Applicable};
 use crate::attributes::Attributes;
 use crate::policies::EvaluationError;
 use crate::telemetry::{Count, Decision};
-use filter_config::{AccessRule, FailureMode};
+use filter_config::{AccessRule, Expression, FailureMode};
 use std::rc::Rc;
 use usage_meter::request::model;
 
@@ -30,6 +30,25 @@ const READING: [&[u8]; 5] = [b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE"];
 // === impl Stream ===
 
 impl Stream {
+    /// Returns the limits that apply by the headers of a request that the rules of access allow. Where these depend on
+    /// the body, so do the limits, which come after them.
+    ///
+    /// # Errors
+    /// What Envoy does with a request that was rejected.
+    pub(super) fn access_and_limits(
+        &mut self,
+        attributes: &mut Attributes,
+    ) -> Result<Applicable, Next> {
+        match self.access(attributes, None) {
+            Ok(Access::Allowed) => self
+                .applicable(attributes)
+                .map_err(|error| self.fail(&error)),
+            Ok(Access::AwaitsBody) => Ok(Applicable::of_body()),
+            Ok(Access::Forbidden(rule)) => Err(self.forbid(rule)),
+            Err(error) => Err(self.fail(&error)),
+        }
+    }
+
     /// Returns what the rules of access say, by what is known of the request. `body` is given if all of it is at hand.
     ///
     /// # Errors
@@ -50,12 +69,11 @@ impl Stream {
         let model = of_path.or_else(|| self.model_of_body(body));
         let mut access = Access::Allowed;
         for (index, rule) in rules.iter().enumerate() {
-            let awaits = awaits_body
-                && (rule.when.as_ref().is_some_and(|when| when.needs_body()) || of_path.is_none());
-            if awaits && rule.when.as_ref().is_some_and(|when| when.needs_body()) {
+            let reads_body = rule.when.as_ref().is_some_and(Expression::needs_body);
+            if awaits_body && reads_body {
                 access = Access::AwaitsBody;
             } else if self.applies(rule, index, attributes)? {
-                if awaits {
+                if awaits_body && of_path.is_none() {
                     access = Access::AwaitsBody;
                 } else if !model.is_some_and(|model| rule.allows(model)) {
                     return Ok(Access::Forbidden(index));

@@ -1,6 +1,5 @@
 //! The headers of a request: the header phase.
 
-use super::access::Access;
 use super::chargeable::Chargeable;
 use super::head::{content_length, is_encoded, is_part, is_preflight, is_readable, is_upgrade};
 use super::machine::{Next, Stream};
@@ -59,16 +58,10 @@ impl Stream {
             self.admit(Admission::unmatched(false), &mut attributes);
             return Next::Continue;
         }
-        let access = match self.access(&mut attributes, None) {
-            Ok(Access::Forbidden(rule)) => return self.forbid(rule),
-            Ok(access) => access,
-            Err(error) => return self.fail(&error),
-        };
-        let mut applicable = match self.applicable(&mut attributes) {
+        let applicable = match self.access_and_limits(&mut attributes) {
             Ok(applicable) => applicable,
-            Err(error) => return self.fail(&error),
+            Err(next) => return next,
         };
-        applicable.depends_on_body |= access == Access::AwaitsBody;
         if is_encoded(attributes.headers()) && !applicable.depends_on_body {
             attributes.body = Body::Opaque;
         }
@@ -94,12 +87,7 @@ impl Stream {
             };
             return self.decide(attributes, applicable, length, None, Phase::Headers);
         }
-        // Limits are decided on after access.
-        let charges = match access {
-            Access::AwaitsBody => &[],
-            _ => applicable.charges.as_slice(),
-        };
-        let precheck = match parts.ledger.precheck(charges) {
+        let precheck = match parts.ledger.precheck(&applicable.charges) {
             Ok(Precheck::Rejected(rejection)) => {
                 return self.reject(&rejection, &mut attributes, &ResponseHeaders::new());
             }

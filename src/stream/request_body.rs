@@ -174,7 +174,7 @@ impl Stream {
     pub(super) fn may_change_body(&self) -> bool {
         let is_small = self.request.bytes <= MAX_IN_ENVOY as u64;
         self.request.body_has_ended
-            && (self.parts.policies.needs().fallback || self.parts.policies.needs().cap)
+            && self.parts.policies.needs().changes
             && (is_small || !self.parts.ledger.is_remote())
     }
 

@@ -116,6 +116,8 @@ fn content(policy: &Policy, limit: &Limit) -> String {
         alert_at,
         shadow,
         on_exceeded,
+        cap,
+        reply,
         reservation,
     } = limit;
     let texts = [
@@ -126,6 +128,6 @@ fn content(policy: &Policy, limit: &Limit) -> String {
     ];
     format!(
         "{texts:?} {when_missing:?} {rates:?} {requests:?} {budgets:?} {concurrency:?} {alert_at:?} {shadow} \
-         {on_exceeded:?} {reservation:?}"
+         {on_exceeded:?} {cap:?} {reply:?} {reservation:?}"
     )
 }

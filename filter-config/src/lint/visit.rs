@@ -24,6 +24,12 @@ pub(super) fn expressions(configuration: &Configuration, visit: Visit<'_>) {
             }
         });
     }
+    let path = Path::Root.field("access");
+    for (position, rule) in configuration.access.iter().enumerate() {
+        if let Some(when) = &rule.when {
+            visit(when, Role::Predicate, &path.item(position).field("when"));
+        }
+    }
     let path = Path::Root.field("export");
     for export in &configuration.exports {
         visit(&export.cost, Role::Cost, &path.field(&export.name));

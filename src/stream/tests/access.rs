@@ -20,8 +20,7 @@ fn status(envoy: &Envoy, body: &str) -> Option<u16> {
     } else {
         stream.on_log();
     }
-    let status = envoy.host.replies.borrow().get(replies).map(|it| it.status);
-    status
+    envoy.host.replies.borrow().get(replies).map(|it| it.status)
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl<'a> Members<'a> {
         while let Some(Member { key, .. }) = self.next() {
             let is_other =
                 |name: &&str| key.eq_ignore_ascii_case(name.as_bytes()) && key != name.as_bytes();
-            if !key.is_ascii() || key.contains(&b'\\') || names.iter().any(|name| is_other(&name)) {
+            if !key.is_ascii() || key.contains(&b'\\') || names.iter().any(is_other) {
                 return false;
             }
         }

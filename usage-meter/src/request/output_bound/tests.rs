@@ -1,5 +1,7 @@
 //! Tests of bounds on output.
 
+#![expect(clippy::too_many_lines, reason = "the tests are tables")]
+
 use super::OutputBound;
 use crate::request::{Endpoint, Parameters};
 
