@@ -6,9 +6,9 @@
 mod anthropic;
 mod body;
 mod budget;
-mod dialect;
 mod draft03;
 mod error;
+mod format;
 mod headers;
 mod ietf;
 mod labels;

@@ -1,6 +1,6 @@
-//! Errors in the dialect of the API that was called.
+//! Errors in the format of the API that is called.
 
-use super::dialect::Dialect;
+use super::format::ErrorFormat;
 use limits::Nanos;
 
 /// Why a request is rejected.
@@ -40,37 +40,37 @@ pub(super) struct Error<'a> {
 // === impl Error ===
 
 impl Error<'_> {
-    /// Returns the body in a dialect.
+    /// Returns the body in a format.
     #[cold]
-    pub(super) fn body(&self, dialect: Dialect) -> String {
+    pub(super) fn body(&self, format: ErrorFormat) -> String {
         let message = text(self.message);
-        match dialect {
-            Dialect::OpenAi => {
+        match format {
+            ErrorFormat::OpenAi => {
                 let (kind, code) = self.openai();
                 format!(
                     r#"{{"error":{{"code":"{code}","message":{message},"param":null,"type":"{kind}"}}}}"#
                 )
             }
-            Dialect::Anthropic => {
+            ErrorFormat::Anthropic => {
                 let kind = self.kind.anthropic();
                 format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#)
             }
-            Dialect::Gemini => {
+            ErrorFormat::Gemini => {
                 let (status, name) = (self.status, self.kind.grpc());
                 let details = self.retry.map(retry_info).unwrap_or_default();
                 format!(
                     r#"{{"error":{{"code":{status},"message":{message},"status":"{name}"{details}}}}}"#
                 )
             }
-            Dialect::Bedrock | Dialect::Cohere => format!(r#"{{"message":{message}}}"#),
-            Dialect::AnthropicOnBedrock => {
+            ErrorFormat::Bedrock | ErrorFormat::Cohere => format!(r#"{{"message":{message}}}"#),
+            ErrorFormat::AnthropicOnBedrock => {
                 let kind = self.kind.anthropic();
                 format!(
                     r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}},"message":{message}}}"#
                 )
             }
-            Dialect::Ollama => format!(r#"{{"error":{message}}}"#),
-            Dialect::Mistral => {
+            ErrorFormat::Ollama => format!(r#"{{"error":{message}}}"#),
+            ErrorFormat::Mistral => {
                 let (kind, code) = self.openai();
                 format!(
                     r#"{{"object":"error","message":{message},"type":"{kind}","param":null,"code":"{code}"}}"#
@@ -85,10 +85,10 @@ impl Error<'_> {
         (kind, self.code.unwrap_or(code))
     }
 
-    /// Returns the header that names the error in a dialect, if it has one.
-    pub(super) const fn header(&self, dialect: Dialect) -> Option<(&'static str, &'static str)> {
-        match dialect {
-            Dialect::Bedrock | Dialect::AnthropicOnBedrock => {
+    /// Returns the header that names the error in a format, if it has one.
+    pub(super) const fn header(&self, format: ErrorFormat) -> Option<(&'static str, &'static str)> {
+        match format {
+            ErrorFormat::Bedrock | ErrorFormat::AnthropicOnBedrock => {
                 Some(("x-amzn-errortype", self.kind.aws()))
             }
             _ => None,

@@ -1,7 +1,7 @@
 //! Local replies, and quota headers of admitted responses.
 
-use super::dialect::{self, Dialect};
 use super::error::{Error, ErrorKind};
+use super::format::{self, ErrorFormat};
 use super::headers::ReplyHeaders;
 use super::labels::QuotaLabels;
 use super::quota::{Quota, most_constrained};
@@ -96,16 +96,16 @@ impl Responder {
             status: own.and_then(|own| own.status).unwrap_or(replies.status),
             retry: wait.requested(),
         };
-        let dialect = Dialect::of(replies.error, endpoint, &*self.host);
+        let format = ErrorFormat::of(replies.error, endpoint, &*self.host);
         let content_type = replies.content_type.as_deref();
         let mut headers = ReplyHeaders::new(content_type.unwrap_or(JSON));
         let body = body::of_template(&quota, replies, wait.seconds());
         if body.is_none() {
-            headers.extend(error.header(dialect));
+            headers.extend(error.header(format));
         }
         headers.write_retry(wait.requested());
         let style = replies.headers.as_ref().unwrap_or(&QuotaHeaders::Draft03);
-        let style = dialect::style(style, endpoint);
+        let style = format::style(style, endpoint);
         write_quotas(
             style,
             vec![quota],
@@ -120,7 +120,7 @@ impl Responder {
         if wait.requested().is_none() {
             headers.remove_retry_after();
         }
-        let body = body.unwrap_or_else(|| error.body(dialect));
+        let body = body.unwrap_or_else(|| error.body(format));
         let status = (error.status, RESOURCE_EXHAUSTED);
         self.send(status, "tollgate_denied", headers, &body, own)
     }
@@ -249,9 +249,9 @@ impl Responder {
         details: &str,
     ) -> bool {
         let shape = self.policies.configuration().replies.error;
-        let dialect = Dialect::of(shape, endpoint, &*self.host);
+        let format = ErrorFormat::of(shape, endpoint, &*self.host);
         let mut headers = ReplyHeaders::new(JSON);
-        headers.extend(error.header(dialect));
+        headers.extend(error.header(format));
         if error.kind == ErrorKind::Unauthenticated {
             // A 401 has to name a scheme (RFC 9110, section 15.5.2).
             headers.set("www-authenticate", b"Bearer");
@@ -260,7 +260,7 @@ impl Responder {
             headers.set("retry-after", seconds(retry).to_string().as_bytes());
         }
         let status = (error.status, grpc_status);
-        self.send(status, details, headers, &error.body(dialect), None)
+        self.send(status, details, headers, &error.body(format), None)
     }
 
     /// Sends a reply with the headers that all of them have.
@@ -288,9 +288,9 @@ impl Responder {
         self.host.reply(&reply).is_ok()
     }
 
-    /// Treats the quota headers of the upstream, before [`Responder::annotate`]. Returns whether others may be
+    /// Keeps, removes or renames the quota headers of the upstream, before [`Responder::annotate`]. Returns whether others may be
     /// written.
-    pub(crate) fn treat_upstream(
+    pub(crate) fn apply_upstream_headers(
         &self,
         admission: &Admission,
         headers: &Headers,
@@ -307,7 +307,7 @@ impl Responder {
         if !writes && handling == UpstreamHeaders::Keep {
             return false;
         }
-        upstream::treat(&*self.host, headers, status, handling) && writes
+        upstream::apply(&*self.host, headers, status, handling) && writes
     }
 
     /// Adds to the response of an admitted request: the names of limits past their `alertAt` and, if
@@ -340,7 +340,7 @@ impl Responder {
             Some(style) => {
                 let now = self.host.now().unwrap_or_default();
                 let quotas = quotas.map(|quota| Quota { now, ..quota }).collect();
-                write_quotas(dialect::style(style, endpoint), quotas, None, &mut add);
+                write_quotas(format::style(style, endpoint), quotas, None, &mut add);
             }
         }
         for (name, value) in &admission.response_headers {

@@ -1,6 +1,6 @@
 //! Responses in every style.
 
-mod dialects;
+mod formats;
 mod upstreams;
 mod waits;
 
@@ -63,7 +63,9 @@ impl Envoy {
             .map(|(rate, &(used, seconds))| self.charge(rate, used, Nanos::from_secs(seconds)));
         let admission = Admission::of(charges.collect());
         let upstream = host.headers(HeaderMap::Response).unwrap();
-        let has_quotas = self.responder.treat_upstream(&admission, &upstream, 200);
+        let has_quotas = self
+            .responder
+            .apply_upstream_headers(&admission, &upstream, 200);
         self.responder.annotate(&admission, None, has_quotas);
         let headers = host.headers.borrow();
         let headers = headers[&HeaderMap::Response].iter().skip(1);

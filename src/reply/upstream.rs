@@ -1,12 +1,12 @@
-//! Quota headers that an upstream sends of its own account.
+//! Quota headers of the upstream.
 
 use crate::host::{HeaderMap, Headers, Host};
 use filter_config::UpstreamHeaders;
 
-/// How the names begin that such headers are given.
+/// The prefix of the names of quota headers that are renamed.
 const PREFIX: &str = "x-upstream-";
 
-/// How the names of quota headers begin.
+/// The prefixes of the names of quota headers.
 const QUOTA: [&str; 4] = [
     "x-ratelimit",
     "x-rate-limit",
@@ -17,15 +17,15 @@ const QUOTA: [&str; 4] = [
 /// The headers that say when to retry.
 const RETRY: [&str; 2] = ["retry-after", "retry-after-ms"];
 
-/// The most headers that are treated. No provider has as many.
+/// The most headers that are removed or renamed. No provider sends as many.
 const MAX_NAMES: usize = 64;
 
-/// The least status of an error, whose `retry-after` is about the upstream's own rejection.
+/// The lowest status of an error. Its `retry-after` is about the upstream's own rejection.
 const ERRORS: u16 = 400;
 
-/// Treats the upstream's quota headers as the configuration says. Returns whether others may be written: not
-/// beside those that stay.
-pub(super) fn treat(
+/// Keeps, removes or renames the upstream's quota headers, as configured. Returns whether the filter may write its
+/// own: not beside headers that are kept.
+pub(super) fn apply(
     host: &dyn Host,
     headers: &Headers,
     status: u16,
@@ -36,8 +36,8 @@ pub(super) fn treat(
         let Ok(name) = str::from_utf8(name) else {
             continue;
         };
-        let is_treated = is_quota(name) || (status < ERRORS && RETRY.contains(&name));
-        if is_treated && names.len() < MAX_NAMES && !names.contains(&name) {
+        let is_affected = is_quota(name) || (status < ERRORS && RETRY.contains(&name));
+        if is_affected && names.len() < MAX_NAMES && !names.contains(&name) {
             names.push(name);
         }
     }
@@ -47,7 +47,7 @@ pub(super) fn treat(
     for name in names {
         if handling == UpstreamHeaders::Prefix {
             let value = headers.text(name).unwrap_or_default();
-            // The response is worth more than a header about it.
+            // A header that cannot be set is no reason to fail the response.
             let _ = host.set_header(
                 HeaderMap::Response,
                 &[PREFIX, name].concat(),

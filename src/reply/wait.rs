@@ -15,11 +15,11 @@ pub(super) struct Wait {
 // === impl Wait ===
 
 impl Wait {
-    /// When it is not known when room is made, because only requests in flight are in the way: a second is as
+    /// The wait where only requests in flight leave no room: it is not known when they end, so a second is as
     /// good as any other time.
     const UNKNOWN: Nanos = Nanos::SECOND;
 
-    /// Returns the wait until a limit is reset. A rate limit service knows better, if its headers say so.
+    /// Returns the wait until a limit is reset. `retry-after` of a rate limit service takes precedence.
     pub(super) fn new(reset: Nanos, service_headers: &[(String, Vec<u8>)], max: Duration) -> Self {
         let length = match of_service(service_headers).unwrap_or(reset) {
             Nanos::ZERO => Self::UNKNOWN,

@@ -46,7 +46,7 @@ impl Stream {
             }
         };
         let responder = &self.parts.responder;
-        let has_quotas = responder.treat_upstream(&admitted.admission, &headers, status);
+        let has_quotas = responder.apply_upstream_headers(&admitted.admission, &headers, status);
         if status == 101 {
             self.annotate(&admitted, has_quotas);
             self.state = State::Upgraded(admitted);

@@ -1,4 +1,4 @@
-//! Quota headers that an upstream sends of its own account.
+//! Tests of the quota headers of an upstream.
 
 use super::{Envoy, limits};
 use crate::host::{HeaderMap, Host};
@@ -25,7 +25,7 @@ fn passed(replies: &Value, status: u16) -> (Vec<String>, Option<String>) {
     let admission = Admission::of(vec![envoy.charge(2, 20, Nanos::SECOND)]);
     let has_quotas = envoy
         .responder
-        .treat_upstream(&admission, &upstream, status);
+        .apply_upstream_headers(&admission, &upstream, status);
     envoy.responder.annotate(&admission, None, has_quotas);
     let headers = host.headers(HeaderMap::Response).unwrap();
     let mut names: Vec<String> = headers

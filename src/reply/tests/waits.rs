@@ -1,4 +1,4 @@
-//! When a rejected request can be retried.
+//! Tests of the wait that a rejection requests.
 
 use super::{Envoy, NOW, SECOND, limits};
 use crate::host::double::SentReply;

@@ -1,4 +1,4 @@
-//! Errors and quota headers in the dialect of the API that was called.
+//! Tests of errors and quota headers in the format of the API that is called.
 
 use super::{Envoy, SECOND, USED, limits, shown};
 use crate::host::{HeaderMap, Host};

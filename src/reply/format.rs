@@ -1,31 +1,31 @@
-//! The dialect of a reply: whose clients have to understand it.
+//! The format of errors, and the style of quota headers, by the API that is called.
 
 use crate::host::Host;
 use filter_config::{ErrorShape, QuotaHeaders};
 use usage_meter::request::Endpoint;
 
-/// How the user agent of Mistral's SDKs begins. Its API has the paths of `OpenAI`.
+/// The prefix of the user agent of Mistral's SDKs, by which they are recognized: its API has the paths of `OpenAI`.
 const MISTRAL_CLIENT: &[u8] = b"mistral-client";
 
-/// The API whose clients have to understand an error.
+/// The format of an error, named after the API that defines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(super) enum ErrorFormat {
     OpenAi,
     Anthropic,
     /// Gemini and Vertex.
     Gemini,
     Bedrock,
-    /// Anthropic's models on Bedrock, which its own SDK and those of AWS call alike.
+    /// Anthropic's models on Bedrock: both its own SDK and those of AWS can read it.
     AnthropicOnBedrock,
     Ollama,
     Cohere,
     Mistral,
 }
 
-// === impl Dialect ===
+// === impl ErrorFormat ===
 
-impl Dialect {
-    /// Returns the configured dialect, or that of the API which is called.
+impl ErrorFormat {
+    /// Returns the configured format, or that of the API that is called.
     pub(super) fn of(shape: ErrorShape, endpoint: Option<&Endpoint>, host: &dyn Host) -> Self {
         let is_anthropic = endpoint.is_some_and(|endpoint| endpoint.is_anthropic);
         match shape {
@@ -51,7 +51,7 @@ impl Dialect {
     }
 }
 
-/// Returns the style of quota headers that clients of the called API read, if it is to follow from that.
+/// Returns the configured style of quota headers; with [`QuotaHeaders::Auto`], that of the API that is called.
 pub(super) fn style<'a>(
     configured: &'a QuotaHeaders,
     endpoint: Option<&Endpoint>,
