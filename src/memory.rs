@@ -1,6 +1,6 @@
 //! The memory of a worker: one budget for all that callers and peers make the module keep.
 //!
-//! [`allocated`] is the truth: the allocator counts what it hands out. A [`Budget`] is asked before something is
+//! [`allocated`] is what the allocator has handed out. A [`Budget`] is checked before something is
 //! allocated in proportion to what a peer sent; a [`Lease`] counts what is kept of it against the [`Share`] of its
 //! use. The order in which uses end is that of [`Need`].
 

@@ -26,8 +26,8 @@ const QUEUE_TICK: Nanos = Nanos::from_millis(10);
 /// The most requests that are checked again in one tick, except those whose time is up.
 const MAX_POLLS: usize = 64;
 
-/// The most replies to checks that are given to streams in one callback. A check that has waited for what another
-/// finds out costs what its decision costs: many of them take the worker for too long.
+/// The most replies to checks that are given to streams in one callback. The reply to a check that waited for
+/// another stream's call is followed by its decision: many decisions in one callback would occupy the worker for too long.
 const MAX_REPLIES: usize = 128;
 
 /// The filter under one configuration. Exchanges that began under one configuration end under it.

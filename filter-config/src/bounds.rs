@@ -67,7 +67,7 @@ pub const STORAGE_FLUSH: RangeInclusive<Duration> = Duration::ZERO..=Duration::f
 pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=64 * 1024 * 1024;
 /// `requestBody.workerBytes`: half of the memory that a VM has.
 pub const REQUEST_BODIES_BYTES: RangeInclusive<u64> = 1..=512 * 1024 * 1024;
-/// `memory.perWorker`: a VM has 1 GiB, and what its allocator cannot use for want of a piece that is large enough, the
+/// `memory.perWorker`: a VM has 1 GiB, and what its allocator cannot use because no piece is large enough, the
 /// largest body and its copy come on top.
 pub const WORKER_BYTES: RangeInclusive<u64> = 32 * 1024 * 1024..=768 * 1024 * 1024;
 /// `expressions.steps`: from what a few operators on texts take to twenty times the default.

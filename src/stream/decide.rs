@@ -294,7 +294,7 @@ impl Stream {
                 | AdmissionError::Uncapped
         );
         if self.request.lacks_memory && may_lack_value {
-            // The policy is not wrong: what it reads is missing for want of memory.
+            // The policy is not wrong: what it reads is missing due to a lack of memory.
             return self.overload();
         }
         let Parts {

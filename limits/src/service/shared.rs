@@ -17,12 +17,12 @@ const REPLIED_INTERVAL: Nanos = Nanos::from_millis(250);
 /// Whether a service implements `Reserve` and `Commit`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ReserveSupport {
-    /// It was not asked yet.
+    /// It has not replied to a call yet.
     #[default]
     Unknown,
     /// It does.
     Supported,
-    /// It did not when it was asked last, and is asked again at this time.
+    /// It did not when it was last called, and is called again at this time.
     Unsupported(Timestamp),
 }
 
@@ -88,8 +88,8 @@ impl Shared {
         self.write(&self.support_key, &support.encode());
     }
 
-    /// Puts off when the service is asked again, unless another worker has learnt or done so meanwhile. Returns
-    /// what is known then, and whether it is this worker that asks.
+    /// Postpones the next call that tests for support, unless another worker has meanwhile made one or postponed it. Returns
+    /// what is known then, and whether this worker makes the call.
     pub(super) fn claim(&self, now: Timestamp, until: Timestamp) -> (ReserveSupport, bool) {
         let mine = ReserveSupport::Unsupported(until);
         let (known, version) = self.read(&self.support_key).unwrap_or((vec![], CREATE));
@@ -124,7 +124,7 @@ impl Shared {
     }
 
     fn read(&self, key: &[u8]) -> Option<(Vec<u8>, u32)> {
-        // Without an answer of Envoy, this worker finds out by itself.
+        // If Envoy cannot read it, this worker makes a call of its own.
         self.data.shared_data(key).ok()?
     }
 

@@ -13,7 +13,7 @@ pub trait Transport {
 }
 
 /// The identity of a call that is under way. A [`Transport`] gives none whose two lowest bits are set, as Envoy
-/// does: they are those of checks that wait for what another call finds out.
+/// does: they are those of checks that wait for the reply to another call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(pub u32);
 

@@ -1,4 +1,4 @@
-//! What a service knows: the request that comes first finds out whether it implements `Reserve`.
+//! Tests of the first call of `Reserve`, which shows whether the service implements it.
 
 use crate::host::double::Call;
 use crate::host::{HeaderMap, HostError};
@@ -124,7 +124,7 @@ fn failed_request_decides_for_itself_only() {
         let mut streams = requests(&gateway, 64);
         gateway.fail(1, status, &mut streams);
         assert_eq!((gateway.resumed(), gateway.replies()), (0, 1));
-        assert_eq!(gateway.methods(), ["Reserve"; 2], "the next one asks");
+        assert_eq!(gateway.methods(), ["Reserve"; 2], "the next one calls");
         gateway.answer_all(&mut streams);
         assert_eq!(gateway.resumed(), resumed, "{status} {lacks_reserve}");
         assert_eq!(gateway.resumed() + gateway.replies(), 64);
@@ -228,7 +228,7 @@ fn answer_is_shared_by_workers() {
     gateway.exchange(1);
     assert_eq!(gateway.count("Reserve"), 1, "known to another worker");
 
-    // Each hour one of them asks again, and no request does.
+    // Each hour one worker calls it again, without a request.
     let clock = &gateway.envoy.host.clock;
     clock.set(clock.get() + 61 * MINUTE);
     gateway.exchange(1);
