@@ -43,7 +43,7 @@ pub(crate) enum EvaluationError {
     #[error("no value")]
     Missing,
     /// The computation would take more than one may.
-    #[error("expected an evaluation within its fuel, found {0}")]
+    #[error("the evaluation takes {0}")]
     Exhausted(#[from] Exhausted),
     /// The evaluations of the exchange together take more than they may.
     #[error(

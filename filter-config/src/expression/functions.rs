@@ -38,6 +38,7 @@ const fn member(name: &'static str, arguments: &'static [usize]) -> Function {
 
 /// Names of functions in other languages, each with CEL's name.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("not", "!"),
     ("lower", "lowerAscii"),
     ("toLowerCase", "lowerAscii"),
     ("upper", "upperAscii"),

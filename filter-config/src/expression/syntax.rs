@@ -12,12 +12,12 @@ const MAX_MESSAGE_CHARS: usize = 160;
 const OPERATORS: &[(&str, &str)] = &[
     ("=", "=="),
     ("===", "=="),
-    ("<>", "!="),
     ("and", "&&"),
     ("&", "&&"),
     ("or", "||"),
     ("|", "||"),
     ("not", "!"),
+    ("is", "=="),
 ];
 
 /// The error of a parser on `has(x)` where `x` is not a field.
@@ -36,6 +36,9 @@ pub(super) fn message(source: &str, text: &str) -> String {
             let operator = known.map(|(_, operator)| *operator);
             // `not` is a name for the parser, and what follows it has no place.
             let operator = operator.or_else(|| follows_not(source, token).then_some("!"));
+            // `<` is an operator, and the second half of `<>` has no place.
+            let is_unequal = token == ">" && source.contains("<>");
+            let operator = operator.or_else(|| is_unequal.then_some("!="));
             let hint = operator.map(|operator| format!(", did you mean {operator:?}?"));
             format!("unexpected {token:?}{}", hint.unwrap_or_default())
         }

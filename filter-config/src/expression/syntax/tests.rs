@@ -35,6 +35,9 @@ fn operators_of_other_languages_have_hints() {
         ("auth.a == 'b' and auth.c == 'd'", "&&"),
         ("auth.a == 'b' or auth.c == 'd'", "||"),
         ("not auth.a", "!"),
+        ("not (auth.a == 'b')", "!"),
+        ("auth.a <> 'b'", "!="),
+        ("auth.a is null", "=="),
     ] {
         let hint = format!(", did you mean \"{operator}\"?");
         assert!(error(source).ends_with(&hint), "{}", error(source));
