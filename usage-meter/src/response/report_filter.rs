@@ -238,7 +238,14 @@ impl ReportFilter {
     /// The buffer that they are in may have a bound beyond which the stream fails. More than [`SMALL_BYTES`] are
     /// held only where a report is likely to follow.
     fn holds(&self, rest: &[u8], length: usize) -> bool {
-        if rest.is_empty() || length > Self::MAX_REPORT_BYTES || !may_be_report(rest) {
+        if rest.is_empty() || length > Self::MAX_REPORT_BYTES {
+            return false;
+        }
+        // The first chunk has to be known as a whole before any of it passes.
+        if self.nulls == Nulls::Unknown && length <= SMALL_BYTES {
+            return true;
+        }
+        if !may_be_report(rest) {
             return false;
         }
         let is_near = |bytes: usize| bytes <= Self::MAX_REPORT_BYTES;

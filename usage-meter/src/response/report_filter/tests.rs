@@ -87,7 +87,9 @@ fn beginning_of_a_chunk_with_choices_is_not_held() {
         ("data: {\"choices\":", true),
         ("data: {\"id\":7", true),
     ] {
-        let passage = ReportFilter::default().push(begun.as_bytes(), true, false);
+        let mut filter = ReportFilter::default();
+        filter.push(b"data: {\"choices\":[{}]}\n\n", false, false);
+        let passage = filter.push(begun.as_bytes(), true, false);
         assert_eq!(passage.is_held, is_held, "{begun}");
     }
 }
@@ -314,8 +316,6 @@ proptest! {
         // As the meter reports it: whether the complete report has come.
         let is_reported = |index: usize| cuts[index] >= before.len() + REPORT.len();
         let passed = String::from_utf8(pass(&pieces, is_reported)).unwrap();
-        // The first chunk passes as it is if a piece ends within it.
-        let passed = passed.replace(",\"usage\":null", "");
         prop_assert_eq!(passed, format!("{kept}{after}"));
     }
 }
