@@ -41,6 +41,10 @@ use crate::random;
 
 /// The instructions of a request.
 #[derive(Debug, Default, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an instruction of its own"
+)]
 pub(super) struct Instructions {
     pub prompt_tokens: Option<u64>,
     pub completion_tokens: Option<u64>,
