@@ -17,6 +17,13 @@ use limits::service::{CallId, CheckError, CheckRequest, CheckResult, Reply};
         reason = "there is one at a time, and a box would be an allocation for each request"
     )
 )]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(
+        clippy::large_enum_variant,
+        reason = "a result is matched where it is returned, and is not kept"
+    )
+)]
 pub(crate) enum Check {
     /// The request is decided on.
     Decided(Verdict),
