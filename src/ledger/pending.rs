@@ -9,20 +9,9 @@ use limits::service::{CallId, CheckError, CheckRequest, CheckResult, Reply};
 
 /// The result of a check.
 #[derive(Debug)]
-#[cfg_attr(
-    // Its pointers are half as large.
-    not(target_arch = "wasm32"),
-    expect(
-        clippy::large_enum_variant,
-        reason = "there is one at a time, and a box would be an allocation for each request"
-    )
-)]
-#[cfg_attr(
-    target_family = "wasm",
-    expect(
-        clippy::large_enum_variant,
-        reason = "a result is matched where it is returned, and is not kept"
-    )
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and a box would be an allocation for each request"
 )]
 pub(crate) enum Check {
     /// The request is decided on.
