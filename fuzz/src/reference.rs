@@ -1,7 +1,8 @@
 //! The decoders of the libraries, which those of the meter are held against.
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
-use flate2::bufread::MultiGzDecoder;
+use flate2::Crc;
+use flate2::bufread::GzDecoder;
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 use std::io::Read;
@@ -82,36 +83,64 @@ fn deflate(encoded: &[u8]) -> Decoded {
         }
     };
     let mut bytes = vec![0; MAX_BYTES];
+    let (end, count, _) = inflate(raw, &mut bytes);
+    bytes.truncate(count);
+    Decoded { bytes, end }
+}
+
+/// Decodes the members of gzip. Their blocks are not decoded by flate2: its window wraps, and so it accepts
+/// matches that begin before the first byte, which section 2 of RFC 1951 does not allow.
+fn gzip(encoded: &[u8]) -> Decoded {
+    let mut bytes = Vec::new();
+    let mut member = vec![0; MAX_BYTES];
+    let mut rest = encoded;
+    let end = loop {
+        let mut header = GzDecoder::new(rest);
+        if header.header().is_none() {
+            break match header.read(&mut [0]) {
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => End::Incomplete,
+                _ => End::Corrupt,
+            };
+        }
+        let raw = header.into_inner();
+        let (end, count, read) = inflate(raw, &mut member);
+        bytes.extend_from_slice(&member[..count]);
+        if end != End::Complete {
+            break end;
+        }
+        if bytes.len() > MAX_BYTES {
+            break End::Large;
+        }
+        let Some((trailer, next)) = raw[read..].split_first_chunk::<8>() else {
+            break End::Incomplete;
+        };
+        let mut crc = Crc::new();
+        crc.update(&member[..count]);
+        if *trailer != (u64::from(crc.amount()) << 32 | u64::from(crc.sum())).to_le_bytes() {
+            break End::Corrupt;
+        }
+        if next.is_empty() {
+            break End::Complete;
+        }
+        rest = next;
+    };
+    Decoded { bytes, end }
+}
+
+/// Decodes DEFLATE blocks to the start of `bytes`. Returns how that ended, and the number of bytes that were
+/// decoded and read.
+fn inflate(raw: &[u8], bytes: &mut [u8]) -> (End, usize, usize) {
     let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF
         | inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
     let mut state = DecompressorOxide::new();
-    let (status, _, count) = decompress(&mut state, raw, &mut bytes, 0, flags);
-    bytes.truncate(count);
+    let (status, read, count) = decompress(&mut state, raw, bytes, 0, flags);
     let end = match status {
         TINFLStatus::Done => End::Complete,
         TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => End::Incomplete,
         TINFLStatus::HasMoreOutput => End::Large,
         _ => End::Corrupt,
     };
-    Decoded { bytes, end }
-}
-
-fn gzip(encoded: &[u8]) -> Decoded {
-    let mut bytes = Vec::new();
-    let mut decoder = MultiGzDecoder::new(encoded);
-    let mut piece = [0; 16 << 10];
-    let end = loop {
-        match decoder.read(&mut piece) {
-            Ok(0) => break End::Complete,
-            Ok(_) if bytes.len() >= MAX_BYTES => break End::Large,
-            Ok(count) => bytes.extend_from_slice(&piece[..count]),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                break End::Incomplete;
-            }
-            Err(_) => break End::Corrupt,
-        }
-    };
-    Decoded { bytes, end }
+    (end, count, read)
 }
 
 fn zstd(encoded: &[u8]) -> Decoded {

@@ -246,6 +246,28 @@ fn window_above_maximum_is_an_error() {
 }
 
 #[test]
+fn match_before_first_byte_is_corrupt() {
+    const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    const TRAILER: [u8; 8] = [0; 8];
+    // A fixed block: "a", and three bytes from one byte before, or from two.
+    let (valid, corrupt) = ([0x4b, 4, 2, 0], [0x4b, 4, 0x42, 0]);
+    let member = |blocks: [u8; 4]| [&HEADER[..], &blocks, &TRAILER].concat();
+    // Matches do not reach into the member before.
+    let second = [member(valid), member(corrupt)].concat();
+    let error = Some(DecodeError::Corrupt);
+    for (coding, body, plain, error) in [
+        ("deflate", valid.to_vec(), &b"aaaa"[..], None),
+        ("deflate", corrupt.to_vec(), b"a", error),
+        ("gzip", member(valid), b"aaaa", None),
+        ("gzip", member(corrupt), b"a", error),
+        ("gzip", second, b"aaaaa", error),
+    ] {
+        let (found, decoder) = decode(coding, &body, 1000);
+        assert_eq!((found.as_slice(), decoder.error()), (plain, error));
+    }
+}
+
+#[test]
 fn zstd_default_tables_decode_every_level() {
     let text: Vec<u8> = (0..20_000_u32)
         .flat_map(|n| {
