@@ -30,6 +30,7 @@ impl Stream {
             && self
                 .request
                 .content_length
+                .get()
                 .is_none_or(|length| length <= max)
     }
 

@@ -36,7 +36,7 @@ impl Stream {
         let pointers = &self.parts.policies.needs().body;
         let reader = BodyReader::new(headers.get("content-type"), pointers);
         self.request.reader = Some(Box::new(reader));
-        let length = self.request.content_length;
+        let length = self.request.content_length.get();
         self.request.body_location = BodyLocation::of(&*self.parts.host, headers, length);
     }
 
@@ -56,7 +56,7 @@ impl Stream {
             return self.pass_on();
         }
         let is_whole =
-            self.request.has_ended || self.request.content_length == Some(self.request.bytes);
+            self.request.has_ended || self.request.content_length.get() == Some(self.request.bytes);
         self.request.body_has_ended = is_whole;
         let need = if is_awaited {
             Need::Decision
