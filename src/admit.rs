@@ -15,6 +15,6 @@ mod tests;
 
 pub(crate) use applicable::{Applicable, applicable};
 pub(crate) use check::{check, claims};
-pub(crate) use error::AdmissionError;
+pub(crate) use error::{AdmissionError, or_open};
 pub(crate) use queue::{Arrival, Place, Queue, QueuePoll};
 pub(crate) use reservation::Expected;

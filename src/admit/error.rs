@@ -122,7 +122,7 @@ impl AdmissionError {
 /// Returns a result; where it is an error and the failure mode is to allow, the default, and notes
 /// that the admission failed open. A malformed body is not a failure: it is an error of the client
 /// wherever a limit that is enforced needs it.
-pub(super) fn or_open<T: Default>(
+pub(crate) fn or_open<T: Default>(
     telemetry: &Telemetry,
     mode: FailureMode,
     is_enforced: bool,

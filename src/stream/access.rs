@@ -5,11 +5,11 @@ use super::held_body::WholeBody;
 use super::machine::{Next, Stream};
 use super::parts::Parts;
 use super::state::State;
-use crate::admit::{AdmissionError, Applicable};
+use crate::admit::{self, AdmissionError, Applicable};
 use crate::attributes::Attributes;
 use crate::policies::EvaluationError;
 use crate::telemetry::{Count, Decision};
-use filter_config::{AccessRule, Expression, FailureMode};
+use filter_config::{AccessRule, Expression};
 use std::rc::Rc;
 use usage_meter::request::model;
 
@@ -116,33 +116,21 @@ impl Stream {
         let Some(when) = &rule.when else {
             return Ok(true);
         };
-        match policies.evaluator().predicate(attributes, when) {
-            Ok(applies) => Ok(applies),
+        let applies = match policies.evaluator().predicate(attributes, when) {
             Err(EvaluationError::Missing) => {
                 telemetry.count(Count::MissingValues);
                 Ok(false)
             }
-            Err(error) => {
-                let error = AdmissionError::access(index, error);
-                if matches!(error, AdmissionError::InvalidRequest) {
-                    return Err(error);
-                }
-                telemetry.count(Count::EvaluationErrors);
-                match policies.configuration().failure_mode {
-                    FailureMode::Deny => Err(error),
-                    FailureMode::Allow => {
-                        error.log(telemetry);
-                        Ok(false)
-                    }
-                }
-            }
-        }
+            applies => applies.map_err(|error| AdmissionError::access(index, error)),
+        };
+        let mode = policies.configuration().failure_mode;
+        admit::or_open(telemetry, mode, true, &mut false, applies)
     }
 
     /// Rejects the request because a rule of access does not allow its model.
     pub(super) fn forbid(&mut self, index: usize) -> Next {
         if self.request.lacks_memory {
-            // What it names was not read for want of memory.
+            // What it names was not read due to a lack of memory.
             return self.overload();
         }
         self.state = State::Done;
