@@ -6,7 +6,7 @@ use super::machine::Stream;
 use super::parts::Parts;
 use crate::admit::AdmissionError;
 use crate::attributes::Attributes;
-use crate::host::{Buffer, HeaderMap, HostError};
+use crate::host::HeaderMap;
 use crate::ledger::{Check, Claims, Verdict};
 use filter_config::Cap;
 use usage_meter::request::{OutputBound, Parameters};
@@ -130,7 +130,7 @@ impl Stream {
         }
     }
 
-    /// Writes the body with a bound. The length precedes it, as in a fallback.
+    /// Writes the body with a bound.
     fn write_bound(
         &self,
         attributes: &Attributes,
@@ -140,15 +140,8 @@ impl Stream {
         let found = self.output_bound_of(body);
         let written = found.and_then(|found| found.set(bound));
         let written = written.ok_or(AdmissionError::Uncapped)?;
-        let host = &*self.parts.host;
-        let write = || -> Result<(), HostError> {
-            if attributes.headers().get("content-length").is_some() {
-                let length = written.len().to_string();
-                host.set_header(HeaderMap::Request, "content-length", length.as_bytes())?;
-            }
-            host.replace_buffer(Buffer::RequestBody, &written)
-        };
-        write().map_err(AdmissionError::Unchangeable)?;
+        self.write_body(attributes.headers(), &written)
+            .map_err(AdmissionError::Unchangeable)?;
         Ok(written)
     }
 

@@ -7,7 +7,7 @@ use super::state::{
 };
 use crate::admit::AdmissionError;
 use crate::attributes::{Attributes, Body};
-use crate::host::{Buffer, HeaderMap, HostError};
+use crate::host::{HeaderMap, HostError};
 use crate::ledger::{Admission, Check, Verdict};
 use crate::memory::Need;
 use crate::telemetry::Decision;
@@ -203,8 +203,7 @@ impl Stream {
         Ok(self.check(attributes, claims, Some(self.id))?)
     }
 
-    /// Writes what a fallback changes. The length precedes the body: a body that does not match its
-    /// length is worse than one that is not changed.
+    /// Writes what a fallback changes.
     fn write_fallback(
         &self,
         alternative: &Alternative,
@@ -212,10 +211,7 @@ impl Stream {
     ) -> Result<(), HostError> {
         let host = &*self.parts.host;
         if let Some(body) = &changed.body {
-            if let Some(length) = changed.attributes.headers().get("content-length") {
-                host.set_header(HeaderMap::Request, "content-length", length)?;
-            }
-            host.replace_buffer(Buffer::RequestBody, body)?;
+            self.write_body(changed.attributes.headers(), body)?;
         }
         for (name, value) in &alternative.headers {
             host.set_header(HeaderMap::Request, name, value.as_bytes())?;

@@ -13,7 +13,7 @@ use super::parts::Parts;
 use super::state::{AwaitingBody, Phase, ReadingBody, State};
 use crate::admit::AdmissionError;
 use crate::attributes::{Attributes, Body};
-use crate::host::{Buffer, Headers, HostError};
+use crate::host::{Buffer, HeaderMap, Headers, HostError};
 use crate::memory::{Need, Share, measured};
 use crate::telemetry::Telemetry;
 use std::mem;
@@ -36,7 +36,7 @@ impl Stream {
         let pointers = &self.parts.policies.needs().body;
         let reader = BodyReader::new(headers.get("content-type"), pointers);
         self.request.reader = Some(Box::new(reader));
-        let length = self.request.content_length.get();
+        let length = self.request.content_length;
         self.request.body_location = BodyLocation::of(&*self.parts.host, headers, length);
     }
 
@@ -56,7 +56,7 @@ impl Stream {
             return self.pass_on();
         }
         let is_whole =
-            self.request.has_ended || self.request.content_length.get() == Some(self.request.bytes);
+            self.request.has_ended || self.request.content_length == Some(self.request.bytes);
         self.request.body_has_ended = is_whole;
         let need = if is_awaited {
             Need::Decision
@@ -282,6 +282,21 @@ impl Stream {
             Ok(body) => self.decide_on_body(body, true, Phase::Body),
             Err(error) => self.fail_unchangeable(error),
         }
+    }
+
+    /// Writes another body in place of a request's, whose headers are these. The length precedes the body: a body that
+    /// does not match its length is worse than one that is not changed.
+    ///
+    /// # Errors
+    /// [`HostError`] when Envoy fails.
+    pub(super) fn write_body(&self, headers: &Headers, body: &[u8]) -> Result<(), HostError> {
+        let host = &*self.parts.host;
+        if headers.get("content-length").is_some() {
+            let mut length = itoa::Buffer::new();
+            let length = length.format(body.len()).as_bytes();
+            host.set_header(HeaderMap::Request, "content-length", length)?;
+        }
+        host.replace_buffer(Buffer::RequestBody, body)
     }
 
     /// Returns whether a held body is joined, because it may be changed and there is memory for that: for the body as
