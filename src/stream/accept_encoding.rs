@@ -20,6 +20,16 @@ enum Coding {
     Other,
 }
 
+/// The codings that a client accepts, as far as it says so.
+#[derive(Clone, Copy, Debug, Default)]
+struct Preferences {
+    gzip: Option<bool>,
+    identity: Option<bool>,
+    any: Option<bool>,
+    /// Whether it accepts one of the other codings.
+    others: bool,
+}
+
 // === impl Stream ===
 
 impl Stream {
@@ -35,7 +45,7 @@ impl Stream {
     /// the client accepts nothing but encoded responses. The headers must not have been passed on yet.
     pub(super) fn accept_no_encoding(&self, headers: &Headers) {
         if headers.get("accept-encoding").is_some()
-            && accepts_identity(headers.all("accept-encoding"))
+            && Preferences::read(headers.all("accept-encoding")).accepts_identity()
         {
             self.set_accept_encoding("identity");
         }
@@ -50,48 +60,49 @@ impl Stream {
     }
 }
 
+// === impl Preferences ===
+
+impl Preferences {
+    /// Reads the values of `accept-encoding`.
+    fn read<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut preferences = Self::default();
+        let items = values.flat_map(|value| value.split(|byte| *byte == b','));
+        for (coding, is_accepted) in items.filter_map(preference) {
+            match coding {
+                Coding::Gzip => preferences.gzip = Some(is_accepted),
+                Coding::Identity => preferences.identity = Some(is_accepted),
+                Coding::Any => preferences.any = Some(is_accepted),
+                Coding::Other => preferences.others |= is_accepted,
+            }
+        }
+        preferences
+    }
+
+    /// Returns whether a response that is not encoded is accepted.
+    fn accepts_identity(self) -> bool {
+        self.identity.or(self.any).unwrap_or(true)
+    }
+}
+
 /// Returns the value that replaces those of `accept-encoding`; `None` if they stay: a client that accepts
 /// nothing but other codings gets them.
 fn narrowed<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<&'static str> {
-    let (mut gzip, mut identity, mut any, mut others) = (None, None, None, false);
-    for item in values.flat_map(|value| value.split(|byte| *byte == b',')) {
-        let Some((coding, is_accepted)) = preference(item) else {
-            continue;
-        };
-        match coding {
-            Coding::Gzip => gzip = Some(is_accepted),
-            Coding::Identity => identity = Some(is_accepted),
-            Coding::Any => any = Some(is_accepted),
-            Coding::Other => others |= is_accepted,
-        }
-    }
+    let preferences = Preferences::read(values);
+    let Preferences {
+        gzip, any, others, ..
+    } = preferences;
     if !others && any != Some(true) {
         return None;
     }
-    let gzip = gzip.or(any).unwrap_or(false);
-    let identity = identity.or(any).unwrap_or(true);
-    match (gzip, identity) {
+    match (
+        gzip.or(any).unwrap_or(false),
+        preferences.accepts_identity(),
+    ) {
         (true, true) => Some("gzip"),
         (true, false) => Some("gzip, identity;q=0"),
         (false, true) => Some("identity"),
         (false, false) => None,
     }
-}
-
-/// Returns whether the values of `accept-encoding` accept a response that is not encoded.
-fn accepts_identity<'a>(values: impl Iterator<Item = &'a [u8]>) -> bool {
-    let (mut identity, mut any) = (None, None);
-    for (coding, is_accepted) in values
-        .flat_map(|value| value.split(|byte| *byte == b','))
-        .filter_map(preference)
-    {
-        match coding {
-            Coding::Identity => identity = Some(is_accepted),
-            Coding::Any => any = Some(is_accepted),
-            Coding::Gzip | Coding::Other => {}
-        }
-    }
-    identity.or(any).unwrap_or(true)
 }
 
 /// Returns the coding of one item of the list, and whether it is accepted: its weight is not 0 (RFC 9110,
