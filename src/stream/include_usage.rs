@@ -30,7 +30,6 @@ impl Stream {
             && self
                 .request
                 .content_length
-                .get()
                 .is_none_or(|length| length <= max)
     }
 

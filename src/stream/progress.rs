@@ -7,7 +7,6 @@ use super::kept::Kept;
 use crate::admit::Expected;
 use crate::attributes::Llm;
 use crate::settle::RequestSize;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use usage_meter::request::{BodyReader, Endpoint, Parameters};
@@ -36,10 +35,6 @@ const MAX_ID_BYTES: usize = 512;
 #[derive(Debug)]
 pub(super) struct FetchedId(Box<str>);
 
-/// The length of a body by its headers, if they say it: plus one, so that it takes the bytes of a number alone.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ContentLength(Option<NonZeroU64>);
-
 /// The request of an exchange, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct RequestProgress {
@@ -64,7 +59,7 @@ pub(super) struct RequestProgress {
     /// Whether there was no memory to read all of the body.
     pub(super) lacks_memory: bool,
     /// The length of the body by the request's headers.
-    pub(super) content_length: ContentLength,
+    pub(super) content_length: Option<u64>,
     /// What matters of the path for the response.
     pub(super) path: RequestPath,
     /// Whether the response is charged.
@@ -75,19 +70,6 @@ pub(super) struct RequestProgress {
     pub(super) endpoint: Option<Endpoint>,
     /// The parameters in the body.
     pub(super) parameters: Parameters,
-}
-
-// === impl ContentLength ===
-
-impl ContentLength {
-    pub(super) fn new(bytes: Option<u64>) -> Self {
-        let more = bytes.and_then(|bytes| bytes.checked_add(1));
-        Self(more.and_then(NonZeroU64::new))
-    }
-
-    pub(super) fn get(self) -> Option<u64> {
-        self.0.and_then(|more| more.get().checked_sub(1))
-    }
 }
 
 // === impl FetchedId ===
@@ -119,14 +101,12 @@ impl RequestProgress {
 
     /// Returns the length of the body by the request's headers, as far as it is plausible: for estimates.
     pub(super) fn declared_bytes(&self) -> Option<u64> {
-        self.content_length
-            .get()
-            .filter(|bytes| *bytes <= MAX_BODY_BYTES)
+        self.content_length.filter(|bytes| *bytes <= MAX_BODY_BYTES)
     }
 
     /// Returns whether the client has sent a whole request with a body.
     pub(super) fn has_whole_body(&self) -> bool {
-        (self.has_ended || self.content_length.get() == Some(self.bytes)) && self.bytes > 0
+        (self.has_ended || self.content_length == Some(self.bytes)) && self.bytes > 0
     }
 
     /// Takes the parameters that were read so far.

@@ -3,7 +3,7 @@
 use super::chargeable::Chargeable;
 use super::head::{content_length, is_encoded, is_part, is_preflight, is_readable, is_upgrade};
 use super::machine::{Next, Stream};
-use super::progress::{ContentLength, FetchedId};
+use super::progress::FetchedId;
 use super::state::{AwaitingBody, Phase, State};
 use crate::admit::Applicable;
 use crate::attributes::{Attributes, Body};
@@ -39,7 +39,7 @@ impl Stream {
             Headers::default()
         });
         self.note_purpose(&headers);
-        self.request.content_length = ContentLength::new(content_length(&headers));
+        self.request.content_length = content_length(&headers);
         let mut attributes = Attributes::new(headers);
         let has_body = !end_of_stream && !is_upgrade(attributes.headers());
         if !has_body {
