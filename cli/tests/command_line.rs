@@ -240,37 +240,3 @@ fn schema_prints_the_json_schema() {
     let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(schema.get("$schema").is_some());
 }
-
-/// The Envoy examples, with the directory of each.
-fn envoy_examples() -> Vec<(String, String)> {
-    let root = format!("{}/../examples", env!("CARGO_MANIFEST_DIR"));
-    let mut directories = vec![std::path::PathBuf::from(root)];
-    let mut examples = Vec::new();
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                directories.push(path);
-            } else if path.ends_with("envoy.yaml") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                examples.push((path.display().to_string(), text));
-            }
-        }
-    }
-    examples
-}
-
-#[test]
-fn examples_for_envoy_normalize_paths() {
-    let examples = envoy_examples();
-    assert!(examples.len() >= 6, "{examples:?}");
-    for (path, text) in examples {
-        for setting in [
-            "normalize_path: true",
-            "merge_slashes: true",
-            "path_with_escaped_slashes_action: UNESCAPE_AND_REDIRECT",
-        ] {
-            assert!(text.contains(setting), "{path}: {setting}");
-        }
-    }
-}

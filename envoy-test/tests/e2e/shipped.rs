@@ -63,6 +63,23 @@ fn installed(yaml: &str, file: &Path, directory: &Path) -> Result<PathBuf, Box<d
 }
 
 #[test]
+fn examples_normalize_paths() -> Result<(), Box<dyn Error>> {
+    let files = envoy_files()?;
+    assert!(files.len() >= 6, "{files:?}");
+    for file in files {
+        let yaml = fs::read_to_string(&file)?;
+        for setting in [
+            "normalize_path: true",
+            "merge_slashes: true",
+            "path_with_escaped_slashes_action: UNESCAPE_AND_REDIRECT",
+        ] {
+            assert!(yaml.contains(setting), "{}: {setting}", file.display());
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn examples_are_valid_in_envoy_as_shipped() -> Result<(), Box<dyn Error>> {
     let files = envoy_files()?;
     assert!(files.len() >= 5, "{files:?}");
