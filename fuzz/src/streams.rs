@@ -64,6 +64,19 @@ pub fn build(letter: u8, data: &[u8]) -> Option<Body> {
     Some(body)
 }
 
+// === impl Body ===
+
+impl Body {
+    /// Appends an encoded part of the body with its flushes; so many bytes before they were encoded precede it.
+    fn append(&mut self, flushes: &[(usize, usize)], encoded: &[u8], plain: usize) {
+        let at = self.encoded.len();
+        let flushes = flushes.iter();
+        self.flushes
+            .extend(flushes.map(|flush| (at + flush.0, plain + flush.1)));
+        self.encoded.extend_from_slice(encoded);
+    }
+}
+
 // === impl Part ===
 
 impl Part<'_> {
@@ -245,8 +258,10 @@ fn deflate(settings: Settings, parts: &[Part<'_>]) -> Body {
 fn gzip(settings: Settings, parts: &[Part<'_>]) -> Body {
     let level = Compression::new(u32::from(settings.level % 11));
     let members = 1 + usize::from(settings.options & 3);
-    let mut encoded = Vec::new();
-    let mut flushes = Vec::new();
+    let mut all = Body {
+        coding: b"gzip",
+        ..Body::default()
+    };
     let mut plain = 0;
     for parts in parts.chunks(parts.len().div_ceil(members).max(1)) {
         let mut builder = GzBuilder::new();
@@ -258,28 +273,19 @@ fn gzip(settings: Settings, parts: &[Part<'_>]) -> Body {
         }
         let mut writer = builder.write(Vec::new(), level);
         let body = write(&mut writer, parts, |writer| writer.get_ref().len());
-        let at = encoded.len();
-        flushes.extend(
-            body.flushes
-                .iter()
-                .map(|flush| (at + flush.0, plain + flush.1)),
-        );
-        plain += parts.iter().map(|part| part.all().len()).sum::<usize>();
-        encoded.extend(writer.finish().expect("memory"));
+        all.append(&body.flushes, &writer.finish().expect("memory"), plain);
+        plain += length(parts);
     }
-    Body {
-        coding: b"gzip",
-        encoded,
-        flushes,
-        ..Body::default()
-    }
+    all
 }
 
 /// Writes frames, one more for each option, with frames between them that are skipped.
 fn zstandard(settings: Settings, parts: &[Part<'_>]) -> Body {
     let frames = 1 + usize::from(settings.options & 3);
-    let mut encoded = Vec::new();
-    let mut flushes = Vec::new();
+    let mut all = Body {
+        coding: b"zstd",
+        ..Body::default()
+    };
     let mut plain = 0;
     for parts in parts.chunks(parts.len().div_ceil(frames).max(1)) {
         let best = if length(parts) > MAX_BEST_BYTES {
@@ -297,22 +303,12 @@ fn zstandard(settings: Settings, parts: &[Part<'_>]) -> Body {
             writer.set_pledged_src_size(Some(bytes)).expect("valid");
         }
         let body = write(&mut writer, parts, |writer| writer.get_ref().len());
-        let at = encoded.len();
-        flushes.extend(
-            body.flushes
-                .iter()
-                .map(|flush| (at + flush.0, plain + flush.1)),
-        );
-        plain += parts.iter().map(|part| part.all().len()).sum::<usize>();
-        encoded.extend(writer.finish().expect("memory"));
+        all.append(&body.flushes, &writer.finish().expect("memory"), plain);
+        plain += length(parts);
         if settings.options & 16 != 0 {
-            encoded.extend_from_slice(&[0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
+            all.encoded
+                .extend_from_slice(&[0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
         }
     }
-    Body {
-        coding: b"zstd",
-        encoded,
-        flushes,
-        ..Body::default()
-    }
+    all
 }

@@ -3,7 +3,6 @@
 
 use std::sync::{Arc, LazyLock};
 
-#[cfg(test)]
 use cel::common::ast::IdedExpr;
 use cel::common::types::{CelBool, CelString, STRING_TYPE};
 use cel::common::value::CowVal;
@@ -56,8 +55,18 @@ pub(crate) fn evaluate(
 /// Returns the value of a tree.
 #[cfg(test)]
 pub(super) fn run(root: &IdedExpr, attributes: &dyn VariableResolver) -> Result<Value, Failure> {
-    let program = assemble::assemble(root).unwrap();
-    let fuel = &Fuel::new(UNLIMITED);
+    value_of(root, attributes, &Fuel::new(UNLIMITED))
+        .unwrap()
+        .map_err(Failure::Execution)
+}
+
+/// Returns the value of a tree, in which a missing value is an error; `None` if it is not supported.
+fn value_of(
+    root: &IdedExpr,
+    attributes: &dyn VariableResolver,
+    fuel: &Fuel,
+) -> Option<Result<Value, ExecutionError>> {
+    let program = assemble::assemble(root)?;
     let missing = Missing::Fails;
     let machine = Machine {
         attributes,
@@ -65,8 +74,7 @@ pub(super) fn run(root: &IdedExpr, attributes: &dyn VariableResolver) -> Result<
         missing,
     };
     let value = machine.evaluate(&program, None);
-    let value = value.map_err(Failure::Execution)?;
-    Ok(value.as_ref().try_into().unwrap())
+    Some(value.map(|value| value.as_ref().try_into().unwrap()))
 }
 
 /// Returns the environment in which the evaluator of the `cel` crate has all functions.
@@ -124,22 +132,12 @@ pub fn evaluated(
     limits: FuelLimits,
 ) -> Option<Outcome> {
     let (root, _) = compile(source, Role::Counter).ok()?;
-    let program = assemble::assemble(&root)?;
-    let fuel = &Fuel::new(limits);
-    let missing = Missing::Fails;
-    let machine = Machine {
-        attributes,
-        fuel,
-        missing,
-    };
-    let value = machine.evaluate(&program, None);
+    let fuel = Fuel::new(limits);
+    let value = value_of(&root, attributes, &fuel)?;
     if fuel.exhausted().is_some() {
         return None;
     }
-    Some(match value {
-        Ok(value) => Ok(value.as_ref().try_into().unwrap()),
-        Err(error) => Err(is_missing(&error)),
-    })
+    Some(value.map_err(|error| is_missing(&error)))
 }
 
 /// Returns whether outcomes are the same, where numbers that are not equal to themselves are.

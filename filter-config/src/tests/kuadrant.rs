@@ -335,21 +335,23 @@ spec:
     ],
 );
 
+const ALL: [(&str, &[Expected]); 7] = [
+    ONE_LIMIT,
+    TIERS,
+    SUBSCRIPTIONS,
+    RESERVED,
+    DEFAULTS,
+    OVERRIDES,
+    GROUPS,
+];
+
 fn read(yaml: &str) -> Configuration {
     parse_yaml(yaml.as_bytes()).unwrap_or_else(|errors| panic!("{errors}\n{yaml}"))
 }
 
 #[test]
 fn limits_are_those_of_the_operator() {
-    for (yaml, expected) in [
-        ONE_LIMIT,
-        TIERS,
-        SUBSCRIPTIONS,
-        RESERVED,
-        DEFAULTS,
-        OVERRIDES,
-        GROUPS,
-    ] {
+    for (yaml, expected) in ALL {
         let configuration = read(yaml);
         let limits = limitador::limits(&configuration, None).unwrap();
         let limits: Vec<Value> = limits
@@ -377,15 +379,6 @@ fn limits_are_those_of_the_operator() {
 
 #[test]
 fn all_policies_are_one_configuration() {
-    let all = [
-        ONE_LIMIT,
-        TIERS,
-        SUBSCRIPTIONS,
-        RESERVED,
-        DEFAULTS,
-        OVERRIDES,
-        GROUPS,
-    ];
-    let documents = all.map(|(yaml, _)| yaml).join("---");
+    let documents = ALL.map(|(yaml, _)| yaml).join("---");
     assert_eq!(read(&documents).policies.len(), 7);
 }

@@ -99,18 +99,22 @@ fn bombs_stop_early() {
     }
 }
 
-#[test]
-fn tables_without_content_stop_early() {
-    let length = 256 << 10;
-    for (coding, body) in [
+/// Bodies of this length that consist of tables, with their codings.
+fn tables(length: usize) -> [(&'static str, Vec<u8>); 5] {
+    [
         ("br", hostile::brotli_large_codes(length)),
         ("br", hostile::brotli_maps(length)),
         ("br", hostile::brotli_commands(length)),
         ("deflate", hostile::deflate_blocks(length, true)),
         ("zstd", hostile::zstd_codes(length)),
-        ("zstd", hostile::zstd_sequences(length, 40_000)),
-        ("zstd", hostile::zstd_sequences(length, 0x7f01)),
-    ] {
+    ]
+}
+
+#[test]
+fn tables_without_content_stop_early() {
+    let length = 256 << 10;
+    let sequences = [40_000, 0x7f01].map(|count| ("zstd", hostile::zstd_sequences(length, count)));
+    for (coding, body) in tables(length).into_iter().chain(sequences) {
         for piece in [100, body.len()] {
             let (_, error) = check(coding, &body, piece, 8 << 20);
             assert_eq!(error, Some(DecodeError::TooLarge), "{coding}");
@@ -170,14 +174,7 @@ fn steps(coding: &str, body: &[u8], piece: usize) -> usize {
 
 #[test]
 fn pieces_do_not_change_where_a_body_stops() {
-    let length = 64 << 10;
-    for (coding, body) in [
-        ("br", hostile::brotli_large_codes(length)),
-        ("br", hostile::brotli_maps(length)),
-        ("br", hostile::brotli_commands(length)),
-        ("deflate", hostile::deflate_blocks(length, true)),
-        ("zstd", hostile::zstd_codes(length)),
-    ] {
+    for (coding, body) in tables(64 << 10) {
         let expected = steps(coding, &body, 256);
         for piece in [1, 3, 64] {
             assert_eq!(steps(coding, &body, piece), expected, "{coding} {piece}");

@@ -51,6 +51,15 @@ impl BitWriter {
         self.write(length - 1, 24);
         self.write(0, 1);
     }
+
+    /// Writes the head of such a meta-block up to its prefix codes: one code of each kind.
+    fn begin_plain_meta_block(&mut self, length: u64) {
+        self.begin_meta_block(length);
+        self.write(0, 3);
+        self.write(0, 6);
+        self.write(0, 2);
+        self.write(0, 2);
+    }
 }
 
 /// Returns meta-blocks of brotli that decode to a byte each and have 256 codes of each kind, up to a length.
@@ -173,11 +182,7 @@ pub(crate) fn brotli_commands(length: usize) -> Vec<u8> {
         bits.write(97, 8);
     }
     while bits.bytes.len() < length {
-        bits.begin_meta_block((1 << 20) + 1);
-        bits.write(0, 3);
-        bits.write(0, 6);
-        bits.write(0, 2);
-        bits.write(0, 2);
+        bits.begin_plain_meta_block((1 << 20) + 1);
         bits.single(97, 8);
         bits.single(0, 10);
         bits.single(0, 6);
@@ -190,11 +195,7 @@ pub(crate) fn brotli_commands(length: usize) -> Vec<u8> {
 pub(crate) fn brotli_pair(symbols: [u64; 2]) -> Vec<u8> {
     let mut bits = BitWriter::default();
     bits.write(0, 1);
-    bits.begin_meta_block((1 << 20) + 1);
-    bits.write(0, 3);
-    bits.write(0, 6);
-    bits.write(0, 2);
-    bits.write(0, 2);
+    bits.begin_plain_meta_block((1 << 20) + 1);
     bits.write(1, 2);
     bits.write(1, 2);
     for symbol in symbols {
