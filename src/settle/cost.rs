@@ -90,7 +90,7 @@ impl<'a> CostContext<'a> {
     }
 
     /// Returns the value of a cost expression. Without a result the cost is the tokens: no error makes
-    /// an exchange free. A charge is at least what it reserves then. Where nothing was used, only a cost that does not read usage can be more than
+    /// an exchange free. Where nothing was used, only a cost that does not read usage can be more than
     /// nothing.
     ///
     /// The second value is the error to log, if there is one.

@@ -68,7 +68,7 @@ fn is_canonical(path: &str) -> bool {
             .any(|pair| matches!(pair, [b'/', b'/' | b'.']))
 }
 
-/// Decodes a segment. Slashes and percent signs stay encoded, and so does what would end the segment elsewhere.
+/// Decodes a segment, save for slashes and percent signs.
 fn decode_segment(segment: &str) -> Cow<'_, str> {
     decode(segment, |byte| !matches!(byte, b'/' | b'%'))
 }
