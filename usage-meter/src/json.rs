@@ -11,7 +11,7 @@ mod strings;
 mod text;
 mod visitor;
 
-pub(crate) use members::{Members, skip_space};
+pub(crate) use members::{Member, Members, each_element, skip_space};
 pub(crate) use paths::Node;
 pub use paths::Paths;
 pub(crate) use pointer::is_index;

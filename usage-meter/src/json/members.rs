@@ -56,16 +56,41 @@ impl<'a> Members<'a> {
     /// # Errors
     /// If several members have that key, the object is malformed, or something follows it.
     #[cold]
-    pub(crate) fn find(mut self, key: &str) -> Result<Option<Range<usize>>, ()> {
-        let mut found = None;
+    pub(crate) fn find(self, key: &str) -> Result<Option<Range<usize>>, ()> {
+        self.find_all(key, 1).map(|mut all| all.pop())
+    }
+
+    /// Returns where the values of all members with this key are, in their order. The whole object is read.
+    ///
+    /// # Errors
+    /// If more than `max` members have that key, the object is malformed, or something follows it.
+    #[cold]
+    pub(crate) fn find_all(mut self, key: &str, max: usize) -> Result<Vec<Range<usize>>, ()> {
+        let mut found = Vec::new();
         while let Some(member) = self.next() {
-            if member.is_named(key) && found.replace(member.value).is_some() {
-                return Err(());
+            if member.is_named(key) {
+                if found.len() >= max {
+                    return Err(());
+                }
+                found.push(member.value);
             }
         }
         let is_whole =
             self.state == State::Closed && skip_space(self.text, self.at) == self.text.len();
         if is_whole { Ok(found) } else { Err(()) }
+    }
+
+    /// Calls a function with each member, as long as it returns `Some`. The whole object is read.
+    ///
+    /// Returns `None` if the function does, the object is malformed, or something follows it.
+    #[cold]
+    pub(crate) fn each(mut self, mut visit: impl FnMut(&Member<'a>) -> Option<()>) -> Option<()> {
+        while let Some(member) = self.next() {
+            visit(&member)?;
+        }
+        let is_whole =
+            self.state == State::Closed && skip_space(self.text, self.at) == self.text.len();
+        is_whole.then_some(())
     }
 
     /// Returns whether no key is one of `names` but for case, and each is ASCII without escapes.
@@ -137,7 +162,7 @@ impl<'a> Members<'a> {
 
 impl Member<'_> {
     /// Returns whether the key is this name, which has only letters, digits and underscores.
-    fn is_named(&self, name: &str) -> bool {
+    pub(crate) fn is_named(&self, name: &str) -> bool {
         let mut rest = self.key;
         for expected in name.bytes() {
             rest = match rest {
@@ -156,6 +181,37 @@ impl Member<'_> {
             };
         }
         rest.is_empty()
+    }
+}
+
+/// Calls a function with each element of an array, as long as it returns `Some`. Elements are not validated.
+///
+/// Returns `None` if the function does, the text is no array, or something follows it.
+#[cold]
+pub(crate) fn each_element<'a>(
+    text: &'a [u8],
+    mut visit: impl FnMut(&'a [u8]) -> Option<()>,
+) -> Option<()> {
+    let mut at = skip_space(text, 0);
+    if text.get(at) != Some(&b'[') {
+        return None;
+    }
+    at = skip_space(text, at.saturating_add(1));
+    let mut is_first = true;
+    loop {
+        match text.get(at)? {
+            b']' => {
+                let end = skip_space(text, at.saturating_add(1));
+                return (end == text.len()).then_some(());
+            }
+            b',' if !is_first => at = skip_space(text, at.saturating_add(1)),
+            _ if is_first => {}
+            _ => return None,
+        }
+        is_first = false;
+        let end = value_end(text, at)?;
+        visit(text.get(at..end)?)?;
+        at = skip_space(text, end);
     }
 }
 

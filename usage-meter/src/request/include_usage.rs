@@ -2,6 +2,7 @@
 
 use super::splice::Object;
 use memchr::{memchr2_iter, memmem};
+use std::ops::Range;
 
 /// The member that is inserted if there are no `stream_options`.
 const OPTIONS_MEMBER: &str = r#""stream_options":{"include_usage":true}"#;
@@ -9,8 +10,11 @@ const OPTIONS_MEMBER: &str = r#""stream_options":{"include_usage":true}"#;
 /// The value of `stream_options` that asks for usage.
 const OPTIONS_VALUE: &str = r#"{"include_usage":true}"#;
 
-/// Returns the body with `include_usage` set to `true`; all other bytes stay the same. `None` if the body
-/// is not a JSON object, or has a key twice, so that its meaning is not certain.
+/// How often a key may be repeated. Some servers take the first of several values, most the last, so all are set.
+const MAX_REPEATED: usize = 8;
+
+/// Returns the body with `include_usage` set to `true`, in each of several `stream_options`; all other bytes stay the
+/// same. `None` if the body is not a JSON object, or repeats a key more than eight times.
 ///
 /// ```
 /// use usage_meter::request::include_usage;
@@ -22,17 +26,40 @@ const OPTIONS_VALUE: &str = r#"{"include_usage":true}"#;
 #[must_use]
 pub fn splice(body: &[u8]) -> Option<Vec<u8>> {
     let object = Object::new(body)?;
-    let Some(options) = object.find("stream_options").ok()? else {
+    let all = object.find_all("stream_options", MAX_REPEATED).ok()?;
+    if all.is_empty() {
         return object.insert(OPTIONS_MEMBER);
+    }
+    change_each(body, &all, set)
+}
+
+/// Returns the body with `include_usage` in these `stream_options`.
+fn set(object: Object<'_>, options: &Range<usize>) -> Option<Vec<u8>> {
+    let text = object.text(options);
+    if !text.starts_with(b"{") {
+        return object.replace(options, OPTIONS_VALUE.as_bytes());
+    }
+    let within = Object::new(text)?;
+    let all = within.find_all("include_usage", MAX_REPEATED).ok()?;
+    let changed = if all.is_empty() {
+        within.insert(r#""include_usage":true"#)
+    } else {
+        change_each(text, &all, |within, value| within.replace(value, b"true"))
     };
-    if !object.text(&options).starts_with(b"{") {
-        return object.replace(&options, OPTIONS_VALUE.as_bytes());
+    object.replace(options, &changed?)
+}
+
+/// Returns the body with a change at each of these places. The last comes first, so that the others stay where they are.
+fn change_each(
+    body: &[u8],
+    places: &[Range<usize>],
+    change: impl Fn(Object<'_>, &Range<usize>) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    let mut changed = body.to_vec();
+    for place in places.iter().rev() {
+        changed = change(Object::new(&changed)?, place)?;
     }
-    let options = object.at(&options);
-    match options.find("include_usage").ok()? {
-        Some(value) => object.replace(&value, b"true"),
-        None => options.insert(r#""include_usage":true"#),
-    }
+    Some(changed)
 }
 
 /// Returns whether a text names `stream_options` or `include_usage`, or may do so by an escape.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::json::{BYTE_ORDER_MARK, Members, skip_space};
+use crate::json::{BYTE_ORDER_MARK, Member, Members, skip_space};
 
 /// A body that is a JSON object.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +37,9 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Returns the end of the object in the body.
-    pub(super) const fn end(self) -> usize {
-        self.end
+    /// Returns the whole body.
+    pub(super) const fn whole(self) -> &'a [u8] {
+        self.body
     }
 
     /// Returns the part of the body that is at a place.
@@ -53,10 +53,37 @@ impl<'a> Object<'a> {
     /// If the key is not unique, or there is no object.
     #[cold]
     pub(super) fn find(self, key: &str) -> Result<Option<Range<usize>>, ()> {
+        self.find_all(key, 1).map(|mut all| all.pop())
+    }
+
+    /// Returns where the values of a key are, in their order.
+    ///
+    /// # Errors
+    /// If there are more than `max`, or there is no object.
+    #[cold]
+    pub(super) fn find_all(self, key: &str, max: usize) -> Result<Vec<Range<usize>>, ()> {
         let members = Members::of(self.text(&(self.start..self.end))).ok_or(())?;
-        let found = members.find(key)?;
+        let found = members.find_all(key, max)?.into_iter();
         let absolute = |at: usize| at.saturating_add(self.start);
-        Ok(found.map(|value| absolute(value.start)..absolute(value.end)))
+        Ok(found
+            .map(|value| absolute(value.start)..absolute(value.end))
+            .collect())
+    }
+
+    /// Calls a function with each member, and where its value is in the body, as long as it returns `Some`.
+    ///
+    /// Returns `None` if the function does, or there is no object.
+    #[cold]
+    pub(super) fn each(
+        self,
+        mut visit: impl FnMut(&Member<'a>, Range<usize>) -> Option<()>,
+    ) -> Option<()> {
+        let members = Members::of(self.text(&(self.start..self.end)))?;
+        let absolute = |at: usize| at.saturating_add(self.start);
+        members.each(|member| {
+            let Range { start, end } = member.value;
+            visit(member, absolute(start)..absolute(end))
+        })
     }
 
     /// Checks that every server takes the same members for those with these keys.

@@ -60,6 +60,19 @@ fn stream_options_are_read_in_every_shape() {
             r#"{"stream_options":{"include_usage":true}}"#,
             StreamOptions::WithUsage,
         ),
+        // Of several, the last counts.
+        (
+            r#"{"stream_options":{"include_usage":true},"stream_options":{}}"#,
+            StreamOptions::WithoutUsage,
+        ),
+        (
+            r#"{"stream_options":{},"stream_options":{"include_usage":true}}"#,
+            StreamOptions::WithUsage,
+        ),
+        (
+            r#"{"stream_options":{"include_usage":true,"include_usage":false}}"#,
+            StreamOptions::WithoutUsage,
+        ),
     ] {
         let parameters = Parameters::read(body.as_bytes());
         assert_eq!(parameters.stream_options, expected, "{body}");

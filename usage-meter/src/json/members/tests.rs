@@ -69,7 +69,7 @@ proptest! {
     #[test]
     fn any_bytes_do_not_panic(bytes: Vec<u8>) {
         if let Some(members) = Members::of(&bytes) {
-            let _ = members.find("a");
+            let _ = members.find_all("a", 2);
         }
     }
 }

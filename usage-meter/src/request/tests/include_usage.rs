@@ -62,23 +62,31 @@ fn include_usage_is_set_and_nothing_else() {
             r#"{"stream_options":{"include_usage":true}}"#,
         ),
         (
+            r#"{"stream_options":{"include_usage":false},"a":1,"stream_options":{"b":2}}"#,
+            r#"{"stream_options":{"include_usage":true},"a":1,"stream_options":{"include_usage":true,"b":2}}"#,
+        ),
+        (
+            r#"{"stream_options":null,"stream\u005foptions":{}}"#,
+            r#"{"stream_options":{"include_usage":true},"stream\u005foptions":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"stream_options":{"include_usage":true, "include_usage" :0}}"#,
+            r#"{"stream_options":{"include_usage":true, "include_usage" :true}}"#,
+        ),
+        (
             "\u{feff}{\"a\":1}",
             "\u{feff}{\"stream_options\":{\"include_usage\":true},\"a\":1}",
         ),
     ] {
         assert_eq!(spliced(body).as_deref(), Some(expected));
     }
-    for body in [
-        "",
-        "[]",
-        "1",
-        "{",
-        r#"{"stream_options":{},"stream_options":{}}"#,
-        r#"{"a":1} trailing"#,
-    ] {
+    for body in ["", "[]", "1", "{", r#"{"a":1} trailing"#] {
         assert_eq!(spliced(body), None, "{body}");
     }
     assert_eq!(splice(b"{\"a\":\"\xff\"}"), None);
+    let repeated = |times| format!("{{{}}}", vec![r#""stream_options":1"#; times].join(","));
+    assert!(spliced(&repeated(8)).is_some());
+    assert_eq!(spliced(&repeated(9)), None);
 }
 
 #[test]
