@@ -136,7 +136,7 @@ pub const RESERVATION_TTL: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 /// `reservation.max`: a limit that can reserve anything.
 pub const RESERVATION_MAX: RangeInclusive<u64> = 1..=*LIMIT.end();
-/// `capMin` and `capMax`: more tokens than any model generates at once.
+/// `capMin`, `capMax` and `capParts`: more tokens than any model generates at once.
 pub const CAP_TOKENS: RangeInclusive<u64> = 1..=10_000_000;
 /// The longest window, a year of 366 days, in nanoseconds.
 pub const WINDOW_NANOS: u64 = 366 * 24 * 3600 * 1_000_000_000;

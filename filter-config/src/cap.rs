@@ -13,17 +13,24 @@ pub struct Cap {
     pub min: u64,
     /// The most output of a request that sets no bound of its own. Within [`bounds::CAP_TOKENS`], and at least `min`.
     pub max: u64,
+    /// The most tokens of an image, a recording or a file. Without it, requests with such parts are rejected. Within
+    /// [`bounds::CAP_TOKENS`].
+    pub parts: Option<u64>,
 }
 
 // === impl Cap ===
 
 impl Default for Cap {
     fn default() -> Self {
-        Self { min: 16, max: 4096 }
+        Self {
+            min: 16,
+            max: 4096,
+            parts: None,
+        }
     }
 }
 
-/// Reads `cap`, `capMin` and `capMax` of a limit.
+/// Reads `cap`, `capMin`, `capMax` and `capParts` of a limit.
 pub(crate) fn read(
     fields: Fields<'_>,
     path: &Path<'_>,
@@ -35,10 +42,10 @@ pub(crate) fn read(
             reader::whole(json, &bounds::CAP_TOKENS, path, errors)
         })
     };
-    let (min, max) = (tokens("capMin"), tokens("capMax"));
-    let (is_hard, min, max) = (is_hard?, min?, max?);
+    let (min, max, parts) = (tokens("capMin"), tokens("capMax"), tokens("capParts"));
+    let (is_hard, min, max, parts) = (is_hard?, min?, max?, parts?);
     if !is_hard {
-        for (field, value) in [("capMin", min), ("capMax", max)] {
+        for (field, value) in [("capMin", min), ("capMax", max), ("capParts", parts)] {
             if value.is_some() {
                 let kind = ErrorKind::Malformed("has no effect without \"cap\": true");
                 errors.push(&path.field(field), kind);
@@ -53,5 +60,5 @@ pub(crate) fn read(
         let kind = ErrorKind::Malformed("must not be greater than \"capMax\"");
         errors.push(&path.field("capMin"), kind);
     }
-    Ok(Some(Cap { min, max }))
+    Ok(Some(Cap { min, max, parts }))
 }

@@ -23,9 +23,6 @@ const TEMPLATE_TOKENS: u64 = 64;
 /// The most tokens that a server adds to the input if there are tools.
 const TOOLS_TOKENS: u64 = 1024;
 
-/// How many times the estimate of images, audio and files counts: what they take is not known.
-const PARTS_FACTOR: u64 = 2;
-
 /// What a request can use at most, by its bound on output.
 #[derive(Clone, Copy, Debug)]
 struct Capping {
@@ -35,6 +32,8 @@ struct Capping {
     own: Option<u64>,
     /// The choices.
     choices: u64,
+    /// The bound on its reasoning, which is a part of the output.
+    thinking: u64,
 }
 
 // === impl Capping ===
@@ -45,6 +44,7 @@ impl Capping {
         input: 0,
         own: Some(0),
         choices: 1,
+        thinking: 0,
     };
 
     /// Returns what the request uses at most with a bound.
@@ -75,11 +75,16 @@ impl Stream {
         body: Option<&mut WholeBody>,
         stream: Option<u32>,
     ) -> Result<Check, AdmissionError> {
-        let capping = self.capping(body.as_deref());
-        let capping = capping.ok_or(AdmissionError::Uncapped)?;
         let cap = self.cap(&claims);
-        let mut bound = capping.own.unwrap_or(cap.max);
-        let min = cap.min.min(bound);
+        let capping = self.capping(body.as_deref(), cap.parts);
+        let capping = capping.ok_or(AdmissionError::Uncapped)?;
+        // APIs reject a bound on the output that is not above that on the reasoning.
+        let min = match capping.thinking {
+            0 => cap.min,
+            thinking => thinking.saturating_add(cap.min),
+        };
+        let mut bound = capping.own.unwrap_or(cap.max.max(min));
+        let min = min.min(bound);
         for left in (0..MAX_ATTEMPTS).rev() {
             claims.set_hard_amount(capping.amount(bound));
             let check = self.check(attributes, claims.clone(), stream)?;
@@ -145,8 +150,9 @@ impl Stream {
         Ok(written)
     }
 
-    /// Returns what the request can use at most; `None` if that is not known.
-    fn capping(&self, body: Option<&WholeBody>) -> Option<Capping> {
+    /// Returns what the request can use at most, if each image and the like is of no more than `part_tokens`; `None` if
+    /// that is not known.
+    fn capping(&self, body: Option<&WholeBody>, part_tokens: Option<u64>) -> Option<Capping> {
         let request = &self.request;
         let is_empty = request.has_ended && request.bytes == 0;
         if is_empty || request.chargeable != Chargeable::Usage {
@@ -154,24 +160,29 @@ impl Stream {
         }
         let body = body?.bytes.as_slice();
         let endpoint = request.endpoint.as_ref()?;
-        let (own, tools) = if endpoint.api == "embeddings" {
-            (Some(0), 0)
-        } else {
-            let bound = self.output_bound_of(body)?;
-            let tools = if bound.has_tools() { TOOLS_TOKENS } else { 0 };
-            (bound.tokens(), tools)
-        };
         let parameters = &request.parameters;
-        let estimator = &self.parts.estimator;
+        let mut capping = Capping {
+            choices: parameters.choices(),
+            ..Capping::NOTHING
+        };
+        let (mut parts, mut tools) = (parameters.parts, 0);
+        if endpoint.api != "embeddings" {
+            let bound = self.output_bound_of(body)?;
+            capping.own = bound.tokens();
+            capping.choices = bound.choices();
+            capping.thinking = bound.thinking_tokens();
+            parts = parts.max(bound.parts());
+            tools = if bound.has_tools() { TOOLS_TOKENS } else { 0 };
+        }
+        let parts = match parts {
+            0 => 0,
+            parts => parts.saturating_mul(part_tokens?),
+        };
         // A token has at least a byte.
         let text = (body.len() as u64).saturating_sub(parameters.part_bytes);
-        let parts = estimator.part_tokens(request.model(), parameters.parts);
-        let added = [parts.saturating_mul(PARTS_FACTOR), TEMPLATE_TOKENS, tools];
-        Some(Capping {
-            input: added.into_iter().fold(text, u64::saturating_add),
-            own,
-            choices: parameters.choices(),
-        })
+        let added = [parts, TEMPLATE_TOKENS, tools];
+        capping.input = added.into_iter().fold(text, u64::saturating_add);
+        Some(capping)
     }
 
     fn output_bound_of<'b>(&self, body: &'b [u8]) -> Option<OutputBound<'b>> {
@@ -190,6 +201,10 @@ impl Stream {
         let all = caps.reduce(|one, other| Cap {
             min: one.min.max(other.min),
             max: one.max.min(other.max),
+            parts: one
+                .parts
+                .zip(other.parts)
+                .map(|(one, other)| one.max(other)),
         });
         all.unwrap_or_default()
     }

@@ -130,6 +130,52 @@ fn requests_that_cannot_be_bounded_are_rejected() {
     assert_eq!(empty.reserved(), [0]);
 }
 
+#[test]
+fn reasoning_that_does_not_fit_is_rejected() {
+    let envoy = hard(&json!({}));
+    let body = r#"{"model":"m","max_tokens":800,"reasoning":{"max_tokens":600}}"#;
+    assert_eq!(exhaust(&envoy, body), (Next::Continue, input(body) + 800));
+    envoy.wait(MINUTE);
+    let first = r#"{"model":"m","max_tokens":100}"#;
+    assert_eq!(exhaust(&envoy, first).0, Next::Continue);
+    // What is left is more than the reasoning and `capMin`, and then less.
+    let (next, reserved) = exhaust(&envoy, body);
+    assert_eq!(
+        (next, reserved),
+        (Next::Continue, LIMIT - input(first) - 100)
+    );
+    let lowered = reserved - input(body);
+    assert!(
+        envoy
+            .sent()
+            .contains(&format!(r#""max_tokens":{lowered},"#))
+    );
+    assert!(
+        envoy.sent().contains(r#"{"max_tokens":600}"#),
+        "{}",
+        envoy.sent()
+    );
+    envoy.wait(MINUTE);
+    let first = r#"{"model":"m","max_tokens":300}"#;
+    assert_eq!(exhaust(&envoy, first).0, Next::Continue);
+    assert_eq!(exhaust(&envoy, body).0, Next::Pause);
+    assert_eq!(envoy.host.replies.borrow()[0].status, 429);
+}
+
+#[test]
+fn parts_are_rejected_without_their_bound() {
+    let body = r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a"}}]}],"max_tokens":20}"#;
+    let envoy = hard(&json!({}));
+    assert_eq!(exhaust(&envoy, body).0, Next::Pause);
+    let reply = envoy.host.replies.borrow()[0].clone();
+    assert_eq!(reply.details, "tollgate_uncapped");
+    let envoy = hard(&json!({ "capParts": 500 }));
+    let (next, reserved) = exhaust(&envoy, body);
+    assert_eq!(next, Next::Continue);
+    // The address is not text.
+    assert!((520..input(body) + 520).contains(&reserved), "{reserved}");
+}
+
 /// However requests overlap, and whatever they use of what they may, the limit holds.
 #[test]
 fn concurrent_requests_never_exceed_limit() {

@@ -1,211 +1,182 @@
 //! The bound that a request sets on its output: it is found, and lowered or set.
 
+mod context;
+mod names;
+mod places;
 #[cfg(test)]
 mod tests;
 
 use super::endpoint::Endpoint;
 use super::splice::Object;
+use crate::dialects::MAX_TOKENS;
 use crate::json::number;
-use memchr::memmem;
+use names::Names;
+use places::{Keys, places};
 
-/// The keys that lead to a value in a body.
-type Keys = &'static [&'static str];
-
-/// Models of OpenAI that reject `max_tokens`, by the beginning of their names.
-const COMPLETION_TOKENS_MODELS: [&str; 4] = ["o1", "o3", "o4", "gpt-5"];
-
-/// Keys that multiply or raise the output. A server that ignores case takes others for them.
-const CHOICES: [&str; 4] = ["n", "best_of", "num_generations", "numResults"];
-
-/// The bound that a JSON body sets on the output of one choice, under the names that its API uses.
+/// The bound that a JSON body sets on the output of one choice, under the names that its API uses, and all else in it
+/// that determines what the request uses at most.
 ///
 /// ```
 /// use usage_meter::request::{Endpoint, OutputBound};
 ///
 /// let endpoint = Endpoint::of_path("/v1/chat/completions").unwrap();
-/// let body = br#"{"model":"m","max_tokens":900}"#;
+/// let body = br#"{"model":"m","max_tokens":900,"n":2}"#;
 /// let bound = OutputBound::of(body, &endpoint, Some("m")).unwrap();
-/// assert_eq!(bound.tokens(), Some(900));
-/// assert_eq!(bound.set(100).unwrap(), br#"{"model":"m","max_tokens":100}"#);
+/// assert_eq!((bound.tokens(), bound.choices()), (Some(900), 2));
+/// assert_eq!(bound.set(100).unwrap(), br#"{"model":"m","max_tokens":100,"n":2}"#);
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OutputBound<'a> {
     object: Object<'a>,
     /// The places where the API has the bound; the first is where it is set if there is none.
     places: &'static [Keys],
+    names: Names,
     tokens: Option<u64>,
 }
 
 // === impl OutputBound ===
 
 impl<'a> OutputBound<'a> {
-    /// Returns the bound of a request to an API; `None` if that of the API is not known, or the meaning of the body
-    /// is not certain: it is not a JSON object, or has a key twice, or one that only some servers take as another.
+    /// Returns the bound of a request to an API; `None` if that of the API is not known, the meaning of the body
+    /// is not certain (it is not a JSON object, or has a key twice, or one that only some servers take as another), or
+    /// the server adds to the input what the body does not have.
     #[cold]
     #[must_use]
     pub fn of(body: &'a [u8], endpoint: &Endpoint, model: Option<&str>) -> Option<Self> {
         let places = places(endpoint, model)?;
         let object = Object::new(body)?;
-        object.check_keys(&CHOICES).ok()?;
-        let mut tokens = None;
-        for keys in places {
-            if let Place::Value(value) = place(object, keys)? {
-                // A bound of 0 is none to some servers.
-                let value = number::tokens(value.1).filter(|value| *value > 0);
-                tokens = tokens.max(value);
-                if value.is_none() {
-                    // It is no bound, or none that every server reads as the same.
-                    tokens = tokens.max(Some(u64::MAX));
-                }
-            }
-        }
-        Some(Self {
+        let names = Names::of(object)?;
+        let mut bound = Self {
             object,
             places,
-            tokens: tokens.filter(|tokens| *tokens < u64::MAX),
-        })
+            names,
+            tokens: None,
+        };
+        bound.tokens = bound.find()?;
+        Some(bound)
     }
 
-    /// Returns the largest number of tokens that is given as the bound of a choice; `None` without a bound.
+    /// Returns the largest number of tokens that is given as the bound of a choice, also under names of other APIs;
+    /// `None` if the API's own is not given, or not as a number that every server reads as the same.
     #[must_use]
     pub const fn tokens(&self) -> Option<u64> {
         self.tokens
     }
 
-    /// Returns whether the body may have tools, which servers describe to the model in words of their own.
-    #[cold]
+    /// Returns how many times the bound applies: to each choice of each prompt.
     #[must_use]
-    pub fn has_tools(&self) -> bool {
-        let body = self.object.text(&(0..self.object.end()));
-        memmem::find(body, b"\"tools\"").is_some()
+    pub const fn choices(&self) -> u64 {
+        self.names.choices.saturating_mul(self.names.prompts)
+    }
+
+    /// Returns the bound on the reasoning that the request sets, which is a part of the output: APIs reject a bound on
+    /// the output that is not above it. 0 without one.
+    #[must_use]
+    pub fn thinking_tokens(&self) -> u64 {
+        self.names.thinking.min(MAX_TOKENS)
+    }
+
+    /// Returns the images, recordings and files in the messages, also those that the body only names.
+    #[must_use]
+    pub const fn parts(&self) -> u64 {
+        self.names.parts
+    }
+
+    /// Returns whether there are tools or schemas, which servers describe to the model in words of their own.
+    #[must_use]
+    pub const fn has_tools(&self) -> bool {
+        self.names.has_tools
     }
 
     /// Returns the body with the bound wherever the API has it and the request gives it, or else at the first of these
-    /// places; all other bytes stay the same.
+    /// places, and wherever a higher one has the name of another API; all other bytes stay the same.
     #[cold]
     #[must_use]
     pub fn set(&self, tokens: u64) -> Option<Vec<u8>> {
         let number = tokens.to_string();
         let mut body: Option<Vec<u8>> = None;
-        for keys in self.places {
+        let mut is_set = false;
+        // The last comes first, so that the others stay where they are.
+        for named in self.names.bounds.iter().rev() {
+            let text = self.object.text(&named.at);
+            let is_own = self.is_own(&named.keys);
+            is_set |= is_own;
+            let is_null = text == b"null";
+            let is_within = names::number(text).is_some_and(|own| (1..=tokens).contains(&own));
+            if is_within || (is_null && !is_own) {
+                continue;
+            }
             let object = match &body {
                 Some(body) => Object::new(body)?,
                 None => self.object,
             };
-            if let Place::Value((at, _)) = place(object, keys)? {
-                body = Some(object.replace(&at, number.as_bytes())?);
-            }
+            body = Some(object.replace(&named.at, number.as_bytes())?);
         }
-        match body {
-            Some(body) => Some(body),
-            None => self.insert(self.places.first()?, &number),
+        if is_set {
+            return Some(body.unwrap_or_else(|| self.object.whole().to_vec()));
         }
-    }
-
-    fn insert(&self, keys: &[&str], number: &str) -> Option<Vec<u8>> {
-        let object = self.object;
-        match keys {
-            [key] => object.insert(&format!("\"{key}\":{number}")),
-            [outer, key] => match place(object, &[outer])? {
-                Place::Value((at, b"null")) => {
-                    object.replace(&at, format!("{{\"{key}\":{number}}}").as_bytes())
-                }
-                Place::Value((at, _)) => object.at(&at).insert(&format!("\"{key}\":{number}")),
-                Place::None => object.insert(&format!("\"{outer}\":{{\"{key}\":{number}}}")),
-            },
-            _ => None,
-        }
-    }
-}
-
-/// What a body has at a place.
-enum Place<'a> {
-    /// A value, and where it is.
-    Value((std::ops::Range<usize>, &'a [u8])),
-    /// Nothing.
-    None,
-}
-
-/// Returns what an object has at a place of one or two keys; `None` if that is not certain.
-fn place<'a>(object: Object<'a>, keys: &[&str]) -> Option<Place<'a>> {
-    let (last, before) = keys.split_last()?;
-    let mut object = object;
-    for key in before {
-        object.check_keys(&[key]).ok()?;
-        let Some(at) = object.find(key).ok()? else {
-            return Some(Place::None);
+        let object = match &body {
+            Some(body) => Object::new(body)?,
+            None => self.object,
         };
-        match object.text(&at) {
-            b"null" => return Some(Place::None),
-            text if text.starts_with(b"{") => object = object.at(&at),
-            _ => return None,
-        }
+        insert(object, self.places.first()?, &number)
     }
-    object.check_keys(&[last]).ok()?;
-    Some(match object.find(last).ok()? {
+
+    /// Returns the bound of a choice, `Some(None)` if it has none; `None` if the API's own places cannot be read.
+    fn find(&self) -> Option<Option<u64>> {
+        let mut own: Option<u64> = None;
+        let mut all = 0;
+        for named in &self.names.bounds {
+            let text = self.object.text(&named.at);
+            // A bound of 0 is none to some servers, and one as text to others.
+            let value = number::tokens(text).filter(|value| *value > 0);
+            let value = value.unwrap_or(u64::MAX);
+            if text == b"null" {
+                continue;
+            }
+            if self.is_own(&named.keys) {
+                own = own.max(Some(value));
+            }
+            all = all.max(value);
+        }
+        for keys in self.places {
+            check_place(self.object, keys)?;
+        }
+        Some(
+            own.map(|own| own.max(all))
+                .filter(|tokens| *tokens < u64::MAX),
+        )
+    }
+
+    fn is_own(&self, keys: &[&str]) -> bool {
+        self.places.contains(&keys)
+    }
+}
+
+/// Checks that a bound can be set at a place: what it is in is an object, or is not there.
+fn check_place(object: Object<'_>, keys: &[&str]) -> Option<()> {
+    let [outer, _] = keys else {
+        return Some(());
+    };
+    match object.find(outer).ok()? {
         Some(at) => {
             let text = object.text(&at);
-            Place::Value((at, text))
+            (text == b"null" || text.starts_with(b"{")).then_some(())
         }
-        None => Place::None,
-    })
+        None => Some(()),
+    }
 }
 
-/// Returns where an API has the bound on output; `None` for an API whose bound is not known.
-fn places(endpoint: &Endpoint, model: Option<&str>) -> Option<&'static [Keys]> {
-    const MAX_TOKENS: &[Keys] = &[&["max_tokens"]];
-    const CHAT: &[Keys] = &[&["max_tokens"], &["max_completion_tokens"]];
-    const COMPLETION_TOKENS: &[Keys] = &[&["max_completion_tokens"], &["max_tokens"]];
-    let model = model.unwrap_or_default();
-    Some(match (endpoint.provider, endpoint.api) {
-        ("openai" | "azure", "chat_completions") if takes_completion_tokens(model) => {
-            COMPLETION_TOKENS
-        }
-        ("openai" | "azure", "chat_completions") => CHAT,
-        ("openai" | "azure", "responses") => &[&["max_output_tokens"]],
-        ("openai" | "azure", "completions")
-        | ("anthropic", "messages")
-        | ("vertex", "raw_predict")
-        | ("cohere", "chat" | "generate") => MAX_TOKENS,
-        ("gemini" | "vertex", "generate_content") => &[
-            &["generationConfig", "maxOutputTokens"],
-            &["generationConfig", "max_output_tokens"],
-            &["generation_config", "maxOutputTokens"],
-            &["generation_config", "max_output_tokens"],
-        ],
-        ("bedrock", "converse") => &[&["inferenceConfig", "maxTokens"]],
-        ("bedrock", "invoke") => of_bedrock(model)?,
-        ("ollama", "chat" | "generate") => &[&["options", "num_predict"]],
-        _ => return None,
-    })
-}
-
-/// Returns whether a model takes `max_completion_tokens` only.
-fn takes_completion_tokens(model: &str) -> bool {
-    let name = model.rsplit('/').next().unwrap_or_default();
-    COMPLETION_TOKENS_MODELS
-        .iter()
-        .any(|start| name.starts_with(start))
-}
-
-/// Returns where a model of Bedrock's `InvokeModel` has the bound: each vendor's are like its own API.
-fn of_bedrock(model: &str) -> Option<&'static [Keys]> {
-    let has = |vendor: &str| model.contains(vendor);
-    if ["anthropic.", "mistral.", "cohere.", "ai21.", "openai."]
-        .into_iter()
-        .any(has)
-    {
-        Some(&[&["max_tokens"]])
-    } else if has("meta.") {
-        Some(&[&["max_gen_len"]])
-    } else if has("amazon.nova") {
-        Some(&[
-            &["inferenceConfig", "max_new_tokens"],
-            &["inferenceConfig", "maxTokens"],
-        ])
-    } else if has("amazon.titan") {
-        Some(&[&["textGenerationConfig", "maxTokenCount"]])
-    } else {
-        None
+fn insert(object: Object<'_>, keys: &[&str], number: &str) -> Option<Vec<u8>> {
+    match keys {
+        [key] => object.insert(&format!("\"{key}\":{number}")),
+        [outer, key] => match object.find(outer).ok()? {
+            Some(at) if object.text(&at) == b"null" => {
+                object.replace(&at, format!("{{\"{key}\":{number}}}").as_bytes())
+            }
+            Some(at) => object.at(&at).insert(&format!("\"{key}\":{number}")),
+            None => object.insert(&format!("\"{outer}\":{{\"{key}\":{number}}}")),
+        },
+        _ => None,
     }
 }

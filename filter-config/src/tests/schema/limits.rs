@@ -82,6 +82,7 @@ pub(super) fn limit() -> Value {
                 "default": false
             },
             "capMin": described("The least output, in tokens, that is worth a request under a hard limit.", whole(&bounds::CAP_TOKENS)),
+            "capParts": described("The most tokens of an image, a recording or a file. Without it, a hard limit rejects requests with such parts.", whole(&bounds::CAP_TOKENS)),
             "capMax": described("The most output, in tokens, of a request that sets no bound of its own.", whole(&bounds::CAP_TOKENS)),
             "reply": described("The reply to requests that the limit rejects, where it is not that of replies.", super::settings::limit_reply()),
             "shadow": {

@@ -158,3 +158,273 @@ fn uncertain_bodies_have_no_bound() {
         assert_eq!(set(path, body, 7), None, "{path} {body}");
     }
 }
+
+fn bound_of<'b>(path: &str, body: &'b str) -> Option<OutputBound<'b>> {
+    let endpoint = Endpoint::of_path(path).unwrap();
+    OutputBound::of(body.as_bytes(), &endpoint, endpoint.model.as_deref())
+}
+
+const CHAT: &str = "/v1/chat/completions";
+const RESPONSES: &str = "/v1/responses";
+const MESSAGES: &str = "/v1/messages";
+const GEMINI: &str = "/v1beta/models/gemini-2.0-flash:generateContent";
+const CONVERSE: &str = "/model/amazon.nova-lite-v1:0/converse";
+
+#[test]
+fn bounds_of_other_apis_are_lowered_and_never_raised() {
+    for (path, body, own, expected) in [
+        (
+            CHAT,
+            r#"{"max_tokens":3,"max_new_tokens":90,"options":{"num_predict":-1}}"#,
+            None,
+            r#"{"max_tokens":3,"max_new_tokens":7,"options":{"num_predict":7}}"#,
+        ),
+        (
+            CHAT,
+            r#"{"max_tokens":3,"max_completion_tokens":null,"n_predict":null}"#,
+            Some(3),
+            r#"{"max_tokens":3,"max_completion_tokens":7,"n_predict":null}"#,
+        ),
+        (
+            CHAT,
+            r#"{"extra_body":{"max_tokens":90,"extra_body":{"maxTokens":"8"}},"max_tokens":20}"#,
+            None,
+            r#"{"extra_body":{"max_tokens":7,"extra_body":{"maxTokens":7}},"max_tokens":7}"#,
+        ),
+        (
+            CONVERSE,
+            r#"{"additionalModelRequestFields":{"max_tokens":5000}}"#,
+            None,
+            r#"{"inferenceConfig":{"maxTokens":7},"additionalModelRequestFields":{"max_tokens":7}}"#,
+        ),
+        (
+            GEMINI,
+            r#"{"generationConfig":{"maxOutputTokens":9,"max_output_tokens":90}}"#,
+            Some(90),
+            r#"{"generationConfig":{"maxOutputTokens":7,"max_output_tokens":7}}"#,
+        ),
+        (
+            "/api/chat",
+            r#"{"options":{"num_predict":90},"max_tokens":2}"#,
+            Some(90),
+            r#"{"options":{"num_predict":7},"max_tokens":2}"#,
+        ),
+    ] {
+        let bound = bound_of(path, body).unwrap();
+        assert_eq!(bound.tokens(), own, "{body}");
+        let changed = bound.set(7).unwrap();
+        assert_eq!(String::from_utf8(changed).unwrap(), expected);
+    }
+    let many = format!("{{{}}}", r#""extra_body":{"#.repeat(9) + &"}".repeat(9));
+    assert!(
+        bound_of(CHAT, &many).is_none(),
+        "nested too deep to be known"
+    );
+}
+
+#[test]
+fn outputs_are_multiplied_by_choices_and_prompts() {
+    for (path, body, choices) in [
+        (CHAT, r#"{"n":null}"#, Some(1)),
+        (CHAT, r#"{"n":8}"#, Some(8)),
+        (CHAT, r#"{"n":"8","best_of":3}"#, Some(8)),
+        (CHAT, r#"{"extra_body":{"n":4}}"#, Some(4)),
+        (
+            GEMINI,
+            r#"{"generationConfig":{"candidate_count":5}}"#,
+            Some(5),
+        ),
+        ("/v1/completions", r#"{"prompt":"a","best_of":2}"#, Some(2)),
+        ("/v1/completions", r#"{"prompt":[1,2,3]}"#, Some(1)),
+        (
+            "/v1/completions",
+            r#"{"prompt":["a","b" , "c"],"n":2}"#,
+            Some(6),
+        ),
+        ("/v1/completions", r#"{"prompt":[[1,2],[3]]}"#, Some(2)),
+        ("/v1/completions", r#"{"prompt":[]}"#, Some(1)),
+        // What servers may read as another number.
+        (CHAT, r#"{"n":2.5}"#, None),
+        (CHAT, r#"{"n":8e0}"#, None),
+        (CHAT, r#"{"n":-1}"#, None),
+        (CHAT, r#"{"n":0}"#, None),
+        (CHAT, r#"{"n":true}"#, None),
+        (CHAT, r#"{"n":[8]}"#, None),
+        (CHAT, r#"{"n":99999999999999999999}"#, None),
+        (CHAT, r#"{"n":1,"n":8}"#, None),
+        (CHAT, r#"{"n":1,"\u006e":8}"#, None),
+        ("/v1/completions", r#"{"prompt":["a","b"}"#, None),
+        ("/v1/completions", r#"{"prompt":["a" "b"]}"#, None),
+        ("/v1/completions", r#"{"prompt_embeds":["AAAA"]}"#, None),
+    ] {
+        let found = bound_of(path, body);
+        assert_eq!(found.map(|bound| bound.choices()), choices, "{body}");
+    }
+}
+
+#[test]
+fn input_that_body_does_not_have_is_unknown() {
+    let tool = r#"{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}"#;
+    for (path, body) in [
+        (CHAT, r#"{"stream_options":{},"web_search_options":null}"#.to_owned()),
+        (CHAT, format!(r#"{{"tools":[{tool},{tool}]}}"#)),
+        (CHAT, r#"{"tools":[],"mcp_servers":[ ]}"#.to_owned()),
+        (MESSAGES, r#"{"tools":[{"name":"f","description":"d","input_schema":{}}]}"#.to_owned()),
+        (GEMINI, r#"{"tools":[{"functionDeclarations":[{"name":"f"}]}]}"#.to_owned()),
+        (CONVERSE, r#"{"toolConfig":{"tools":[{"toolSpec":{"name":"f"}}]}}"#.to_owned()),
+        (RESPONSES, r#"{"input":[{"role":"user","content":"a"},{"type":"function_call_output","output":"b"}]}"#.to_owned()),
+        (RESPONSES, r#"{"input":[{"type":"reasoning","id":"rs_1","encrypted_content":"AAAA"}]}"#.to_owned()),
+    ] {
+        assert!(bound_of(path, &body).is_some(), "{body}");
+    }
+    for (path, body) in [
+        (RESPONSES, r#"{"previous_response_id":"resp_1"}"#),
+        (
+            RESPONSES,
+            r#"{"extra_body":{"previous_response_id":"resp_1"}}"#,
+        ),
+        (RESPONSES, r#"{"conversation":{"id":"conv_1"}}"#),
+        (RESPONSES, r#"{"prompt":{"id":"pmpt_1"}}"#),
+        (
+            RESPONSES,
+            r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#,
+        ),
+        (
+            RESPONSES,
+            r#"{"input":[{"type":"item\u005freference","id":"msg_1"}]}"#,
+        ),
+        (RESPONSES, r#"{"input":[{"id":"msg_1"}]}"#),
+        (
+            RESPONSES,
+            r#"{"input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#,
+        ),
+        (RESPONSES, r#"{"tools":[{"type":"web_search"}]}"#),
+        (
+            RESPONSES,
+            r#"{"tools":[{"type":"function","type":"mcp","server_url":"x"}]}"#,
+        ),
+        (
+            CHAT,
+            r#"{"web_search_options":{"search_context_size":"high"}}"#,
+        ),
+        (CHAT, r#"{"chat_template":"{{ messages }}{{ messages }}"}"#),
+        (CHAT, r#"{"enable_thinking":true}"#),
+        ("/api/generate", r#"{"template":"{{.Prompt}}{{.Prompt}}"}"#),
+        (
+            MESSAGES,
+            r#"{"tools":[{"type":"web_search_20250305","name":"web_search"}]}"#,
+        ),
+        (
+            MESSAGES,
+            r#"{"tools":[{"name":"web_search","typ\u0065":"web_search_20250305"}]}"#,
+        ),
+        (MESSAGES, r#"{"mcp_servers":[{"type":"url"}]}"#),
+        (GEMINI, r#"{"cachedContent":"cachedContents/1"}"#),
+        (
+            GEMINI,
+            r#"{"tools":[{"functionDeclarations":[]},{"googleSearch":{}}]}"#,
+        ),
+        (
+            GEMINI,
+            r#"{"tools":[{"functionDeclarations":[],"urlContext":{}}]}"#,
+        ),
+        (
+            CONVERSE,
+            r#"{"toolConfig":{"tools":[{"systemTool":{"name":"nova_grounding"}}]}}"#,
+        ),
+        (CONVERSE, r#"{"promptVariables":{"a":{"text":"b"}}}"#),
+    ] {
+        assert!(bound_of(path, body).is_none(), "{body}");
+    }
+}
+
+#[test]
+fn parts_are_counted_also_by_reference() {
+    for (path, body, parts) in [
+        (
+            CHAT,
+            r#"{"messages":[{"role":"user","content":"data:image/png;base64,AAAA"}]}"#,
+            Some(0),
+        ),
+        (
+            CHAT,
+            r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"https://a"}}]},{"role":"assistant","audio":{"id":"audio_1"},"content":null}]}"#,
+            Some(2),
+        ),
+        (
+            RESPONSES,
+            r#"{"input":[{"role":"user","content":[{"type":"input_text","text":"a"},{"type":"input_file","file_id":"file-1"}]}]}"#,
+            Some(1),
+        ),
+        (
+            MESSAGES,
+            r#"{"messages":[{"role":"user","content":[{"type":"image","source":{"type":"url","url":"https://a"}},{"type":"tool_result","content":[{"type":"document","source":{"type":"file","file_id":"f"}},{"type":"text","text":"a"}]}]}]}"#,
+            Some(2),
+        ),
+        (
+            MESSAGES,
+            r#"{"messages":[{"role":"user","content":[{"type":"document","source":{"type":"text","data":"abc"}}]}]}"#,
+            None,
+        ),
+        (
+            MESSAGES,
+            r#"{"messages":[{"role":"user","content":[{"type":"text","type":"image","text":"a"}]}]}"#,
+            Some(1),
+        ),
+        (
+            GEMINI,
+            r#"{"contents":[{"parts":[{"text":"a"},{"fileData":{"fileUri":"gs://a"}},{"inl\u0069neData":{}}]}]}"#,
+            Some(2),
+        ),
+        (
+            CONVERSE,
+            r#"{"messages":[{"role":"user","content":[{"text":"a"},{"document":{"source":{"s3Location":{"uri":"s3://a"}}}},{"toolResult":{"content":[{"json":{}},{"image":{}}]}}]}]}"#,
+            Some(2),
+        ),
+    ] {
+        assert_eq!(
+            bound_of(path, body).map(|bound| bound.parts()),
+            parts,
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn bound_on_reasoning_is_found() {
+    for (path, body, tokens) in [
+        (
+            MESSAGES,
+            r#"{"thinking":{"type":"enabled","budget_tokens":2048},"max_tokens":4096}"#,
+            Some(2048),
+        ),
+        (MESSAGES, r#"{"thinking":{"type":"disabled"}}"#, Some(0)),
+        (
+            GEMINI,
+            r#"{"generationConfig":{"thinkingConfig":{"thinkingBudget":-1}}}"#,
+            Some(0),
+        ),
+        (
+            GEMINI,
+            r#"{"generationConfig":{"thinkingConfig":{"thinkingBudget":512}}}"#,
+            Some(512),
+        ),
+        (
+            CONVERSE,
+            r#"{"additionalModelRequestFields":{"thinking":{"budget_tokens":1024}}}"#,
+            Some(1024),
+        ),
+        (CHAT, r#"{"reasoning":{"max_tokens":600}}"#, Some(600)),
+        (
+            MESSAGES,
+            r#"{"thinking":{"budget_tokens":1,"budget_tokens":2}}"#,
+            None,
+        ),
+    ] {
+        assert_eq!(
+            bound_of(path, body).map(|bound| bound.thinking_tokens()),
+            tokens,
+            "{body}"
+        );
+    }
+}

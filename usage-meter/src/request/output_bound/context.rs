@@ -1,0 +1,232 @@
+//! What of a request a server multiplies, or adds to the input on its own, so that its body does not bound it.
+
+use crate::json::{Members, each_element};
+
+/// Types of items and of parts of messages that are text, or become text that the body has.
+const TEXT_TYPES: [&[u8]; 13] = [
+    b"\"text\"",
+    b"\"input_text\"",
+    b"\"output_text\"",
+    b"\"refusal\"",
+    b"\"summary_text\"",
+    b"\"reasoning_text\"",
+    b"\"thinking\"",
+    b"\"redacted_thinking\"",
+    b"\"tool_use\"",
+    b"\"function_call\"",
+    b"\"function_call_output\"",
+    b"\"custom_tool_call\"",
+    b"\"custom_tool_call_output\"",
+];
+
+/// Keys of parts of messages without a type that are text, in Gemini and in Converse of Bedrock.
+const TEXT_KEYS: [&[u8]; 13] = [
+    b"text",
+    b"thought",
+    b"thoughtSignature",
+    b"thought_signature",
+    b"functionCall",
+    b"function_call",
+    b"functionResponse",
+    b"function_response",
+    b"toolUse",
+    b"cachePoint",
+    b"reasoningContent",
+    b"json",
+    b"cache_control",
+];
+
+/// How deep results of tools are read in parts of messages.
+const MAX_DEPTH: usize = 4;
+
+/// Returns whether a value is more than none.
+pub(super) fn is_set(text: &[u8]) -> bool {
+    let is_empty = |open: u8, close: u8| {
+        let inner = text
+            .strip_prefix(&[open])
+            .and_then(|text| text.strip_suffix(&[close]));
+        inner.is_some_and(|inner| inner.trim_ascii().is_empty())
+    };
+    !(matches!(text, b"null" | b"false" | b"\"\"") || is_empty(b'[', b']') || is_empty(b'{', b'}'))
+}
+
+/// Returns the number of prompts: of an array of texts or of arrays, its elements. `None` for an object, which names a
+/// prompt that the server has.
+pub(super) fn prompts(text: &[u8]) -> Option<u64> {
+    match text.first()? {
+        b'{' => None,
+        b'[' => {
+            let (mut elements, mut are_numbers) = (0_u64, true);
+            each_element(text, |element| {
+                elements = elements.saturating_add(1);
+                are_numbers &= !matches!(element.first(), Some(b'"' | b'[' | b'{'));
+                Some(())
+            })?;
+            Some(if are_numbers { 1 } else { elements.max(1) })
+        }
+        _ => Some(1),
+    }
+}
+
+/// Checks that a server runs none of the tools, the results of which it would add to the input.
+pub(super) fn check_tools(text: &[u8]) -> Option<()> {
+    if !is_set(text) {
+        return Some(());
+    }
+    each_element(text, |tool| {
+        let mut types = 0;
+        let (mut is_function, mut is_other) = (false, false);
+        Members::of(tool)?.each(|member| {
+            let value = tool.get(member.value.clone()).unwrap_or_default();
+            if member.is_named("type") {
+                types += 1;
+                is_function |= matches!(value, b"\"function\"" | b"\"custom\"");
+                is_other |= !matches!(value, b"\"function\"" | b"\"custom\"");
+            }
+            match member.key {
+                b"functionDeclarations"
+                | b"function_declarations"
+                | b"toolSpec"
+                | b"cachePoint" => {
+                    is_function = true;
+                }
+                // A name alone is that of a tool of Anthropic or of an older API.
+                b"name" | b"function" | b"input_schema" if types == 0 => is_function = true,
+                b"name"
+                | b"function"
+                | b"description"
+                | b"input_schema"
+                | b"parameters"
+                | b"parameter_definitions"
+                | b"strict"
+                | b"cache_control"
+                | b"type"
+                | b"custom"
+                | b"eager_input_streaming"
+                | b"input_examples"
+                | b"allowed_callers"
+                | b"defer_loading" => {}
+                _ => is_other = true,
+            }
+            Some(())
+        })?;
+        (is_function && !is_other && types <= 1).then_some(())
+    })
+}
+
+/// Checks the tools within a configuration of tools, as Converse of Bedrock has it.
+pub(super) fn check_tool_config(text: &[u8]) -> Option<()> {
+    if !text.starts_with(b"{") {
+        return Some(());
+    }
+    Members::of(text)?.each(|member| {
+        if member.is_named("tools") {
+            check_tools(text.get(member.value.clone()).unwrap_or_default())
+        } else {
+            Some(())
+        }
+    })
+}
+
+/// Returns the number of parts of messages that are not text, such as images, also those that the body only names. `None`
+/// if an item names what the server has stored.
+pub(super) fn parts(text: &[u8], are_items: bool) -> Option<u64> {
+    if !text.starts_with(b"[") {
+        return Some(0);
+    }
+    let mut parts = 0_u64;
+    each_element(text, |message| {
+        if !message.starts_with(b"{") {
+            return Some(());
+        }
+        let (mut types, mut has_role, mut is_known, mut is_encrypted) = (0, false, true, false);
+        let mut is_reasoning = false;
+        Members::of(message)?.each(|member| {
+            let value = message.get(member.value.clone()).unwrap_or_default();
+            if member.is_named("content") || member.is_named("parts") || member.is_named("output") {
+                parts = parts.saturating_add(of_content(value, 0)?);
+            } else if member.is_named("audio") && is_set(value) {
+                parts = parts.saturating_add(1);
+            } else if member.is_named("type") {
+                types += 1;
+                is_reasoning |= value == b"\"reasoning\"";
+                is_known &= value == b"\"message\"" || is_reasoning || TEXT_TYPES.contains(&value);
+            } else if member.is_named("role") {
+                has_role = true;
+            } else if member.is_named("encrypted_content") {
+                is_encrypted = is_set(value);
+            }
+            Some(())
+        })?;
+        let is_whole = if types == 0 {
+            has_role
+        } else {
+            types == 1 && is_known
+        };
+        let is_stored = is_reasoning && !is_encrypted;
+        (!are_items || (is_whole && !is_stored)).then_some(())
+    })?;
+    Some(parts)
+}
+
+fn of_content(text: &[u8], depth: usize) -> Option<u64> {
+    if !text.starts_with(b"[") {
+        return Some(0);
+    }
+    if depth >= MAX_DEPTH {
+        return None;
+    }
+    let mut parts = 0_u64;
+    each_element(text, |part| {
+        if part.starts_with(b"{") {
+            parts = parts.saturating_add(of_part(part, depth)?);
+        }
+        Some(())
+    })?;
+    Some(parts)
+}
+
+fn of_part(part: &[u8], depth: usize) -> Option<u64> {
+    let (mut types, mut is_text, mut has_text_keys, mut below) = (0, true, true, 0_u64);
+    Members::of(part)?.each(|member| {
+        let value = part.get(member.value.clone()).unwrap_or_default();
+        if member.is_named("type") {
+            types += 1;
+            is_text &= value == b"\"tool_result\"" || TEXT_TYPES.contains(&value);
+        } else if member.is_named("content") {
+            below = below.saturating_add(of_content(value, depth.saturating_add(1))?);
+        } else if member.is_named("toolResult") {
+            Members::of(value)?.each(|inner| {
+                if inner.is_named("content") {
+                    let content = value.get(inner.value.clone()).unwrap_or_default();
+                    below = below.saturating_add(of_content(content, depth.saturating_add(1))?);
+                }
+                Some(())
+            })?;
+        } else if member.is_named("source") {
+            check_source(value)?;
+            has_text_keys = false;
+        } else {
+            has_text_keys &= TEXT_KEYS.contains(&member.key);
+        }
+        Some(())
+    })?;
+    let is_text = match types {
+        0 => has_text_keys,
+        1 => is_text,
+        _ => false,
+    };
+    Some(below.saturating_add(u64::from(!is_text)))
+}
+
+/// Checks that the source of a document or an image is not text, which has any number of tokens.
+fn check_source(text: &[u8]) -> Option<()> {
+    const KNOWN: [&[u8]; 3] = [b"\"base64\"", b"\"url\"", b"\"file\""];
+    if !text.starts_with(b"{") {
+        return Some(());
+    }
+    Members::of(text)?.each(|member| {
+        let value = text.get(member.value.clone()).unwrap_or_default();
+        (!member.is_named("type") || KNOWN.contains(&value)).then_some(())
+    })
+}
