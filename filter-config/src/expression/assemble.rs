@@ -6,7 +6,7 @@ use cel::common::ast::{
 use cel::common::types::CelType;
 
 use super::arithmetic::Operator as Arithmetic;
-use super::environment::environment;
+use super::environment::{JSON_POINTER, environment};
 use super::functions::{self, Style};
 use super::pattern::Pattern;
 use super::program::{
@@ -218,6 +218,16 @@ impl<'e> Compiler<'e> {
     }
 
     fn function(&mut self, call: &'e CallExpr, name: &str) -> Option<Node> {
+        if let (JSON_POINTER, [body, pointers @ ..]) = (name, call.args.as_slice())
+            && pointers.len() > 1
+        {
+            let values = pointers.iter().map(|pointer| {
+                let args = vec![self.node(body)?, self.node(pointer)?];
+                let name = name.to_owned();
+                Some(Node::Function(Box::new(Function { name, args })))
+            });
+            return values.collect::<Option<_>>().map(Node::FirstOf);
+        }
         let Some(target) = call.target.as_deref() else {
             return Some(Node::Function(Box::new(Function {
                 name: name.to_owned(),

@@ -96,6 +96,7 @@ impl<'v> Machine<'_, 'v> {
             Node::Loop(of) => self.iterate(of, scope),
             Node::Matches(matches) => self.matches(matches, scope),
             Node::Function(function) => self.function(function, scope),
+            Node::FirstOf(nodes) => self.first_of(nodes, scope),
             Node::Method(call) => self.method(call, scope),
             Node::Foreign(foreign) => self.foreign(foreign, scope),
         }

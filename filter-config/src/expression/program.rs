@@ -30,6 +30,8 @@ pub(super) enum Node {
     Matches(Box<Matches>),
     /// A function or a method of the `cel` crate, or one of this crate that [`cel::Env`] finds.
     Function(Box<Function>),
+    /// The first of several values that is neither missing nor null.
+    FirstOf(Vec<Node>),
     Method(Box<MethodCall>),
     /// A method that only the evaluator of the `cel` crate finds.
     Foreign(Box<Foreign>),

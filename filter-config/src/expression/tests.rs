@@ -3,6 +3,7 @@
 mod conformance;
 mod documentation;
 mod null;
+mod pointers;
 
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;

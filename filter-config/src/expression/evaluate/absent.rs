@@ -8,8 +8,9 @@ use cel::ExecutionError;
 use cel::common::types::{CelList, CelNull};
 use cel::common::value::{CowVal, Val};
 
-use super::{Evaluated, Machine, boolean};
-use crate::expression::program::{LoopKind, Method};
+use super::{Evaluated, Machine, Scope, boolean};
+use crate::expression::missing::is_missing;
+use crate::expression::program::{LoopKind, Method, Node};
 
 static NULL: CelNull = CelNull;
 
@@ -35,6 +36,35 @@ impl<'v> Machine<'_, 'v> {
         } else {
             Err(error)
         }
+    }
+
+    /// Returns the first value that is neither missing nor null; else null if one is null, and the error of a missing
+    /// value if none is.
+    pub(super) fn first_of<'e>(
+        self,
+        nodes: &'e [Node],
+        scope: Option<&'e Scope<'e, 'v>>,
+    ) -> Evaluated<'e, 'v>
+    where
+        'v: 'e,
+    {
+        // What a value that is found has replaced is not missing.
+        let was_missing = self.missing.take();
+        let mut none = Err(ExecutionError::MissingArgumentOrTarget);
+        for node in nodes {
+            match self.evaluate(node, scope) {
+                Ok(value) if is_null(value.as_ref()) => none = Ok(value),
+                Ok(value) => {
+                    self.missing.take();
+                    self.missing.note(was_missing);
+                    return Ok(value);
+                }
+                Err(error) if is_missing(&error) => none = none.or(Err(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        self.missing.note(was_missing);
+        none
     }
 
     /// Returns whether a value is null, where an error would be the alternative.
