@@ -25,7 +25,7 @@ use crate::resources::{self, Resources};
 use crate::route::UnknownRoute;
 use crate::routing::Routing;
 use crate::storage::{self, Storage};
-use crate::usage::{self, UsageSettings};
+use crate::usage::{self, MeteredExchanges, UsageSettings};
 use crate::values;
 use crate::warning::Warning;
 
@@ -123,6 +123,12 @@ pub(crate) const EXPRESSIONS: Schema = Schema {
 // === impl Configuration ===
 
 impl Configuration {
+    /// Returns whether exchanges are metered that no limit applies to.
+    #[must_use]
+    pub fn meters_all(&self) -> bool {
+        !self.exports.is_empty() || self.usage.meter == MeteredExchanges::All
+    }
+
     /// Returns the effective policies of a request, found by its headers and pseudo-headers. Without `routes`, every
     /// policy applies to every request.
     ///

@@ -92,6 +92,8 @@ pub(crate) enum ErrorKind {
     Regex(#[from] regex_lite::Error),
     #[error("invalid duration {found}, expected {}", .error.expected())]
     Window { found: String, error: WindowError },
+    #[error("invalid size {found}, did you mean {instead:?}?")]
+    Size { found: String, instead: String },
     #[error("invalid duration {found}, did you mean {instead:?}?")]
     SpelledWindow { found: String, instead: String },
     #[error(

@@ -134,7 +134,7 @@ pub use replies::{
 };
 pub use route::UnknownRoute;
 pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
-pub use usage::{IncludeUsage, Methods, OnMissing, UsageSettings};
+pub use usage::{IncludeUsage, MeteredExchanges, Methods, OnMissing, UsageSettings};
 pub use usd::{Usd, UsdError};
 pub use warning::{Warning, WarningCode};
 pub use window::{Window, WindowError};

@@ -152,6 +152,7 @@ pub(crate) const LIMIT: Schema = Schema {
         "cap",
         "capMin",
         "capMax",
+        "capParts",
         "reply",
     ],
     ignored: &[],
@@ -325,12 +326,13 @@ fn amount(
     path: &Path<'_>,
     errors: &mut ValidationErrors,
 ) -> Result<Expression, Invalid> {
-    match json {
-        Json::Whole(number) => {
+    match (json.number(), json) {
+        (Some(Json::Whole(number)), _) => {
             let number = Json::String(number.to_string());
             values::expression(&number, Role::Amount, path, errors)
         }
-        Json::String(_) => values::expression(json, Role::Amount, path, errors),
+        // A text that is no number is an expression.
+        (None, Json::String(_)) => values::expression(json, Role::Amount, path, errors),
         _ => {
             let expected = "a whole number or an expression such as \"llm.max_output_tokens\"";
             Err(unexpected(json, expected, path, errors))

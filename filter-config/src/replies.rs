@@ -1,6 +1,6 @@
 //! `replies`: the form of rejections, and the quota headers of responses.
 
-mod extra;
+pub(crate) mod extra;
 mod template;
 
 use std::time::Duration;

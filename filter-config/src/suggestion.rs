@@ -47,7 +47,7 @@ pub(crate) fn one_of(words: &[&str]) -> String {
 
 /// Returns the one of `known` that is closest to `name`, if `name` can be a typing error for it: at most one edit per
 /// three characters. A transposition of neighbours is one edit, and case is ignored.
-fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return None;
     }

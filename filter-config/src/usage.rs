@@ -27,6 +27,18 @@ pub struct UsageSettings {
     pub methods: Methods,
     /// How long the report of a background response is awaited.
     pub background_ttl: Duration,
+    /// Which exchanges are metered.
+    pub meter: MeteredExchanges,
+}
+
+/// Which admitted exchanges are metered, and so have usage in access logs and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MeteredExchanges {
+    /// Those that a limit applies to, or all if there are exports.
+    #[default]
+    Limited,
+    /// All.
+    All,
 }
 
 /// The methods of requests whose responses are charged.
@@ -77,6 +89,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         "paths",
         "methods",
         "backgroundTtl",
+        "meter",
     ],
     ignored: &[],
 };
@@ -94,6 +107,7 @@ impl Default for UsageSettings {
             paths: Vec::new(),
             methods: Methods::default(),
             background_ttl: Duration::from_secs(3600),
+            meter: MeteredExchanges::default(),
         }
     }
 }
@@ -144,13 +158,29 @@ pub(crate) fn read(
     let methods = fields.read_or("methods", path, errors, Methods::default, methods);
     let default = || UsageSettings::default().background_ttl;
     let background_ttl = fields.read_or("backgroundTtl", path, errors, default, background_ttl);
+    let default = MeteredExchanges::default;
+    let meter = fields.read_or("meter", path, errors, default, meter);
     Ok(UsageSettings {
         on_missing: on_missing?,
         include_usage: include_usage?,
         paths: paths?,
         methods: methods?,
         background_ttl: background_ttl?,
+        meter: meter?,
     })
+}
+
+/// Reads `usage.meter`.
+fn meter(
+    json: &Json,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Result<MeteredExchanges, Invalid> {
+    match json {
+        Json::String(text) if text == "limited" => Ok(MeteredExchanges::Limited),
+        Json::String(text) if text == "all" => Ok(MeteredExchanges::All),
+        _ => Err(unexpected(json, "\"limited\" or \"all\"", path, errors)),
+    }
 }
 
 /// Reads `usage.backgroundTtl`.

@@ -57,7 +57,7 @@ pub(crate) fn window(
 ) -> Result<Window, Invalid> {
     let Json::String(text) = json else {
         let expected = "a duration, e.g. \"60s\", \"1m\" or \"24h\"";
-        return Err(unexpected(json, expected, path, errors));
+        return Err(not_a_duration(json, expected, path, errors));
     };
     Window::from_str(text).map_err(|error| errors.push(path, invalid_window(text, error)))
 }
@@ -68,6 +68,22 @@ fn invalid_window(text: &str, error: WindowError) -> ErrorKind {
     match window::spelled(text) {
         Some(instead) => ErrorKind::SpelledWindow { found, instead },
         None => ErrorKind::Window { found, error },
+    }
+}
+
+/// Adds the error of a value that is no text, which names the seconds that a number is likely to be.
+fn not_a_duration(
+    json: &Json,
+    expected: &str,
+    path: &Path<'_>,
+    errors: &mut ValidationErrors,
+) -> Invalid {
+    match json {
+        Json::Whole(seconds) if *seconds > 0 => {
+            let (found, instead) = (json.found(), format!("{seconds}s"));
+            errors.push(path, ErrorKind::SpelledWindow { found, instead })
+        }
+        _ => unexpected(json, expected, path, errors),
     }
 }
 
@@ -82,7 +98,7 @@ pub(crate) fn duration(
     errors: &mut ValidationErrors,
 ) -> Result<Duration, Invalid> {
     let Json::String(text) = json else {
-        return Err(unexpected(json, expected, path, errors));
+        return Err(not_a_duration(json, expected, path, errors));
     };
     match Window::from_str(inner(text)).map(|window| Duration::from_nanos(window.as_nanos())) {
         Ok(duration) if within.contains(&duration) => Ok(duration),
@@ -137,6 +153,12 @@ pub(crate) fn size(
     let bytes = bytes.filter(|bytes| range.contains(bytes));
     let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
     bytes.ok_or_else(|| {
+        if let Json::String(text) = json
+            && let Some(instead) = size_instead(text)
+        {
+            let found = json.found();
+            return errors.push(path, ErrorKind::Size { found, instead });
+        }
         let [min, max] = [range.start(), range.end()].map(|bytes| shown_size(*bytes));
         let expected = format!("a size from {min} to {max}, in bytes or e.g. \"64MiB\"");
         unexpected(json, expected, path, errors)
@@ -149,6 +171,25 @@ fn bytes_of(text: &str) -> Option<u64> {
     let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
     let (_, bytes) = SIZE_UNITS.iter().find(|(name, _)| *name == unit)?;
     number.checked_mul(*bytes)
+}
+
+/// Returns the size that one in the units of Kubernetes, of ten or of small letters is likely to be: `64MiB` for `64Mi`,
+/// `64 MB` or `64m`.
+fn size_instead(text: &str) -> Option<String> {
+    if bytes_of(text).is_some() {
+        return None;
+    }
+    let text = text.trim();
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = text.strip_suffix(unit)?;
+    let unit = unit.trim().to_ascii_lowercase();
+    let unit = unit.strip_suffix('b').unwrap_or(&unit);
+    let unit = unit.strip_suffix('i').unwrap_or(unit);
+    let (known, _) = SIZE_UNITS.iter().find(|(name, _)| {
+        name.get(..1)
+            .is_some_and(|first| first.eq_ignore_ascii_case(unit))
+    })?;
+    (!number.is_empty()).then(|| format!("{number}{known}"))
 }
 
 /// Returns a size in the largest unit of which it is a multiple.

@@ -64,6 +64,10 @@ pub enum WarningCode {
     MissingInComparison,
     /// The same limit under two names.
     SameLimit,
+    /// A comparison with a text that an attribute never has.
+    UnknownValue,
+    /// A reservation of more than a limit.
+    LargeReservation,
     /// A comparison of a path that a client can write differently.
     EscapablePath,
     /// A comparison of a host that a client can write differently.
@@ -125,7 +129,7 @@ impl fmt::Display for Warning {
 
 impl WarningCode {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::CountsNothing,
         Self::SecondRate,
         Self::MisplacedField,
@@ -147,6 +151,8 @@ impl WarningCode {
         Self::NegatedMissing,
         Self::MissingInComparison,
         Self::SameLimit,
+        Self::UnknownValue,
+        Self::LargeReservation,
         Self::EscapablePath,
         Self::EscapableHost,
     ];
@@ -176,6 +182,8 @@ impl WarningCode {
             Self::NegatedMissing => "negated-missing",
             Self::MissingInComparison => "missing-in-comparison",
             Self::SameLimit => "same-limit",
+            Self::UnknownValue => "unknown-value",
+            Self::LargeReservation => "large-reservation",
             Self::EscapablePath => "escapable-path",
             Self::EscapableHost => "escapable-host",
         }

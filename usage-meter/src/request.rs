@@ -14,7 +14,7 @@ mod splice;
 mod tests;
 
 pub use body::{BodyReader, MAX_VALUE_BYTES, MAX_WHOLE_BYTES, Pointers, Syntax, unescaped};
-pub use endpoint::Endpoint;
+pub use endpoint::{APIS, Endpoint, PROVIDERS};
 pub use output_bound::OutputBound;
 pub use parameters::{Parameters, StreamOptions};
 pub use purpose::Purpose;

@@ -305,6 +305,10 @@ impl<'e> Check<'e> {
 
     fn call(&mut self, call: &'e CallExpr) -> Place {
         let name = call.func_name.as_str();
+        if let Some(instead) = self.dashed(call) {
+            self.error(ExpressionError::Dashes(instead));
+            return Place::Value;
+        }
         if let (operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT, [value, key]) =
             (name, call.args.as_slice())
         {
@@ -312,12 +316,25 @@ impl<'e> Check<'e> {
             self.visit(key);
             return self.descend(&place, text(&key.expr));
         }
-        let text = call.args.last().and_then(|argument| text(&argument.expr));
-        if let (JSON_POINTER, Some(pointer)) = (name, text) {
-            self.uses.insert(Attribute::RequestBody(pointer.to_owned()));
+        let texts = match (name, call.args.as_slice()) {
+            (JSON_POINTER, [_, pointers @ ..]) => pointers,
+            (_, args) => args.last().map_or(&[][..], std::slice::from_ref),
+        };
+        let texts = texts.iter().filter_map(|argument| text(&argument.expr));
+        let texts: Vec<&str> = texts.collect();
+        for text in &texts {
+            if name == JSON_POINTER {
+                self.uses.insert(Attribute::RequestBody((*text).to_owned()));
+            }
+            if let Some(error) = literal::check(name, text) {
+                self.error(error);
+            }
         }
-        if let Some(error) = text.and_then(|text| literal::check(name, text)) {
-            self.error(error);
+        if let (JSON_POINTER, [_, pointer]) = (name, call.args.as_slice())
+            && matches!(pointer.expr, Expr::List(_))
+        {
+            self.error(ExpressionError::Pointers);
+            return Place::Value;
         }
         let style = call
             .target
@@ -353,12 +370,47 @@ impl<'e> Check<'e> {
         if let Some(target) = &call.target {
             self.visit(target);
         }
-        if name == JSON_POINTER && text.is_some() {
-            // Of the body, only the value at this pointer is read.
+        if name == JSON_POINTER && !texts.is_empty() {
+            // Of the body, only the values at these pointers are read.
             return Place::Value;
         }
         call.args.iter().for_each(|arg| self.visit(arg));
         Place::Value
+    }
+
+    /// Returns what to write for a subtraction that was meant as a name with dashes: `request.headers["x-tier"]` for
+    /// `request.headers.x-tier`.
+    fn dashed(&self, call: &CallExpr) -> Option<String> {
+        let (of, key) = self.dashed_key(call)?;
+        Some(format!("{of}[{key:?}]"))
+    }
+
+    fn dashed_key(&self, call: &CallExpr) -> Option<(String, String)> {
+        let [left, right] = call.args.as_slice() else {
+            return None;
+        };
+        let Expr::Ident(end) = &right.expr else {
+            return None;
+        };
+        let is_known = self.scope.contains(&end.as_str())
+            || attribute::roots().any(|root| root == end.as_str());
+        if call.func_name != operators::SUBSTRACT || is_known {
+            return None;
+        }
+        let (of, start) = match &left.expr {
+            Expr::Select(select) if !select.test => {
+                (qualified(&select.operand.expr)?, select.field.clone())
+            }
+            Expr::Call(inner) => self.dashed_key(inner)?,
+            _ => return None,
+        };
+        let has_any_keys = of == "request.headers"
+            || ["auth", "metadata.filter_metadata", "filter_state"]
+                .iter()
+                .any(|root| {
+                    of == *root || of.strip_prefix(root).is_some_and(|it| it.starts_with('.'))
+                });
+        has_any_keys.then(|| (of, format!("{start}-{end}")))
     }
 
     fn function(&mut self, name: &str, style: Style, found: usize) {

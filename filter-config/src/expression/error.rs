@@ -53,6 +53,12 @@ pub(crate) enum ExpressionError {
     AfterResponse { name: String, role: &'static str },
     #[error("invalid JSON pointer {0:?}, expected e.g. \"/model\"")]
     Pointer(String),
+    #[error("found a subtraction; for a name with dashes write `{0}`")]
+    Dashes(String),
+    #[error(
+        "invalid list of JSON pointers, expected 1 to 16 literal texts, as in `requestBodyJSON([\"/max_tokens\", \"/max_completion_tokens\"])`"
+    )]
+    Pointers,
     #[error("invalid regular expression {pattern:?}: {message}")]
     Pattern { pattern: String, message: String },
     #[error("unknown time zone {0:?}, expected \"UTC\" or an offset such as \"+02:00\"")]

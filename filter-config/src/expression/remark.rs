@@ -7,6 +7,7 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operat
 
 use super::environment::{JSON_POINTER, environment};
 use super::role::Role;
+use usage_meter::request::{APIS, PROVIDERS};
 
 /// Methods and operators that have no value for null.
 const STRICT_METHODS: [&str; 4] = ["startsWith", "endsWith", "contains", "matches"];
@@ -45,6 +46,15 @@ pub(crate) enum Remark {
     },
     /// `!=` that fails where this is missing.
     MissingInComparison(String),
+    /// A comparison with a text that an attribute never has.
+    UnknownValue {
+        /// The attribute.
+        name: &'static str,
+        /// The text.
+        value: String,
+        /// All texts that it has.
+        known: &'static [&'static str],
+    },
     /// A namespace of the dynamic metadata that is read.
     Namespace(String),
 }
@@ -108,6 +118,7 @@ impl Walk {
             self.namespace(&expr.expr);
             return each_part(expr, &mut |part| self.visit(part, false));
         };
+        self.compared(call);
         match (call.func_name.as_str(), call.args.as_slice()) {
             (operators::LOGICAL_NOT, [operand]) => {
                 self.negated(operand);
@@ -151,6 +162,35 @@ impl Walk {
             expr => self.may_be_missing(expr).map(|name| (name, true)),
         };
         self.add(missing.map(|(name, is_bare)| Remark::NegatedMissing { name, is_bare }));
+    }
+
+    /// Adds the texts that what they are compared with never is.
+    fn compared(&mut self, call: &CallExpr) {
+        let [one, other] = call.args.as_slice() else {
+            return;
+        };
+        let is_comparison = matches!(
+            call.func_name.as_str(),
+            operators::EQUALS | operators::NOT_EQUALS | operators::IN
+        );
+        let pairs = [(one, other), (other, one)];
+        for (attribute, values) in pairs.into_iter().filter(|_| is_comparison) {
+            let values = match &values.expr {
+                Expr::List(list) => list.elements.as_slice(),
+                _ => std::slice::from_ref(values),
+            };
+            let Some((name, known)) = enumerated(&attribute.expr) else {
+                continue;
+            };
+            let texts = values.iter().filter_map(|value| text(&value.expr));
+            for value in texts.filter(|value| !known.contains(value) && !value.is_empty()) {
+                self.add(Some(Remark::UnknownValue {
+                    name,
+                    value: value.to_owned(),
+                    known,
+                }));
+            }
+        }
     }
 
     fn escapable(&mut self, call: &CallExpr) {
@@ -203,6 +243,27 @@ impl Walk {
     }
 }
 
+/// Returns the attribute of few texts that an expression is, also with a default, and these texts.
+fn enumerated(expr: &Expr) -> Option<(&'static str, &'static [&'static str])> {
+    let name = match expr {
+        Expr::Call(call) if call.func_name == "orValue" => match &call.target.as_deref()?.expr {
+            Expr::Call(select) => match select.args.as_slice() {
+                [of, field] if select.func_name == operators::OPT_SELECT => {
+                    format!("{}.{}", name(&of.expr)?, text(&field.expr)?)
+                }
+                _ => return None,
+            },
+            _ => return None,
+        },
+        expr => name(expr)?,
+    };
+    match name.as_str() {
+        "llm.api" => Some(("llm.api", &APIS)),
+        "llm.provider" => Some(("llm.provider", &PROVIDERS)),
+        _ => None,
+    }
+}
+
 /// Calls a function with each part of an expression.
 fn each_part(expr: &IdedExpr, visit: &mut dyn FnMut(&IdedExpr)) {
     match &expr.expr {
@@ -242,6 +303,11 @@ fn name(expr: &Expr) -> Option<String> {
             }
             (JSON_POINTER, [_, pointer]) => {
                 Some(format!("requestBodyJSON({:?})", text(&pointer.expr)?))
+            }
+            (JSON_POINTER, [_, pointers @ ..]) => {
+                let pointers = pointers.iter().map(|pointer| text(&pointer.expr));
+                let pointers = pointers.collect::<Option<Vec<_>>>()?;
+                Some(format!("requestBodyJSON({pointers:?})"))
             }
             _ => None,
         },

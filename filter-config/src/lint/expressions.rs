@@ -3,6 +3,7 @@
 use crate::configuration::Configuration;
 use crate::error::ValidationErrors;
 use crate::expression::{self, Remark};
+use crate::suggestion;
 use crate::warning::{Notice, WarningCode};
 
 use super::visit;
@@ -58,6 +59,14 @@ fn notice(remark: Remark) -> Option<Notice> {
             WarningCode::MissingInComparison,
             format!("fails where `{name}` is missing, as only predicates read null there"),
             "give it a default with `.?` and `orValue`, or test it with `has`",
+        ),
+        Remark::UnknownValue { name, value, known } => Notice::new(
+            WarningCode::UnknownValue,
+            format!("compares `{name}` with {value:?}, which it never is"),
+            match suggestion::closest(&value, known.iter().copied()) {
+                Some(known) => format!("write {known:?}"),
+                None => format!("use {}", suggestion::one_of(known)),
+            },
         ),
         Remark::Namespace(_) => return None,
     })

@@ -6,6 +6,7 @@ use crate::expression::Expression;
 use crate::limit::Limit;
 use crate::path::Path;
 use crate::policy::Policy;
+use crate::rate::RateLimit;
 use crate::warning::{Notice, WarningCode};
 
 use super::visit;
@@ -32,6 +33,7 @@ pub(super) fn check(configuration: &Configuration, errors: &mut ValidationErrors
             for limit in &policy.limits {
                 let path = limits.field(&limit.name);
                 name(limit, &path, errors);
+                reservation(limit, &path, errors);
                 same(policy, limit, &path, &mut known, errors);
             }
         });
@@ -70,6 +72,39 @@ fn counted_word(name: &str) -> Option<String> {
         }
         _ => None,
     })
+}
+
+/// Checks that a request reserves less than the limit.
+fn reservation(limit: &Limit, path: &Path<'_>, errors: &mut ValidationErrors) {
+    let Some(reservation) = &limit.reservation else {
+        return;
+    };
+    let limits = limit.rates.iter().map(|rate| match rate.limit {
+        RateLimit::Fixed(limit) => Some(limit),
+        RateLimit::Computed { .. } => None,
+    });
+    let Some(largest) = limits
+        .max_by_key(|limit| limit.unwrap_or(u64::MAX))
+        .flatten()
+    else {
+        return;
+    };
+    let amount = reservation.amount.as_ref();
+    let amount = amount.and_then(|amount| amount.source().trim().parse().ok());
+    let path = path.field("reservation");
+    for (field, tokens, consequence) in [
+        ("amount", amount, "so each request is admitted alone"),
+        ("max", reservation.max, "so it has no effect"),
+    ] {
+        if let Some(tokens) = tokens.filter(|tokens: &u64| *tokens > largest) {
+            let notice = Notice::new(
+                WarningCode::LargeReservation,
+                format!("reserves up to {tokens} of a limit of {largest}, {consequence}"),
+                "write a fraction of the limit",
+            );
+            errors.warn(&path.field(field), notice);
+        }
+    }
 }
 
 fn same(

@@ -7,7 +7,7 @@ use crate::path::Path;
 use crate::values;
 
 /// Headers that describe the connection, or that the filter itself decides on.
-const RESERVED: [&str; 15] = [
+pub(crate) const RESERVED: [&str; 15] = [
     "connection",
     "grpc-message",
     "grpc-status",

@@ -7,9 +7,9 @@ use usage_meter::{UsageNumber, UsagePointer};
 
 use crate::fixtures::{errors_of, long_form, read, set, tutorial};
 use crate::{
-    AuthSource, Configuration, ErrorShape, Expression, FailureMode, IncludeUsage, Methods,
-    OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage, UpstreamHeaders,
-    UsageSettings, parse,
+    AuthSource, Configuration, ErrorShape, Expression, FailureMode, IncludeUsage, MeteredExchanges,
+    Methods, OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage,
+    UpstreamHeaders, UsageSettings, parse,
 };
 
 /// The policies with their predicates, and their limits with rates, counters and the number of predicates.
@@ -91,8 +91,10 @@ fn settings_have_defaults() {
             paths,
             methods,
             background_ttl,
+            meter,
         } = configuration.usage;
         assert_eq!(on_missing, OnMissing::Estimate);
+        assert_eq!(meter, MeteredExchanges::Limited);
         assert!(matches!(include_usage, IncludeUsage::Auto));
         assert!(paths.is_empty());
         assert_eq!(methods, Methods::default());
@@ -123,7 +125,7 @@ fn every_setting_is_read() {
         ],
         "holdHeaders": true,
         "requestBody": { "maxBytes": 1000 },
-        "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0/n"], "methods": ["POST", "GET"], "backgroundTtl": "90s" },
+        "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0/n"], "methods": ["POST", "GET"], "backgroundTtl": "90s", "meter": "all" },
         "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "error": "anthropic", "headers": "draft-03", "maxRetryAfter": "10m",
             "upstreamHeaders": "prefix", "extra": { "X-Gateway": "llm 1" } }
     }));
@@ -138,6 +140,7 @@ fn every_setting_is_read() {
     let paths = pointers.map(|pointer| (UsageNumber::Total, pointer.parse().unwrap()));
     assert_eq!(usage.paths, paths);
     assert_eq!(usage.background_ttl, Duration::from_secs(90));
+    assert_eq!(usage.meter, MeteredExchanges::All);
     let charged = ["POST", "PUT", "GET", "post"].map(|method| {
         let listed = configuration.usage.methods.are_charged(method.as_bytes());
         (listed, Methods::default().are_charged(method.as_bytes()))

@@ -32,6 +32,36 @@ pub struct Endpoint {
     pub is_anthropic: bool,
 }
 
+/// The providers of all known APIs.
+pub const PROVIDERS: [&str; 8] = [
+    "anthropic",
+    "azure",
+    "bedrock",
+    "cohere",
+    "gemini",
+    "ollama",
+    "openai",
+    "vertex",
+];
+
+/// All known APIs of providers.
+pub const APIS: [&str; 14] = [
+    "audio",
+    "chat",
+    "chat_completions",
+    "completions",
+    "converse",
+    "embeddings",
+    "generate",
+    "generate_content",
+    "images",
+    "invoke",
+    "messages",
+    "predict",
+    "raw_predict",
+    "responses",
+];
+
 /// The suffixes of paths whose API takes the model from the body; longer suffixes first.
 const SUFFIXES: &[(&str, &str, &str)] = &[
     ("/chat/completions", "openai", "chat_completions"),

@@ -85,6 +85,18 @@ fn limits() -> Vec<Case> {
             numbers(json!(5000)),
         ),
         (
+            WarningCode::LargeReservation,
+            "spec.limits.a.reservation.max",
+            limit(&json!({ "reservation": { "max": 1001 } })),
+            limit(&json!({ "reservation": { "max": 1000 } })),
+        ),
+        (
+            WarningCode::LargeReservation,
+            "spec.limits.a.reservation.amount",
+            limit(&json!({ "reservation": { "amount": 8000 } })),
+            limit(&json!({ "reservation": { "amount": "llm.?max_output_tokens.orValue(8000)" } })),
+        ),
+        (
             WarningCode::LowPrice,
             "pricing.gpt.input",
             priced("0.0025"),
@@ -103,6 +115,18 @@ fn expressions() -> Vec<Case> {
     let at = "spec.limits.a.when[0].predicate";
     let cost = |cost: &str| limit(&json!({ "cost": cost }));
     vec![
+        (
+            WarningCode::UnknownValue,
+            at,
+            predicate("llm.api == 'chat_completion'"),
+            predicate("llm.api == 'chat_completions' && llm.?provider.orValue('') != ''"),
+        ),
+        (
+            WarningCode::UnknownValue,
+            at,
+            predicate("llm.?provider.orValue('') in ['openai', 'antropic']"),
+            predicate("llm.provider in ['openai', 'anthropic'] && llm.model != 'chat'"),
+        ),
         (
             WarningCode::EscapablePath,
             at,

@@ -114,6 +114,18 @@ fn invalid_expressions_are_rejected() {
             "found 1 argument to \"exists\", expected 2 arguments",
         ),
         (
+            "request.headers.x-tier == 'gold'",
+            "found a subtraction; for a name with dashes write `request.headers[\"x-tier\"]`",
+        ),
+        (
+            "auth.identity.user-agent-id == 'gold'",
+            "found a subtraction; for a name with dashes write `auth.identity[\"user-agent-id\"]`",
+        ),
+        (
+            "auth.identity.level - tier > 1",
+            "found a subtraction; for a name with dashes write `auth.identity[\"level-tier\"]`",
+        ),
+        (
             "requestBodyJSON() == 'a'",
             "found 0 arguments to \"requestBodyJSON\", expected 1 argument",
         ),

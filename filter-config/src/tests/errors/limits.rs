@@ -16,7 +16,7 @@ fn invalid_names_predicates_and_counters_are_rejected() {
             (
                 "/spec/limits/free/dataExtraction",
                 Some(json!({})),
-                "spec.limits.free.dataExtraction: unknown field, expected \"rates\", \"when\", \"counters\", \"whenMissing\", \"cost\", \"requests\", \"budgets\", \"concurrency\", \"alertAt\", \"shadow\", \"onExceeded\", \"reservation\", \"cap\", \"capMin\", \"capMax\" or \"reply\"",
+                "spec.limits.free.dataExtraction: unknown field, expected \"rates\", \"when\", \"counters\", \"whenMissing\", \"cost\", \"requests\", \"budgets\", \"concurrency\", \"alertAt\", \"shadow\", \"onExceeded\", \"reservation\", \"cap\", \"capMin\", \"capMax\", \"capParts\" or \"reply\"",
             ),
             (
                 "/spec/limits/",
@@ -226,6 +226,21 @@ fn invalid_limit_fields_are_rejected() {
         (
             "reservation",
             json!({ "amount": "-1" }),
+            "reservation.amount: found \"-1\", expected a whole number or an expression such as \"llm.max_output_tokens\"",
+        ),
+        (
+            "reservation",
+            json!({ "amount": "1.5" }),
+            "reservation.amount: found \"1.5\", expected a whole number or an expression such as \"llm.max_output_tokens\"",
+        ),
+        (
+            "reservation",
+            json!({ "amount": 1.5 }),
+            "reservation.amount: found 1.5, expected a whole number or an expression such as \"llm.max_output_tokens\"",
+        ),
+        (
+            "reservation",
+            json!({ "amount": "- 1" }),
             "reservation.amount: found a negative number, expected a number of tokens",
         ),
         (
@@ -242,7 +257,7 @@ fn invalid_limit_fields_are_rejected() {
         (
             "reservation",
             json!({ "ttl": 30 }),
-            "reservation.ttl: found 30, expected a duration from \"1s\" to \"24h\", or an expression that yields one",
+            "reservation.ttl: invalid duration 30, did you mean \"30s\"?",
         ),
         (
             "reservation",

@@ -129,7 +129,17 @@ fn invalid_settings_are_rejected() {
             (
                 "/requestBody",
                 Some(json!({ "workerBytes": "8 MB" })),
-                "requestBody.workerBytes: found \"8 MB\", expected a size from 1 to \"512MiB\", in bytes or e.g. \"64MiB\"",
+                "requestBody.workerBytes: invalid size \"8 MB\", did you mean \"8MiB\"?",
+            ),
+            (
+                "/memory",
+                Some(json!({ "perWorker": "64Mi" })),
+                "memory.perWorker: invalid size \"64Mi\", did you mean \"64MiB\"?",
+            ),
+            (
+                "/memory",
+                Some(json!({ "perWorker": "100 mb" })),
+                "memory.perWorker: invalid size \"100 mb\", did you mean \"100MiB\"?",
             ),
             (
                 "/memory",
@@ -306,7 +316,7 @@ fn waits_and_headers_of_replies_are_bounded() {
         ),
         (
             json!({ "maxRetryAfter": 60 }),
-            "replies.maxRetryAfter: found 60, expected a duration from \"1s\" to \"366d\"".to_owned(),
+            "replies.maxRetryAfter: invalid duration 60, did you mean \"60s\"?".to_owned(),
         ),
         (
             json!({ "upstreamHeaders": "drop" }),

@@ -134,7 +134,7 @@ fn invalid_actions_are_rejected() {
         ),
         (
             queue(json!(1), json!(5)),
-            "onExceeded.queue.timeout: found 5, expected a duration from \"10ms\" to \"10m\"",
+            "onExceeded.queue.timeout: invalid duration 5, did you mean \"5s\"?",
         ),
         (
             json!({ "alternatives": [] }),

@@ -109,7 +109,7 @@ fn invalid_rates_are_rejected() {
             (
                 &format!("{limit}/rates/0/window"),
                 Some(json!(60)),
-                "spec.limits.free.rates[0].window: found 60, expected a duration, e.g. \"60s\", \"1m\" or \"24h\"",
+                "spec.limits.free.rates[0].window: invalid duration 60, did you mean \"60s\"?",
             ),
             (
                 &format!("{limit}/rates/0/algorithm"),

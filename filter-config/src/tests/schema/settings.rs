@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::shapes::{
     cel, described, list, name, object, pointer, pointers, size, text, usd, whole,
 };
+use crate::replies::extra::RESERVED;
 use crate::{access, auth, bounds, configuration, memory, pricing, replies, storage, usage};
 
 /// The pointers to each number.
@@ -103,6 +104,11 @@ pub(super) fn long_form() -> Value {
                 "How long the report of a background response is awaited: a duration such as 1h.",
                 text(64)
             ),
+            "meter": {
+                "description": "Which admitted exchanges are metered, and have usage in access logs and metrics: those that a limit applies to, or all.",
+                "enum": ["limited", "all"],
+                "default": "limited"
+            },
             "methods": described(
                 "The methods of requests whose responses are charged. By default all but GET, HEAD, DELETE, OPTIONS, TRACE and CONNECT.",
                 list(*bounds::METHODS.start(), *bounds::METHODS.end(), &json!({ "type": "string", "maxLength": bounds::METHOD_BYTES, "pattern": "^[A-Z]+$" }))
@@ -344,7 +350,8 @@ fn reply_headers(description: &str) -> Value {
         "maxProperties": bounds::REPLY_EXTRA_HEADERS,
         "propertyNames": {
             "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$",
-            "maxLength": bounds::HEADER_NAME_BYTES
+            "maxLength": bounds::HEADER_NAME_BYTES,
+            "not": { "pattern": reserved_names() }
         },
         "additionalProperties": {
             "type": "string",
@@ -353,6 +360,49 @@ fn reply_headers(description: &str) -> Value {
             "pattern": "^[ -~]+$"
         }
     })
+}
+
+/// The names of headers that a reply cannot have, in any case.
+fn reserved_names() -> String {
+    let any_case = |name: &str| -> String {
+        let letter = |c: char| match c {
+            'a'..='z' => format!("[{}{c}]", c.to_ascii_uppercase()),
+            _ => c.to_string(),
+        };
+        name.chars().map(letter).collect()
+    };
+    let names = RESERVED.map(any_case).join("|");
+    format!("^({names}|{}.*)$", any_case("content-"))
+}
+
+#[test]
+fn reserved_names_are_rejected_by_schema_and_reader() {
+    let pattern = regex_lite::Regex::new(&reserved_names()).unwrap();
+    let long_form = |extra: &str, own: &str| {
+        let limit = json!({
+            "rates": [{ "limit": 1, "window": "1m" }], "reply": { "headers": { own: "a" } },
+        });
+        let policy = crate::fixtures::policy("llm", &json!({ "limits": { "a": limit } }));
+        json!({ "policies": [policy], "replies": { "extra": { extra: "a" } } })
+    };
+    let errors = |extra: &str, own: &str| {
+        let parsed = crate::parse(&serde_json::to_vec(&long_form(extra, own)).unwrap());
+        parsed
+            .err()
+            .map(|errors| errors.to_string())
+            .unwrap_or_default()
+    };
+    for name in RESERVED.into_iter().chain(["content-type", "content-x"]) {
+        for name in [name.to_owned(), name.to_ascii_uppercase()] {
+            assert!(pattern.is_match(&name), "{name}");
+            assert!(errors(&name, "x-a").contains("replies.extra"), "{name}");
+            assert!(errors("x-a", &name).contains("reply.headers"), "{name}");
+        }
+    }
+    for name in ["x-content-type", "location", "retry-after-seconds", "te-x"] {
+        assert!(!pattern.is_match(name), "{name}");
+        assert_eq!(errors(name, name), "", "{name}");
+    }
 }
 
 /// A code in the body of a reply.

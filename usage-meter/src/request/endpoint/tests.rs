@@ -1,4 +1,5 @@
-use super::Endpoint;
+use super::{APIS, Endpoint, METHODS, OPERATIONS, PROVIDERS, SUFFIXES};
+use std::collections::BTreeSet;
 
 #[test]
 fn known_paths_have_an_endpoint() {
@@ -258,4 +259,22 @@ fn anthropic_format_is_known_on_every_platform() {
             "{path}"
         );
     }
+}
+
+#[test]
+fn all_apis_are_listed() {
+    let suffixes = SUFFIXES.iter().map(|&(_, _, api)| api);
+    let others = METHODS.iter().chain(OPERATIONS).map(|&(_, api, _)| api);
+    let known: BTreeSet<&str> = suffixes.chain(others).collect();
+    assert_eq!(known, BTreeSet::from(APIS));
+    let providers: BTreeSet<&str> = SUFFIXES.iter().map(|&(_, provider, _)| provider).collect();
+    let listed = BTreeSet::from(PROVIDERS);
+    let by_path = ["azure", "gemini", "vertex", "bedrock"];
+    assert_eq!(
+        providers
+            .union(&BTreeSet::from(by_path))
+            .copied()
+            .collect::<BTreeSet<_>>(),
+        listed
+    );
 }
