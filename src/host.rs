@@ -187,6 +187,13 @@ pub trait Host: SharedData + Transport {
     /// As Envoy returns them; none is expected.
     fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<()>;
 
+    /// Declares that the filter state `wasm.<key>` lives as long as the request, also if Envoy redirects it internally. For
+    /// the plugin's context, once for each key.
+    ///
+    /// # Errors
+    /// [`HostError::BadArgument`] for a key that was declared before.
+    fn declare_filter_state(&self, key: &str) -> Result<()>;
+
     /// Sets filter state for Envoy's own filters, at a key that Envoy has registered.
     ///
     /// # Errors

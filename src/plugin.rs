@@ -11,7 +11,7 @@ use crate::memory::Budget;
 use crate::policies::Policies;
 use crate::reply::Responder;
 use crate::settle::{self, DeferredCost};
-use crate::stream::{Parts, Stream};
+use crate::stream::{Parts, REDIRECT_KEY, Stream};
 use crate::telemetry::Telemetry;
 use filter_config::{Configuration, ValidationErrors};
 use limits::service::{CallId, CheckReply};
@@ -95,6 +95,10 @@ impl Plugin {
         let queue_tick = policies.needs().queue.then_some(QUEUE_TICK);
         if let Some(tick) = queue_tick.or(tick) {
             host.set_tick_period(tick).map_err(failed("tick"))?;
+        }
+        if let Err(error) = host.declare_filter_state(REDIRECT_KEY) {
+            // A request that Envoy redirects is then counted once more.
+            Telemetry::host_call_failed("declare_property", error);
         }
         let parts = Parts {
             responder: Responder::new(Rc::clone(&host), Rc::clone(&policies)),

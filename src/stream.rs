@@ -22,6 +22,8 @@ mod overload;
 mod parts;
 mod progress;
 mod queued;
+mod redirect;
+mod redirection;
 mod request;
 mod request_body;
 mod response;
@@ -33,3 +35,4 @@ mod usage_support;
 
 pub use machine::{Next, Stream};
 pub(crate) use parts::Parts;
+pub(crate) use redirect::KEY as REDIRECT_KEY;

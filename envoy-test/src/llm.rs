@@ -22,10 +22,10 @@ use std::{
 use axum::{
     Router,
     body::{Body, to_bytes},
-    extract::State,
+    extract::{Path as UrlPath, State},
     http::{
         HeaderMap, Method, Request, Response, StatusCode,
-        header::{CONNECTION, CONTENT_TYPE, ETAG, UPGRADE},
+        header::{CONNECTION, CONTENT_TYPE, ETAG, HOST, LOCATION, UPGRADE},
     },
     routing::{any, get, post},
     serve::ListenerExt,
@@ -102,6 +102,7 @@ impl Llm {
             .route("/upgrade", get(upgrade))
             .route("/not-modified", get(not_modified))
             .route("/echo", any(echo))
+            .route("/redirect/{hops}", any(redirect))
             .fallback(any(scripted))
             .with_state(Arc::clone(&provider));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -383,6 +384,26 @@ async fn not_modified(State(provider): State<Arc<Provider>>, request: Request<Bo
     Response::builder()
         .status(StatusCode::NOT_MODIFIED)
         .header(ETAG, "\"1\"")
+        .body(Body::empty())
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Redirects so many times, and then to chat completions.
+async fn redirect(
+    State(provider): State<Arc<Provider>>,
+    UrlPath(hops): UrlPath<u64>,
+    request: Request<Body>,
+) -> Reply {
+    let received = provider.receive(request).await?;
+    let host = received.headers.get(HOST).and_then(|it| it.to_str().ok());
+    let host = host.unwrap_or("llm");
+    let path = match hops.checked_sub(1) {
+        None | Some(0) => "v1/chat/completions".to_owned(),
+        Some(left) => format!("redirect/{left}"),
+    };
+    Response::builder()
+        .status(StatusCode::TEMPORARY_REDIRECT)
+        .header(LOCATION, format!("http://{host}/{path}"))
         .body(Body::empty())
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -146,6 +146,22 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     Ok(slice.into_vec())
 }
 
+/// Calls a function that Envoy has beside the ABI, and drops what it returns.
+fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<()> {
+    // SAFETY: all pointers are to live values of the sizes given.
+    returned(|data, size| unsafe {
+        proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            data,
+            size,
+        )
+    })
+    .map(drop)
+}
+
 /// Returns the ABI's form of a property path: its parts, separated by zero bytes.
 fn joined(path: &[&str]) -> Vec<u8> {
     path.join("\0").into_bytes()
@@ -265,21 +281,13 @@ impl Host for Abi {
         check(unsafe { proxy_set_property(key.as_ptr(), key.len(), value.as_ptr(), value.len()) })
     }
 
+    fn declare_filter_state(&self, key: &str) -> Result<()> {
+        call_foreign_function("declare_property", &envoy_message::declaration(key))
+    }
+
     fn set_envoy_filter_state(&self, key: &str, value: &[u8]) -> Result<()> {
-        const NAME: &str = "set_envoy_filter_state";
         let arguments = envoy_message::filter_state_arguments(key, value);
-        // SAFETY: all pointers are to live values of the sizes given.
-        returned(|data, size| unsafe {
-            proxy_call_foreign_function(
-                NAME.as_ptr(),
-                NAME.len(),
-                arguments.as_ptr(),
-                arguments.len(),
-                data,
-                size,
-            )
-        })
-        .map(drop)
+        call_foreign_function("set_envoy_filter_state", &arguments)
     }
 
     fn buffer(&self, buffer: Buffer, start: usize, max: usize) -> Result<Vec<u8>> {

@@ -8,7 +8,7 @@ use super::{
 };
 use limits::{Nanos, Timestamp};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A kind of call to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +23,7 @@ pub enum Call {
     Property,
     SetFilterState,
     SetEnvoyFilterState,
+    DeclareFilterState,
     Buffer(Buffer),
     ReplaceBuffer(Buffer),
     PrependToBuffer(Buffer),
@@ -96,6 +97,8 @@ pub struct Double {
     pub properties: RefCell<HashMap<Vec<String>, Vec<u8>>>,
     /// Filter state that was set.
     pub filter_state: RefCell<BTreeMap<String, String>>,
+    /// Filter state that was declared to live as long as the request: it can be read as a property.
+    pub declared: RefCell<BTreeSet<String>>,
     /// Filter state that was set for Envoy's own filters.
     pub envoy_filter_state: RefCell<BTreeMap<String, String>>,
     /// Buffers; reading one that is absent fails with `HostError::BadArgument`.
@@ -266,8 +269,17 @@ impl Host for Double {
 
     fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<()> {
         self.called(Call::SetFilterState)?;
+        if self.declared.borrow().contains(key) {
+            self.set_property(&[key], value);
+        }
         let value = String::from_utf8_lossy(value).into_owned();
         self.filter_state.borrow_mut().insert(key.to_owned(), value);
+        Ok(())
+    }
+
+    fn declare_filter_state(&self, key: &str) -> Result<()> {
+        self.called(Call::DeclareFilterState)?;
+        self.declared.borrow_mut().insert(key.to_owned());
         Ok(())
     }
 

@@ -39,6 +39,22 @@ struct SetEnvoyFilterStateArguments {
     value: Vec<u8>,
 }
 
+/// `envoy.source.extensions.common.wasm.DeclarePropertyArguments`. The type, which is not set here, defaults to bytes.
+#[derive(Clone, PartialEq, Message)]
+struct DeclarePropertyArguments {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(enumeration = "LifeSpan", tag = "5")]
+    span: i32,
+}
+
+/// `envoy.source.extensions.common.wasm.LifeSpan`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+enum LifeSpan {
+    FilterChain = 0,
+    DownstreamRequest = 1,
+}
+
 /// Returns the `GrpcService` that names an Envoy cluster, whose replies have at most [`MAX_REPLY_BYTES`].
 ///
 /// Envoy first tries to parse the upstream of a call as this message and only then takes it for the
@@ -60,6 +76,15 @@ pub(super) fn grpc_service(cluster: &str) -> Vec<u8> {
 /// Returns the host that a cluster of Istio leads to; empty for other clusters.
 fn istio_host(cluster: &str) -> &str {
     cluster.rsplit_once('|').map_or("", |(_, host)| host)
+}
+
+/// Returns the arguments of the foreign function `declare_property`, for filter state that lives as long as the request.
+pub(super) fn declaration(key: &str) -> Vec<u8> {
+    let arguments = DeclarePropertyArguments {
+        name: key.to_owned(),
+        span: LifeSpan::DownstreamRequest.into(),
+    };
+    arguments.encode_to_vec()
 }
 
 /// Returns the arguments of the foreign function `set_envoy_filter_state`.

@@ -87,7 +87,7 @@ impl Charge {
 
     /// Returns whether it counts requests.
     #[must_use]
-    pub(super) const fn counts_requests(&self) -> bool {
+    pub(crate) const fn counts_requests(&self) -> bool {
         matches!(self.unit, Unit::Requests(_))
     }
 

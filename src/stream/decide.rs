@@ -138,7 +138,7 @@ impl Stream {
 
     /// Finds the limits that apply to a request.
     pub(super) fn applicable(
-        &self,
+        &mut self,
         attributes: &mut Attributes,
     ) -> Result<Applicable, AdmissionError> {
         let Parts {
@@ -147,7 +147,10 @@ impl Stream {
             telemetry,
             ..
         } = &*self.parts;
-        admit::applicable(policies, telemetry, attributes, ledger.is_remote())
+        let applicable = admit::applicable(policies, telemetry, attributes, ledger.is_remote());
+        let mut applicable = applicable?;
+        self.remove_counted(&mut applicable.charges);
+        Ok(applicable)
     }
 
     /// Does what an exceeded limit says.
@@ -201,19 +204,21 @@ impl Stream {
         }
     }
 
-    /// Admits the request. Without charges and exported costs, the exchange is not metered.
+    /// Admits the request. Without charges, the exchange is metered only if all are.
     pub(super) fn admit(&mut self, mut admission: Admission, attributes: &mut Attributes) {
         let configuration = self.parts.policies.configuration();
         self.outcome.decision = Some(match &admission {
             admission if admission.failed_open => Decision::FailedOpen,
-            admission if admission.charges.is_empty() => Decision::Unmatched,
+            admission if admission.charges.is_empty() && !self.request.redirection.is_applied() => {
+                Decision::Unmatched
+            }
             admission if admission.shadow_rejected.is_some() => Decision::ShadowDenied,
             _ => Decision::Admitted,
         });
         if admission.shadow_rejected.is_some() {
             self.outcome.limit = admission.shadow_rejected;
         }
-        if admission.charges.is_empty() && configuration.exports.is_empty() {
+        if admission.charges.is_empty() && !configuration.meters_all() {
             self.state = State::Done;
             self.request.kept.release(false, false);
             return;

@@ -4,6 +4,7 @@ use super::body_location::BodyLocation;
 use super::chargeable::Chargeable;
 use super::held_body::HeldBody;
 use super::kept::Kept;
+use super::redirection::Redirection;
 use crate::admit::Expected;
 use crate::attributes::Llm;
 use crate::settle::RequestSize;
@@ -70,6 +71,10 @@ pub(super) struct RequestProgress {
     pub(super) endpoint: Option<Endpoint>,
     /// The parameters in the body.
     pub(super) parameters: Parameters,
+    /// Whether Envoy has redirected it before.
+    pub(super) redirection: Redirection,
+    /// Whether its response has begun.
+    pub(super) has_response: bool,
 }
 
 // === impl FetchedId ===

@@ -39,6 +39,7 @@ impl Stream {
             Headers::default()
         });
         self.note_purpose(&headers);
+        self.note_redirect(&headers);
         self.request.content_length = content_length(&headers);
         let mut attributes = Attributes::new(headers);
         let has_body = !end_of_stream && !is_upgrade(attributes.headers());
@@ -65,8 +66,7 @@ impl Stream {
         if is_encoded(attributes.headers()) && !applicable.depends_on_body {
             attributes.body = Body::Opaque;
         }
-        if !applicable.is_empty() || applicable.depends_on_body || !configuration.exports.is_empty()
-        {
+        if !applicable.is_empty() || applicable.depends_on_body || configuration.meters_all() {
             self.narrow_accept_encoding(attributes.headers());
         }
         let reads_body = applicable.amount_needs_body

@@ -21,6 +21,7 @@ mod memory_random;
 mod observability;
 mod policies;
 mod queue;
+mod redirects;
 mod replies;
 mod reservations;
 mod service;

@@ -39,8 +39,8 @@ mod on_exceeded_remote;
 mod outage;
 mod path_spellings;
 mod protocols;
+mod redirects;
 mod reload;
-
 mod replies;
 mod reports;
 mod request_body;

@@ -220,3 +220,74 @@ async fn quota_headers_of_upstream_are_replaced() -> TestResult {
     metered.check().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn reply_of_a_limit_replaces_that_of_all() -> TestResult {
+    let each = |header: &str, reply: Value| {
+        let mut limit = json!({
+            "rates": [{ "limit": 50, "window": "1h" }],
+            "counters": [{ "expression": "auth.identity.userid" }],
+            "when": [{ "predicate": format!("'{header}' in request.headers") }],
+        });
+        if !reply.is_null() {
+            limit["reply"] = reply;
+        }
+        limit
+    };
+    let quota = json!({
+        "status": 403,
+        "code": "quota_exceeded",
+        "headers": { "x-quota": "monthly", "x-team": "none" },
+    });
+    let text = json!({ "status": 420, "body": "{limit}: {max} of {policy}" });
+    let mut configuration = envoy_test::metered::configuration(json!({
+        "quota": each("x-quota-only", quota),
+        "text": each("x-text-only", text),
+        "plain": each("x-plain-only", Value::Null),
+    }));
+    let replies = json!({
+        "status": 503,
+        "contentType": "text/plain",
+        "headers": "draft-03",
+        "extra": { "x-team": "platform", "x-gateway": "llm" },
+    });
+    configuration["replies"] = replies;
+    let metered = Metered::start(configuration).await?;
+    for protocol in Protocol::ALL {
+        let client = client(protocol);
+        let send = async |only: &str, number: u64| {
+            let caller = format!("{protocol:?}");
+            let chat = Chat::default().header(CALLER, &caller).header(only, 1);
+            let id = format!("{protocol:?} {only} {number}");
+            metered.exchange(&client, &id, chat).await
+        };
+        for only in ["x-quota-only", "x-text-only", "x-plain-only"] {
+            let admitted = send(only, 1).await?;
+            assert_eq!(admitted.status, 200, "{only}");
+            assert!(!admitted.headers.contains_key("x-gateway"), "{only}");
+        }
+        let quota = send("x-quota-only", 2).await?;
+        assert_eq!(quota.status, 403);
+        assert_eq!(quota.headers["x-quota"], "monthly");
+        assert_eq!(quota.headers["x-team"], "none");
+        assert_eq!(quota.headers["x-gateway"], "llm");
+        assert_eq!(quota.headers["x-ratelimit-remaining"], "0");
+        assert_eq!(quota.entry.tollgate("decision"), Some("denied"));
+        assert_eq!(quota.entry.tollgate("limit"), Some("quota"));
+        let body: Value = serde_json::from_slice(&quota.body)?;
+        assert_eq!(body["error"]["code"], "quota_exceeded", "{body}");
+
+        let text = send("x-text-only", 2).await?;
+        assert_eq!(text.status, 420);
+        assert_eq!(text.headers["content-type"], "text/plain");
+        assert_eq!(text.body, "text: 50 of default/llm");
+        assert_eq!(text.headers["x-team"], "platform");
+
+        let plain = send("x-plain-only", 2).await?;
+        assert_eq!(plain.status, 503);
+        assert!(!plain.headers.contains_key("x-quota"));
+        assert_eq!(plain.headers["x-team"], "platform");
+    }
+    metered.check().await?;
+    Ok(())
+}

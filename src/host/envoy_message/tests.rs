@@ -33,6 +33,12 @@ fn cluster_name_is_nested_and_replies_bounded() {
 }
 
 #[test]
+fn declared_filter_state_lives_as_long_as_request() {
+    // The field `span` has the number 5, the life span of a request the number 1.
+    assert_eq!(declaration("key"), b"\n\x03key\x28\x01");
+}
+
+#[test]
 fn filter_state_arguments_round_trip() {
     let value = [b'7'; 200];
     let message = filter_state_arguments("envoy.ratelimit.hits_addend", &value);
