@@ -53,6 +53,11 @@ impl Share {
         budget.parts(self.parts()).saturating_sub(self.used())
     }
 
+    /// Returns how many bytes more can be kept: what the share and the budget have room for.
+    pub(crate) fn left(self, budget: Budget) -> usize {
+        self.room(budget).min(budget.room(Need::Decision))
+    }
+
     fn set_used(self, bytes: usize) {
         USED.with(|used| {
             if let Some(used) = used.get(self as usize) {

@@ -35,11 +35,7 @@ impl Kept {
     /// Counts the headers that a rate limit service adds to the response of an admitted request, beside those of the
     /// request if they are still kept, if there is room for them. Returns whether they are counted.
     pub(super) fn keep_reply(&mut self, headers: &ResponseHeaders, budget: Budget) -> bool {
-        let bytes = headers.iter().fold(0_usize, |bytes, (name, value)| {
-            let of_header = name.capacity().saturating_add(value.capacity());
-            bytes.saturating_add(of_header)
-        });
-        self.headers.keep(bytes, budget)
+        self.headers.keep(reply_bytes(headers), budget)
     }
 
     /// Counts bytes of the values that are being read from the body.
@@ -56,8 +52,12 @@ impl Kept {
     /// Counts all that the request keeps as queued, if there is room for it in the queue. Returns whether it is
     /// counted.
     pub(super) fn enter_queue(&mut self, budget: Budget) -> bool {
-        let bytes = self.header_bytes.saturating_add(self.values.bytes());
-        self.queue.bytes() > 0 || self.queue.keep(bytes, budget)
+        self.queue.bytes() > 0 || self.queue.keep(self.queued_bytes(), budget)
+    }
+
+    /// Returns the bytes of what the request keeps while it is queued.
+    pub(super) const fn queued_bytes(&self) -> usize {
+        self.header_bytes.saturating_add(self.values.bytes())
     }
 
     /// Counts nothing any more, but the headers and the values of the body if costs read them.
@@ -70,4 +70,12 @@ impl Kept {
             self.values.release();
         }
     }
+}
+
+/// Returns the bytes of the headers that a rate limit service adds to a response.
+pub(super) fn reply_bytes(headers: &ResponseHeaders) -> usize {
+    headers.iter().fold(0_usize, |bytes, (name, value)| {
+        let of_header = name.capacity().saturating_add(value.capacity());
+        bytes.saturating_add(of_header)
+    })
 }

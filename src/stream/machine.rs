@@ -79,6 +79,13 @@ impl Stream {
     /// Ends the exchange, however it ended.
     pub fn on_log(&mut self) {
         self.note_error(&[], true);
+        let is_redirected = self.is_redirected();
+        if is_redirected {
+            self.leave_for_redirect();
+        }
+        if self.state.is_pending() {
+            self.outcome.decision = Some(Decision::Abandoned);
+        }
         match mem::replace(&mut self.state, State::Done) {
             State::Metering(metering) => self.end_response(metering, false),
             State::AwaitingService(mut awaiting) => awaiting.check.abandon(&self.parts.ledger),
@@ -88,7 +95,10 @@ impl Stream {
             State::Queued(mut queued) => self.leave_queue(&mut queued),
             State::New | State::AwaitingBody(_) | State::Done => {}
         }
-        self.report();
+        // The exchange that the request ends with is reported.
+        if !is_redirected {
+            self.report();
+        }
     }
 
     /// Ends an admitted exchange without a response. A client that has sent a whole request and

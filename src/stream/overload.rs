@@ -1,13 +1,14 @@
 //! What an exchange does without when the worker's memory runs out, and the rejection at its end.
 
 use super::access::Access;
+use super::kept::reply_bytes;
 use super::machine::{Next, Stream};
 use super::parts::Parts;
 use super::state::{Phase, State};
 use crate::admit::Applicable;
 use crate::attributes::{Attributes, Body};
 use crate::ledger::ResponseHeaders;
-use crate::memory::Need;
+use crate::memory::{Need, Share};
 use crate::telemetry::Decision;
 use usage_meter::request::Endpoint;
 
@@ -19,19 +20,21 @@ impl Stream {
         let budget = self.parts.memory;
         let has_room = budget.has_room(need, bytes);
         if !has_room {
-            self.parts.telemetry.memory_exhausted(need, budget);
+            let left = budget.room(need);
+            let telemetry = &self.parts.telemetry;
+            telemetry.memory_exhausted(need, bytes, left, budget);
         }
         has_room
     }
 
-    /// Takes note that there was no memory for a part of the request.
+    /// Takes note that there was no memory for a part of the request, of so many bytes, with so many left.
     #[cold]
-    pub(super) fn lack_memory(&mut self, need: Need) {
+    pub(super) fn lack_memory(&mut self, need: Need, needed: usize, left: usize) {
         self.request.lacks_memory = true;
         let Parts {
             memory, telemetry, ..
         } = &*self.parts;
-        telemetry.memory_exhausted(need, *memory);
+        telemetry.memory_exhausted(need, needed, left, *memory);
     }
 
     /// Returns whether the request can keep its headers; if not, that is counted and logged.
@@ -41,7 +44,9 @@ impl Stream {
         } = &*self.parts;
         let keeps = self.request.kept.keep_headers(*memory);
         if !keeps {
-            telemetry.memory_exhausted(Need::Decision, *memory);
+            let needed = self.request.kept.header_bytes;
+            let left = Share::Headers.left(*memory);
+            telemetry.memory_exhausted(Need::Decision, needed, left, *memory);
         }
         keeps
     }
@@ -54,7 +59,8 @@ impl Stream {
         } = &*self.parts;
         let keeps = headers.is_empty() || self.request.kept.keep_reply(headers, *memory);
         if !keeps {
-            telemetry.memory_exhausted(Need::Decision, *memory);
+            let left = Share::Headers.left(*memory);
+            telemetry.memory_exhausted(Need::Decision, reply_bytes(headers), left, *memory);
         }
         keeps
     }
@@ -66,7 +72,9 @@ impl Stream {
         } = &*self.parts;
         let may_enter = self.request.kept.enter_queue(*memory);
         if !may_enter {
-            telemetry.memory_exhausted(Need::Decision, *memory);
+            let needed = self.request.kept.queued_bytes();
+            let left = Share::Queue.left(*memory);
+            telemetry.memory_exhausted(Need::Decision, needed, left, *memory);
         }
         may_enter
     }

@@ -411,7 +411,7 @@ impl Stream {
             attributes.body = body;
             self.request.kept.set_values(bytes);
             if !is_kept {
-                self.lack_memory(Need::Decision);
+                self.lack_memory(Need::Decision, bytes, max);
             }
         }
         if needs.llm && !is_unknown {

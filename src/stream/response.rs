@@ -17,7 +17,9 @@ impl Stream {
     pub fn on_response_headers(&mut self, end_of_stream: bool) -> Next {
         self.report_fallback();
         self.report_cap();
-        if matches!(self.state, State::New | State::Done | State::Metering(_)) {
+        self.request.has_response = true;
+        let is_metered = !matches!(self.state, State::New | State::Done | State::Metering(_));
+        if !is_metered && self.report_filter.is_none() {
             return Next::Continue;
         }
         let headers = self.parts.host.headers(HeaderMap::Response);
@@ -25,12 +27,21 @@ impl Stream {
             Telemetry::host_call_failed("response headers", error);
             Headers::default()
         });
+        if !is_metered {
+            // A report that was requested before a redirect is withheld, whatever applies after it.
+            self.prepare_report_filter(&headers);
+            return Next::Continue;
+        }
         let status = status(&headers);
+        let was_pending = self.state.is_pending();
         match self.state {
             State::Queued(_) => self.on_response_while_queued(status),
             State::AwaitingService(_) => self.on_response_while_pending(status),
             State::AwaitingBody(_) | State::ReadingBody(_) => self.on_early_response(status),
             _ => {}
+        }
+        if was_pending && self.outcome.decision.is_none() {
+            self.outcome.decision = Some(Decision::Abandoned);
         }
         let mut admitted = match mem::replace(&mut self.state, State::Done) {
             State::Admitted(admitted) => admitted,

@@ -163,6 +163,18 @@ pub(super) enum Deferral {
     Stored(u128),
 }
 
+// === impl State ===
+
+impl State {
+    /// Returns whether the request has no decision yet.
+    pub(super) const fn is_pending(&self) -> bool {
+        matches!(
+            self,
+            Self::AwaitingBody(_) | Self::AwaitingService(_) | Self::Queued(_)
+        )
+    }
+}
+
 // === impl AwaitingBody ===
 
 impl AwaitingBody {

@@ -15,15 +15,16 @@ impl Telemetry {
         memory_gauge::update(&*self.host);
     }
 
-    /// Counts and logs that there was no memory for a need: a line a minute for each, by each worker.
+    /// Counts and logs that there was no memory for so many bytes of a need, with the bytes that were left for it: a line
+    /// a minute for each, by each worker.
     #[cold]
-    pub(crate) fn memory_exhausted(&self, need: Need, budget: Budget) {
+    pub(crate) fn memory_exhausted(&self, need: Need, needed: usize, left: usize, budget: Budget) {
         if need != Need::Request {
             self.count(Count::MemoryShortages);
         }
         if self.is_due(LogKey::Memory(need), Nanos::MINUTE) {
             log::warn!(
-                "memory_exhausted part={} allocated={} budget={} msg=\"raise memory.perWorker, or limit streams and connections in Envoy\"",
+                "memory_exhausted part={} needed={needed} left={left} allocated={} budget={} msg=\"raise memory.perWorker, or limit streams and connections in Envoy\"",
                 need.name(),
                 allocated(),
                 budget.bytes(),

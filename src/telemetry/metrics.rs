@@ -41,10 +41,12 @@ pub(crate) enum Decision {
     Failed,
     /// Its policy could not be evaluated, and it was admitted nevertheless.
     FailedOpen,
+    /// It ended while it was pending.
+    Abandoned,
 }
 
 impl Decision {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Unmatched,
         Self::Admitted,
         Self::ShadowDenied,
@@ -57,6 +59,7 @@ impl Decision {
         Self::Overloaded,
         Self::Failed,
         Self::FailedOpen,
+        Self::Abandoned,
     ];
 
     /// Returns whether the request was rejected.
@@ -74,7 +77,8 @@ impl Decision {
             | Self::ShadowDenied
             | Self::Queued
             | Self::Alternative
-            | Self::FailedOpen => false,
+            | Self::FailedOpen
+            | Self::Abandoned => false,
         }
     }
 
@@ -94,6 +98,7 @@ impl Decision {
             Self::Overloaded => "overloaded",
             Self::Failed => "failed",
             Self::FailedOpen => "failed_open",
+            Self::Abandoned => "abandoned",
         }
     }
 }

@@ -53,6 +53,7 @@ fn exhausted_budget_rejects_with_503() {
         .filter(|line| line.starts_with("memory_exhausted part=requests"))
         .collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("needed=0 left=0 "), "{lines:?}");
     drop(others);
     assert!(envoy.exchange(10), "memory is there again");
 }

@@ -1,7 +1,10 @@
 //! Quota headers, alerts and log lines.
 
 use crate::host::HeaderMap;
-use crate::stream::tests::harness::{Envoy, MINUTE, completion, configuration, header, request};
+use crate::stream::Next;
+use crate::stream::tests::harness::{
+    BODY_WHEN, Envoy, MINUTE, completion, configuration, header, request, with_queue,
+};
 
 #[test]
 fn admitted_responses_carry_configured_quota_headers() {
@@ -144,4 +147,51 @@ fn evictions_are_logged_once_an_hour() {
     assert!(envoy.host.metric("tollgate.counter_evictions") > 0);
     envoy.host.clock.set(1_061 * MINUTE);
     assert_eq!(flood(20_000), 2);
+}
+
+#[test]
+fn request_that_ends_while_pending_is_abandoned() {
+    let decisions = |envoy: &Envoy| {
+        let metric = envoy.host.metric("tollgate.requests.decision=abandoned");
+        (envoy.state("tollgate.decision"), metric)
+    };
+    let abandoned = Some("abandoned".to_owned());
+    // While its body is awaited.
+    let envoy = Envoy::with(&configuration(BODY_WHEN, ""));
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    stream.on_log();
+    assert_eq!(decisions(&envoy), (abandoned.clone(), 1));
+    // Because the upstream responds with an error before the body is there.
+    let mut stream = envoy.stream();
+    stream.on_request_headers(false);
+    let error = [(":status", "503")];
+    envoy.host.set_headers(HeaderMap::Response, &error);
+    stream.on_response_headers(true);
+    stream.on_log();
+    assert_eq!(decisions(&envoy), (abandoned.clone(), 2));
+    // While it is queued.
+    let envoy = with_queue(1, "");
+    let mut first = envoy.stream();
+    assert_eq!(first.on_request_headers(true), Next::Continue);
+    let mut queued = envoy.stream();
+    assert_eq!(queued.on_request_headers(true), Next::Pause);
+    queued.on_log();
+    assert_eq!(decisions(&envoy), (abandoned, 1));
+}
+
+#[test]
+fn all_exchanges_are_metered_on_demand() {
+    let spec = r#", "when": [{ "predicate": "false" }]"#;
+    for (usage, tokens) in [
+        ("", None),
+        (r#", "usage": { "meter": "all" }"#, Some("20".to_owned())),
+    ] {
+        let envoy = Envoy::with(&configuration(spec, usage));
+        assert!(envoy.exchange(20));
+        assert_eq!(envoy.state("tollgate.decision").unwrap(), "unmatched");
+        assert_eq!(envoy.state("tollgate.total_tokens"), tokens);
+        let model = envoy.state("tollgate.model");
+        assert_eq!(model.is_some(), tokens.is_some());
+    }
 }
