@@ -27,12 +27,12 @@ pub const ROUTE_VALUE_BYTES: usize = 4096;
 pub const LIMITS: usize = 1024;
 /// Limits of all policies together, each of which has metrics of its own.
 pub const ALL_LIMITS: usize = 8192;
-/// Rates of one limit.
-pub const RATES: usize = 16;
-/// Counter expressions of one limit.
-pub const COUNTERS: usize = 16;
-/// Predicates in one `when`.
-pub const PREDICATES: usize = 32;
+/// Rates of one limit: the counters of all of them are read and written together.
+pub const RATES: usize = 64;
+/// Counter expressions of one limit. Kuadrant has no bound.
+pub const COUNTERS: usize = 1024;
+/// Predicates in one `when`. Kuadrant has no bound.
+pub const PREDICATES: usize = 1024;
 /// Bytes of one CEL expression.
 pub const EXPRESSION_BYTES: usize = 4096;
 /// Bytes of a name: of a policy, a namespace, a limit, a metadata namespace, a filter state key.

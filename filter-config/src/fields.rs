@@ -6,6 +6,16 @@ use crate::path::Path;
 use crate::reader;
 use crate::suggestion;
 
+/// Fields of the first drafts of Kuadrant's policies, each with the field that it has become, and its form.
+const SINGULAR: [(&str, &str, &str); 2] = [
+    ("predicate", "when", r#""when": [ { "predicate": ... } ]"#),
+    (
+        "counter",
+        "counters",
+        r#""counters": [ { "expression": ... } ]"#,
+    ),
+];
+
 /// The fields that an object may have.
 pub(crate) struct Schema {
     /// Fields that are read.
@@ -40,7 +50,12 @@ impl<'a> Fields<'a> {
             let instead = if errors.is_full() {
                 String::new()
             } else {
-                suggestion::instead(name, schema.known)
+                let mut singular = SINGULAR.iter();
+                let known = singular.find(|(found, ..)| *found == name);
+                match known.filter(|(_, field, _)| schema.known.contains(field)) {
+                    Some((_, _, form)) => format!("did you mean {form}?"),
+                    None => suggestion::instead(name, schema.known),
+                }
             };
             errors.push(&path.field(name), ErrorKind::UnknownField { instead });
         }

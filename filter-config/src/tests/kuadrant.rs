@@ -382,3 +382,64 @@ fn all_policies_are_one_configuration() {
     let documents = ALL.map(|(yaml, _)| yaml).join("---");
     assert_eq!(read(&documents).policies.len(), 7);
 }
+
+#[test]
+fn first_drafts_name_what_they_have_become() {
+    let draft = r#"
+apiVersion: kuadrant.io/v1alpha1
+kind: TokenRateLimitPolicy
+metadata: { name: token-limit-free, namespace: gateway-system }
+spec:
+  targetRef: { group: gateway.networking.k8s.io, kind: Gateway, name: my-llm-gateway }
+  limits:
+    free:
+      rates: [ { limit: 20000, window: 1d } ]
+      predicate: request.auth.claims["kuadrant.io/groups"].split(",").exists(g, g == "free")
+      counter: auth.identity.userid
+"#;
+    assert_eq!(
+        parse_yaml(draft.as_bytes()).unwrap_err().to_string(),
+        "spec.limits.free.predicate: unknown field, did you mean \"when\": [ { \"predicate\": ... } ]?\n\
+         spec.limits.free.counter: unknown field, did you mean \"counters\": [ { \"expression\": ... } ]?"
+    );
+    let later = draft
+        .replace("predicate: request", "when: [ { predicate: request")
+        .replace("== \"free\")", "== \"free\")' } ]")
+        .replace("predicate: request", "predicate: 'request")
+        .replace(
+            "counter: auth.identity.userid",
+            "counters: [ { expression: auth.identity.userid } ]",
+        );
+    assert_eq!(
+        parse_yaml(later.as_bytes()).unwrap_err().to_string(),
+        "spec.limits.free.when[0].predicate: unknown field \"auth\" of \"request\", the identity of the caller is `auth.identity`"
+    );
+    assert!(
+        parse_yaml(
+            later
+                .replace("request.auth.claims", "auth.identity")
+                .as_bytes()
+        )
+        .is_ok()
+    );
+}
+
+#[test]
+fn many_predicates_counters_and_rates_are_read() {
+    let many =
+        |count: usize, item: &dyn Fn(usize) -> Value| -> Value { (0..count).map(item).collect() };
+    let policy = crate::fixtures::policy(
+        "many",
+        &json!({
+            "when": many(1024, &|n| json!({ "predicate": format!("auth.a{n} != 1") })),
+            "limits": { "a": {
+                "rates": many(64, &|n| json!({ "limit": 1 + n, "window": format!("{}s", 1 + n) })),
+                "when": many(1024, &|_| json!({ "predicate": "true" })),
+                "counters": many(1024, &|n| json!({ "expression": format!("auth.b{n}") })),
+            } },
+        }),
+    );
+    let configuration = crate::parse(policy.to_string().as_bytes()).unwrap();
+    let limit = &configuration.policies[0].limits[0];
+    assert_eq!((limit.rates.len(), limit.counters.len()), (64, 1024));
+}

@@ -53,8 +53,8 @@ fn invalid_names_predicates_and_counters_are_rejected() {
             ),
             (
                 &format!("{limit}/when"),
-                Some(vec![json!({ "predicate": "true" }); 33].into()),
-                "spec.limits.free.when: found 33 predicates, expected at most 32",
+                Some(vec![json!({ "predicate": "true" }); 1025].into()),
+                "spec.limits.free.when: found 1025 predicates, expected at most 1024",
             ),
             (
                 &format!("{limit}/when/0"),
@@ -88,8 +88,8 @@ fn invalid_names_predicates_and_counters_are_rejected() {
             ),
             (
                 &format!("{limit}/counters"),
-                Some(vec![json!({ "expression": "auth.a" }); 17].into()),
-                "spec.limits.free.counters: found 17 counters, expected at most 16",
+                Some(vec![json!({ "expression": "auth.a" }); 1025].into()),
+                "spec.limits.free.counters: found 1025 counters, expected at most 1024",
             ),
             (
                 &format!("{limit}/counters/0/expression"),
