@@ -58,7 +58,7 @@ async fn queued_request_proceeds_when_slot_is_released() -> TestResult {
             fourth.abort();
             wait_for_metric(&metered.envoy, "queued", 2).await?;
             let entry = metered.envoy.logged(&id("fourth")).await?;
-            assert_eq!(entry.tollgate("decision"), None, "{entry:?}");
+            assert_eq!(entry.tollgate("decision"), Some("abandoned"), "{entry:?}");
             assert_eq!(metered.llm.requests(), before + 1);
 
             first.abort();

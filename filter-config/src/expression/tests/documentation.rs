@@ -6,7 +6,7 @@ use crate::expression::attribute::Kind;
 use crate::expression::functions::{FUNCTIONS, Style};
 use crate::expression::{COST_ALIASES, LLM_FIELDS, PROPERTIES, RESPONSE_FIELDS, USAGE_FIELDS};
 
-const REFERENCE: &str = include_str!("../../../../docs/configuration.md");
+const REFERENCE: &str = include_str!("../../../../docs/expressions.md");
 
 /// The text between the two marks of a part of the reference.
 pub(super) fn part(name: &str) -> &'static str {
