@@ -1,6 +1,6 @@
 //! Admission: which limits apply to a request, what it is expected to cost, and whether it fits.
 //!
-//! [`applicable`] finds the limits that apply and the counters that they count in. [`claims`] computes
+//! [`applicable`] finds the limits that apply and the counters that they count in. [`demands`] computes
 //! the expected cost at each; [`check`] reserves it in the ledger, behind requests that are queued already, and
 //! admits or rejects.
 
@@ -14,7 +14,7 @@ mod reservation;
 mod tests;
 
 pub(crate) use applicable::{Applicable, applicable};
-pub(crate) use check::{check, claims};
+pub(crate) use check::{check, demands};
 pub(crate) use error::{AdmissionError, or_open};
 pub(crate) use queue::{Arrival, Place, Queue, QueuePoll};
 pub(crate) use reservation::Expected;

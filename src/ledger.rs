@@ -28,7 +28,7 @@ mod store;
 mod tests;
 mod trace;
 
-pub(crate) use admission::{Admission, Claims, CounterValues, ResponseHeaders, Verdict};
+pub(crate) use admission::{Admission, CounterValues, Demands, ResponseHeaders, Verdict};
 pub(crate) use charge::{Charge, CounterId, Rejection, Stage};
 pub(crate) use check::Precheck;
 pub(crate) use defer::DeferredLookup;

@@ -5,7 +5,7 @@ use crate::attributes::{Attributes, Body};
 use crate::host::double::Double;
 use crate::host::log_capture::LogCapture;
 use crate::host::{HeaderMap, Host};
-use crate::ledger::{Admission, Check, Claims, Ledger, Rejection, Verdict};
+use crate::ledger::{Admission, Check, Demands, Ledger, Rejection, Verdict};
 use crate::policies::Policies;
 use crate::telemetry::Telemetry;
 use limits::{Nanos, Timestamp};
@@ -118,13 +118,13 @@ impl Filter {
         admit::applicable(&self.policies, &self.telemetry, attributes, is_remote)
     }
 
-    /// Returns what a request claims that is for a model and expected to use so many tokens.
-    pub(crate) fn claims(
+    /// Returns what a request demands that is for a model and expected to use so many tokens.
+    pub(crate) fn demands(
         &self,
         attributes: &mut Attributes,
         model: Option<&str>,
         expected: u64,
-    ) -> Result<Claims, AdmissionError> {
+    ) -> Result<Demands, AdmissionError> {
         let applicable = self.applicable(attributes)?;
         let expected = Expected {
             model,
@@ -136,7 +136,7 @@ impl Filter {
             telemetry,
             ..
         } = self;
-        admit::claims(policies, telemetry, attributes, applicable, &expected)
+        admit::demands(policies, telemetry, attributes, applicable, &expected)
     }
 
     /// Checks a request that is expected to use so many tokens.
@@ -145,9 +145,9 @@ impl Filter {
         attributes: &mut Attributes,
         expected: u64,
     ) -> Result<Verdict, AdmissionError> {
-        let claims = self.claims(attributes, None, expected)?;
+        let demands = self.demands(attributes, None, expected)?;
         let headers = attributes.headers();
-        match admit::check(&self.ledger, &self.queue, headers, claims, Some(1))? {
+        match admit::check(&self.ledger, &self.queue, headers, demands, Some(1))? {
             Check::Decided(verdict) => Ok(verdict),
             Check::Pending(_) => panic!("decided without a service"),
         }

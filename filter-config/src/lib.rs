@@ -129,7 +129,7 @@ pub use policy::{Policy, Precedence, Strategy, TargetRef};
 pub use pricing::{Price, Pricing, Unpriced};
 pub use rate::{Algorithm, Rate, RateLimit, RateWindow};
 pub use replies::{
-    ErrorShape, HeaderNames, LimitReply, Placeholder, QuotaHeaders, Replies, Template,
+    ErrorFormatSetting, HeaderNames, LimitReply, Placeholder, QuotaHeaders, Replies, Template,
     UpstreamHeaders,
 };
 pub use route::UnknownRoute;

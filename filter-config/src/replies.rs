@@ -25,8 +25,8 @@ pub struct Replies {
     pub content_type: Option<String>,
     /// The body of a rejection, instead of the default.
     pub body: Option<Template>,
-    /// The shape of the default body.
-    pub error: ErrorShape,
+    /// The format of the default body.
+    pub error: ErrorFormatSetting,
     /// The quota headers of responses. If not given, rejections have those of [`QuotaHeaders::Draft03`], and other
     /// responses have none.
     pub headers: Option<QuotaHeaders>,
@@ -100,7 +100,7 @@ pub struct HeaderNames {
 
 /// The provider whose error format a rejection has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ErrorShape {
+pub enum ErrorFormatSetting {
     /// The provider of the API that the request's path belongs to; `OpenAI` if that is unknown.
     #[default]
     Auto,
@@ -152,7 +152,7 @@ impl Default for Replies {
             status: 429,
             content_type: None,
             body: None,
-            error: ErrorShape::default(),
+            error: ErrorFormatSetting::default(),
             headers: None,
             max_retry_after: Duration::from_secs(60),
             upstream_headers: None,
@@ -174,7 +174,7 @@ pub(crate) fn read(
         values::header_value(json, bounds::REPLY_CONTENT_TYPE_BYTES, path, errors)
     });
     let body = fields.read_optional("body", path, errors, template::body);
-    let error = fields.read_or("error", path, errors, ErrorShape::default, error);
+    let error = fields.read_or("error", path, errors, ErrorFormatSetting::default, error);
     let headers = fields.read_optional("headers", path, errors, headers);
     let max_retry_after = fields.read_or(
         "maxRetryAfter",
@@ -248,16 +248,16 @@ fn error(
     json: &Json,
     path: &Path<'_>,
     errors: &mut ValidationErrors,
-) -> Result<ErrorShape, Invalid> {
+) -> Result<ErrorFormatSetting, Invalid> {
     let choices = [
-        ("auto", ErrorShape::Auto),
-        ("openai", ErrorShape::OpenAi),
-        ("anthropic", ErrorShape::Anthropic),
-        ("gemini", ErrorShape::Gemini),
-        ("bedrock", ErrorShape::Bedrock),
-        ("ollama", ErrorShape::Ollama),
-        ("cohere", ErrorShape::Cohere),
-        ("mistral", ErrorShape::Mistral),
+        ("auto", ErrorFormatSetting::Auto),
+        ("openai", ErrorFormatSetting::OpenAi),
+        ("anthropic", ErrorFormatSetting::Anthropic),
+        ("gemini", ErrorFormatSetting::Gemini),
+        ("bedrock", ErrorFormatSetting::Bedrock),
+        ("ollama", ErrorFormatSetting::Ollama),
+        ("cohere", ErrorFormatSetting::Cohere),
+        ("mistral", ErrorFormatSetting::Mistral),
     ];
     reader::choice(json, &choices, path, errors)
 }

@@ -69,9 +69,9 @@ pub enum WarningCode {
     /// A reservation of more than a limit.
     LargeReservation,
     /// A comparison of a path that a client can write differently.
-    EscapablePath,
+    BypassablePath,
     /// A comparison of a host that a client can write differently.
-    EscapableHost,
+    BypassableHost,
 }
 
 /// The warnings on what a configuration itself has.
@@ -153,8 +153,8 @@ impl WarningCode {
         Self::SameLimit,
         Self::UnknownValue,
         Self::LargeReservation,
-        Self::EscapablePath,
-        Self::EscapableHost,
+        Self::BypassablePath,
+        Self::BypassableHost,
     ];
 
     /// Returns the name, such as `no-vm-id`.
@@ -184,8 +184,8 @@ impl WarningCode {
             Self::SameLimit => "same-limit",
             Self::UnknownValue => "unknown-value",
             Self::LargeReservation => "large-reservation",
-            Self::EscapablePath => "escapable-path",
-            Self::EscapableHost => "escapable-host",
+            Self::BypassablePath => "bypassable-path",
+            Self::BypassableHost => "bypassable-host",
         }
     }
 }

@@ -189,7 +189,7 @@ fn unpriced_model_is_rejected_by_budget() {
     let filter = Filter::new(&limits, &json!({ "pricing": prices }));
     let mut attributes = filter.attributes("alice", &[]);
     assert!(matches!(
-        filter.claims(&mut attributes, Some("other"), 1),
+        filter.demands(&mut attributes, Some("other"), 1),
         Err(AdmissionError::Unpriced { ref model, .. }) if model == "other"
     ));
 }

@@ -1,4 +1,4 @@
-//! What a request claims of the ledger, and what an admitted exchange is charged to.
+//! What a request demands of the ledger, and what an admitted exchange is charged to.
 
 use super::charge::{self, Charge, CounterId, Rejection};
 use super::trace::Trace;
@@ -8,9 +8,9 @@ use limits::service::{DescriptorSet, ReservationId};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What a request claims: the counters of all limits that apply to it, each with the amount to reserve there.
+/// What a request demands: the counters of all limits that apply to it, each with the amount to reserve there.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Claims {
+pub(crate) struct Demands {
     /// The counters.
     pub(crate) charges: Vec<Charge>,
     /// The values that the limits count by, where a rate limit service has to know them.
@@ -75,9 +75,9 @@ pub(super) struct RemoteReservation {
     pub(super) charged_until: Option<Timestamp>,
 }
 
-// === impl Claims ===
+// === impl Demands ===
 
-impl Claims {
+impl Demands {
     /// Returns whether a hard limit is among them.
     #[must_use]
     pub(crate) fn is_hard(&self) -> bool {
@@ -115,14 +115,14 @@ impl Admission {
         }
     }
 
-    /// Returns the admission of a request with these claims, of which nothing is reserved yet: charges of
+    /// Returns the admission of a request with these demands, of which nothing is reserved yet: charges of
     /// enforced limits come first.
-    pub(super) fn new(claims: Claims) -> (Self, Vec<CounterValues>) {
-        let Claims {
+    pub(super) fn new(demands: Demands) -> (Self, Vec<CounterValues>) {
+        let Demands {
             mut charges,
             values,
             failed_open,
-        } = claims;
+        } = demands;
         charges.sort_by_key(|charge| !charge.is_enforced);
         let admission = Self {
             charges,

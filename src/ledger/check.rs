@@ -1,6 +1,6 @@
 //! The check of a request against all of its counters.
 
-use super::admission::{Admission, Claims, Verdict};
+use super::admission::{Admission, Demands, Verdict};
 use super::charge::{Charge, Rejection};
 use super::error::LedgerError;
 use super::pending::Check;
@@ -58,7 +58,7 @@ impl Ledger {
         })
     }
 
-    /// Checks a request against all of its counters and reserves what it claims, at all or at none.
+    /// Checks a request against all of its counters and reserves what it demands, at all or at none.
     ///
     /// If there is a rate limit service, the check may be pending: `stream` then waits for the reply.
     /// Without a stream to wait, this Envoy's own count decides. `headers` are those of the request.
@@ -67,15 +67,15 @@ impl Ledger {
     /// [`LedgerError`], where the failure mode is to deny.
     pub(crate) fn check(
         &self,
-        claims: Claims,
+        demands: Demands,
         headers: &Headers,
         stream: Option<u32>,
     ) -> Result<Check, LedgerError> {
         if let Some(service) = &self.service {
-            return self.check_remote(service, claims, headers, stream);
+            return self.check_remote(service, demands, headers, stream);
         }
         let now = self.host.now()?;
-        let (mut admission, _) = Admission::new(claims);
+        let (mut admission, _) = Admission::new(demands);
         let (enforced, _) = admission.split_mut();
         match self.or_failure_mode(self.reserve(now, enforced))? {
             Some(None) => {}

@@ -1,6 +1,6 @@
 //! Checks and settlements where a rate limit service has the counters.
 
-use super::admission::{Admission, Claims, RemoteReservation, Verdict};
+use super::admission::{Admission, Demands, RemoteReservation, Verdict};
 use super::authority::Authority;
 use super::charge::{self, Charge, Stage};
 use super::error::LedgerError;
@@ -21,13 +21,13 @@ impl Ledger {
     pub(super) fn check_remote(
         &self,
         service: &Service,
-        claims: Claims,
+        demands: Demands,
         headers: &Headers,
         stream: Option<u32>,
     ) -> Result<Check, LedgerError> {
         let client = &service.client;
         let now = self.host.now()?;
-        let (mut admission, values) = Admission::new(claims);
+        let (mut admission, values) = Admission::new(demands);
         let (enforced, _) = admission.split_mut();
         let is_open =
             client.is_circuit_open() && enforced.iter().any(Charge::is_counted_by_service);

@@ -37,10 +37,10 @@ impl Remote {
     fn check(&self, expected: u64, stream: Option<u32>) -> Result<Check, AdmissionError> {
         let filter = &self.filter;
         let mut attributes = filter.attributes("alice", &[("x-request-id", "r-1")]);
-        let claims = filter.claims(&mut attributes, None, expected)?;
+        let demands = filter.demands(&mut attributes, None, expected)?;
         let headers = attributes.headers();
         let Filter { ledger, queue, .. } = filter;
-        Ok(admit::check(ledger, queue, headers, claims, stream)?)
+        Ok(admit::check(ledger, queue, headers, demands, stream)?)
     }
 
     fn pending(&self, expected: u64) -> Box<PendingCheck> {

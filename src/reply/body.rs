@@ -1,4 +1,4 @@
-//! The body of a rejection: an error in the shape of the API, or the configured template.
+//! The body of a rejection: an error in the format of the API, or the configured template.
 
 use super::error::{self, ErrorKind};
 use super::quota::Quota;

@@ -1,7 +1,7 @@
 //! The format of errors, and the style of quota headers, by the API that is called.
 
 use crate::host::Host;
-use filter_config::{ErrorShape, QuotaHeaders};
+use filter_config::{ErrorFormatSetting, QuotaHeaders};
 use usage_meter::request::Endpoint;
 
 /// The prefix of the user agent of Mistral's SDKs, by which they are recognized: its API has the paths of `OpenAI`.
@@ -26,18 +26,22 @@ pub(super) enum ErrorFormat {
 
 impl ErrorFormat {
     /// Returns the configured format, or that of the API that is called.
-    pub(super) fn of(shape: ErrorShape, endpoint: Option<&Endpoint>, host: &dyn Host) -> Self {
+    pub(super) fn of(
+        setting: ErrorFormatSetting,
+        endpoint: Option<&Endpoint>,
+        host: &dyn Host,
+    ) -> Self {
         let is_anthropic = endpoint.is_some_and(|endpoint| endpoint.is_anthropic);
-        match shape {
-            ErrorShape::OpenAi => Self::OpenAi,
-            ErrorShape::Anthropic => Self::Anthropic,
-            ErrorShape::Gemini => Self::Gemini,
-            ErrorShape::Bedrock if is_anthropic => Self::AnthropicOnBedrock,
-            ErrorShape::Bedrock => Self::Bedrock,
-            ErrorShape::Ollama => Self::Ollama,
-            ErrorShape::Cohere => Self::Cohere,
-            ErrorShape::Mistral => Self::Mistral,
-            ErrorShape::Auto => match endpoint.map(|endpoint| endpoint.provider) {
+        match setting {
+            ErrorFormatSetting::OpenAi => Self::OpenAi,
+            ErrorFormatSetting::Anthropic => Self::Anthropic,
+            ErrorFormatSetting::Gemini => Self::Gemini,
+            ErrorFormatSetting::Bedrock if is_anthropic => Self::AnthropicOnBedrock,
+            ErrorFormatSetting::Bedrock => Self::Bedrock,
+            ErrorFormatSetting::Ollama => Self::Ollama,
+            ErrorFormatSetting::Cohere => Self::Cohere,
+            ErrorFormatSetting::Mistral => Self::Mistral,
+            ErrorFormatSetting::Auto => match endpoint.map(|endpoint| endpoint.provider) {
                 Some("bedrock") if is_anthropic => Self::AnthropicOnBedrock,
                 Some("bedrock") => Self::Bedrock,
                 _ if is_anthropic => Self::Anthropic,

@@ -248,8 +248,8 @@ impl Responder {
         grpc_status: i32,
         details: &str,
     ) -> bool {
-        let shape = self.policies.configuration().replies.error;
-        let format = ErrorFormat::of(shape, endpoint, &*self.host);
+        let setting = self.policies.configuration().replies.error;
+        let format = ErrorFormat::of(setting, endpoint, &*self.host);
         let mut headers = ReplyHeaders::new(JSON);
         headers.extend(error.header(format));
         if error.kind == ErrorKind::Unauthenticated {

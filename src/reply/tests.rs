@@ -330,7 +330,7 @@ fn no_quota_headers_unless_configured() {
 }
 
 #[test]
-fn errors_have_the_shape_of_the_callers_api() {
+fn errors_have_the_format_of_the_callers_api() {
     let body = |replies: &Value, path: &str| -> Value {
         let envoy = Envoy::with(&limits(), replies);
         serde_json::from_str(&envoy.rejected(path, 2, SECOND).body).unwrap()
@@ -353,7 +353,7 @@ fn errors_have_the_shape_of_the_callers_api() {
     );
     assert_eq!(gemini["error"]["code"], 503);
     assert_eq!(gemini["error"]["status"], "RESOURCE_EXHAUSTED");
-    // A configured shape wins over that of the path.
+    // A configured format wins over that of the path.
     let fixed = body(&json!({ "error": "anthropic" }), "/v1/chat/completions");
     assert_eq!(fixed, anthropic);
 

@@ -7,7 +7,7 @@ use super::parts::Parts;
 use crate::admit::AdmissionError;
 use crate::attributes::Attributes;
 use crate::host::HeaderMap;
-use crate::ledger::{Check, Claims, Verdict};
+use crate::ledger::{Check, Demands, Verdict};
 use filter_config::Cap;
 use usage_meter::request::{OutputBound, Parameters};
 
@@ -71,11 +71,11 @@ impl Stream {
     pub(super) fn check_capped(
         &mut self,
         attributes: &Attributes,
-        mut claims: Claims,
+        mut demands: Demands,
         body: Option<&mut WholeBody>,
         stream: Option<u32>,
     ) -> Result<Check, AdmissionError> {
-        let cap = self.cap(&claims);
+        let cap = self.cap(&demands);
         let capping = self.capping(body.as_deref(), cap.parts);
         let capping = capping.ok_or(AdmissionError::Uncapped)?;
         // APIs reject a bound on the output that is not above that on the reasoning.
@@ -86,8 +86,8 @@ impl Stream {
         let mut bound = capping.own.unwrap_or(cap.max.max(min));
         let min = min.min(bound);
         for left in (0..MAX_ATTEMPTS).rev() {
-            claims.set_hard_amount(capping.amount(bound));
-            let check = self.check(attributes, claims.clone(), stream)?;
+            demands.set_hard_amount(capping.amount(bound));
+            let check = self.check(attributes, demands.clone(), stream)?;
             match &check {
                 Check::Decided(Verdict::Rejected(rejection, _))
                     if rejection.charge.counter.is_hard && bound > min =>
@@ -191,9 +191,9 @@ impl Stream {
     }
 
     /// Returns the bounds of all hard limits that apply.
-    fn cap(&self, claims: &Claims) -> Cap {
+    fn cap(&self, demands: &Demands) -> Cap {
         let Parts { policies, .. } = &*self.parts;
-        let hard = claims
+        let hard = demands
             .charges
             .iter()
             .filter(|charge| charge.counter.is_hard);

@@ -9,7 +9,7 @@ use super::state::{
 };
 use crate::admit::{self, AdmissionError, Applicable};
 use crate::attributes::Attributes;
-use crate::ledger::{Admission, Check, Claims, LedgerError, Rejection, ResponseHeaders, Verdict};
+use crate::ledger::{Admission, Check, Demands, LedgerError, Rejection, ResponseHeaders, Verdict};
 use crate::memory::Need;
 use crate::settle;
 use crate::telemetry::{Count, Decision};
@@ -30,29 +30,29 @@ impl Stream {
         body: Option<WholeBody>,
         phase: Phase,
     ) -> Next {
-        match self.claims(&mut attributes, applicable, body_bytes) {
-            Ok(claims) => self.decide_on_claims(attributes, claims, body_bytes, body, phase),
+        match self.demands(&mut attributes, applicable, body_bytes) {
+            Ok(demands) => self.decide_on_demands(attributes, demands, body_bytes, body, phase),
             Err(error) => self.fail(&error),
         }
     }
 
-    /// Decides on the request, by what it claims.
-    pub(super) fn decide_on_claims(
+    /// Decides on the request, by what it demands.
+    pub(super) fn decide_on_demands(
         &mut self,
         mut attributes: Attributes,
-        claims: Claims,
+        demands: Demands,
         body_bytes: Option<u64>,
         mut body: Option<WholeBody>,
         phase: Phase,
     ) -> Next {
         let parts = Rc::clone(&self.parts);
         let needs = parts.policies.needs();
-        let recheck = needs.queue.then(|| claims.clone());
+        let recheck = needs.queue.then(|| demands.clone());
         let stream = (phase != Phase::Response).then_some(self.id);
-        let checked = if claims.is_hard() {
-            self.check_capped(&attributes, claims, body.as_mut(), stream)
+        let checked = if demands.is_hard() {
+            self.check_capped(&attributes, demands, body.as_mut(), stream)
         } else {
-            self.check(&attributes, claims, stream)
+            self.check(&attributes, demands, stream)
                 .map_err(AdmissionError::from)
         };
         let changes_body = self.may_change_body();
@@ -104,13 +104,13 @@ impl Stream {
         }
     }
 
-    /// Returns what a request claims whose body has so many bytes.
-    pub(super) fn claims(
+    /// Returns what a request demands whose body has so many bytes.
+    pub(super) fn demands(
         &self,
         attributes: &mut Attributes,
         applicable: Applicable,
         body_bytes: Option<u64>,
-    ) -> Result<Claims, AdmissionError> {
+    ) -> Result<Demands, AdmissionError> {
         let Parts {
             policies,
             telemetry,
@@ -118,22 +118,22 @@ impl Stream {
             ..
         } = &*self.parts;
         let expected = self.request.expected(estimator, body_bytes);
-        admit::claims(policies, telemetry, attributes, applicable, &expected)
+        admit::demands(policies, telemetry, attributes, applicable, &expected)
     }
 
-    /// Checks a request with what it claims. Without a stream, it cannot wait.
+    /// Checks a request with what it demands. Without a stream, it cannot wait.
     pub(super) fn check(
         &self,
         attributes: &Attributes,
-        claims: Claims,
+        demands: Demands,
         stream: Option<u32>,
     ) -> Result<Check, LedgerError> {
-        if claims.charges.is_empty() {
-            let admission = Admission::unmatched(claims.failed_open);
+        if demands.charges.is_empty() {
+            let admission = Admission::unmatched(demands.failed_open);
             return Ok(Check::Decided(Verdict::Admitted(admission)));
         }
         let Parts { ledger, queue, .. } = &*self.parts;
-        admit::check(ledger, queue, attributes.headers(), claims, stream)
+        admit::check(ledger, queue, attributes.headers(), demands, stream)
     }
 
     /// Finds the limits that apply to a request.

@@ -199,8 +199,8 @@ impl Stream {
             attributes.llm = self.request.llm(&self.parts.estimator, is_whole);
         }
         let applicable = self.applicable(attributes)?;
-        let claims = self.claims(attributes, applicable, body_bytes)?;
-        Ok(self.check(attributes, claims, Some(self.id))?)
+        let demands = self.demands(attributes, applicable, body_bytes)?;
+        Ok(self.check(attributes, demands, Some(self.id))?)
     }
 
     /// Writes what a fallback changes.

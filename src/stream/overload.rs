@@ -161,7 +161,7 @@ impl Stream {
         self.request.kept.release(false, false);
         self.outcome.decision = Some(Decision::Overloaded);
         let path = self.parts.host.property(&["request", "path"]);
-        // Without a path, the error has the shape of no provider in particular.
+        // Without a path, the error has the format of no provider in particular.
         let path = path.ok().flatten().unwrap_or_default();
         let endpoint = Endpoint::of_path(&String::from_utf8_lossy(&path));
         self.parts.responder.reject_overload(endpoint.as_ref());

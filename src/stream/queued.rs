@@ -146,13 +146,13 @@ impl Stream {
             self.state = State::Queued(queued);
             return QueuePoll::Pending;
         }
-        let Some(claims) = queued.decision.recheck.clone() else {
-            // Unreachable: a queued request has claims.
+        let Some(demands) = queued.decision.recheck.clone() else {
+            // Unreachable: a queued request has demands.
             self.state = State::Queued(queued);
             self.reject_queued();
             return QueuePoll::Done;
         };
-        let checked = self.check(&queued.decision.attributes, claims, Some(self.id));
+        let checked = self.check(&queued.decision.attributes, demands, Some(self.id));
         self.follow(queued, checked)
     }
 
@@ -296,7 +296,7 @@ impl Stream {
         self.leave_queue(&mut queued);
         let PendingDecision {
             attributes,
-            recheck: Some(claims),
+            recheck: Some(demands),
             body_bytes,
             phase: Phase::Body,
             ..
@@ -307,7 +307,7 @@ impl Stream {
         if !(200..300).contains(&status) {
             return;
         }
-        let next = self.decide_on_claims(attributes, claims, body_bytes, None, Phase::Response);
+        let next = self.decide_on_demands(attributes, demands, body_bytes, None, Phase::Response);
         if next == Next::Continue {
             self.resume_request();
         }

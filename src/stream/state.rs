@@ -3,7 +3,7 @@
 use super::held_body::WholeBody;
 use crate::admit::Applicable;
 use crate::attributes::Attributes;
-use crate::ledger::{Admission, Claims, PendingCheck, Rejection, ResponseHeaders};
+use crate::ledger::{Admission, Demands, PendingCheck, Rejection, ResponseHeaders};
 use limits::Timestamp;
 use usage_meter::Meter;
 use usage_meter::request::Parameters;
@@ -63,8 +63,8 @@ pub(super) struct ReadingBody {
 #[derive(Debug)]
 pub(super) struct PendingDecision {
     pub(super) attributes: Attributes,
-    /// What the request claims, where requests can be queued: it is checked again.
-    pub(super) recheck: Option<Claims>,
+    /// What the request demands, where requests can be queued: it is checked again.
+    pub(super) recheck: Option<Demands>,
     /// The length of the request's body.
     pub(super) body_bytes: Option<u64>,
     /// The request's body as it was received, where there are fallbacks.

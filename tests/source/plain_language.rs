@@ -74,6 +74,7 @@ const RULES: &[Rule] = &[
     ),
     rule(&["one footing"], "normalization"),
     rule(&["fault", "faults"], "validation error, error"),
+    rule(&["escapable"], "bypassable"),
     rule(&["announced"], "logged, deduplicated log line"),
     rule(&["in vain"], "timeout, without success"),
     rule(&["passed over"], "ignored, rejected"),

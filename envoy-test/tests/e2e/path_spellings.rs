@@ -1,4 +1,4 @@
-//! Spellings of a path: none of them escapes a limit on `llm.api`.
+//! Spellings of a path: none of them bypasses a limit on `llm.api`.
 
 use envoy_test::{
     client::hang_up,
@@ -67,10 +67,10 @@ async fn gateway(normalizes: bool) -> Result<Metered, Box<dyn std::error::Error>
 }
 
 #[tokio::test]
-async fn spellings_of_a_path_do_not_escape_a_limit() -> TestResult {
+async fn spellings_of_a_path_bypass_no_limit() -> TestResult {
     for normalizes in [false, true] {
         let metered = gateway(normalizes).await?;
-        let mut escaped = Vec::new();
+        let mut bypasses = Vec::new();
         for path in SPELLINGS {
             let body = r#"{"model":"m","messages":[]}"#;
             let length = body.len();
@@ -86,10 +86,13 @@ async fn spellings_of_a_path_do_not_escape_a_limit() -> TestResult {
             // A redirection leads to a spelling that Envoy has normalized.
             let is_safe = matches!(status, "429" | "400") || normalizes && status == "307";
             if !is_safe {
-                escaped.push((path, status.to_owned()));
+                bypasses.push((path, status.to_owned()));
             }
         }
-        assert!(escaped.is_empty(), "normalized: {normalizes}: {escaped:?}");
+        assert!(
+            bypasses.is_empty(),
+            "normalized: {normalizes}: {bypasses:?}"
+        );
         assert_eq!(metered.llm.requests(), 0);
         metered.check().await?;
     }

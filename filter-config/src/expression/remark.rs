@@ -31,7 +31,7 @@ const MISSING_ROOTS: [&str; 5] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Remark {
     /// A comparison that is true of some spellings of a path or of a host only.
-    Escapable {
+    Bypassable {
         /// The attribute.
         name: &'static str,
         /// The text that it is compared with, if it is one.
@@ -138,8 +138,8 @@ impl Walk {
                     }
                 }
             }
-            (operators::EQUALS | operators::IN, _) if !is_negated => self.escapable(call),
-            (method, _) if STRICT_METHODS.contains(&method) && !is_negated => self.escapable(call),
+            (operators::EQUALS | operators::IN, _) if !is_negated => self.bypassable(call),
+            (method, _) if STRICT_METHODS.contains(&method) && !is_negated => self.bypassable(call),
             _ => {}
         }
         self.namespace(&expr.expr);
@@ -193,7 +193,7 @@ impl Walk {
         }
     }
 
-    fn escapable(&mut self, call: &CallExpr) {
+    fn bypassable(&mut self, call: &CallExpr) {
         let parts = call.target.as_deref().into_iter().chain(&call.args);
         let parts: Vec<&Expr> = parts.map(|part| &part.expr).collect();
         let compared = parts.iter().find_map(|part| match name(part)?.as_str() {
@@ -204,7 +204,7 @@ impl Walk {
             _ => None,
         });
         let literal = parts.iter().find_map(|part| text(part));
-        self.add(compared.map(|name| Remark::Escapable {
+        self.add(compared.map(|name| Remark::Bypassable {
             name,
             literal: literal.map(str::to_owned),
         }));

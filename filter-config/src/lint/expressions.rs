@@ -31,17 +31,17 @@ pub(super) fn check(configuration: &Configuration, errors: &mut ValidationErrors
 
 fn notice(remark: Remark) -> Option<Notice> {
     Some(match remark {
-        Remark::Escapable {
+        Remark::Bypassable {
             name: "request.host",
             ..
         } => Notice::new(
-            WarningCode::EscapableHost,
+            WarningCode::BypassableHost,
             "compares the host as the client writes it, which can have a port and upper case letters",
             "compare `request.host.lowerAscii().split(\":\")[0]`, or attach the policy to a route with this hostname",
         ),
-        Remark::Escapable { literal, .. } => Notice::new(
-            WarningCode::EscapablePath,
-            "compares the path as the client writes it: a query, `//` or `%63` in it escapes the comparison",
+        Remark::Bypassable { literal, .. } => Notice::new(
+            WarningCode::BypassablePath,
+            "compares the path as the client writes it: a query, `//` or `%63` in it bypasses the comparison",
             path_fix(literal.as_deref()),
         ),
         Remark::NegatedMissing { name, is_bare } => Notice::new(

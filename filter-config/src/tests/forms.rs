@@ -7,9 +7,9 @@ use usage_meter::{UsageNumber, UsagePointer};
 
 use crate::fixtures::{errors_of, long_form, read, set, tutorial};
 use crate::{
-    AuthSource, Configuration, ErrorShape, Expression, FailureMode, IncludeUsage, MeteredExchanges,
-    Methods, OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow, Replies, Storage,
-    UpstreamHeaders, UsageSettings, parse,
+    AuthSource, Configuration, ErrorFormatSetting, Expression, FailureMode, IncludeUsage,
+    MeteredExchanges, Methods, OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow, Replies,
+    Storage, UpstreamHeaders, UsageSettings, parse,
 };
 
 /// The policies with their predicates, and their limits with rates, counters and the number of predicates.
@@ -153,7 +153,7 @@ fn every_setting_is_read() {
             status: 503,
             content_type: Some("text/plain".to_owned()),
             body: Some("slow down".into()),
-            error: ErrorShape::Anthropic,
+            error: ErrorFormatSetting::Anthropic,
             headers: Some(QuotaHeaders::Draft03),
             max_retry_after: Duration::from_secs(600),
             upstream_headers: Some(UpstreamHeaders::Prefix),

@@ -27,7 +27,7 @@ const APIS: [(&str, &str); 9] = [
 ];
 
 #[test]
-fn rejections_in_each_error_shape() {
+fn rejections_in_each_error_format() {
     let envoy = Envoy::with(&limits(), &json!({}));
     let replies = APIS.map(|(api, path)| {
         let reply = envoy.rejected(path, 2, 1_500_000_000);
@@ -37,7 +37,7 @@ fn rejections_in_each_error_shape() {
 }
 
 #[test]
-fn failures_in_each_error_shape() {
+fn failures_in_each_error_format() {
     let envoy = Envoy::with(&limits(), &json!({}));
     let replies = APIS.map(|(api, path)| {
         let endpoint = Endpoint::of_path(path);
@@ -70,15 +70,15 @@ fn mistral_sdk_is_known_by_its_user_agent() {
 }
 
 #[test]
-fn configured_shape_replaces_that_of_the_path() {
-    for (shape, pointer) in [
+fn configured_format_replaces_that_of_the_path() {
+    for (format, pointer) in [
         ("bedrock", "/message"),
         ("ollama", "/error"),
         ("cohere", "/message"),
         ("mistral", "/message"),
         ("gemini", "/error/message"),
     ] {
-        let envoy = Envoy::with(&limits(), &json!({ "error": shape }));
+        let envoy = Envoy::with(&limits(), &json!({ "error": format }));
         let reply = envoy.rejected("/v1/chat/completions", 2, SECOND);
         let body: Value = serde_json::from_str(&reply.body).unwrap();
         let message = body.pointer(pointer).and_then(Value::as_str);
@@ -87,7 +87,7 @@ fn configured_shape_replaces_that_of_the_path() {
             "{body}"
         );
         let is_aws = reply.header("x-amzn-errortype") == Some("ThrottlingException");
-        assert_eq!(is_aws, shape == "bedrock", "{shape}");
+        assert_eq!(is_aws, format == "bedrock", "{format}");
     }
 }
 

@@ -5,19 +5,19 @@ use crate::expression::Role;
 
 #[test]
 fn negations_count_for_what_they_negate() {
-    let escapes = |source| !remarks(source, Role::Predicate).is_empty();
-    assert!(escapes("request.path == '/a'"));
-    assert!(escapes(
+    let is_bypassable = |source| !remarks(source, Role::Predicate).is_empty();
+    assert!(is_bypassable("request.path == '/a'"));
+    assert!(is_bypassable(
         "!(request.path != '/a' && !(request.path == '/a'))"
     ));
-    assert!(escapes("request.headers[':path'].matches('^/a')"));
-    assert!(escapes("request.path in ['/a'] || true"));
-    assert!(!escapes(
+    assert!(is_bypassable("request.headers[':path'].matches('^/a')"));
+    assert!(is_bypassable("request.path in ['/a'] || true"));
+    assert!(!is_bypassable(
         "!(request.path == '/a' || request.path.endsWith('/b'))"
     ));
-    assert!(!escapes("request.path != '/a'"));
-    assert!(!escapes("request.url_path == '/a'"));
-    assert!(escapes("(request.path == '/a') == false"));
+    assert!(!is_bypassable("request.path != '/a'"));
+    assert!(!is_bypassable("request.url_path == '/a'"));
+    assert!(is_bypassable("(request.path == '/a') == false"));
 }
 
 #[test]

@@ -128,19 +128,19 @@ fn expressions() -> Vec<Case> {
             predicate("llm.provider in ['openai', 'anthropic'] && llm.model != 'chat'"),
         ),
         (
-            WarningCode::EscapablePath,
+            WarningCode::BypassablePath,
             at,
             predicate("request.path == '/v1/chat/completions' && llm.stream"),
             predicate("llm.api == 'chat_completions' && request.path != '/health'"),
         ),
         (
-            WarningCode::EscapablePath,
+            WarningCode::BypassablePath,
             at,
             predicate("request['path'].startsWith('/v1')"),
             predicate("!(request.path in ['/health'])"),
         ),
         (
-            WarningCode::EscapableHost,
+            WarningCode::BypassableHost,
             at,
             predicate("request.host == 'llm.example.com'"),
             predicate("request.host.lowerAscii().split(':')[0] == 'llm.example.com'"),
