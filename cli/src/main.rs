@@ -1,4 +1,5 @@
-//! The command line of tollgate: validates configurations, and prints what rate limit services need to know of them.
+//! The command line of tollgate: validates configurations, prints what rate limit services need to know of them, and what
+//! installations take.
 
 use std::{
     fmt::Display,
@@ -12,9 +13,10 @@ use clap::{
     Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
-use filter_config::{Configuration, Found, ValidationErrors, limitador};
+use filter_config::{Configuration, Found, ValidationErrors, Warning, limitador};
+use tollgate_cli::render::{self, Rendered, options::Options};
 
-/// Validates plugin configurations and policies, and prints limits for limitador
+/// Validates plugin configurations and policies, prints limits for limitador, and what installations take
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version)]
 struct Arguments {
@@ -43,6 +45,8 @@ enum Command {
         #[arg(long)]
         domain: Option<String>,
     },
+    /// Print what an installation takes: a configuration of Envoy, or resources of Istio or Envoy Gateway, with the policy
+    Render(Box<Options>),
     /// Print the JSON Schema of plugin configurations
     Schema,
 }
@@ -62,6 +66,10 @@ enum Error {
         file: String,
         parts: Vec<limitador::Unsupported>,
     },
+    #[error("{}", misuse(.0))]
+    Misuse(render::Misuse),
+    #[error("{file}: {source}")]
+    Render { file: String, source: render::Error },
     #[error("the limits cannot be written as YAML: {0}")]
     Yaml(#[from] serde_norway::Error),
     #[error("standard output: {0}")]
@@ -77,7 +85,11 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::FAILURE
+            match error {
+                // As clap's own errors.
+                Error::Misuse(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -111,6 +123,7 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
             let limits = limits(file, &read(file)?, domain.as_deref())?;
             serde_norway::to_string(&limits)?
         }
+        Command::Render(options) => rendered(options)?,
         Command::Schema => include_str!("../../docs/configuration.schema.json").to_owned(),
     };
     io::stdout()
@@ -154,26 +167,64 @@ fn limits(
     Ok(all)
 }
 
-fn read(file: &Path) -> Result<Vec<Found>, Error> {
+/// Returns what an installation takes.
+fn rendered(options: &Options) -> Result<String, Error> {
+    let file = options.config.display().to_string();
+    let Rendered {
+        text,
+        warnings,
+        of_output,
+    } = render::render(options, &bytes(&options.config)?).map_err(|error| match error {
+        render::Error::Configuration(errors) => Error::Invalid {
+            file: file.clone(),
+            errors,
+        },
+        render::Error::Misuse(misuse) => Error::Misuse(misuse),
+        source @ render::Error::Output(_) => Error::Render {
+            file: file.clone(),
+            source,
+        },
+    })?;
+    warn(&file, &warnings);
+    warn(&format!("{file}, as rendered"), &of_output);
+    Ok(text)
+}
+
+/// Prints warnings.
+fn warn<'w>(file: &str, warnings: impl IntoIterator<Item = &'w Warning>) {
+    for warning in warnings {
+        eprintln!("{file}: warning[{}]: {warning}", warning.code());
+    }
+}
+
+/// Returns what a file or standard input contains.
+fn bytes(file: &Path) -> Result<Vec<u8>, Error> {
     let bytes = if file == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin().read_to_end(&mut bytes).map(|_| bytes)
     } else {
         fs::read(file)
     };
-    let name = || file.display().to_string();
-    let bytes = bytes.map_err(|source| Error::Io {
-        file: name(),
+    bytes.map_err(|source| Error::Io {
+        file: file.display().to_string(),
         source,
-    })?;
-    let found = filter_config::parse_file(&bytes).map_err(|errors| Error::Invalid {
-        file: name(),
+    })
+}
+
+fn read(file: &Path) -> Result<Vec<Found>, Error> {
+    let name = file.display().to_string();
+    let found = filter_config::parse_file(&bytes(file)?).map_err(|errors| Error::Invalid {
+        file: name.clone(),
         errors,
     })?;
-    for warning in found.iter().flat_map(|found| &found.configuration.warnings) {
-        eprintln!("{}: warning[{}]: {warning}", name(), warning.code());
-    }
+    let warnings = found.iter().flat_map(|found| &found.configuration.warnings);
+    warn(&name, warnings);
     Ok(found)
+}
+
+/// Returns an error in the form of clap's.
+fn misuse(error: &render::Misuse) -> String {
+    format!("error: {error}\n\nFor more information, try '--help'.")
 }
 
 /// Returns one line per validation error, and one that counts those that are not kept.

@@ -9,16 +9,21 @@ use crate::error::{ErrorKind, Invalid, ValidationErrors};
 use crate::path::{Path, shortened};
 
 /// A JSON value. An object keeps its entries in order, including repeated ones.
-#[derive(Clone, Debug)]
-pub(crate) enum Json {
+#[derive(Clone, Debug, PartialEq)]
+pub enum Json {
+    /// `null`.
     Null,
+    /// `true` or `false`.
     Bool(bool),
     /// A number that is an integer from 0 to 2⁶⁴ - 1 in any notation: `50`, `50.0`, `5e1`.
     Whole(u64),
     /// Any other number.
     Number(f64),
+    /// A text.
     String(String),
+    /// A list.
     Array(Vec<Json>),
+    /// The entries of an object.
     Object(Vec<(String, Json)>),
 }
 
@@ -104,7 +109,8 @@ fn parse_with<T>(
 
 impl Json {
     /// Returns the value of a field, if the value is an object that has it.
-    pub(crate) fn field(&self, name: &str) -> Option<&Json> {
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Json> {
         let Json::Object(entries) = self else {
             return None;
         };

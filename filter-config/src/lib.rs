@@ -32,7 +32,8 @@
 //!
 //! With the feature `yaml`, which the Wasm module goes without, `parse_yaml` reads YAML too, and `parse_file` also
 //! configurations within the resources that carry them to Envoy, such as a `WasmPlugin` or Envoy's own configuration, and
-//! warns of what does something else than it seems to.
+//! warns of what does something else than it seems to. `parse_source` also returns the configuration as it is written, for
+//! programs that write such resources.
 //!
 //! # Order of modules
 //!
@@ -48,7 +49,7 @@
 //! 6. `limit`, `policy`, `storage`, `routing`, `effective`, `resources`: compositions of these parts
 //! 7. `configuration`: the whole
 //! 8. `carrier`, `descriptor`, `limitador`: configurations in other systems
-//! 9. `lint`, `file`: files, and warnings on what is in them
+//! 9. `lint`, `file`, `source`: files, warnings on what is in them, and configurations as they are written
 
 #![cfg_attr(
     not(test),
@@ -99,6 +100,8 @@ mod resource;
 mod resources;
 mod route;
 mod routing;
+#[cfg(feature = "yaml")]
+mod source;
 mod storage;
 mod suggestion;
 mod usage;
@@ -122,6 +125,7 @@ pub use expression::{
 };
 #[cfg(feature = "yaml")]
 pub use file::{Found, parse_carried, parse_file};
+pub use json::Json;
 pub use limit::{Limit, Reservation, ReservationTtl, WhenMissing};
 pub use memory::Memory;
 pub use on_exceeded::{Alternative, Exceeded, Queue};
@@ -133,6 +137,8 @@ pub use replies::{
     UpstreamHeaders,
 };
 pub use route::UnknownRoute;
+#[cfg(feature = "yaml")]
+pub use source::{Source, parse_source};
 pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
 pub use usage::{IncludeUsage, MeteredExchanges, Methods, OnMissing, UsageSettings};
 pub use usd::{Usd, UsdError};

@@ -20,6 +20,11 @@ use crate::error::ValidationErrors;
 use crate::json::Json;
 use crate::path::Path;
 
+/// Returns whether an expression of a configuration reads `auth`.
+pub(crate) fn reads_auth(configuration: &Configuration) -> bool {
+    visit::reads_auth(configuration)
+}
+
 /// Adds the warnings on a configuration. Their paths are those in it.
 pub(crate) fn configuration(configuration: &Configuration, errors: &mut ValidationErrors) {
     limits::check(configuration, errors);

@@ -1,0 +1,3 @@
+//! What the program `tollgate` does, for tests that use it as a library.
+
+pub mod render;
