@@ -14,8 +14,6 @@ mod misuse;
 pub mod options;
 mod plan;
 mod policy;
-#[cfg(test)]
-mod tests;
 mod yaml;
 
 use filter_config::{ValidationErrors, Warning};

@@ -8,6 +8,14 @@ pub(super) const UPSTREAM: &str = "llm";
 /// The cluster of the server that has the keys of an issuer.
 pub(super) const JWKS: &str = "jwks";
 
+/// The cluster of Authorino.
+pub(super) const AUTHORINO: &str = "authorino";
+/// The cluster of another authorization service.
+pub(super) const EXT_AUTHZ: &str = "ext-authz";
+
+/// The clusters beside that of a rate limit service.
+pub(super) const OTHERS: [&str; 4] = [UPSTREAM, JWKS, AUTHORINO, EXT_AUTHZ];
+
 /// The certificates of public authorities, where Debian and Envoy's images have them.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 

@@ -7,6 +7,7 @@ mod tests;
 use filter_config::{Configuration, Json, Source, Storage};
 
 pub(super) use self::identity::{ExtAuthz, Identity, Jwt};
+use super::clusters;
 use super::misuse::Misuse;
 use super::options::{Address, Form, Label, Module, Name, Options, Upstream};
 
@@ -219,6 +220,11 @@ fn service(options: &Options, configuration: &Configuration) -> Result<Option<Se
         .rate_limit_cluster
         .as_ref()
         .unwrap_or(&remote.cluster);
+    if options.to == Form::Envoy && clusters::OTHERS.contains(&cluster.as_str()) {
+        return Err(Misuse::new(format!(
+            "--rate-limit-cluster is required: a name other than {cluster:?}, which another cluster of the output has"
+        )));
+    }
     if options.to == Form::Envoy && options.rate_limit_service.is_none() {
         return Err(Misuse::new(format!(
             "--rate-limit-service is required: the address of the cluster {cluster:?} that `storage` names, such as \

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::TestResult;
 
 /// A token of the subject alice, which examples/envoy has too.
-const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImZvci10cnlpbmcifQ.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlLmNvbSIsInN1YiI6ImFsaWNlIn0.tFBInhO57aHgB1ZrYLYiO4_W-g5intTC0xcvv1eGEQY";
+pub(crate) const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImZvci10cnlpbmcifQ.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlLmNvbSIsInN1YiI6ImFsaWNlIn0.tFBInhO57aHgB1ZrYLYiO4_W-g5intTC0xcvv1eGEQY";
 
 /// Istio's `RequestAuthentication` and Envoy Gateway's `SecurityPolicy` are Envoy's filter with these keys.
 #[tokio::test]

@@ -41,6 +41,7 @@ mod path_spellings;
 mod protocols;
 mod redirects;
 mod reload;
+mod rendered;
 mod replies;
 mod reports;
 mod request_body;

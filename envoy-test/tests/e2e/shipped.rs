@@ -37,7 +37,7 @@ fn envoy_files() -> Result<Vec<PathBuf>, Box<dyn Error>> {
 }
 
 /// Returns what Envoy says of a file: it loads the modules that the file names, and starts nothing.
-fn validate(file: &Path) -> Result<Output, Box<dyn Error>> {
+pub(crate) fn validate(file: &Path) -> Result<Output, Box<dyn Error>> {
     let mut envoy = Command::new(&binary::find()?.path);
     envoy.args(["--mode", "validate", "--log-format", "%v", "-c"]);
     Ok(envoy.arg(file).output()?)

@@ -2,6 +2,7 @@
 
 use filter_config::{AuthSource, Configuration, Json, Source};
 
+use crate::render::clusters;
 use crate::render::misuse::Misuse;
 use crate::render::options::{Address, Cidr, Form, IdentitySource, Jwks, Options};
 
@@ -196,9 +197,9 @@ fn reads(configuration: &Configuration, key: &str) -> bool {
 fn ext_authz(options: &Options, kind: IdentitySource) -> Result<ExtAuthz, Misuse> {
     let is_authorino = kind == IdentitySource::Authorino;
     let default = if is_authorino {
-        "authorino"
+        clusters::AUTHORINO
     } else {
-        "ext-authz"
+        clusters::EXT_AUTHZ
     };
     let service = options.authz_service.clone();
     match options.to {

@@ -166,6 +166,23 @@ fn held_headers_need_a_form_that_sets_them() {
 }
 
 #[test]
+fn clusters_of_envoy_have_different_names() {
+    let configuration = format!("{POLICY}storage: {{ type: limitador, cluster: llm }}\n");
+    let flags =
+        "--to envoy --upstream http://llm:80 --identity none --rate-limit-service limitador:8081";
+    let error = plan(flags, &configuration).unwrap_err();
+    assert!(
+        error.starts_with("--rate-limit-cluster is required"),
+        "{error}"
+    );
+    let other = plan(
+        &format!("{flags} --rate-limit-cluster limitador"),
+        &configuration,
+    );
+    assert!(other.is_ok(), "{other:?}");
+}
+
+#[test]
 fn target_and_namespace_are_those_of_the_policy() {
     let flags = format!("--to istio-wasmplugin {IMAGE} --identity none");
     let default = plan(&flags, POLICY).unwrap();
