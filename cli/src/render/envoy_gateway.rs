@@ -2,7 +2,7 @@
 
 use super::clusters;
 use super::filters;
-use super::kubernetes::{gateway_ref, resource, target_refs};
+use super::kubernetes::{gateway_ref, resource, target};
 use super::options::{Address, Jwks, Module};
 use super::plan::{Identity, Plan, Target};
 use super::policy;
@@ -22,21 +22,13 @@ pub(super) fn documents(plan: &Plan) -> Vec<(String, Map)> {
     documents.extend(stripped_headers(plan));
     documents.extend(authentication(plan));
     documents.extend(reference_grant(plan));
-    match plan.module {
-        Module::Path(_) => documents.push(patch_policy(plan)),
-        _ => {
-            documents.push(extension_policy(plan));
-            documents.extend(cluster_policy(plan));
-        }
+    if let Module::Path(_) = plan.module {
+        documents.push(patch_policy(plan));
+    } else {
+        documents.push(extension_policy(plan));
+        documents.extend(cluster_policy(plan));
     }
     documents
-}
-
-fn target(plan: &Plan) -> Map {
-    match &plan.target {
-        Target::Gateway(gateway) => Map::default().field("targetRefs", target_refs(gateway)),
-        _ => Map::default(),
-    }
 }
 
 fn extension_policy(plan: &Plan) -> (String, Map) {
@@ -51,7 +43,7 @@ fn extension_policy(plan: &Plan) -> (String, Map) {
         _ => wasm,
     };
     let wasm = wasm.field("config", policy::yaml(&plan.document));
-    let spec = target(plan).field("wasm", List::default().item(wasm));
+    let spec = target(plan, "selector", "matchLabels").field("wasm", List::default().item(wasm));
     let comment = "tollgate as an EnvoyExtensionPolicy, as `tollgate render --to envoy-gateway` prints it. Envoy Gateway places it after \
                    authentication, and normalizes paths by default.\nAn EnvoyExtensionPolicy can set neither `failure_policy: FAIL_RELOAD` \
                    (a worker answers 503 after the module has trapped) nor `vm_id` and `allow_on_headers_stop_iteration`: the policy must \
@@ -163,7 +155,7 @@ fn stripped_headers(plan: &Plan) -> Option<(String, Map)> {
         return None;
     }
     let removed = Map::default().field("remove", List::default().items(&plan.stripped));
-    let spec = target(plan).field(
+    let spec = target(plan, "selector", "matchLabels").field(
         "headers",
         Map::default().field("earlyRequestHeaders", removed),
     );
@@ -217,7 +209,7 @@ fn authentication(plan: &Plan) -> Option<(String, Map)> {
         VERSION,
         "SecurityPolicy",
         "",
-        target(plan).extend(settings),
+        target(plan, "selector", "matchLabels").extend(settings),
     );
     Some((comment.to_owned(), policy))
 }

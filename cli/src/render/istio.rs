@@ -3,9 +3,9 @@
 mod authentication;
 mod envoy_filter;
 
-use super::kubernetes::{resource, target_refs};
+use super::kubernetes::{resource, target};
 use super::options::{Form, Module};
-use super::plan::{Plan, Service, Target};
+use super::plan::{Plan, Service};
 use super::policy;
 use super::yaml::Map;
 
@@ -26,7 +26,7 @@ pub(super) fn documents(plan: &Plan) -> Vec<(String, Map)> {
 }
 
 fn wasm_plugin(plan: &Plan) -> (String, Map) {
-    let spec = target(plan)
+    let spec = target(plan, "selector", "matchLabels")
         .extend(source(plan))
         .extend(phase())
         .extend(plugin(plan));
@@ -38,7 +38,7 @@ fn wasm_plugin(plan: &Plan) -> (String, Map) {
 }
 
 fn traffic_extension(plan: &Plan) -> (String, Map) {
-    let spec = target(plan)
+    let spec = target(plan, "selector", "matchLabels")
         .extend(phase())
         .field("wasm", source(plan).extend(plugin(plan)));
     let comment = format!(
@@ -62,26 +62,6 @@ fn cannot(resource: &str) -> String {
     )
 }
 
-fn target(plan: &Plan) -> Map {
-    match &plan.target {
-        Target::Gateway(gateway) => Map::default().field("targetRefs", target_refs(gateway)),
-        _ => Map::default().field("selector", labels(plan, "matchLabels")),
-    }
-}
-
-/// Returns the labels of the gateway's pods in a field.
-fn labels(plan: &Plan, field: &str) -> Map {
-    let labels = match &plan.target {
-        Target::Labels(labels) => labels.as_slice(),
-        _ => &[],
-    };
-    let labels = labels.iter();
-    let labels = labels.fold(Map::default(), |map, label| {
-        map.field(&label.key, &label.value)
-    });
-    Map::default().field(field, labels)
-}
-
 fn phase() -> Map {
     Map::default()
         .note("After Istio's authentication and authorization, whose results the limits read.")
@@ -96,8 +76,13 @@ fn source(plan: &Plan) -> Map {
         Module::Url(url) => url.clone(),
     };
     let is_file = matches!(plan.module, Module::Path(_));
+    let is_image = matches!(plan.module, Module::Image(_));
     Map::default()
         .note_if(is_file, "A file in the container of the proxy.")
+        .note_if(
+            is_image,
+            "`make image` builds the image: docs/deploying.md.",
+        )
         .field("url", url)
         .field_if("sha256", plan.sha256.as_ref())
         .field_if("imagePullSecret", plan.pull_secret.as_ref())

@@ -1,7 +1,7 @@
 //! What resources of Kubernetes have in common.
 
-use super::plan::Plan;
-use super::yaml::{List, Map, Yaml};
+use super::plan::{Plan, Target};
+use super::yaml::{List, Map};
 
 /// The group of a Gateway.
 pub(super) const GATEWAYS: &str = "gateway.networking.k8s.io";
@@ -18,9 +18,22 @@ pub(super) fn resource(plan: &Plan, version: &str, kind: &str, suffix: &str, spe
         .field("spec", spec)
 }
 
-/// Returns `targetRefs` with a Gateway.
-pub(super) fn target_refs(gateway: &str) -> Yaml {
-    Yaml::List(List::default().item(gateway_ref(gateway)))
+/// Returns what a resource is attached to: a Gateway, or the pods that labels in a field of a selector select.
+pub(super) fn target(plan: &Plan, selector: &str, field: &str) -> Map {
+    match &plan.target {
+        Target::Gateway(gateway) => {
+            let references = List::default().item(gateway_ref(gateway));
+            Map::default().field("targetRefs", references)
+        }
+        Target::Labels(labels) => {
+            let labels = labels.iter();
+            let labels = labels.fold(Map::default(), |map, label| {
+                map.field(&label.key, &label.value)
+            });
+            Map::default().field(selector, Map::default().field(field, labels))
+        }
+        Target::None => Map::default(),
+    }
 }
 
 /// Returns a reference to a Gateway.

@@ -20,8 +20,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
 
-    /// The module: the path of the file in Envoy's container, an image (oci://registry/tollgate:0.1.0), or a URL of
-    /// the file (https://...). The form decides which it takes; Envoy's own takes a path, by default
+    /// The module: the path of the file in Envoy's container, an image (`oci://registry/tollgate:0.1.0`), or a URL of
+    /// the file (`https://...`). The form decides which it takes; Envoy's own takes a path, by default
     /// /etc/envoy/tollgate.wasm
     #[arg(long, value_name = "PATH|URL")]
     pub module: Option<Module>,
@@ -68,7 +68,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME", help_heading = "Rate limit service")]
     pub rate_limit_cluster: Option<String>,
 
-    /// The server or provider that requests are sent to: http://HOST:PORT or https://HOST[:PORT]
+    /// The server or provider that requests are sent to: `http://HOST:PORT` or `https://HOST[:PORT]`
     #[arg(long, value_name = "URL", help_heading = "Envoy")]
     pub upstream: Option<Upstream>,
 

@@ -4,7 +4,7 @@ mod identity;
 #[cfg(test)]
 mod tests;
 
-use filter_config::{Configuration, Json, Source, Storage};
+use filter_config::{Configuration, Json, Limit, Source, Storage};
 
 pub(super) use self::identity::{ExtAuthz, Identity, Jwt};
 use super::clusters;
@@ -281,7 +281,7 @@ fn chooses_routes(configuration: &Configuration) -> bool {
         .policies
         .iter()
         .flat_map(|policy| &policy.limits);
-    let mut fallbacks = limits.flat_map(|limit| limit.alternatives());
+    let mut fallbacks = limits.flat_map(Limit::alternatives);
     fallbacks.any(|fallback| !fallback.headers.is_empty())
 }
 

@@ -72,9 +72,12 @@ fn write(json: &Json, indent: usize, text: &mut String) {
 
 /// Returns a value on one line.
 fn line(json: &Json) -> String {
-    let join = |parts: Vec<String>, open, close| match parts.is_empty() {
-        true => format!("{open}{close}"),
-        false => format!("{open} {} {close}", parts.join(", ")),
+    let join = |parts: Vec<String>, open, close| {
+        if parts.is_empty() {
+            format!("{open}{close}")
+        } else {
+            format!("{open} {} {close}", parts.join(", "))
+        }
     };
     match json {
         Json::String(text) => json_text(text),

@@ -360,28 +360,24 @@ impl Writer {
 
 /// Returns a value on one line.
 fn flow(value: &Yaml) -> String {
-    match value {
-        Yaml::Word(word) => word.clone(),
-        Yaml::Text(text) | Yaml::Block(text) => scalar(text),
-        Yaml::Flow(value) => flow(value),
-        Yaml::List(list) => {
-            let items: Vec<String> = list.items.iter().map(|(_, item)| flow(item)).collect();
-            match items.is_empty() {
-                true => "[]".to_owned(),
-                false => format!("[ {} ]", items.join(", ")),
-            }
-        }
+    let (open, parts, close): (_, Vec<String>, _) = match value {
+        Yaml::Word(word) => return word.clone(),
+        Yaml::Text(text) | Yaml::Block(text) => return scalar(text),
+        Yaml::Flow(value) => return flow(value),
+        Yaml::List(list) => (
+            "[",
+            list.items.iter().map(|(_, item)| flow(item)).collect(),
+            "]",
+        ),
         Yaml::Map(map) => {
-            let fields = map.fields.iter();
-            let fields =
-                fields.map(|field| format!("{}: {}", scalar(&field.key), flow(&field.value)));
-            let fields: Vec<String> = fields.collect();
-            match fields.is_empty() {
-                true => "{}".to_owned(),
-                false => format!("{{ {} }}", fields.join(", ")),
-            }
+            let field = |field: &Field| format!("{}: {}", scalar(&field.key), flow(&field.value));
+            ("{", map.fields.iter().map(field).collect(), "}")
         }
+    };
+    if parts.is_empty() {
+        return format!("{open}{close}");
     }
+    format!("{open} {} {close}", parts.join(", "))
 }
 
 /// Returns a text, quoted if it has to be.
@@ -408,7 +404,8 @@ pub(super) fn json_text(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
             other if is_escaped(other) => {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(other)));
+                let escape = format!("\\u{:04x}", u32::from(other));
+                quoted.push_str(&escape);
             }
             other => quoted.push(other),
         }

@@ -103,9 +103,12 @@ fn combinations() -> Vec<(&'static str, String, String)> {
     let mut combinations = Vec::new();
     for form in FORMS {
         let (is_envoy, is_istio) = (form.starts_with("envoy "), form.starts_with("istio"));
-        let authz = |provider: &str| match is_istio {
-            true => format!("--identity {provider} --authz-provider authz"),
-            false => format!("--identity {provider} --authz-service authz.auth:50051"),
+        let authz = |provider: &str| {
+            if is_istio {
+                format!("--identity {provider} --authz-provider authz")
+            } else {
+                format!("--identity {provider} --authz-service authz.auth:50051")
+            }
         };
         let jwt = "--identity jwt --issuer https://issuer.example.com --jwks https://issuer.example.com/jwks";
         let mut identities = vec![
@@ -197,6 +200,48 @@ fn resources_have_the_published_structure() {
         }
     }
     assert_eq!(kinds.len(), 10, "{kinds:?}");
+}
+
+/// Returns a file of the repository.
+fn file(path: &str) -> String {
+    let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn shipped_manifest_is_what_is_rendered() {
+    let manifest = file("integration/manifests/wasm-plugin.yaml");
+    let form = "istio-wasmplugin --module oci://registry.example.com/tollgate:0.1.0";
+    let rendered = in_process(form, "--identity none", &manifest);
+    assert_eq!(rendered.text, manifest);
+}
+
+#[test]
+fn documented_commands_are_accepted() {
+    let mut commands = 0;
+    for path in ["docs/command-line.md", "docs/deploying.md"] {
+        let text = file(path).replace("\\\n", " ");
+        for command in text
+            .lines()
+            .filter_map(|line| line.strip_prefix("$ tollgate render --to "))
+        {
+            let (command, _) = command
+                .split_once(" > ")
+                .or_else(|| command.split_once(" | "))
+                .unwrap();
+            let flags = command.replace("--config policy.yaml", "");
+            in_process("", &flags, POLICY);
+            commands += 1;
+        }
+    }
+    assert_eq!(commands, 3);
+}
+
+#[test]
+fn metrics_have_the_labels_of_the_manifest() {
+    let rendered = documents(&in_process(FORMS[0], "--identity none", POLICY).text);
+    let manifest = documents(&file("integration/manifests/stats-tags.yaml"));
+    assert_eq!(rendered[0]["stats_config"], manifest[0]["stats_config"]);
 }
 
 #[test]

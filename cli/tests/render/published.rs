@@ -1,4 +1,4 @@
-//! The resources as their projects publish them: the fields of the OpenAPI schemas in Istio's
+//! The resources as their projects publish them: the fields of the `OpenAPI` schemas in Istio's
 //! `manifests/charts/base/files/crd-all.gen.yaml` (1.31) and in Envoy Gateway's `charts/gateway-crds-helm` (main, 2026-11), in a
 //! notation of our own. All fields of an object are listed; below a field that `tollgate render` never prints, anything is permitted.
 

@@ -1,9 +1,9 @@
 use super::{Source, parse_source};
 use crate::json::Json;
 
-const POLICY: &str = r#"{ apiVersion: kuadrant.io/v1alpha1, kind: TokenRateLimitPolicy, metadata: { name: NAME },
+const POLICY: &str = r"{ apiVersion: kuadrant.io/v1alpha1, kind: TokenRateLimitPolicy, metadata: { name: NAME },
   spec: { targetRef: { group: gateway.networking.k8s.io, kind: TARGET, name: llm },
-    limits: { all: { rates: [ { limit: 10, window: 1m } ] } } } }"#;
+    limits: { all: { rates: [ { limit: 10, window: 1m } ] } } } }";
 
 const ROUTE: &str = "{ apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: llm }, \
                      spec: { rules: [ { } ] } }";

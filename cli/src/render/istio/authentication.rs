@@ -1,8 +1,8 @@
 //! Istio's authentication and authorization.
 
-use crate::render::kubernetes::{resource, target_refs};
+use crate::render::kubernetes::{resource, target};
 use crate::render::options::{Cidr, Jwks};
-use crate::render::plan::{ExtAuthz, Identity, Jwt, Plan, Target};
+use crate::render::plan::{ExtAuthz, Identity, Jwt, Plan};
 use crate::render::yaml::{List, Map};
 
 const VERSION: &str = "security.istio.io/v1";
@@ -17,13 +17,6 @@ pub(super) fn documents(plan: &Plan) -> Vec<(String, Map)> {
     }
 }
 
-fn target(plan: &Plan) -> Map {
-    match &plan.target {
-        Target::Gateway(gateway) => Map::default().field("targetRefs", target_refs(gateway)),
-        _ => Map::default().field("selector", super::labels(plan, "matchLabels")),
-    }
-}
-
 fn request_authentication(plan: &Plan, jwt: &Jwt) -> (String, Map) {
     let keys = match &jwt.jwks {
         Jwks::Url(url, _) | Jwks::Path(url) => url,
@@ -31,7 +24,8 @@ fn request_authentication(plan: &Plan, jwt: &Jwt) -> (String, Map) {
     let rule = Map::default()
         .field("issuer", &jwt.issuer)
         .field("jwksUri", keys);
-    let spec = target(plan).field("jwtRules", List::default().item(rule));
+    let spec =
+        target(plan, "selector", "matchLabels").field("jwtRules", List::default().item(rule));
     let comment = "Verifies tokens and writes their claims to the key `payload` of envoy.filters.http.jwt_authn, which `auth` \
                    of the policy reads.";
     (
@@ -47,7 +41,7 @@ fn requires_token(plan: &Plan, jwt: &Jwt) -> (String, Map) {
         Map::default().field("requestPrincipals", principals),
     );
     let rule = Map::default().field("from", List::default().item(source));
-    let spec = target(plan)
+    let spec = target(plan, "selector", "matchLabels")
         .field("action", "ALLOW")
         .field("rules", List::default().item(rule));
     let comment = "A RequestAuthentication alone admits requests without a token.";
@@ -58,7 +52,7 @@ fn requires_token(plan: &Plan, jwt: &Jwt) -> (String, Map) {
 }
 
 fn custom(plan: &Plan, service: &ExtAuthz) -> (String, Map) {
-    let spec = target(plan)
+    let spec = target(plan, "selector", "matchLabels")
         .field("action", "CUSTOM")
         .field("provider", Map::default().field("name", &service.name))
         .note("All requests.")
@@ -86,7 +80,7 @@ fn trusted_headers(plan: &Plan, headers: &[String], proxies: &[Cidr]) -> (String
             .field("from", List::default().item(source))
             .field("when", List::default().item(condition))
     });
-    let spec = target(plan)
+    let spec = target(plan, "selector", "matchLabels")
         .field("action", "DENY")
         .field("rules", List::default().items(rules));
     let comment = "The policy reads the identity from headers that a proxy in front sets. From all other addresses they are \

@@ -1,8 +1,8 @@
 //! `EnvoyFilter`s: tollgate itself, or what a `WasmPlugin` takes beside it.
 
-use crate::render::kubernetes::{resource, target_refs};
+use crate::render::kubernetes::{resource, target};
 use crate::render::options::{Form, Module};
-use crate::render::plan::{Plan, Target};
+use crate::render::plan::Plan;
 use crate::render::yaml::{List, Map};
 use crate::render::{clusters, envoy, filters};
 
@@ -47,10 +47,7 @@ pub(super) fn beside(plan: &Plan) -> Option<(String, Map)> {
 }
 
 fn envoy_filter(plan: &Plan, suffix: &str, patches: List) -> Map {
-    let target = match &plan.target {
-        Target::Gateway(gateway) => Map::default().field("targetRefs", target_refs(gateway)),
-        _ => Map::default().field("workloadSelector", super::labels(plan, "labels")),
-    };
+    let target = target(plan, "workloadSelector", "labels");
     resource(
         plan,
         VERSION,

@@ -58,7 +58,7 @@ fn text_is_the_same_document() {
 fn short_objects_are_on_one_line() {
     let text = text(&samples()[0]);
     let limit =
-        "\"all\": { \"rates\": [ { \"limit\": 10, \"window\": \"1m\" } ], \"alertAt\": 0.8 }\n";
+        "\"all\": { \"alertAt\": 0.8, \"rates\": [ { \"limit\": 10, \"window\": \"1m\" } ] }";
     assert!(text.contains(limit), "{text}");
     assert!(text.starts_with("{\n  \"policies\": [\n    {\n"), "{text}");
 }

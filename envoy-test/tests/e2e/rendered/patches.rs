@@ -144,8 +144,8 @@ impl Gateway {
         match kind.rsplit('.').next() {
             // The path to the router, before which an item is added.
             Some("Listener") => {
-                let path = format!("..http_filters[?(@.name=='{ROUTER}')]");
-                assert_eq!(operation["jsonPath"], path.as_str());
+                let router = format!("..http_filters[?(@.name=='{ROUTER}')]");
+                assert_eq!(operation["jsonPath"], router.as_str());
                 assert_eq!(patch["name"], "gateways/llm/http");
                 self.insert(value)
             }
