@@ -60,3 +60,6 @@ pub(crate) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) const fn halves(number: u128) -> [u64; 2] {
     [number as u64, (number >> 64) as u64]
 }
+
+#[cfg(test)]
+mod tests;

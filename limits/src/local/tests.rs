@@ -235,6 +235,11 @@ fn rejection_reserves_nothing_and_names_longest_wait() {
     for reservation in request {
         assert_eq!(worker.standing(now, reservation).reserved, 0);
     }
+    // Of those with the same wait, the first is named.
+    worker.record(NOW, request[3], 50);
+    let shorter = [request[0], request[1], request[3]];
+    let verdict = worker.try_reserve(now, &shorter).unwrap();
+    assert!(matches!(verdict, Verdict::Rejected { index: 1, .. }));
 }
 
 #[test]

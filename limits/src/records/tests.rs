@@ -189,6 +189,22 @@ fn owner_with_most_records_makes_room() {
 }
 
 #[test]
+fn owner_displaces_no_record_to_have_as_many() {
+    let (memory, store) = (Memory::default(), store_of(1));
+    let insert = |owner, key: u8| {
+        let insertion = store.insert(&memory, NOW, owner, key.into(), at(10), &[key]);
+        insertion.unwrap()
+    };
+    for (owner, keys) in [(1, 0..8), (2, 8..15), (3, 15..16)] {
+        for key in keys {
+            assert!(matches!(insert(owner, key), (Insertion::Stored(_), _)));
+        }
+    }
+    assert_eq!(insert(2, 20), (Insertion::Full, vec![]));
+    assert_eq!(insert(3, 21).1, vec![vec![7]]);
+}
+
+#[test]
 fn worker_that_writes_first_takes_the_record() {
     let (memory, store) = (Memory::default(), store_of(1));
     store.insert(&memory, NOW, 0, 7, at(10), b"record").unwrap();

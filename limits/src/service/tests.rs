@@ -1,8 +1,13 @@
 //! The parts of the client, and the property that what was settled is counted.
 
+mod calls;
 mod client;
+mod logs;
 mod pressure;
 mod properties;
+mod settlements;
+mod support;
+mod wire;
 
 use super::backoff;
 use super::circuit::{Change, Circuit, MAX_FAILURES};
@@ -107,6 +112,8 @@ fn probe_delay_grows_to_a_bound() {
     assert!(waits.is_sorted(), "{waits:?}");
     assert_eq!(*waits.last().unwrap(), backoff::MAX_DELAY);
     assert!(probes[0].since(EPOCH) <= Nanos::from_millis(500));
+    let last = *probes.last().unwrap();
+    assert!(!circuit.probe(last, 0), "the next is due after the delay");
     // A clock that steps back an hour does not silence it.
     let mut circuit_then = circuit;
     assert!(circuit_then.probe(EPOCH, 0));

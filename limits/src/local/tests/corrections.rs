@@ -135,7 +135,7 @@ fn charge_is_reduced_only_once() {
     for algorithm in [Algorithm::Fixed, Algorithm::Sliding, Algorithm::Bucket] {
         let counter = Counter::new(algorithm);
         let mut made = counter.admit(NOW, 50);
-        for (cost, used) in [(50, 50), (20, 20), (10, 20), (40, 50)] {
+        for (cost, used) in [(50, 50), (50, 50), (20, 20), (10, 20), (40, 50)] {
             counter.settle(NOW, &mut made, cost);
             assert_eq!(counter.used(NOW), used, "{algorithm:?} {cost}");
         }

@@ -2,7 +2,7 @@
 
 use super::super::credits::Credits;
 use super::super::message::ReservationId;
-use super::super::queue::{Placement, SettlementQueue};
+use super::super::queue::{Placement, Settlement, SettlementQueue};
 use super::super::releases::{MAX_AGE, MAX_BYTES, MAX_RELEASES, Releases};
 use super::super::shared::{RETRY, ReserveSupport, Shared as SharedKnowledge};
 use super::super::{DescriptorSet, Layout, LimitEntries, QueueBounds};
@@ -255,5 +255,65 @@ fn unreadable_shared_data_is_unknown() {
         version = data.shared_data(key).unwrap().unwrap().1;
         let shared = SharedKnowledge::new(data.clone(), "limitador");
         assert_eq!(shared.support(), ReserveSupport::Unknown, "{value:?}");
+    }
+}
+
+#[test]
+fn each_credit_that_expires_makes_room() {
+    let mut credits = Credits::default();
+    for caller in 0..1_024 {
+        credits.add(
+            at(0),
+            &descriptors(1, caller),
+            5,
+            at(10 + u64::from(caller)),
+        );
+    }
+    // Of these times, some are those at which one expires, others are later.
+    for (caller, now) in [(1, 10), (2, 11), (3, 15), (4, 16), (5, 17)] {
+        let set = descriptors(2, caller);
+        credits.add(at(now), &set, 5, at(5_000));
+        assert_eq!(credits.reduce(at(now), &set, 4), 0, "at {now}");
+    }
+}
+
+#[test]
+fn reservations_that_expired_make_room() {
+    for waited in [0, 5] {
+        let mut releases = Releases::default();
+        for number in 0..=u32::try_from(MAX_RELEASES).unwrap() {
+            releases.add(at(1), &descriptors(1, 1), id(number));
+        }
+        let other = descriptors(1, 2);
+        let expired = at(1 + waited).saturating_add(MAX_AGE);
+        releases.add(expired, &other, id(7));
+        assert_eq!(releases.take_of(expired, &other), Some(id(7)), "{waited}");
+    }
+}
+
+#[test]
+fn longest_delay_is_no_step_of_the_clock() {
+    let mut queue = SettlementQueue::default();
+    let due = EPOCH.saturating_add(super::backoff::MAX_DELAY);
+    queue.add(settlement(&descriptors(1, 1), 1, 0), due);
+    assert!(queue.take_due(EPOCH, 9).is_empty());
+    assert_eq!(queue.take_due(due, 9).len(), 1);
+}
+
+#[test]
+fn what_is_merged_with_a_failed_settlement_waits_with_it() {
+    let failed = |failures| Settlement {
+        failures,
+        ..settlement(&descriptors(1, 1), 3, 0)
+    };
+    for order in [[(0, 5), (2, 100)], [(2, 100), (0, 5)], [(2, 100), (1, 50)]] {
+        let mut queue = SettlementQueue::default();
+        for (failures, due) in order {
+            queue.add(failed(failures), at(due));
+        }
+        assert!(queue.take_due(at(99), 9).is_empty(), "{order:?}");
+        let taken = queue.take_due(at(100), 9);
+        let found: Vec<_> = taken.iter().map(|it| (it.amount, it.failures)).collect();
+        assert_eq!(found, [(6, 2)]);
     }
 }
