@@ -2,6 +2,7 @@ mod configured;
 mod corpus;
 mod deliveries;
 mod dialects;
+mod extrapolation;
 mod hostile;
 mod inline;
 mod partial;
@@ -337,6 +338,7 @@ fn body_cut_off_before_first_byte_is_completion() {
         assert!(!read(JSON, bytes).is_completion(), "its regular end");
     }
     assert!(cut_off(&gzip, b"") && cut_off(&gzip, &[0x1f, 0x8b, 8, 0]));
+    assert!(!cut_off(&head(JSON), b"<html>"), "a page");
     let other = ResponseHead {
         path: RequestPath::of(b"/v1/models"),
         ..head(JSON)

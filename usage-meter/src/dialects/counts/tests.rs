@@ -215,6 +215,25 @@ fn reasoning_above_output_is_no_part_of_it() {
 }
 
 #[test]
+fn total_shows_whether_output_includes_extra_reasoning() {
+    for (output, reasoning, total, expected) in [
+        (20, 5, 30, (10, 20, 30)),
+        (20, 5, 35, (10, 25, 35)),
+        (20, 20, 30, (10, 20, 30)),
+        // It cannot be a part of less output, whatever the total is.
+        (5, 20, 15, (10, 25, 35)),
+    ] {
+        let usage = usage(&[
+            (InputWithCache, 10),
+            (Output, output),
+            (ReasoningExtra, reasoning),
+            (Total, total),
+        ]);
+        assert_eq!(parts(usage), expected, "{output} {reasoning} {total}");
+    }
+}
+
+#[test]
 fn total_is_at_least_its_parts() {
     for (report, total) in [
         (&[(InputWithCache, 5), (Output, 6)][..], 11),

@@ -242,6 +242,13 @@ impl Events {
                 }
             };
         }
+        // The LF of a CRLF that ended the event is not part of the next event.
+        if self.is_after_return
+            && let Some(tail) = rest.strip_prefix(b"\n")
+        {
+            self.is_after_return = false;
+            rest = tail;
+        }
         let read = bytes.len().saturating_sub(rest.len());
         self.event_bytes = self.event_bytes.saturating_add(read as u64);
         if ended != self.ended {
@@ -252,14 +259,7 @@ impl Events {
             self.documents_with_output = documents;
             self.event_bytes = 0;
         }
-        // The LF of a CRLF that ended the event is not part of the next event.
-        match rest.split_first() {
-            Some((b'\n', tail)) if self.is_after_return && ended != self.ended => {
-                self.is_after_return = false;
-                tail
-            }
-            _ => rest,
-        }
+        rest
     }
 
     fn continue_in<'a>(&mut self, line: Line, rest: &'a [u8]) -> &'a [u8] {

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::dialects::{Formula, UsageNumber, UsagePaths};
+use crate::dialects::{Formula, UsageNumber};
 use crate::usage::Usage;
 
 /// The numbers that were found at configured pointers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConfiguredNumbers {
     formulas: Arc<[Formula]>,
-    /// What each pointer led to, as far as the last one that led to a number.
+    /// What each pointer led to, as far as the last one that led to a number: at most
+    /// [`UsagePaths::MAX_POINTERS`](crate::UsagePaths::MAX_POINTERS).
     tokens: Vec<Option<u64>>,
     /// A bit for each pointer that last led to a number that is not plausible.
     outdated: u32,
@@ -28,7 +29,7 @@ impl ConfiguredNumbers {
     /// Sets the number that a pointer leads to. A later document replaces it, unless with zero.
     pub(super) fn set(&mut self, pointer: u8, tokens: u64) {
         let index = usize::from(pointer);
-        if index >= self.tokens.len() && index < UsagePaths::MAX_POINTERS {
+        if index >= self.tokens.len() {
             self.tokens.resize(index.saturating_add(1), None);
         }
         if let Some(known) = self.tokens.get_mut(index)

@@ -91,6 +91,11 @@ fn each_number_has_pointers_of_its_own() {
             [34, 6, 40, 0],
         ),
         (&[(Cached, "/meter/hits")], [0, 0, 0, 9]),
+        // In another order than in the body.
+        (
+            &[(Cached, "/meter/hits"), (Input, "/meter/in/0")],
+            [20, 0, 20, 9],
+        ),
     ] {
         let usage = read(JSON, pointers, body).map(numbers);
         assert_eq!(usage, Some(expected), "{pointers:?}");

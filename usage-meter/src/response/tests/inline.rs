@@ -110,3 +110,38 @@ fn document_of_a_sequence_is_not_likely_final() {
         assert_eq!(meter.is_likely_final(), is_likely_final, "{content_type}");
     }
 }
+
+#[test]
+fn raw_usage_is_the_last_that_counts() {
+    let counts = r#"{"prompt_tokens":3,"completion_tokens":4}"#;
+    for other in [
+        "{}",
+        r#"{"region":"eu"}"#,
+        r#"{"prompt_tokens":5,"completion_tokens":-1}"#,
+    ] {
+        let stream = [counts, other]
+            .map(|usage| format!("data: {{\"choices\":[],\"usage\":{usage}}}\n\n"))
+            .concat();
+        let meter = read(SSE, stream.as_bytes());
+        assert_eq!(tokens(&meter), Some((3, 4, 7)), "{other}");
+        assert_eq!(meter.raw_usage(), Some(counts.as_bytes()), "{other}");
+    }
+}
+
+#[test]
+fn details_in_the_first_of_equal_reports_count() {
+    let details =
+        r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":2}}"#;
+    let plain = r#"{"prompt_tokens":3,"completion_tokens":4}"#;
+    let body = format!(r#"{{"choices":[],"usage":{details},"token_usage":{plain}}}"#);
+    let usage = read(JSON, body.as_bytes()).usage().unwrap();
+    assert_eq!((usage.total_tokens, usage.cached_tokens), (7, 2));
+}
+
+#[test]
+fn empty_list_of_the_prompt_is_no_report() {
+    for (prefill, expected) in [("[]", None), (r#"[{"id":1},{"id":2}]"#, Some((2, 0, 2)))] {
+        let body = format!(r#"{{"generated_text":"","details":{{"prefill":{prefill}}}}}"#);
+        assert_eq!(tokens(&read(JSON, body.as_bytes())), expected, "{prefill}");
+    }
+}

@@ -456,3 +456,35 @@ fn implausible_report_is_unreadable() {
     assert_eq!(tokens(&after), Some((3, 4, 7)));
     assert!(!after.is_partial() && after.has_unreadable_counts());
 }
+
+#[test]
+fn stream_is_likely_final_once_its_last_report_has_come() {
+    for (last, is_likely_final) in [
+        (report(3, 4), true),
+        // The output is missing.
+        (r#"{"choices":[],"usage":{"prompt_tokens":3}}"#.to_owned(), false),
+        // Another source than the usage object of the API.
+        (
+            r#"{"choices":[],"stats":{"prompt_tokens":3,"completion_tokens":4}}"#.to_owned(),
+            false,
+        ),
+        // More choices may follow.
+        (
+            r#"{"choices":[{}],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#.to_owned(),
+            false,
+        ),
+        // The platform reports at the end.
+        (
+            r#"{"outputText":"","amazon-bedrock-invocationMetrics":{"inputTokenCount":3,"outputTokenCount":4}}"#.to_owned(),
+            true,
+        ),
+        // Two signs of the end.
+        (r#"{"event_type":"stream-end","is_finished":true}"#.to_owned(), true),
+        (r#"{"event_type":"stream-end","is_finished":false}"#.to_owned(), true),
+        (r#"{"is_finished":true,"event_type":"stream-end"}"#.to_owned(), true),
+    ] {
+        let mut meter = Meter::new(&head(SSE));
+        meter.push(events(&[&text("a"), &last]).as_bytes());
+        assert_eq!(meter.is_likely_final(), is_likely_final, "{last}");
+    }
+}

@@ -39,6 +39,16 @@ fn stored_response_has_identifier_and_status() {
             None,
         ),
         (
+            r#"{"id":"resp_1","object":"response","status":null,"background":true}"#,
+            Some("resp_1"),
+            None,
+        ),
+        (
+            r#"{"id":"resp_1","object":"response","id":"resp_2"}"#,
+            Some("resp_1"),
+            None,
+        ),
+        (
             r#"{"type":"response.created","response":{"id":"resp_1","status":"queued","background":true}}"#,
             Some("resp_1"),
             Some(Pending),
@@ -97,4 +107,23 @@ fn long_identifier_is_ignored() {
             assert_eq!(meter.response_id().is_some(), is_kept, "{length}");
         }
     }
+}
+
+#[test]
+fn status_that_is_null_replaces_none() {
+    let stream = events(&[
+        r#"{"type":"response.created","response":{"id":"resp_1","status":"queued","background":true}}"#,
+        r#"{"type":"response.in_progress","response":{"id":"resp_1","status":null,"background":true}}"#,
+    ]);
+    let meter = read(SSE, stream.as_bytes());
+    assert_eq!(meter.background(), Some(BackgroundStatus::Pending));
+}
+
+#[test]
+fn documents_after_chunks_are_no_stored_responses() {
+    let stream = events(&[
+        r#"{"choices":[{"delta":{"content":"a"}}]}"#,
+        r#"{"id":"resp_1","object":"response"}"#,
+    ]);
+    assert_eq!(read(SSE, stream.as_bytes()).response_id(), None);
 }

@@ -109,6 +109,7 @@ fn bodies_without_text_are_no_completions() {
         (JSON, "{}"),
         (JSON, "[]"),
         (JSON, "null"),
+        (JSON, "[[]]"),
         (TEXT, "\n"),
         (JSON, r#"{"input_tokens":13}"#),
         (JSON, r#"{"error":"no such model"}"#),

@@ -9,6 +9,7 @@ mod allocations;
 mod attacks;
 mod events;
 mod hostile;
+mod reference;
 use crate::DecoderMemory;
 
 /// Encodes a member of RFC 1952 with every part that its header can have.

@@ -156,6 +156,21 @@ fn exception_is_not_likely_final() {
 }
 
 #[test]
+fn corrupt_exception_leaves_a_completion() {
+    let exception = message(
+        &[
+            (":message-type", "exception"),
+            (":exception-type", "throttlingException"),
+        ],
+        br#"{"message":"slow down"}"#,
+    );
+    assert!(!read(&exception, 20).is_completion());
+    let mut corrupt = exception;
+    *corrupt.last_mut().unwrap() ^= 1;
+    assert!(read(&corrupt, 20).is_completion(), "it may be anything");
+}
+
+#[test]
 fn message_without_its_checksum_counts() {
     let whole = converse();
     let expected = total(&read(&whole, 64));
