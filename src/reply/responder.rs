@@ -173,7 +173,7 @@ impl Responder {
     /// Rejects a request because its output cannot be bounded, as a hard limit requires. Returns whether Envoy took the
     /// reply.
     pub(crate) fn reject_uncapped(&self, endpoint: Option<&Endpoint>) -> bool {
-        let message = "The output of this request cannot be bounded, as its rate limit requires: its API or the form of its body does not allow it.";
+        let message = "The tokens of this request cannot be bounded, as its rate limit requires: its API or the form of its body does not allow it, or its input is not all text in its body (images, files, earlier responses, tools that the server runs).";
         let status = (400, INVALID_ARGUMENT);
         let details = "tollgate_uncapped";
         self.error(endpoint, ErrorKind::Invalid, message, status, details)

@@ -20,6 +20,10 @@ const MAX_ATTEMPTS: usize = 16;
 /// The most tokens that templates of chats add to the text of a body beyond what its JSON makes up for.
 const TEMPLATE_TOKENS: u64 = 64;
 
+/// The most tokens that the template of a chat adds for a message beyond what its JSON makes up for: an empty one has few
+/// bytes.
+const MESSAGE_TOKENS: u64 = 8;
+
 /// The most tokens that a server adds to the input if there are tools.
 const TOOLS_TOKENS: u64 = 1024;
 
@@ -165,13 +169,14 @@ impl Stream {
             choices: parameters.choices(),
             ..Capping::NOTHING
         };
-        let (mut parts, mut tools) = (parameters.parts, 0);
+        let (mut parts, mut tools, mut messages) = (parameters.parts, 0, 0_u64);
         if endpoint.api != "embeddings" {
             let bound = self.output_bound_of(body)?;
             capping.own = bound.tokens();
             capping.choices = bound.choices();
             capping.thinking = bound.thinking_tokens();
             parts = parts.max(bound.parts());
+            messages = bound.messages();
             tools = if bound.has_tools() { TOOLS_TOKENS } else { 0 };
         }
         let parts = match parts {
@@ -180,7 +185,8 @@ impl Stream {
         };
         // A token has at least a byte.
         let text = (body.len() as u64).saturating_sub(parameters.part_bytes);
-        let added = [parts, TEMPLATE_TOKENS, tools];
+        let messages = messages.saturating_mul(MESSAGE_TOKENS);
+        let added = [parts, TEMPLATE_TOKENS, tools, messages];
         capping.input = added.into_iter().fold(text, u64::saturating_add);
         Some(capping)
     }

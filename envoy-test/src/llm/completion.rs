@@ -47,6 +47,23 @@ pub(super) struct Completion {
     instructions: Instructions,
 }
 
+/// Returns the most that a request allows: its highest bound, wherever a server may read one, for each choice of each
+/// prompt.
+fn most_output(request: &Value) -> Option<u64> {
+    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    let other = [&request["extra_body"], &request["options"]];
+    let bodies = [request].into_iter().chain(other);
+    let bounds = bodies.flat_map(|body| {
+        ["max_completion_tokens", "max_tokens", "num_predict"].map(|field| number(&body[field]))
+    });
+    let choices = ["n", "best_of"]
+        .iter()
+        .filter_map(|field| number(&request[*field]));
+    let prompts = request["prompt"].as_array().map_or(1, Vec::len) as u64;
+    let bound = bounds.flatten().max()?;
+    Some(bound * choices.max().unwrap_or(1).max(1) * prompts)
+}
+
 impl Completion {
     /// Returns the completion of a request with this body.
     pub(super) fn of(api: Api, request: &Value, instructions: &Instructions) -> Self {
@@ -56,7 +73,7 @@ impl Completion {
         let bound = ["max_completion_tokens", "max_tokens"]
             .iter()
             .find_map(|field| request[*field].as_u64());
-        let output_tokens = bound
+        let output_tokens = most_output(request)
             .filter(|_| instructions.uses_bound)
             .or(instructions.completion_tokens)
             .or_else(|| Some(bound?.saturating_sub(5).max(1)))

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `x-mock-prompt-tokens` | tokens of the prompt |
 //! | `x-mock-completion-tokens` | tokens of the completion; also, if streaming, events with content |
-//! | `x-mock-use-bound` | as many tokens of the completion as the request allows, if it has a bound; it comes before `x-mock-completion-tokens` |
+//! | `x-mock-use-bound` | as many tokens of the completion as the request allows for all choices and prompts, if it has a bound; it comes before `x-mock-completion-tokens` |
 //! | `x-mock-events` | events with content, independent of the number of tokens |
 //! | `x-mock-body-bytes` | minimum length of the completion's text |
 //! | `x-mock-status` | the status; the body is an error unless it is 2xx |

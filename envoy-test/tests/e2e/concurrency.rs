@@ -183,6 +183,52 @@ async fn four_workers_none_exceeds_hard_limit() -> TestResult {
     none_exceeds_hard_limit(4).await
 }
 
+/// Whatever multiplies the output or bounds it under another name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn choices_and_other_bounds_exceed_no_hard_limit() -> TestResult {
+    let tokens = hourly_with(2_000, json!({ "cap": true }));
+    let setup = Setup::start_capped(json!({ "tokens": tokens }), 2).await?;
+    let metered = &setup.metered;
+    let bounded = [
+        ("n", json!(8)),
+        ("n", json!("8")),
+        ("best_of", json!(4)),
+        ("extra_body", json!({ "max_tokens": 4_000 })),
+        ("options", json!({ "num_predict": -1 })),
+        ("max_completion_tokens", json!(null)),
+    ];
+    let uncertain = [
+        ("n", json!(2.5)),
+        ("previous_response_id", json!("resp_1")),
+        ("tools", json!([{ "type": "web_search" }])),
+    ];
+    let chat = Chat::new("What is Kubernetes?", 300)
+        .header("x-mock-prompt-tokens", 90)
+        .header("x-mock-use-bound", true);
+    for (number, (field, value)) in bounded.into_iter().enumerate() {
+        let chat = chat.clone().field(field, value);
+        let caller = format!("{field} {number}");
+        let before = generated_tokens(metered);
+        let mut admitted = 0;
+        for _ in 0..2 {
+            admitted += setup.send(&caller, &chat, REQUESTS).await?;
+        }
+        let used = generated_tokens(metered) - before;
+        assert!(
+            used <= 2_000 && admitted > 0,
+            "{caller}: {admitted}, {used}"
+        );
+    }
+    for (field, value) in uncertain {
+        let chat = chat.clone().field(field, value).header(CALLER, field);
+        let address = metered.envoy.address();
+        let response = chat.send(&setup.clients[0], address).await?;
+        assert_eq!(response.status(), 400, "{field}");
+    }
+    metered.check().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn response_names_lowered_bound() -> TestResult {
     let tokens = hourly_with(1_000, json!({ "cap": true }));

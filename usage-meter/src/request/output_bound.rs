@@ -76,6 +76,12 @@ impl<'a> OutputBound<'a> {
         self.names.thinking.min(MAX_TOKENS)
     }
 
+    /// Returns the number of messages.
+    #[must_use]
+    pub const fn messages(&self) -> u64 {
+        self.names.messages
+    }
+
     /// Returns the images, recordings and files in the messages, also those that the body only names.
     #[must_use]
     pub const fn parts(&self) -> u64 {

@@ -164,3 +164,34 @@ fn dry_run_requests_are_counted() {
         assert_eq!(gateway.counted(), [10, 2, 0], "{storage}");
     }
 }
+
+#[test]
+fn redirected_request_counts_once_at_the_service() {
+    for storage in [RESERVE, CHECK, RLS] {
+        let mut plain = gateway(storage);
+        assert_eq!(plain.exchange(60), "admitted");
+        let mut redirected = gateway(storage);
+        let details = ["response", "code_details"];
+        for _ in 0..2 {
+            let mut stream = redirected.envoy.stream();
+            stream.on_request_headers(true);
+            let mut stream = Some(stream);
+            redirected.answer(&mut stream);
+            let host = &redirected.envoy.host;
+            host.set_property(&details, b"internal_redirect");
+            stream.unwrap().on_log();
+            redirected.answer(&mut None);
+            redirected
+                .envoy
+                .host
+                .set_property(&details, b"via_upstream");
+        }
+        assert_eq!(redirected.exchange(60), "admitted");
+        assert_eq!(redirected.counted(), plain.counted(), "{storage}");
+        assert_eq!(
+            redirected.counted()[1],
+            2,
+            "by each of two limits: {storage}"
+        );
+    }
+}

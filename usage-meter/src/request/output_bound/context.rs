@@ -39,6 +39,12 @@ const TEXT_KEYS: [&[u8]; 13] = [
 /// How deep results of tools are read in parts of messages.
 const MAX_DEPTH: usize = 4;
 
+/// The most messages and parts of messages that are read, more than fit into the context of any model.
+const MAX_ELEMENTS: u64 = 65_536;
+
+/// The most prompts, or tokens of one.
+const MAX_PROMPTS: u64 = 262_144;
+
 /// Returns whether a value is more than none.
 pub(super) fn is_set(text: &[u8]) -> bool {
     let is_empty = |open: u8, close: u8| {
@@ -59,6 +65,9 @@ pub(super) fn prompts(text: &[u8]) -> Option<u64> {
             let (mut elements, mut are_numbers) = (0_u64, true);
             each_element(text, |element| {
                 elements = elements.saturating_add(1);
+                if elements > MAX_PROMPTS {
+                    return None;
+                }
                 are_numbers &= !matches!(element.first(), Some(b'"' | b'[' | b'{'));
                 Some(())
             })?;
@@ -128,25 +137,50 @@ pub(super) fn check_tool_config(text: &[u8]) -> Option<()> {
     })
 }
 
-/// Returns the number of parts of messages that are not text, such as images, also those that the body only names. `None`
-/// if an item names what the server has stored.
-pub(super) fn parts(text: &[u8], are_items: bool) -> Option<u64> {
+/// Returns the number of messages, and that of their parts that are not text, such as images, also those that the body only
+/// names. `None` if an item names what the server has stored.
+pub(super) fn messages(text: &[u8], are_items: bool) -> Option<(u64, u64)> {
     if !text.starts_with(b"[") {
-        return Some(0);
+        return Some((0, 0));
     }
-    let mut parts = 0_u64;
+    let mut walk = Walk::default();
+    let mut messages = 0_u64;
     each_element(text, |message| {
-        if !message.starts_with(b"{") {
-            return Some(());
+        messages = messages.saturating_add(1);
+        walk.count()?;
+        if message.starts_with(b"{") {
+            walk.message(message, are_items)?;
         }
-        let (mut types, mut has_role, mut is_known, mut is_encrypted) = (0, false, true, false);
-        let mut is_reasoning = false;
+        Some(())
+    })?;
+    Some((messages, walk.parts))
+}
+
+/// A walk over the parts of messages.
+#[derive(Debug, Default)]
+struct Walk {
+    elements: u64,
+    /// The parts that are not text.
+    parts: u64,
+}
+
+// === impl Walk ===
+
+impl Walk {
+    fn count(&mut self) -> Option<()> {
+        self.elements = self.elements.saturating_add(1);
+        (self.elements <= MAX_ELEMENTS).then_some(())
+    }
+
+    fn message(&mut self, message: &[u8], is_item: bool) -> Option<()> {
+        let (mut types, mut has_role, mut is_known) = (0, false, true);
+        let (mut is_reasoning, mut is_encrypted) = (false, false);
         Members::of(message)?.each(|member| {
             let value = message.get(member.value.clone()).unwrap_or_default();
             if member.is_named("content") || member.is_named("parts") || member.is_named("output") {
-                parts = parts.saturating_add(of_content(value, 0)?);
+                self.content(value, 0)?;
             } else if member.is_named("audio") && is_set(value) {
-                parts = parts.saturating_add(1);
+                self.parts = self.parts.saturating_add(1);
             } else if member.is_named("type") {
                 types += 1;
                 is_reasoning |= value == b"\"reasoning\"";
@@ -158,65 +192,65 @@ pub(super) fn parts(text: &[u8], are_items: bool) -> Option<u64> {
             }
             Some(())
         })?;
-        let is_whole = if types == 0 {
-            has_role
-        } else {
-            types == 1 && is_known
+        let is_whole = match types {
+            0 => has_role,
+            1 => is_known,
+            _ => false,
         };
         let is_stored = is_reasoning && !is_encrypted;
-        (!are_items || (is_whole && !is_stored)).then_some(())
-    })?;
-    Some(parts)
-}
-
-fn of_content(text: &[u8], depth: usize) -> Option<u64> {
-    if !text.starts_with(b"[") {
-        return Some(0);
+        (!is_item || (is_whole && !is_stored)).then_some(())
     }
-    if depth >= MAX_DEPTH {
-        return None;
-    }
-    let mut parts = 0_u64;
-    each_element(text, |part| {
-        if part.starts_with(b"{") {
-            parts = parts.saturating_add(of_part(part, depth)?);
-        }
-        Some(())
-    })?;
-    Some(parts)
-}
 
-fn of_part(part: &[u8], depth: usize) -> Option<u64> {
-    let (mut types, mut is_text, mut has_text_keys, mut below) = (0, true, true, 0_u64);
-    Members::of(part)?.each(|member| {
-        let value = part.get(member.value.clone()).unwrap_or_default();
-        if member.is_named("type") {
-            types += 1;
-            is_text &= value == b"\"tool_result\"" || TEXT_TYPES.contains(&value);
-        } else if member.is_named("content") {
-            below = below.saturating_add(of_content(value, depth.saturating_add(1))?);
-        } else if member.is_named("toolResult") {
-            Members::of(value)?.each(|inner| {
-                if inner.is_named("content") {
-                    let content = value.get(inner.value.clone()).unwrap_or_default();
-                    below = below.saturating_add(of_content(content, depth.saturating_add(1))?);
-                }
-                Some(())
-            })?;
-        } else if member.is_named("source") {
-            check_source(value)?;
-            has_text_keys = false;
-        } else {
-            has_text_keys &= TEXT_KEYS.contains(&member.key);
+    fn content(&mut self, text: &[u8], depth: usize) -> Option<()> {
+        if !text.starts_with(b"[") {
+            return Some(());
         }
+        if depth >= MAX_DEPTH {
+            return None;
+        }
+        each_element(text, |part| {
+            self.count()?;
+            if part.starts_with(b"{") {
+                self.part(part, depth)?;
+            }
+            Some(())
+        })
+    }
+
+    fn part(&mut self, part: &[u8], depth: usize) -> Option<()> {
+        let below = depth.saturating_add(1);
+        let (mut types, mut has_text_type, mut has_text_keys) = (0, true, true);
+        Members::of(part)?.each(|member| {
+            let value = part.get(member.value.clone()).unwrap_or_default();
+            if member.is_named("type") {
+                types += 1;
+                has_text_type &= value == b"\"tool_result\"" || TEXT_TYPES.contains(&value);
+            } else if member.is_named("content") {
+                self.content(value, below)?;
+            } else if member.is_named("toolResult") {
+                Members::of(value)?.each(|inner| {
+                    if inner.is_named("content") {
+                        let content = value.get(inner.value.clone()).unwrap_or_default();
+                        self.content(content, below)?;
+                    }
+                    Some(())
+                })?;
+            } else if member.is_named("source") {
+                check_source(value)?;
+                has_text_keys = false;
+            } else {
+                has_text_keys &= TEXT_KEYS.contains(&member.key);
+            }
+            Some(())
+        })?;
+        let is_text = match types {
+            0 => has_text_keys,
+            1 => has_text_type,
+            _ => false,
+        };
+        self.parts = self.parts.saturating_add(u64::from(!is_text));
         Some(())
-    })?;
-    let is_text = match types {
-        0 => has_text_keys,
-        1 => is_text,
-        _ => false,
-    };
-    Some(below.saturating_add(u64::from(!is_text)))
+    }
 }
 
 /// Checks that the source of a document or an image is not text, which has any number of tokens.

@@ -30,97 +30,105 @@ enum Meaning {
 
 use Meaning::{Bound, Choices, Container, Context, Items, Messages, Prompts, Thinking, Tools};
 
-/// All names.
-const NAMES: [(&str, Meaning); 87] = [
-    ("max_tokens", Bound),
-    ("max_completion_tokens", Bound),
-    ("max_output_tokens", Bound),
-    ("maxOutputTokens", Bound),
-    ("maxTokens", Bound),
-    ("max_new_tokens", Bound),
-    ("maxTokenCount", Bound),
-    ("max_gen_len", Bound),
-    ("max_tokens_to_sample", Bound),
-    ("maxNewTokens", Bound),
-    ("num_predict", Bound),
-    ("n_predict", Bound),
+/// All names, by their length. Templates (`chat_template`, `template`) repeat what the body has once; `enable_thinking` and
+/// the like allow reasoning beyond the bound of the output.
+const NAMES: [(&str, Meaning); 96] = [
     ("n", Choices),
-    ("best_of", Choices),
-    ("num_generations", Choices),
-    ("numResults", Choices),
-    ("candidateCount", Choices),
-    ("candidate_count", Choices),
-    ("num_return_sequences", Choices),
-    ("num_outputs", Choices),
-    ("num_beams", Choices),
-    ("beam_width", Choices),
-    ("n_choices", Choices),
-    ("options", Container),
-    ("generationConfig", Container),
-    ("generation_config", Container),
-    ("inferenceConfig", Container),
-    ("inference_config", Container),
-    ("textGenerationConfig", Container),
-    ("parameters", Container),
-    ("extra_body", Container),
-    ("additionalModelRequestFields", Container),
-    ("sampling_params", Container),
-    ("sampling_parameters", Container),
-    ("model_kwargs", Container),
-    ("thinking", Thinking),
-    ("thinkingConfig", Thinking),
-    ("thinking_config", Thinking),
-    ("reasoning", Thinking),
-    ("prompt", Prompts),
-    ("prompts", Prompts),
-    ("inputs", Prompts),
-    ("input_ids", Prompts),
-    ("previous_response_id", Context),
-    ("conversation", Context),
-    ("conversation_id", Context),
-    ("web_search_options", Context),
-    ("web_search", Context),
-    ("enable_search", Context),
-    ("search_parameters", Context),
-    ("mcp_servers", Context),
-    ("container", Context),
-    ("cachedContent", Context),
-    ("cached_content", Context),
-    ("plugins", Context),
-    ("data_sources", Context),
-    ("dataSources", Context),
-    ("connectors", Context),
-    ("file_ids", Context),
-    ("attachments", Context),
-    ("promptVariables", Context),
-    ("prompt_id", Context),
-    ("prompt_embeds", Context),
-    ("thread_id", Context),
-    ("assistant_id", Context),
-    ("agent_id", Context),
-    ("safe_prompt", Context),
-    // Templates repeat what the body has once.
-    ("chat_template", Context),
-    ("template", Context),
-    // Reasoning beyond the bound of the output.
-    ("enable_thinking", Context),
-    ("thinking_budget", Context),
-    ("thinking_token_budget", Context),
-    ("functions", Tools),
-    ("tools", Tools),
-    ("toolConfig", Tools),
-    ("tool_config", Tools),
-    ("response_format", Tools),
-    ("responseSchema", Tools),
-    ("response_schema", Tools),
-    ("responseJsonSchema", Tools),
-    ("format", Tools),
     ("text", Tools),
+    ("input", Items),
+    ("tools", Tools),
+    ("format", Tools),
+    ("inputs", Prompts),
+    ("prompt", Prompts),
+    ("best_of", Choices),
+    ("options", Container),
+    ("plugins", Context),
+    ("prompts", Prompts),
+    ("agent_id", Context),
+    ("contents", Messages),
+    ("file_ids", Context),
+    ("messages", Messages),
+    ("template", Context),
+    ("thinking", Thinking),
+    ("container", Context),
+    ("functions", Tools),
+    ("input_ids", Prompts),
+    ("maxTokens", Bound),
+    ("n_choices", Choices),
+    ("n_predict", Bound),
+    ("num_beams", Choices),
+    ("prompt_id", Context),
+    ("reasoning", Thinking),
+    ("thread_id", Context),
+    ("audio_data", Context),
+    ("beam_width", Choices),
+    ("connectors", Context),
+    ("extra_body", Container),
+    ("image_data", Context),
+    ("max_tokens", Bound),
+    ("numResults", Choices),
+    ("parameters", Container),
+    ("toolConfig", Tools),
+    ("video_data", Context),
+    ("web_search", Context),
+    ("attachments", Context),
+    ("dataSources", Context),
+    ("max_gen_len", Bound),
+    ("mcp_servers", Context),
+    ("num_outputs", Choices),
+    ("num_predict", Bound),
+    ("prompt_mode", Context),
+    ("safe_prompt", Context),
+    ("tool_config", Tools),
+    ("assistant_id", Context),
+    ("conversation", Context),
+    ("data_sources", Context),
+    ("input_embeds", Context),
+    ("instructions", Items),
+    ("maxNewTokens", Bound),
+    ("model_kwargs", Container),
+    ("cachedContent", Context),
+    ("chat_template", Context),
+    ("enable_search", Context),
+    ("maxTokenCount", Bound),
     ("output_config", Tools),
     ("output_format", Tools),
-    ("messages", Messages),
-    ("contents", Messages),
-    ("input", Items),
+    ("prompt_embeds", Context),
+    ("cached_content", Context),
+    ("candidateCount", Choices),
+    ("max_new_tokens", Bound),
+    ("responseSchema", Tools),
+    ("session_params", Context),
+    ("thinkingConfig", Thinking),
+    ("candidate_count", Choices),
+    ("compound_custom", Context),
+    ("conversation_id", Context),
+    ("enable_thinking", Context),
+    ("inferenceConfig", Container),
+    ("maxOutputTokens", Bound),
+    ("num_generations", Choices),
+    ("promptVariables", Context),
+    ("response_format", Tools),
+    ("response_schema", Tools),
+    ("sampling_params", Container),
+    ("search_settings", Context),
+    ("thinking_budget", Context),
+    ("thinking_config", Thinking),
+    ("generationConfig", Container),
+    ("inference_config", Container),
+    ("generation_config", Container),
+    ("max_output_tokens", Bound),
+    ("search_parameters", Context),
+    ("responseJsonSchema", Tools),
+    ("web_search_options", Context),
+    ("sampling_parameters", Container),
+    ("max_tokens_to_sample", Bound),
+    ("num_return_sequences", Choices),
+    ("previous_response_id", Context),
+    ("textGenerationConfig", Container),
+    ("max_completion_tokens", Bound),
+    ("thinking_token_budget", Context),
+    ("additionalModelRequestFields", Container),
 ];
 
 /// The names of the bound on reasoning in an object for it.
@@ -133,6 +141,9 @@ const THINKING: [&str; 4] = [
 
 /// How deep containers are nested at most.
 const MAX_DEPTH: usize = 4;
+
+/// The most members of an object with names, far more than any API has.
+const MAX_MEMBERS: usize = 1024;
 
 /// The most bounds in a body.
 const MAX_BOUNDS: usize = 32;
@@ -151,6 +162,8 @@ pub(super) struct Names {
     pub(super) prompts: u64,
     /// The largest bound on reasoning.
     pub(super) thinking: u64,
+    /// The messages, to each of which a template adds.
+    pub(super) messages: u64,
     /// The images, recordings and files, by the places where APIs have them.
     pub(super) parts: u64,
     /// Whether there are tools or schemas, which servers describe to the model in words of their own.
@@ -177,6 +190,7 @@ impl Names {
             choices: 1,
             prompts: 1,
             thinking: 0,
+            messages: 0,
             parts: 0,
             has_tools: false,
         };
@@ -186,16 +200,19 @@ impl Names {
 
     fn read(&mut self, object: Object<'_>, above: &mut Vec<&'static str>) -> Option<()> {
         let mut seen = 0_u128;
+        let mut members = 0_usize;
         object.each(|member, at| {
             let key = member.key;
             if !key.is_ascii() || key.contains(&b'\\') {
                 return None;
             }
-            let alike = |(name, _): &(&str, _)| key.eq_ignore_ascii_case(name.as_bytes());
-            let Some(index) = NAMES.iter().position(alike) else {
+            members = members.saturating_add(1);
+            if members > MAX_MEMBERS {
+                return None;
+            }
+            let Some((index, name, meaning)) = named_like(key) else {
                 return Some(());
             };
-            let (name, meaning) = *NAMES.get(index)?;
             let bit = 1_u128.checked_shl(u32::try_from(index).ok()?)?;
             // Servers may ignore case, and take the first or the last of several.
             if key != name.as_bytes() || seen & bit != 0 {
@@ -238,7 +255,8 @@ impl Names {
                     }
                 }
                 Messages | Items => {
-                    let parts = context::parts(text, meaning == Items)?;
+                    let (messages, parts) = context::messages(text, meaning == Items)?;
+                    self.messages = self.messages.saturating_add(messages);
                     self.parts = self.parts.saturating_add(parts);
                     Some(())
                 }
@@ -258,6 +276,16 @@ impl Names {
     }
 }
 
+/// Returns the name that a key is but for case, and its position.
+fn named_like(key: &[u8]) -> Option<(usize, &'static str, Meaning)> {
+    let start = NAMES.partition_point(|(name, _)| name.len() < key.len());
+    let same_length = NAMES.iter().enumerate().skip(start);
+    same_length
+        .take_while(|(_, (name, _))| name.len() == key.len())
+        .find(|(_, (name, _))| key.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(index, (name, meaning))| (index, *name, *meaning))
+}
+
 /// Returns a number that every server reads as the same: digits alone.
 pub(super) fn number(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
@@ -275,4 +303,21 @@ fn choices(text: &[u8]) -> Option<u64> {
         .strip_prefix(b"\"")
         .and_then(|text| text.strip_suffix(b"\""));
     number(inner.unwrap_or(text)).filter(|choices| (1..=MAX_CHOICES).contains(choices))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NAMES, named_like};
+
+    #[test]
+    fn names_are_found_by_their_length() {
+        assert!(NAMES.is_sorted_by_key(|(name, _)| name.len()));
+        assert!(NAMES.len() <= 128, "each has a bit");
+        for (index, (name, meaning)) in NAMES.iter().enumerate() {
+            let upper = name.to_uppercase();
+            assert_eq!(named_like(upper.as_bytes()), Some((index, *name, *meaning)));
+        }
+        assert_eq!(named_like(b"temperature"), None);
+        assert_eq!(named_like(b""), None);
+    }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::too_many_lines, reason = "the tests are tables")]
 
+mod random;
+
 use super::OutputBound;
 use crate::request::{Endpoint, Parameters};
 
