@@ -102,6 +102,7 @@ fn listener(plan: &Plan) -> Map {
             plan.max_bytes
         ))
         .field("per_connection_buffer_limit_bytes", 1_048_576_u64)
+        .note("Without TLS: terminate it in front, or add a `transport_socket` with a certificate.")
         .field(
             "filter_chains",
             List::default().item(Map::default().field("filters", List::default().item(manager))),
@@ -115,7 +116,10 @@ fn connection_manager(plan: &Plan) -> Map {
             "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         )
         .field("stat_prefix", "tollgate")
-        .note("Clients connect directly: their address is that of the connection, not what they write into x-forwarded-for.")
+        .note(
+            "The address of a client is that of its connection, not what it writes into x-forwarded-for. Behind a proxy that cannot be \
+             bypassed, `xff_num_trusted_hops` makes it that of the proxy's client.",
+        )
         .field("use_remote_address", true)
         .note("Predicates on the path see what the upstream sees. Bedrock needs KEEP_UNCHANGED: its paths contain `%2F`.")
         .extend(paths())

@@ -173,6 +173,7 @@ fn authentication(plan: &Plan) -> Option<(String, Map)> {
             let provider = Map::default()
                 .field("name", "issuer")
                 .field("issuer", &jwt.issuer)
+                .extend(filters::audiences(jwt))
                 .field("remoteJWKS", Map::default().field("uri", keys));
             (
                 "Verifies tokens, rejects requests without one, and writes the claims to a key of envoy.filters.http.jwt_authn that \

@@ -91,6 +91,7 @@ fn code(plan: &Plan) -> Map {
 pub(super) fn jwt_authn(jwt: &Jwt) -> Map {
     let provider = Map::default()
         .field("issuer", &jwt.issuer)
+        .extend(audiences(jwt))
         .note("The key of the metadata that has the claims, which the policy reads as `auth`.")
         .field("payload_in_metadata", &jwt.key)
         .note("The token is not sent to the upstream.")
@@ -124,6 +125,16 @@ pub(super) fn jwt_authn(jwt: &Jwt) -> Map {
             .note("Requests without a valid token are answered with a 401 before tollgate, and are not counted.")
             .field("rules", List::default().item(everything.on_one_line())),
     )
+}
+
+/// Returns the audiences of tokens, in the field that Envoy, Istio and Envoy Gateway have for them.
+pub(super) fn audiences(jwt: &Jwt) -> Map {
+    if jwt.audiences.is_empty() {
+        return Map::default().note(
+            "Tokens of the issuer are valid whatever their audience: --audience restricts them.",
+        );
+    }
+    Map::default().field("audiences", List::default().items(&jwt.audiences))
 }
 
 /// Returns the filter that calls an authorization service.

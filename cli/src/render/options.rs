@@ -42,6 +42,16 @@ pub struct Options {
     #[arg(long, value_name = "URL|PATH", help_heading = "Identity")]
     pub jwks: Option<Jwks>,
 
+    /// The audiences of the tokens (jwt), several separated by commas. Without one, tokens of the issuer for others are
+    /// valid too
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "Identity"
+    )]
+    pub audience: Vec<String>,
+
     /// The gRPC address of the authorization service (ext-authz, authorino). For Envoy Gateway the host is that of a
     /// service: name.namespace
     #[arg(long, value_name = "HOST:PORT", help_heading = "Identity")]

@@ -317,8 +317,9 @@ impl Writer {
 
     fn notes(&mut self, notes: &Notes, indent: usize) {
         for note in &notes.0 {
-            for paragraph in note.lines() {
-                self.note(paragraph, indent);
+            for paragraph in note.split('\n') {
+                // Other line breaks would end the comment.
+                self.note(&paragraph.replace(is_escaped, " "), indent);
             }
         }
     }

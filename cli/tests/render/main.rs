@@ -40,6 +40,9 @@ policies:
 const STORAGE: &str = "storage: { type: limitador, cluster: limitador }\n";
 const HEADERS: &str = "auth: [ { header: { identity.sub: x-sub, identity.tier: x-tier } } ]\n";
 
+const HEADERS_AND_TOKENS: &str =
+    "auth: [ { metadata: envoy.filters.http.jwt_authn }, { header: { identity.sub: x-sub } } ]\n";
+
 /// The forms, each with the module that it takes.
 const FORMS: [&str; 7] = [
     "envoy --upstream https://api.example.com",
@@ -113,6 +116,7 @@ fn combinations() -> Vec<(&'static str, String, String)> {
         let jwt = "--identity jwt --issuer https://issuer.example.com --jwks https://issuer.example.com/jwks";
         let mut identities = vec![
             (jwt.to_owned(), ""),
+            (format!("{jwt} --audience llm,models"), HEADERS_AND_TOKENS),
             (authz("authorino"), ""),
             (authz("ext-authz"), HEADERS),
             (

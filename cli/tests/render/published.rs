@@ -5,6 +5,7 @@
 use crate::schema::{NAME, Schema, TEXT};
 
 const ANYTHING: &Schema = &Schema::Anything;
+const TEXTS: &Schema = &Schema::List(0..=usize::MAX, &TEXT);
 const PORT: &Schema = &Schema::Integer(1..=65_535);
 
 macro_rules! object {
@@ -104,15 +105,13 @@ const ENVOY_FILTER: &Schema = object! { required [] exclusive ["workloadSelector
 
 const REQUEST_AUTHENTICATION: &Schema = object! { required [] exclusive ["selector", "targetRef", "targetRefs"]
     "jwtRules": &Schema::List(0..=4096, object! { required ["issuer"] exclusive ["jwks", "jwksUri", "jwks_uri"]
-        "audiences": ANYTHING, "forwardOriginalToken": &Schema::Boolean, "fromCookies": ANYTHING, "fromHeaders": ANYTHING,
+        "audiences": TEXTS, "forwardOriginalToken": &Schema::Boolean, "fromCookies": ANYTHING, "fromHeaders": ANYTHING,
         "fromParams": ANYTHING, "issuer": &Schema::Text(1..=usize::MAX), "jwks": &TEXT, "jwksUri": &Schema::Text(1..=2048),
         "jwks_uri": &Schema::Text(1..=2048), "outputClaimToHeaders": ANYTHING, "outputPayloadToHeader": &TEXT,
         "spaceDelimitedClaims": ANYTHING, "timeout": &TEXT,
     }),
     "selector": SELECTOR, "targetRef": TARGET, "targetRefs": TARGETS,
 };
-
-const TEXTS: &Schema = &Schema::List(0..=usize::MAX, &TEXT);
 
 const AUTHORIZATION_POLICY: &Schema = object! { required [] exclusive ["selector", "targetRef", "targetRefs"]
     "action": &Schema::Choice(&["ALLOW", "DENY", "AUDIT", "CUSTOM"]),
@@ -198,7 +197,7 @@ const SECURITY_POLICY: &Schema = object! { required ["targetRefs"]
     "jwt": object! { required ["providers"]
         "optional": &Schema::Boolean,
         "providers": &Schema::List(1..=4, object! { required ["name"] exclusive ["localJWKS", "remoteJWKS"]
-            "audiences": ANYTHING, "claimToHeaders": ANYTHING, "extractFrom": ANYTHING, "issuer": &Schema::Text(0..=253),
+            "audiences": TEXTS, "claimToHeaders": ANYTHING, "extractFrom": ANYTHING, "issuer": &Schema::Text(0..=253),
             "localJWKS": ANYTHING, "name": &NAME, "recomputeRoute": ANYTHING,
             "remoteJWKS": object! { required ["uri"]
                 "backendRef": ANYTHING, "backendRefs": ANYTHING, "backendSettings": ANYTHING, "cacheDuration": ANYTHING,

@@ -10,12 +10,15 @@ use std::{
 
 use clap::Parser;
 use envoy_test::{
+    authorino::Authorino,
     binary,
     child::Child,
     client::{Chat, Protocol, client},
     llm::Llm,
     wait, workspace,
 };
+use filter_config::{limitador, parse_yaml};
+use integration::Limitador;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -183,6 +186,61 @@ async fn rendered_envoy_limits_tokens_of_each_subject() -> TestResult {
     Ok(())
 }
 
+/// The policy reads a header that no filter sets, so that only the client can send it.
+#[tokio::test]
+async fn identity_headers_of_clients_are_stripped() -> TestResult {
+    let llm = Llm::start().await?;
+    let keys = workspace::root().join("examples/envoy/jwks.json");
+    let identity = format!(
+        "--identity jwt --issuer https://issuer.example.com --jwks {}",
+        keys.display()
+    );
+    let flags = envoy(&format!("http://{}", llm.address()), &identity);
+    let running = Running::start(&rendered(&flags, &format!("{POLICY}{HEADERS}"))?).await?;
+    let token = format!("Bearer {TOKEN}");
+    let headers = [("authorization", token.as_str()), ("x-sub", "bob")];
+    assert_eq!(running.send(&headers).await?, 401);
+    assert_eq!(llm.requests(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn rendered_envoy_calls_authorization_and_rate_limit_services() -> TestResult {
+    let (llm, authorino) = (Llm::start().await?, Authorino::tutorial().await?);
+    let storage = "storage: { type: limitador, cluster: limitador, timeout: 60s }\n";
+    let configuration =
+        format!("{POLICY}{storage}").replace("auth.identity.sub", "auth.identity.userid");
+    let limits = limitador::limits(&parse_yaml(configuration.as_bytes())?, None);
+    let limits = serde_norway::to_string(&limits.map_err(|parts| format!("{parts:?}"))?)?;
+    let limitador = Limitador::start(&limits).await?;
+    let services = format!(
+        "--identity authorino --authz-service {} --rate-limit-service {}",
+        authorino.address(),
+        limitador.address()
+    );
+    let yaml = rendered(
+        &envoy(&format!("http://{}", llm.address()), &services),
+        &configuration,
+    )?;
+    // Longer than any answer takes on a busy machine.
+    let running = Running::start(&yaml.replace("timeout: 1s", "timeout: 60s")).await?;
+    assert_eq!(running.send(&[]).await?, 401);
+    for (key, status) in [
+        ("iamafreeuser", 200),
+        ("iamafreeuser", 429),
+        ("iamagolduser", 200),
+    ] {
+        let key = format!("APIKEY {key}");
+        let found = running.send(&[("authorization", key.as_str())]).await?;
+        assert_eq!(found, status, "{key}");
+    }
+    let counters = limitador.counters("gateways/llm").await?;
+    let mut used: Vec<u64> = counters.iter().map(|counter| counter.used).collect();
+    used.sort_unstable();
+    assert_eq!(used, [100, 100]);
+    Ok(())
+}
+
 #[tokio::test]
 async fn identity_headers_are_rejected_from_others_than_the_proxy() -> TestResult {
     let llm = Llm::start().await?;
@@ -229,7 +287,7 @@ fn examples_are_valid_in_envoy_as_rendered() -> TestResult {
 #[test]
 fn everything_at_once_is_valid_in_envoy() -> TestResult {
     let flags = "--identity jwt --issuer https://issuer.example.com --jwks https://issuer.example.com/jwks \
-                 --rate-limit-service [::1]:8081";
+                 --audience llm --rate-limit-service [::1]:8081";
     let yaml = rendered(
         &envoy("https://api.example.com", flags),
         &format!("{POLICY}{HEADERS}{STORAGE}holdHeaders: true\n"),

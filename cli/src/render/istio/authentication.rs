@@ -1,5 +1,6 @@
 //! Istio's authentication and authorization.
 
+use crate::render::filters;
 use crate::render::kubernetes::{resource, target};
 use crate::render::options::{Cidr, Jwks};
 use crate::render::plan::{ExtAuthz, Identity, Jwt, Plan};
@@ -23,6 +24,7 @@ fn request_authentication(plan: &Plan, jwt: &Jwt) -> (String, Map) {
     };
     let rule = Map::default()
         .field("issuer", &jwt.issuer)
+        .extend(filters::audiences(jwt))
         .field("jwksUri", keys);
     let spec =
         target(plan, "selector", "matchLabels").field("jwtRules", List::default().item(rule));

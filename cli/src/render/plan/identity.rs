@@ -27,6 +27,8 @@ pub(in crate::render) enum Identity {
 pub(in crate::render) struct Jwt {
     pub(in crate::render) issuer: String,
     pub(in crate::render) jwks: Jwks,
+    /// The audiences of which a token has to have one; none if all are permitted.
+    pub(in crate::render) audiences: Vec<String>,
     /// The key in the metadata that has the claims.
     pub(in crate::render) key: String,
 }
@@ -99,6 +101,11 @@ fn flags(options: &Options, kind: IdentitySource) -> Result<(), Misuse> {
             kind == IdentitySource::Jwt,
         ),
         (
+            "--audience",
+            !options.audience.is_empty(),
+            kind == IdentitySource::Jwt,
+        ),
+        (
             "--authz-service",
             options.authz_service.is_some(),
             is_ext_authz,
@@ -161,7 +168,13 @@ fn jwt(options: &Options, source: &Source) -> Result<(Identity, Option<Json>), M
             }
         )));
     }
-    Ok((Identity::Jwt(Jwt { issuer, jwks, key }), auth))
+    let jwt = Jwt {
+        issuer,
+        jwks,
+        audiences: options.audience.clone(),
+        key,
+    };
+    Ok((Identity::Jwt(jwt), auth))
 }
 
 /// Returns the value of `auth` that makes the claims at a key the value of `auth.identity`.

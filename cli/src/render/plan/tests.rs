@@ -114,6 +114,7 @@ fn flags_without_effect_are_rejected() {
         (format!("{envoy} {IMAGE}"), "--module"),
         (format!("{envoy} --sha256 {}", "a".repeat(64)), "--sha256"),
         (format!("{envoy} --issuer a"), "--issuer"),
+        (format!("{envoy} --audience a"), "--audience"),
         (format!("{envoy} --trusted-proxy ::1"), "--trusted-proxy"),
         (
             format!("{envoy} --rate-limit-service a:1"),

@@ -63,6 +63,14 @@ fn long_comments_are_wrapped_and_examples_are_not() {
 }
 
 #[test]
+fn line_breaks_do_not_end_comments() {
+    let note = "one\rtwo: 2\u{2028}three: 3\u{85}four: 4\nfive: 5";
+    let map = Map::default().note(note).field("a", "b").note(note);
+    let text = stream(&[(note.to_owned(), map)]);
+    assert_eq!(parsed(&text), json!({ "a": "b" }), "{text}");
+}
+
+#[test]
 fn texts_stay_texts() {
     let texts = [
         "",
