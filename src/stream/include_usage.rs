@@ -10,7 +10,7 @@ use crate::policies::EvaluationError;
 use crate::telemetry::{Count, Telemetry};
 use filter_config::IncludeUsage;
 use usage_meter::Passage;
-use usage_meter::request::{Endpoint, StreamOptions, include_usage};
+use usage_meter::request::{Endpoint, StreamOptions, include_usage, mistral};
 
 // === impl Stream ===
 
@@ -91,7 +91,14 @@ impl Stream {
         let is_named = include_usage::is_named_in(body)
             || include_usage::is_named_in(path)
             || path.contains(&b'%');
-        let attempt = Attempt::new(&**host, hasher.finish(), &cluster, model, is_named);
+        // A predicate of the configuration says what the upstream is; otherwise its own clients know.
+        let include_usage = &policies.configuration().usage.include_usage;
+        let user_agent = attributes.headers().get("user-agent").unwrap_or_default();
+        let is_mistral = include_usage.predicate().is_none()
+            && mistral::is_client(user_agent)
+            && mistral::is_model(model);
+        let hash = hasher.finish();
+        let attempt = Attempt::new(&**host, hash, &cluster, model, is_named, is_mistral);
         let approach = attempt.approach;
         self.attempt = Some(Box::new(attempt));
         approach == Approach::Ask

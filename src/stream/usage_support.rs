@@ -97,13 +97,15 @@ enum Outcome {
 
 impl Attempt {
     /// Decides on a request to an upstream, by what is remembered of it. `hash` is that of the cluster and
-    /// the model, with the secret of the workers.
+    /// the model, with the secret of the workers. `is_mistral` is whether the client expects Mistral's API, which is only
+    /// asked if it is known to accept that.
     pub(super) fn new(
         host: &dyn Host,
         hash: u128,
         cluster: &[u8],
         model: &str,
         is_named_by_client: bool,
+        is_mistral: bool,
     ) -> Self {
         let upstream = Upstream {
             hash,
@@ -113,7 +115,11 @@ impl Attempt {
         let now = host.now().unwrap_or_default();
         let (support, _) = upstream.read(host, now).unwrap_or_default();
         Self {
-            approach: support.approach(now),
+            approach: if is_mistral && !support.is_trusted(now) {
+                Approach::Skip
+            } else {
+                support.approach(now)
+            },
             is_known: support.rejected == 0 && now.since(support.accepted_at) < RENEWAL_AGE,
             upstream,
             is_named_by_client,
@@ -230,6 +236,11 @@ impl Support {
         } else {
             Approach::Ask
         }
+    }
+
+    /// Returns whether it has accepted a request lately.
+    fn is_trusted(&self, now: Timestamp) -> bool {
+        self.accepted_at > Timestamp::EPOCH && now.since(self.accepted_at) < TRUST_DURATION
     }
 
     /// Returns whether there were enough rejections to try requests without the field.

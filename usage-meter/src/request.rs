@@ -4,6 +4,7 @@
 mod body;
 mod endpoint;
 pub mod include_usage;
+pub mod mistral;
 pub mod model;
 mod output_bound;
 mod parameters;

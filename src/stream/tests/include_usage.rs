@@ -231,6 +231,39 @@ fn error_that_repeats_the_request_does_not_stop_requests_for_others() {
 }
 
 #[test]
+fn mistral_sdk_is_not_asked_about_models_of_mistral() {
+    let envoy = Envoy::new();
+    let ask_as = |user_agent: &'static str, model: &str, status: &str| {
+        let body = format!(r#"{{"model":"{model}","stream":true}}"#);
+        let mut headers = request("alice").to_vec();
+        headers.push(("user-agent", user_agent));
+        let mut stream = envoy.stream();
+        envoy.host.set_headers(HeaderMap::Request, &headers);
+        stream.on_request_headers(false);
+        envoy.host.set_buffer(Buffer::RequestBody, body.as_bytes());
+        stream.on_request_body(body.len(), true);
+        let is_asked = envoy.sent().contains("include_usage");
+        let headers = [(":status", status), ("content-type", "application/json")];
+        envoy.host.set_headers(HeaderMap::Response, &headers);
+        stream.on_response_headers(false);
+        envoy.body(&mut stream, "{}", true);
+        stream.on_log();
+        is_asked
+    };
+    let (mistral, openai) = ("mistral-client-python/3.7.0", "OpenAI/Python 3.57.0");
+    for _ in 0..3 {
+        assert!(!ask_as(mistral, "mistral-small", "200"));
+        assert!(ask_as(mistral, "o4-mini", "200"), "no model of Mistral");
+        assert!(ask_as(openai, "mistral-small", "422"), "another client");
+    }
+    assert!(ask_as(openai, "mistral-tiny", "200"));
+    assert!(
+        ask_as(mistral, "mistral-tiny", "200"),
+        "an upstream that accepts it"
+    );
+}
+
+#[test]
 fn failure_without_the_field_clears_suspicion() {
     let envoy = Envoy::new();
     assert!(ask(&envoy, "c", STREAM, "400", NAMING));
