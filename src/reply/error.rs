@@ -46,10 +46,8 @@ impl Error<'_> {
         let message = text(self.message);
         match format {
             ErrorFormat::OpenAi => {
-                let (kind, code) = self.openai();
-                format!(
-                    r#"{{"error":{{"code":"{code}","message":{message},"param":null,"type":"{kind}"}}}}"#
-                )
+                let error = self.openai_error(&message);
+                format!(r#"{{"error":{error}}}"#)
             }
             ErrorFormat::Anthropic => {
                 let kind = self.kind.anthropic();
@@ -76,7 +74,20 @@ impl Error<'_> {
                     r#"{{"object":"error","message":{message},"type":"{kind}","param":null,"code":"{code}"}}"#
                 )
             }
+            ErrorFormat::OpenAiAndMistral => {
+                let (kind, code) = self.openai();
+                let error = self.openai_error(&message);
+                format!(
+                    r#"{{"error":{error},"object":"error","message":{message},"type":"{kind}","param":null,"code":"{code}"}}"#
+                )
+            }
         }
+    }
+
+    /// Returns the object in an error of `OpenAI`, with a message in JSON.
+    fn openai_error(&self, message: &str) -> String {
+        let (kind, code) = self.openai();
+        format!(r#"{{"code":"{code}","message":{message},"param":null,"type":"{kind}"}}"#)
     }
 
     /// Returns the type and the code.
@@ -87,11 +98,10 @@ impl Error<'_> {
 
     /// Returns the header that names the error in a format, if it has one.
     pub(super) const fn header(&self, format: ErrorFormat) -> Option<(&'static str, &'static str)> {
-        match format {
-            ErrorFormat::Bedrock | ErrorFormat::AnthropicOnBedrock => {
-                Some(("x-amzn-errortype", self.kind.aws()))
-            }
-            _ => None,
+        if format.is_aws() {
+            Some(("x-amzn-errortype", self.kind.aws()))
+        } else {
+            None
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::host::Host;
 use filter_config::{ErrorFormatSetting, QuotaHeaders};
-use usage_meter::request::Endpoint;
+use usage_meter::request::{Endpoint, mistral};
 
-/// The prefix of the user agent of Mistral's SDKs, by which they are recognized: its API has the paths of `OpenAI`.
-const MISTRAL_CLIENT: &[u8] = b"mistral-client";
+/// How the user agent of Vercel's AI SDK begins where it names no provider: it may expect `OpenAI`'s API or Mistral's.
+const VERCEL: &[u8] = b"ai/";
 
 /// The format of an error, named after the API that defines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +20,18 @@ pub(super) enum ErrorFormat {
     Ollama,
     Cohere,
     Mistral,
+    /// That of `OpenAI` and that of Mistral in one: either SDK can read it.
+    OpenAiAndMistral,
 }
 
 // === impl ErrorFormat ===
 
 impl ErrorFormat {
+    /// Returns whether the SDKs of AWS expect it.
+    pub(super) const fn is_aws(self) -> bool {
+        matches!(self, Self::Bedrock | Self::AnthropicOnBedrock)
+    }
+
     /// Returns the configured format, or that of the API that is called.
     pub(super) fn of(
         setting: ErrorFormatSetting,
@@ -48,9 +55,21 @@ impl ErrorFormat {
                 Some("gemini" | "vertex") => Self::Gemini,
                 Some("ollama") => Self::Ollama,
                 Some("cohere") => Self::Cohere,
-                _ if is_mistral_client(host) => Self::Mistral,
-                _ => Self::OpenAi,
+                _ => Self::of_client(host),
             },
+        }
+    }
+
+    /// Returns the format of an API with the paths of `OpenAI`. Clients of Mistral's are known by their `user-agent`.
+    fn of_client(host: &dyn Host) -> Self {
+        let agent = host.property(&["request", "useragent"]);
+        let agent = agent.ok().flatten().unwrap_or_default();
+        if mistral::is_client(&agent) {
+            Self::Mistral
+        } else if agent.starts_with(VERCEL) {
+            Self::OpenAiAndMistral
+        } else {
+            Self::OpenAi
         }
     }
 }
@@ -68,9 +87,4 @@ pub(super) fn style<'a>(
         Some(endpoint) if matches!(endpoint.provider, "openai" | "azure") => &QuotaHeaders::OpenAi,
         _ => &QuotaHeaders::Ietf,
     }
-}
-
-fn is_mistral_client(host: &dyn Host) -> bool {
-    let agent = host.property(&["request", "useragent"]);
-    agent.is_ok_and(|agent| agent.is_some_and(|agent| agent.starts_with(MISTRAL_CLIENT)))
 }

@@ -1,8 +1,12 @@
 //! The headers of a local reply.
 
+use super::format::ErrorFormat;
 use super::units::seconds;
 use crate::host::is_header_value;
 use limits::Nanos;
+
+/// The milliseconds after which the SDKs of AWS retry. They do not read `retry-after`.
+const AWS_RETRY_AFTER: &str = "x-amz-retry-after";
 
 /// The headers of a local reply, each of which is there once.
 #[derive(Debug, Default)]
@@ -39,20 +43,25 @@ impl ReplyHeaders {
         }
     }
 
-    /// Says when to retry, or not to.
-    pub(super) fn write_retry(&mut self, after: Option<Nanos>) {
+    /// Says when to retry, or not to, to clients that expect this format of errors.
+    pub(super) fn write_retry(&mut self, after: Option<Nanos>, format: ErrorFormat) {
         let Some(after) = after else {
             return self.set("x-should-retry", b"false");
         };
         let mut number = itoa::Buffer::new();
         self.set("retry-after", number.format(seconds(after)).as_bytes());
         let milliseconds = after.as_u64().div_ceil(Nanos::MILLISECOND.as_u64());
-        self.set("retry-after-ms", number.format(milliseconds).as_bytes());
+        let milliseconds = number.format(milliseconds).as_bytes();
+        self.set("retry-after-ms", milliseconds);
+        if format.is_aws() {
+            self.set(AWS_RETRY_AFTER, milliseconds);
+        }
     }
 
     /// Removes what makes clients wait: of a rate limit service, or under a configured name.
     pub(super) fn remove_retry_after(&mut self) {
-        self.0.retain(|(name, _)| !name.starts_with("retry-after"));
+        self.0
+            .retain(|(name, _)| !name.starts_with("retry-after") && name != AWS_RETRY_AFTER);
     }
 
     /// Returns an iterator over the names and values.

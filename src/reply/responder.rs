@@ -5,7 +5,6 @@ use super::format::{self, ErrorFormat};
 use super::headers::ReplyHeaders;
 use super::labels::QuotaLabels;
 use super::quota::{Quota, most_constrained};
-use super::units::seconds;
 use super::wait::Wait;
 use super::{anthropic, body, budget, draft03, ietf, named, openai, upstream};
 use crate::host::{HeaderMap, Headers, Host, LocalReply};
@@ -103,7 +102,7 @@ impl Responder {
         if body.is_none() {
             headers.extend(error.header(format));
         }
-        headers.write_retry(wait.requested());
+        headers.write_retry(wait.requested(), format);
         let style = replies.headers.as_ref().unwrap_or(&QuotaHeaders::Draft03);
         let style = format::style(style, endpoint);
         write_quotas(
@@ -257,7 +256,7 @@ impl Responder {
             headers.set("www-authenticate", b"Bearer");
         }
         if let Some(retry) = error.retry {
-            headers.set("retry-after", seconds(retry).to_string().as_bytes());
+            headers.write_retry(Some(retry), format);
         }
         let status = (error.status, grpc_status);
         self.send(status, details, headers, &error.body(format), None)

@@ -7,7 +7,7 @@ use crate::path::Path;
 use crate::values;
 
 /// Headers that describe the connection, or that the filter itself decides on.
-pub(crate) const RESERVED: [&str; 15] = [
+pub(crate) const RESERVED: [&str; 16] = [
     "connection",
     "grpc-message",
     "grpc-status",
@@ -20,6 +20,7 @@ pub(crate) const RESERVED: [&str; 15] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "x-amz-retry-after",
     "x-amzn-errortype",
     "x-envoy-ratelimited",
     "x-should-retry",

@@ -55,17 +55,22 @@ fn failures_in_each_error_format() {
 }
 
 #[test]
-fn mistral_sdk_is_known_by_its_user_agent() {
+fn clients_of_mistral_are_known_by_their_user_agents() {
     let envoy = Envoy::with(&limits(), &json!({}));
     let agent = vec!["request".to_owned(), "useragent".to_owned()];
-    for (value, is_mistral) in [("mistral-client-python/1.9.3", true), ("curl/8", false)] {
+    for (value, is_mistral, is_openai) in [
+        ("mistral-client-python/1.9.3", true, false),
+        ("ai-sdk/mistral/3.0.69 runtime/node.js/v20", true, false),
+        ("ai/6.0.326 runtime/node.js/v20", true, true),
+        ("curl/8", false, true),
+    ] {
         let mut properties = envoy.host.properties.borrow_mut();
         properties.insert(agent.clone(), value.as_bytes().to_vec());
         drop(properties);
         let reply = envoy.rejected("/v1/chat/completions", 2, SECOND);
         let body: Value = serde_json::from_str(&reply.body).unwrap();
         assert_eq!(body["message"].is_string(), is_mistral, "{body}");
-        assert_eq!(body["error"].is_object(), !is_mistral, "{body}");
+        assert_eq!(body["error"].is_object(), is_openai, "{body}");
     }
 }
 

@@ -51,6 +51,24 @@ fn long_waits_are_not_requested() {
 }
 
 #[test]
+fn sdks_of_aws_have_a_header_of_their_own() {
+    let envoy = Envoy::with(&limits(), &json!({}));
+    for (path, is_aws) in [
+        ("/model/m/converse", true),
+        ("/model/anthropic.claude-v2/invoke", true),
+        ("/v1/chat/completions", false),
+    ] {
+        let wait = |reset: u64| {
+            let reply = envoy.rejected(path, 2, reset);
+            reply.header("x-amz-retry-after").map(str::to_owned)
+        };
+        let expected = is_aws.then(|| "1501".to_owned());
+        assert_eq!(wait(1_500_000_001), expected, "{path}");
+        assert_eq!(wait(90 * SECOND), None, "{path}");
+    }
+}
+
+#[test]
 fn configured_names_request_no_long_wait_either() {
     let replies = json!({ "headers": { "retryAfter": "retry-after-seconds", "reset": "x-reset" } });
     let envoy = Envoy::with(&limits(), &replies);
