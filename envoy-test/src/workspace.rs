@@ -1,6 +1,12 @@
 //! Paths in the workspace: the built modules, the cache, the examples.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
 
 /// The root of the workspace.
 #[must_use]
@@ -27,4 +33,16 @@ pub fn sdk_filter() -> PathBuf {
 #[must_use]
 pub fn cache() -> PathBuf {
     root().join(".cache")
+}
+
+/// Creates a directory and takes an exclusive lock on a file beside it, for as long as the result exists.
+///
+/// # Errors
+/// When either cannot be created.
+pub fn lock(directory: &Path) -> io::Result<Flock<File>> {
+    fs::create_dir_all(directory)?;
+    let mut file = directory.as_os_str().to_owned();
+    file.push(".lock");
+    let file = File::create(file)?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }

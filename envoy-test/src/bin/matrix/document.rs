@@ -1,17 +1,14 @@
 //! The table in `docs/compatibility.md`.
 
-use std::{fs, io};
-
-use envoy_test::workspace;
+use envoy_test::document::{self, Table};
 
 use crate::smoke::CHECKS;
 
-/// The document, from the root of the workspace.
-pub(crate) const PATH: &str = "docs/compatibility.md";
-
-/// The lines before and after the table.
-const BEGIN: &str = "<!-- The table of `make matrix`: -->\n\n";
-const END: &str = "\n<!-- The end of the table of `make matrix`. -->\n";
+/// The place of the table.
+pub(crate) const TABLE: Table = Table {
+    path: "docs/compatibility.md",
+    command: "make matrix",
+};
 
 /// A row of the table.
 #[derive(Debug)]
@@ -24,47 +21,19 @@ pub(crate) struct Row {
 
 /// Returns the table of these rows.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let titles = CHECKS.iter().map(|check| check.title.to_owned());
-    let head = line("Envoy", titles);
-    let rule = format!("|{}\n", "---|".repeat(CHECKS.len() + 1));
+    let titles: Vec<_> = ["Envoy"]
+        .into_iter()
+        .chain(CHECKS.iter().map(|check| check.title))
+        .collect();
     let body = rows.iter().map(|row| {
         let result = |passed: &bool| if *passed { "passes" } else { "**fails**" };
-        let checks = row.checks.iter().map(|passed| result(passed).to_owned());
-        line(&row.version, checks)
+        let cells: Vec<_> = [row.version.as_str()]
+            .into_iter()
+            .chain(row.checks.iter().map(result))
+            .collect();
+        document::line(&cells)
     });
-    [head, rule].into_iter().chain(body).collect()
-}
-
-/// Returns whether the document has this table.
-pub(crate) fn is_current(table: &str) -> io::Result<bool> {
-    let document = fs::read_to_string(workspace::root().join(PATH))?;
-    Ok(replaced(&document, table)? == document)
-}
-
-/// Writes this table to the document.
-pub(crate) fn update(table: &str) -> io::Result<()> {
-    let path = workspace::root().join(PATH);
-    let document = fs::read_to_string(&path)?;
-    fs::write(path, replaced(&document, table)?)
-}
-
-/// Returns the document with this table in place of its own.
-fn replaced(document: &str, table: &str) -> io::Result<String> {
-    let parts = document.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some(format!("{before}{BEGIN}{table}{END}{after}"))
-    });
-    parts.ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{PATH}: no lines {BEGIN:?} and {END:?}"),
-        )
-    })
-}
-
-fn line(first: &str, cells: impl Iterator<Item = String>) -> String {
-    let cells: Vec<_> = cells.collect();
-    format!("| {first} | {} |\n", cells.join(" | "))
+    [document::head(&titles)].into_iter().chain(body).collect()
 }
 
 #[cfg(test)]

@@ -50,14 +50,14 @@ fn run() -> Result<bool, Box<dyn Error>> {
         return Ok(passed);
     }
     if setting("UPDATE") == "1" {
-        document::update(&table)?;
+        document::TABLE.write(&table)?;
         return Ok(passed);
     }
-    let is_current = document::is_current(&table)?;
+    let is_current = document::TABLE.read()? == table;
     if !is_current {
         eprintln!(
             "{} has another table: update it with `make matrix UPDATE=1`",
-            document::PATH
+            document::TABLE.path
         );
     }
     Ok(passed && is_current)

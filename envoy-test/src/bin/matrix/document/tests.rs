@@ -19,19 +19,11 @@ fn failure_is_visible_in_its_row() {
 }
 
 #[test]
-fn table_replaces_that_of_document() {
-    let document = format!("a\n{BEGIN}old\n{END}b\n");
-    let new = replaced(&document, "new\n").expect("a table");
-    assert_eq!(new, format!("a\n{BEGIN}new\n{END}b\n"));
-    assert!(replaced("no table", "new\n").is_err());
-}
-
-#[test]
 fn document_has_all_versions_and_checks() {
     let rows: Vec<_> = VERSIONS
         .iter()
         .rev()
         .map(|version| row(version, true))
         .collect();
-    assert!(is_current(&table(&rows)).expect("a document"), "{PATH}");
+    assert_eq!(TABLE.read().expect("a document"), table(&rows));
 }
