@@ -1,5 +1,5 @@
 # tollgate: `make help` lists the targets.
-.PHONY: help demo test test-fast attacks matrix soak wasm sdk-filter image bench fuzz mutants lint fmt
+.PHONY: help demo test test-clients test-fast attacks matrix soak wasm sdk-filter image bench fuzz mutants lint fmt
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
@@ -29,6 +29,10 @@ test: wasm sdk-filter ## run all tests: unit, property and end-to-end tests in a
 matrix: wasm ## run a part of the end-to-end tests with each tested version of Envoy, and print the table of docs/compatibility.md (UPDATE=1: write it)
 	@$(CARGO) test --quiet --locked --workspace --test e2e --no-run
 	@UPDATE=$(UPDATE) $${CARGO_TARGET_DIR:-target}/debug/matrix
+
+test-clients: wasm ## run the SDKs of providers, from PyPI and npm, against a real Envoy, and print the table of docs/compatibility.md (UPDATE=1: write it; SDK=openai: those whose names contain it)
+	@$(CARGO) build --quiet --locked --workspace --bin clients
+	@UPDATE=$(UPDATE) $${CARGO_TARGET_DIR:-target}/debug/clients $(SDK)
 
 attacks: wasm ## play the attacks of docs/security.md, and print the CPU time of a worker that each takes
 	@$(CARGO) test --quiet --locked --package envoy-test --test attacks -- --nocapture --test-threads 1
