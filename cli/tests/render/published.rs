@@ -1,6 +1,7 @@
 //! The resources as their projects publish them: the fields of the `OpenAPI` schemas in Istio's
 //! `manifests/charts/base/files/crd-all.gen.yaml` (1.31) and in Envoy Gateway's `charts/gateway-crds-helm` (main, 2026-11), in a
-//! notation of our own. All fields of an object are listed; below a field that `tollgate render` never prints, anything is permitted.
+//! notation of our own. Beside the fields that `tollgate render` prints, others of the same objects are listed, with any value. A field
+//! that is not listed is an error, even if it is published.
 
 use crate::schema::{NAME, Schema, TEXT};
 

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{List, Map, Yaml, stream};
@@ -227,4 +228,31 @@ fn documents_are_separated() {
     let document = |name: &str| (format!("The {name}."), Map::default().field("name", name));
     let text = stream(&[document("one"), document("two")]);
     assert_eq!(text, "# The one.\nname: one\n---\n# The two.\nname: two\n");
+}
+
+proptest! {
+    /// In block and flow style, as a value and as a key.
+    #[test]
+    fn any_text_stays_the_same(text in "(\\PC|[ \\n\\t:#'\"-]|\\PC|.){0,12}", note in ".{0,20}") {
+        let map = Map::default().field("value", text.as_str());
+        let keyed = Map::default().field(&text, "a").field("other", "b");
+        let list = List::default().note(note.as_str()).item(text.as_str()).item(map.clone());
+        let document = Map::default()
+            .note(note.as_str())
+            .field("list", list.clone())
+            .field("flow", list.on_one_line())
+            .field("compact", Yaml::Map(map).compact())
+            .field("keys", keyed.clone())
+            .field("keys_in_flow", keyed.on_one_line());
+        let written = written(document);
+        let value = parsed(&written);
+        let expected = json!([text, { "value": text }]);
+        prop_assert_eq!(&value["list"], &expected, "{}", written);
+        prop_assert_eq!(&value["flow"], &expected, "{}", written);
+        prop_assert_eq!(&value["compact"]["value"], &text, "{}", written);
+        if text != "other" {
+            prop_assert_eq!(&value["keys"][&text], "a", "{}", written);
+            prop_assert_eq!(&value["keys_in_flow"][&text], "a", "{}", written);
+        }
+    }
 }
