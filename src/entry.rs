@@ -44,6 +44,7 @@ thread_local! {
 
 /// Runs a callback. Envoy calls none while another runs; if it did, the second would be skipped.
 fn with<T: Default>(callback: impl FnOnce(&mut Contexts) -> T) -> T {
+    abi::begin_callback();
     CONTEXTS.with(|contexts| match contexts.try_borrow_mut() {
         Ok(mut contexts) => callback(&mut contexts),
         Err(_) => T::default(),
@@ -104,20 +105,22 @@ impl Root {
         done
     }
 
-    /// Ends the context that Envoy wants to end, if it is drained or out of time.
-    fn end_drained(&mut self, successor: Option<&Plugin>) {
+    /// Ends the configuration of a context that Envoy wants to end, if it is drained or out of time. Returns whether
+    /// it has ended.
+    fn end_drained(&mut self, successor: Option<&Plugin>) -> bool {
         let (Some(deadline), Some(plugin)) = (self.drain_deadline, &self.plugin) else {
-            return;
+            return true;
         };
         if let Some(successor) = successor {
             plugin.hand_over(successor);
         }
         let is_late = Abi.now().is_ok_and(|now| now > deadline);
-        if plugin.is_drained() || is_late {
+        let ends = plugin.is_drained() || is_late;
+        if ends {
             plugin.end(successor);
             self.plugin = None;
-            abi::done();
         }
+        ends
     }
 }
 
@@ -149,13 +152,41 @@ impl Contexts {
     }
 
     /// Ends a root context that Envoy wants to end, once nothing is left to drain.
-    fn end_drained(&mut self, root: u32) {
+    fn end_drained(&mut self, id: u32) {
         let is_draining = |it: &Root| it.drain_deadline.is_some();
-        if self.roots.get(&root).is_some_and(is_draining) {
-            let successor = self.successor(root);
-            if let Some(root) = self.roots.get_mut(&root) {
-                root.end_drained(successor.as_deref());
-            }
+        if !self.roots.get(&id).is_some_and(is_draining) {
+            return;
+        }
+        let successor = self.successor(id);
+        let root = self.roots.get_mut(&id);
+        if root.is_some_and(|root| root.end_drained(successor.as_deref())) {
+            self.remove_root(id);
+            abi::done();
+        }
+    }
+
+    /// Begins to end a root context. Returns whether nothing is left to drain.
+    fn root_done(&mut self, id: u32) -> bool {
+        let successor = self.successor(id);
+        let root = self.roots.get_mut(&id);
+        let is_done = root.is_none_or(|root| root.done(successor.as_deref()));
+        if is_done {
+            self.remove_root(id);
+        }
+        is_done
+    }
+
+    fn remove_root(&mut self, id: u32) {
+        if self.roots.remove(&id).is_some() && self.roots.is_empty() {
+            // The VM ends with its last configuration.
+            release_gauges(&Abi);
+        }
+    }
+
+    /// Ends an exchange, once.
+    fn end_stream(&mut self, id: u32) {
+        if let Some(mut stream) = self.streams.remove(&id) {
+            stream.on_log();
         }
     }
 }
@@ -305,29 +336,14 @@ extern "C" fn proxy_on_grpc_close(root: u32, token: u32, status: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_log(context: u32) {
-    stream(context, |stream| {
-        stream.on_log();
-        Next::Continue
-    });
+    with(|contexts| contexts.end_stream(context));
 }
 
+// There is no `proxy_on_delete`: it would be one more callback for each exchange, and follows this one.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_done(context: u32) -> u32 {
     with(|contexts| {
-        let successor = contexts.successor(context);
-        let root = contexts.roots.get_mut(&context);
-        let is_done = root.is_none_or(|root| root.done(successor.as_deref()));
-        is_done.into()
+        contexts.end_stream(context);
+        contexts.root_done(context).into()
     })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_delete(context: u32) {
-    with(|contexts| {
-        contexts.streams.remove(&context);
-        if contexts.roots.remove(&context).is_some() && contexts.roots.is_empty() {
-            // The VM ends with its last configuration.
-            release_gauges(&Abi);
-        }
-    });
 }

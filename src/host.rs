@@ -17,6 +17,7 @@ mod headers;
 pub(crate) mod log_capture;
 #[cfg(target_arch = "wasm32")]
 pub(crate) mod logger;
+mod metric_batch;
 
 pub(crate) use headers::{Headers, is_header_value};
 pub(crate) use limits::service::{CallId, GrpcCall, Transport, TransportError};
@@ -136,6 +137,15 @@ pub enum MetricKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MetricId(pub u32);
 
+/// A form of filter state, other than a string that ends with the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterState {
+    /// Bytes that live as long as the request, also if Envoy redirects it internally.
+    OfRequest,
+    /// A serialized `google.protobuf.Struct`, whose fields access logs and expressions of Envoy can read.
+    Record,
+}
+
 /// A reply that the filter sends in place of the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalReply<'a> {
@@ -187,12 +197,11 @@ pub trait Host: SharedData + Transport {
     /// As Envoy returns them; none is expected.
     fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<()>;
 
-    /// Declares that the filter state `wasm.<key>` lives as long as the request, also if Envoy redirects it internally. For
-    /// the plugin's context, once for each key.
+    /// Declares the form of the filter state `wasm.<key>`. For the plugin's context, once for each key.
     ///
     /// # Errors
     /// [`HostError::BadArgument`] for a key that was declared before.
-    fn declare_filter_state(&self, key: &str) -> Result<()>;
+    fn declare_filter_state(&self, key: &str, form: FilterState) -> Result<()>;
 
     /// Sets filter state for Envoy's own filters, at a key that Envoy has registered.
     ///
@@ -254,11 +263,17 @@ pub trait Host: SharedData + Transport {
     /// As Envoy returns them; none is expected.
     fn define_metric(&self, kind: MetricKind, name: &str) -> Result<MetricId>;
 
-    /// Adds to a counter (never a negative number) or a gauge.
+    /// Adds to a counter (never a negative number) or a gauge. Envoy shows it once it is flushed.
+    fn add_to_metric(&self, metric: MetricId, amount: i64);
+
+    /// Adds to a counter or a gauge at once. It does not allocate.
     ///
     /// # Errors
     /// [`HostError::BadArgument`] when a counter is given a negative number.
-    fn add_to_metric(&self, metric: MetricId, amount: i64) -> Result<()>;
+    fn write_metric(&self, metric: MetricId, amount: i64) -> Result<()>;
+
+    /// Writes what was added to metrics to Envoy. It does not allocate.
+    fn flush_metrics(&self);
 
     /// Sets the interval of the plugin's ticks, in whole milliseconds; zero stops them.
     ///

@@ -5,7 +5,7 @@ mod structure;
 mod tests;
 
 use crate::admit::QueuePoll;
-use crate::host::{Host, HostError};
+use crate::host::{FilterState, Host, HostError};
 use crate::ledger::Ledger;
 use crate::memory::Budget;
 use crate::policies::Policies;
@@ -22,6 +22,9 @@ use usage_meter::{DecoderMemory, Estimator, TooManyPointers, UsageNumber, UsageP
 
 /// How often queued requests are checked again.
 const QUEUE_TICK: Nanos = Nanos::from_millis(10);
+
+/// How often metrics are written to Envoy, at least.
+const METRICS_TICK: Nanos = Nanos::SECOND;
 
 /// The most requests that are checked again in one tick, except those whose time is up.
 const MAX_POLLS: usize = 64;
@@ -91,12 +94,11 @@ impl Plugin {
             Rc::clone(&telemetry),
         );
         let ledger = ledger.map_err(failed("metrics"))?;
-        let tick = ledger.tick_period();
         let queue_tick = policies.needs().queue.then_some(QUEUE_TICK);
-        if let Some(tick) = queue_tick.or(tick) {
-            host.set_tick_period(tick).map_err(failed("tick"))?;
-        }
-        if let Err(error) = host.declare_filter_state(REDIRECT_KEY) {
+        let tick = queue_tick.or_else(|| ledger.tick_period());
+        let tick = tick.unwrap_or(METRICS_TICK).min(METRICS_TICK);
+        host.set_tick_period(tick).map_err(failed("tick"))?;
+        if let Err(error) = host.declare_filter_state(REDIRECT_KEY, FilterState::OfRequest) {
             // A request that Envoy redirects is then counted once more.
             Telemetry::host_call_failed("declare_property", error);
         }
@@ -123,7 +125,7 @@ impl Plugin {
         Stream::new(Rc::clone(&self.parts), id)
     }
 
-    /// Sends what is due to the rate limit service, and settles expired deferred charges.
+    /// Sends what is due to the rate limit service, settles expired deferred charges, and writes the metrics.
     pub fn on_tick(&self) {
         let Parts {
             policies,
@@ -137,6 +139,7 @@ impl Plugin {
             let cost = DeferredCost::Estimate;
             settle::settle_deferred(policies, ledger, telemetry, deferred, cost);
         }
+        telemetry.flush();
     }
 
     /// Takes a reply of the rate limit service: its message, or the gRPC status of a failure. Returns

@@ -12,12 +12,13 @@ mod memory;
 mod memory_gauge;
 mod metrics;
 mod record;
+mod record_struct;
 mod service;
 #[cfg(test)]
 mod tests;
 
-use crate::host::{Host, HostError};
-use filter_config::{Configuration, LimitIndex, Usd, Warning};
+use crate::host::{FilterState, Host, HostError};
+use filter_config::{AccessLog, Configuration, LimitIndex, Usd, Warning};
 use limits::{Nanos, Occupancy, Timestamp};
 use log_dedup::{LogDedup, LogKey};
 use metrics::Metrics;
@@ -34,6 +35,7 @@ pub(crate) use service::ServiceMetrics;
 /// Subtracts from the gauges what the worker has added, because its memory is about to be lost.
 #[cfg(any(test, target_arch = "wasm32"))]
 pub(crate) fn release_gauges(host: &dyn Host) {
+    host.flush_metrics();
     memory_gauge::release(host);
     gauges::release(host);
 }
@@ -46,6 +48,8 @@ pub(crate) struct Telemetry {
     logged: RefCell<LogDedup>,
     /// The filter state keys of the exported costs.
     export_keys: Vec<String>,
+    /// The form of an exchange in filter state.
+    access_log: AccessLog,
 }
 
 // === impl Telemetry ===
@@ -61,13 +65,27 @@ impl Telemetry {
     ) -> Result<Self, HostError> {
         let exports = configuration.exports.iter();
         memory_gauge::define(&*host)?;
+        let mut access_log = configuration.access_log;
+        if access_log.has_record()
+            && let Err(error) = host.declare_filter_state(filter_state::RECORD, FilterState::Record)
+        {
+            // Without its type, access logs could not read it.
+            Self::host_call_failed("declare_property", error);
+            access_log = AccessLog::Keys;
+        }
         let export_keys = exports.map(|export| format!("tollgate.cost.{}", export.name));
         Ok(Self {
             metrics: Metrics::define(&*host, configuration)?,
             logged: RefCell::default(),
             export_keys: export_keys.collect(),
+            access_log,
             host,
         })
+    }
+
+    /// Writes the metrics of all configurations to Envoy.
+    pub(crate) fn flush(&self) {
+        self.host.flush_metrics();
     }
 
     /// Counts an event.

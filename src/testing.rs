@@ -2,9 +2,9 @@
 
 use crate::admit::{self, AdmissionError, Applicable, Expected, Queue};
 use crate::attributes::{Attributes, Body};
-use crate::host::double::Double;
+use crate::host::double::{Call, Double};
 use crate::host::log_capture::LogCapture;
-use crate::host::{HeaderMap, Host};
+use crate::host::{HeaderMap, Host, HostError};
 use crate::ledger::{Admission, Check, Demands, Ledger, Rejection, Verdict};
 use crate::policies::Policies;
 use crate::telemetry::Telemetry;
@@ -74,8 +74,19 @@ pub(crate) struct Filter {
 impl Filter {
     /// Returns the filter with a configuration.
     pub(crate) fn new(limits: &Value, settings: &Value) -> Self {
+        Self::on(Double::default(), limits, settings)
+    }
+
+    /// Returns the filter with a limit for each caller, whose first call of a kind fails.
+    pub(crate) fn failing(call: Call, settings: &Value) -> Self {
+        let host = Double::default();
+        host.fail(call, 1, HostError::NotFound);
+        Self::on(host, &json!({ "free": per_user(50) }), settings)
+    }
+
+    fn on(host: Double, limits: &Value, settings: &Value) -> Self {
         let log = LogCapture::start();
-        let host = Rc::new(Double::default());
+        let host = Rc::new(host);
         host.clock.set(START.as_u64());
         let envoy: Rc<dyn Host> = host.clone();
         let configuration = configuration(limits, settings).to_string();

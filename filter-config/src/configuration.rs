@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use usage_meter::UsagePointer;
 
 use crate::access::{self, AccessRule};
+use crate::access_log::{self, AccessLog};
 use crate::auth::{self, AuthSource};
 use crate::bounds;
 use crate::effective::{Effective, EffectivePolicy};
@@ -58,6 +59,8 @@ pub struct Configuration {
     pub usage: UsageSettings,
     /// The form of rejections, and quota headers.
     pub replies: Replies,
+    /// The form in which access logs have an exchange.
+    pub access_log: AccessLog,
     /// The prices of models; always given if a budget or a cost needs them.
     pub pricing: Option<Pricing>,
     /// The costs that are reported.
@@ -102,6 +105,7 @@ pub(crate) const LONG_FORM: Schema = Schema {
         "expressions",
         "usage",
         "replies",
+        "accessLog",
         "pricing",
         "unpriced",
         "export",
@@ -229,6 +233,7 @@ fn of_resources(
         hold_headers: false,
         usage: UsageSettings::default(),
         replies: Replies::default(),
+        access_log: AccessLog::default(),
         pricing: None,
         exports: Vec::new(),
         hits_addend: None,
@@ -299,6 +304,13 @@ fn long_form(
     );
     let usage = fields.read_or("usage", path, errors, UsageSettings::default, usage::read);
     let replies = fields.read_or("replies", path, errors, Replies::default, replies::read);
+    let access_log = fields.read_or(
+        "accessLog",
+        path,
+        errors,
+        AccessLog::default,
+        access_log::read,
+    );
     let pricing = pricing(fields, path, errors);
     let exports = fields.read_or("export", path, errors, Vec::new, export::read);
     let hits_addend = fields.read_optional("hitsAddend", path, errors, |json, path, errors| {
@@ -339,6 +351,7 @@ fn long_form(
         hold_headers: hold_headers?,
         usage: usage?,
         replies: replies?,
+        access_log: access_log?,
         pricing: pricing?,
         exports: exports?,
         hits_addend: hits_addend?,

@@ -63,6 +63,7 @@
 )]
 
 mod access;
+mod access_log;
 mod auth;
 pub mod bounds;
 mod budget;
@@ -111,6 +112,7 @@ mod warning;
 mod window;
 
 pub use access::{AccessRule, ModelPattern};
+pub use access_log::AccessLog;
 pub use auth::AuthSource;
 pub use budget::Budget;
 pub use cap::Cap;

@@ -4,13 +4,22 @@
 //! An SDK is not used because its wrappers panic on a status that they do not expect and on bytes that
 //! are not UTF-8, so that one header of a client ends the VM. Here every status is returned.
 
+use super::metric_batch::MetricBatch;
 use super::{
-    Buffer, CallId, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
-    MetricKind, Result, SharedData, SharedDataError, Transport, TransportError, envoy_message,
-    headers,
+    Buffer, CallId, Direction, FilterState, GrpcCall, HeaderMap, Headers, Host, HostError,
+    LocalReply, MetricId, MetricKind, Result, SharedData, SharedDataError, Transport,
+    TransportError, envoy_message, headers,
 };
 use limits::{Nanos, Timestamp};
+use std::cell::Cell;
 use std::ptr;
+
+thread_local! {
+    /// What Envoy does not know yet of the metrics of all configurations.
+    static METRICS: MetricBatch = const { MetricBatch::new() };
+    /// The time of the callback that is running, once it was read.
+    static NOW: Cell<Option<Timestamp>> = const { Cell::new(None) };
+}
 
 /// Envoy, through the ABI.
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,6 +112,11 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, amount: i64) -> u32;
+}
+
+/// Begins a callback: its time is not known yet.
+pub(crate) fn begin_callback() {
+    NOW.set(None);
 }
 
 /// Ends the context whose callback is running, after its `on_done` returned false.
@@ -281,8 +295,8 @@ impl Host for Abi {
         check(unsafe { proxy_set_property(key.as_ptr(), key.len(), value.as_ptr(), value.len()) })
     }
 
-    fn declare_filter_state(&self, key: &str) -> Result<()> {
-        call_foreign_function("declare_property", &envoy_message::declaration(key))
+    fn declare_filter_state(&self, key: &str, form: FilterState) -> Result<()> {
+        call_foreign_function("declare_property", &envoy_message::declaration(key, form))
     }
 
     fn set_envoy_filter_state(&self, key: &str, value: &[u8]) -> Result<()> {
@@ -315,10 +329,15 @@ impl Host for Abi {
     }
 
     fn now(&self) -> Result<Timestamp> {
+        if let Some(now) = NOW.get() {
+            return Ok(now);
+        }
         let mut time = 0;
         // SAFETY: the pointer is to a live value.
         check(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) })?;
-        Ok(Timestamp::new(time))
+        let now = Timestamp::new(time);
+        NOW.set(Some(now));
+        Ok(now)
     }
 
     fn resume(&self, direction: Direction) -> Result<()> {
@@ -355,9 +374,17 @@ impl Host for Abi {
         Ok(MetricId(id))
     }
 
-    fn add_to_metric(&self, metric: MetricId, amount: i64) -> Result<()> {
+    fn add_to_metric(&self, metric: MetricId, amount: i64) {
+        METRICS.with(|metrics| metrics.add(metric, amount));
+    }
+
+    fn write_metric(&self, metric: MetricId, amount: i64) -> Result<()> {
         // SAFETY: no pointers.
         check(unsafe { proxy_increment_metric(metric.0, amount) })
+    }
+
+    fn flush_metrics(&self) {
+        METRICS.with(|metrics| metrics.flush(|metric, amount| self.write_metric(metric, amount)));
     }
 
     fn set_tick_period(&self, period: Nanos) -> Result<()> {

@@ -2,13 +2,15 @@
 //!
 //! Several filters can share one, as the workers of an Envoy share its memory.
 
+use super::metric_batch::MetricBatch;
 use super::{
-    Buffer, CallId, Direction, GrpcCall, HeaderMap, Headers, Host, HostError, LocalReply, MetricId,
-    MetricKind, Result, SharedData, SharedDataError, Transport, TransportError,
+    Buffer, CallId, Direction, FilterState, GrpcCall, HeaderMap, Headers, Host, HostError,
+    LocalReply, MetricId, MetricKind, Result, SharedData, SharedDataError, Transport,
+    TransportError,
 };
 use limits::{Nanos, Timestamp};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 /// A kind of call to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +37,7 @@ pub enum Call {
     SetEffectiveContext,
     CallGrpc,
     DefineMetric,
-    AddToMetric,
+    WriteMetric,
     SetTickPeriod,
 }
 
@@ -97,8 +99,10 @@ pub struct Double {
     pub properties: RefCell<HashMap<Vec<String>, Vec<u8>>>,
     /// Filter state that was set.
     pub filter_state: RefCell<BTreeMap<String, String>>,
-    /// Filter state that was declared to live as long as the request: it can be read as a property.
-    pub declared: RefCell<BTreeSet<String>>,
+    /// The filter state that was declared, by its key.
+    pub declared: RefCell<BTreeMap<String, FilterState>>,
+    /// Records in filter state, serialized.
+    pub records: RefCell<BTreeMap<String, Vec<u8>>>,
     /// Filter state that was set for Envoy's own filters.
     pub envoy_filter_state: RefCell<BTreeMap<String, String>>,
     /// Buffers; reading one that is absent fails with `HostError::BadArgument`.
@@ -113,12 +117,13 @@ pub struct Double {
     pub replies: RefCell<Vec<SentReply>>,
     /// gRPC calls that were made; the identifier of each is its position, from 1 on.
     pub grpc: RefCell<Vec<SentCall>>,
-    /// Metrics by name.
+    /// Metrics by name, as far as they were flushed.
     pub metrics: RefCell<Vec<(String, i64)>>,
     /// Every call, in order.
     pub calls: RefCell<Vec<Call>>,
     failures: RefCell<HashMap<Call, (u32, HostError)>>,
     writes: Cell<u32>,
+    batch: MetricBatch,
 }
 
 // === impl Double ===
@@ -160,9 +165,10 @@ impl Double {
         self.buffers.borrow_mut().insert(buffer, bytes.to_vec());
     }
 
-    /// Returns the value of a metric; 0 when it was never defined.
+    /// Returns the value of a metric, which is flushed; 0 when it was never defined.
     #[must_use]
     pub fn metric(&self, name: &str) -> i64 {
+        self.flush_metrics();
         self.metrics
             .borrow()
             .iter()
@@ -269,17 +275,24 @@ impl Host for Double {
 
     fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<()> {
         self.called(Call::SetFilterState)?;
-        if self.declared.borrow().contains(key) {
-            self.set_property(&[key], value);
+        match self.declared.borrow().get(key) {
+            // It can be read as a property.
+            Some(FilterState::OfRequest) => self.set_property(&[key], value),
+            Some(FilterState::Record) => {
+                let mut records = self.records.borrow_mut();
+                records.insert(key.to_owned(), value.to_vec());
+                return Ok(());
+            }
+            None => {}
         }
         let value = String::from_utf8_lossy(value).into_owned();
         self.filter_state.borrow_mut().insert(key.to_owned(), value);
         Ok(())
     }
 
-    fn declare_filter_state(&self, key: &str) -> Result<()> {
+    fn declare_filter_state(&self, key: &str, form: FilterState) -> Result<()> {
         self.called(Call::DeclareFilterState)?;
-        self.declared.borrow_mut().insert(key.to_owned());
+        self.declared.borrow_mut().insert(key.to_owned(), form);
         Ok(())
     }
 
@@ -364,13 +377,22 @@ impl Host for Double {
             .map_err(|_| HostError::InternalFailure)
     }
 
-    fn add_to_metric(&self, metric: MetricId, amount: i64) -> Result<()> {
-        self.called(Call::AddToMetric)?;
+    fn add_to_metric(&self, metric: MetricId, amount: i64) {
+        self.batch.add(metric, amount);
+    }
+
+    fn write_metric(&self, metric: MetricId, amount: i64) -> Result<()> {
+        self.called(Call::WriteMetric)?;
         let mut metrics = self.metrics.borrow_mut();
         let index = usize::try_from(metric.0).map_err(|_| HostError::BadArgument)?;
         let (_, value) = metrics.get_mut(index).ok_or(HostError::NotFound)?;
         *value = value.saturating_add(amount);
         Ok(())
+    }
+
+    fn flush_metrics(&self) {
+        let batch = &self.batch;
+        batch.flush(|metric, amount| self.write_metric(metric, amount));
     }
 
     fn set_tick_period(&self, _period: Nanos) -> Result<()> {

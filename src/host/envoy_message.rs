@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::FilterState;
 use limits::service::MAX_REPLY_BYTES;
 use prost::Message;
 
@@ -39,14 +40,23 @@ struct SetEnvoyFilterStateArguments {
     value: Vec<u8>,
 }
 
-/// `envoy.source.extensions.common.wasm.DeclarePropertyArguments`. The type, which is not set here, defaults to bytes.
+/// `envoy.source.extensions.common.wasm.DeclarePropertyArguments`: filter state and its form.
 #[derive(Clone, PartialEq, Message)]
 struct DeclarePropertyArguments {
     #[prost(string, tag = "1")]
     name: String,
+    /// A `WasmType`, by default bytes.
+    #[prost(int32, tag = "3")]
+    value_type: i32,
+    /// The URL of a protocol buffer's type.
+    #[prost(string, tag = "4")]
+    schema: String,
     #[prost(enumeration = "LifeSpan", tag = "5")]
     span: i32,
 }
+
+/// The `WasmType` of protocol buffers.
+const PROTOBUF: i32 = 3;
 
 /// `envoy.source.extensions.common.wasm.LifeSpan`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
@@ -78,11 +88,21 @@ fn istio_host(cluster: &str) -> &str {
     cluster.rsplit_once('|').map_or("", |(_, host)| host)
 }
 
-/// Returns the arguments of the foreign function `declare_property`, for filter state that lives as long as the request.
-pub(super) fn declaration(key: &str) -> Vec<u8> {
-    let arguments = DeclarePropertyArguments {
-        name: key.to_owned(),
-        span: LifeSpan::DownstreamRequest.into(),
+/// Returns the arguments of the foreign function `declare_property`.
+pub(super) fn declaration(key: &str, form: FilterState) -> Vec<u8> {
+    let name = key.to_owned();
+    let arguments = match form {
+        FilterState::OfRequest => DeclarePropertyArguments {
+            name,
+            span: LifeSpan::DownstreamRequest.into(),
+            ..DeclarePropertyArguments::default()
+        },
+        FilterState::Record => DeclarePropertyArguments {
+            name,
+            value_type: PROTOBUF,
+            schema: "type.googleapis.com/google.protobuf.Struct".to_owned(),
+            ..DeclarePropertyArguments::default()
+        },
     };
     arguments.encode_to_vec()
 }

@@ -179,8 +179,8 @@ fn reference_lists_every_metric() {
     assert_eq!(of_all, documented("metrics"));
     assert_eq!(
         host.count(Call::SetTickPeriod),
-        0,
-        "nothing is sent from the tick"
+        1,
+        "metrics are written from the tick"
     );
 
     let host = Rc::new(Double::default());

@@ -55,6 +55,9 @@ impl Stream {
                 let raw = meter.raw_usage().unwrap_or_default();
                 self.charge(&mut metering.admitted, Stage::Early, metered, raw);
                 metering.is_charged = true;
+                if meter.is_likely_final() {
+                    metering.reported_at = self.parts.host.now().ok();
+                }
             }
         }
         self.state = State::Metering(metering);
@@ -66,6 +69,7 @@ impl Stream {
             admitted,
             meter,
             is_charged,
+            reported_at,
             is_unread,
             deferral,
         } = &mut *metering;
@@ -81,7 +85,8 @@ impl Stream {
         self.note_model(meter);
         self.outcome.is_unread =
             (is_unread || meter.decoding_error().is_some()) && !meter.is_likely_final();
-        let now = self.parts.host.now().unwrap_or_default();
+        let now = reported_at.or_else(|| self.parts.host.now().ok());
+        let now = now.unwrap_or_default();
         let duration = admitted.admission.elapsed(now);
         let generating = duration.filter(|_| self.request.may_generate_text());
         let raw = meter.raw_usage().unwrap_or_default();

@@ -89,6 +89,7 @@ impl Stream {
             admitted,
             meter,
             is_charged: false,
+            reported_at: None,
             is_unread: false,
             deferral: Deferral::None,
         });

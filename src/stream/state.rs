@@ -145,6 +145,8 @@ pub(super) struct Metering {
     pub(super) meter: Meter,
     /// Whether the exchange was charged for what is reported so far.
     pub(super) is_charged: bool,
+    /// When the report that is likely to be the last was read: little but the end follows it.
+    pub(super) reported_at: Option<Timestamp>,
     /// Whether there was no memory to read all of it.
     pub(super) is_unread: bool,
     /// Whether its charge is stored, because the response is generated in the background.

@@ -8,6 +8,7 @@ mod caps;
 mod computed_limits;
 mod corrections;
 mod costs;
+mod crossings;
 mod estimates;
 mod exchange;
 mod expressions;

@@ -11,10 +11,8 @@ thread_local! {
 
 /// Adds to a gauge; a negative amount is subtracted.
 pub(super) fn add(host: &dyn Host, gauge: MetricId, amount: i64) {
-    // A metric that cannot be written has nowhere to be reported.
-    if host.add_to_metric(gauge, amount).is_ok() {
-        count(gauge, amount);
-    }
+    host.add_to_metric(gauge, amount);
+    count(gauge, amount);
 }
 
 /// Adds to what the worker has to subtract from a gauge, without changing the gauge: another worker has added the
@@ -40,7 +38,7 @@ pub(crate) fn release(host: &dyn Host) {
         for (gauge, sum) in &mut *added {
             let sum = std::mem::take(sum);
             if sum != 0 {
-                let _ = host.add_to_metric(MetricId(*gauge), sum.saturating_neg());
+                let _ = host.write_metric(MetricId(*gauge), sum.saturating_neg());
             }
         }
     });

@@ -4,7 +4,7 @@ use crate::host::{Host, MetricId, MetricKind, Result};
 use crate::memory::allocated;
 use std::cell::Cell;
 
-/// The gauge follows changes of so many bytes: each report is a call to Envoy.
+/// The gauge follows changes of so many bytes.
 const STEP_BYTES: usize = 256 * 1024;
 
 thread_local! {
@@ -27,22 +27,24 @@ pub(super) fn define(host: &dyn Host) -> Result<()> {
 /// Reports what the worker has allocated, if that has changed enough.
 pub(super) fn update(host: &dyn Host) {
     let bytes = allocated();
-    if bytes.abs_diff(REPORTED.get()) >= STEP_BYTES {
-        report(host, bytes);
+    if bytes.abs_diff(REPORTED.get()) >= STEP_BYTES
+        && let Some(gauge) = GAUGE.get()
+    {
+        let before = REPORTED.replace(bytes);
+        host.add_to_metric(gauge, whole(bytes).saturating_sub(whole(before)));
     }
 }
 
 /// Takes the worker's bytes off the gauge, because its memory is about to go.
 #[cfg(any(test, target_arch = "wasm32"))]
 pub(super) fn release(host: &dyn Host) {
-    report(host, 0);
-}
-
-fn report(host: &dyn Host, bytes: usize) {
-    let before = REPORTED.replace(bytes);
-    let whole = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let bytes = whole(REPORTED.take());
     if let Some(gauge) = GAUGE.get() {
         // A metric that cannot be written has nowhere to be reported.
-        let _ = host.add_to_metric(gauge, whole(bytes).saturating_sub(whole(before)));
+        let _ = host.write_metric(gauge, bytes.saturating_neg());
     }
+}
+
+fn whole(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

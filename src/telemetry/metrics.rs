@@ -372,8 +372,7 @@ impl Metrics {
 
 fn add(host: &dyn Host, id: Option<&MetricId>, amount: i64) {
     if let Some(id) = id {
-        // A metric that cannot be written has nowhere to be reported.
-        let _ = host.add_to_metric(*id, amount);
+        host.add_to_metric(*id, amount);
     }
 }
 

@@ -67,8 +67,7 @@ impl ServiceMetrics {
     }
 
     fn add(&self, metric: MetricId, amount: i64) {
-        // A metric that cannot be written has nowhere to be reported.
-        let _ = self.host.add_to_metric(metric, amount);
+        self.host.add_to_metric(metric, amount);
     }
 }
 

@@ -1,15 +1,19 @@
 //! Log lines, their deduplication, and metrics.
 
 use super::log_dedup::{LogDedup, LogKey};
+use super::record_struct::tests::{Kind, Struct};
 use super::{Decision, ExchangeRecord, Quoted, Telemetry};
 use crate::host::HostError;
+use crate::host::double::Call;
 use crate::ledger::Stage;
 use crate::testing::{Filter, START, output, per_user};
 use filter_config::{LimitIndex, Usd};
 use insta::assert_snapshot;
 use limits::{Nanos, Occupancy, Standing};
 use proptest::prelude::*;
+use prost::Message;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 const FREE: LimitIndex = LimitIndex {
     policy: 0,
@@ -136,9 +140,8 @@ fn metrics_of_configuration_are_defined_once() {
     assert_snapshot!(names.join("\n"));
 }
 
-#[test]
-fn exchange_record_is_written_to_filter_state() {
-    let filter = alerting();
+/// Reports an exchange with all values.
+fn report_exchange(filter: &Filter) {
     let record = ExchangeRecord {
         decision: Decision::Admitted,
         limit: Some(FREE),
@@ -149,12 +152,64 @@ fn exchange_record_is_written_to_filter_state() {
         provider: Some("openai"),
     };
     filter.telemetry.exchange(&filter.policies, &record);
+}
+
+#[test]
+fn exchange_record_is_written_to_filter_state() {
+    let filter = alerting();
+    report_exchange(&filter);
     let state = filter.host.filter_state.borrow();
     let state: Vec<String> = state
         .iter()
         .map(|(key, value)| format!("{key}: {value}"))
         .collect();
     assert_snapshot!(state.join("\n"));
+    assert_eq!(filter.host.records.borrow().len(), 0);
+}
+
+#[test]
+fn record_of_exchange_is_one_call() {
+    for form in ["record", "both"] {
+        let filter = Filter::new(
+            &json!({ "free": per_user(50) }),
+            &json!({ "accessLog": form }),
+        );
+        report_exchange(&filter);
+        let records = filter.host.records.borrow();
+        let record = Struct::decode(&*records["tollgate"]).unwrap();
+        let mut state = filter.host.filter_state.borrow_mut();
+        if form == "record" {
+            assert_eq!(filter.host.count(Call::SetFilterState), 1);
+            assert!(state.is_empty());
+            drop(state);
+            // The same values, as `keys` has them.
+            let keys = alerting();
+            report_exchange(&keys);
+            state = filter.host.filter_state.borrow_mut();
+            state.extend(keys.host.filter_state.take());
+        }
+        let texts = record.fields.into_iter().map(|(name, value)| {
+            let text = match value.kind.unwrap() {
+                Kind::Number(number) => number.to_string(),
+                Kind::Text(text) => text,
+                Kind::Boolean(value) => value.to_string(),
+            };
+            (format!("tollgate.{name}"), text)
+        });
+        assert_eq!(texts.collect::<BTreeMap<_, _>>(), *state);
+    }
+}
+
+#[test]
+fn undeclared_record_is_written_as_keys() {
+    let filter = Filter::failing(Call::DeclareFilterState, &json!({ "accessLog": "record" }));
+    report_exchange(&filter);
+    assert_eq!(filter.host.records.borrow().len(), 0);
+    assert_eq!(
+        filter.host.filter_state.borrow()["tollgate.total_tokens"],
+        "7"
+    );
+    assert!(filter.lines()[0].starts_with("error host_call_failed call=declare_property"));
 }
 
 #[test]

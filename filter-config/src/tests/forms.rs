@@ -7,9 +7,9 @@ use usage_meter::{UsageNumber, UsagePointer};
 
 use crate::fixtures::{errors_of, long_form, read, set, tutorial};
 use crate::{
-    AuthSource, Configuration, ErrorFormatSetting, Expression, FailureMode, IncludeUsage,
-    MeteredExchanges, Methods, OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow, Replies,
-    Storage, UpstreamHeaders, UsageSettings, parse,
+    AccessLog, AuthSource, Configuration, ErrorFormatSetting, Expression, FailureMode,
+    IncludeUsage, MeteredExchanges, Methods, OnMissing, QuotaHeaders, Rate, RateLimit, RateWindow,
+    Replies, Storage, UpstreamHeaders, UsageSettings, parse,
 };
 
 /// The policies with their predicates, and their limits with rates, counters and the number of predicates.
@@ -100,6 +100,7 @@ fn settings_have_defaults() {
         assert_eq!(methods, Methods::default());
         assert_eq!(background_ttl, Duration::from_secs(3600));
         assert_eq!(configuration.replies, Replies::default());
+        assert_eq!(configuration.access_log, AccessLog::Keys);
         assert!(!configuration.hold_headers);
         assert_eq!(
             configuration.auth,
@@ -127,10 +128,12 @@ fn every_setting_is_read() {
         "requestBody": { "maxBytes": 1000 },
         "usage": { "onMissing": "ignore", "includeUsage": "never", "paths": ["/meter/tokens", "/a~1b/0/n"], "methods": ["POST", "GET"], "backgroundTtl": "90s", "meter": "all" },
         "replies": { "status": 503, "contentType": "text/plain", "body": "slow down", "error": "anthropic", "headers": "draft-03", "maxRetryAfter": "10m",
-            "upstreamHeaders": "prefix", "extra": { "X-Gateway": "llm 1" } }
+            "upstreamHeaders": "prefix", "extra": { "X-Gateway": "llm 1" } },
+        "accessLog": "both"
     }));
     assert_eq!(configuration.storage, Storage::Local { max_counters: 1024 });
     assert_eq!(configuration.failure_mode, FailureMode::Allow);
+    assert_eq!(configuration.access_log, AccessLog::Both);
     assert!(configuration.hold_headers);
     assert_eq!(configuration.request_body.max_bytes, 1000);
     let usage = &configuration.usage;

@@ -35,7 +35,10 @@ fn cluster_name_is_nested_and_replies_bounded() {
 #[test]
 fn declared_filter_state_lives_as_long_as_request() {
     // The field `span` has the number 5, the life span of a request the number 1.
-    assert_eq!(declaration("key"), b"\n\x03key\x28\x01");
+    assert_eq!(
+        declaration("key", FilterState::OfRequest),
+        b"\n\x03key\x28\x01"
+    );
 }
 
 #[test]
@@ -45,4 +48,13 @@ fn filter_state_arguments_round_trip() {
     let message = SetEnvoyFilterStateArguments::decode(message.as_slice()).unwrap();
     assert_eq!(message.path, "envoy.ratelimit.hits_addend");
     assert_eq!(message.value, value);
+}
+
+#[test]
+fn record_is_declared_as_struct() {
+    let arguments = declaration("a", FilterState::Record);
+    // `name` = 1, `type` = 3: 3 (a protocol buffer), `schema` = 4.
+    let mut expected = b"\x0a\x01a\x18\x03\x22\x2a".to_vec();
+    expected.extend_from_slice(b"type.googleapis.com/google.protobuf.Struct");
+    assert_eq!(arguments, expected);
 }

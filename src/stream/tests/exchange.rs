@@ -150,7 +150,7 @@ fn failing_host_gets_at_most_one_reply() {
         Call::Reply,
         Call::Resume(Direction::Request),
         Call::SetFilterState,
-        Call::AddToMetric,
+        Call::WriteMetric,
     ];
     for spec in ["", BODY_WHEN] {
         for call in calls {

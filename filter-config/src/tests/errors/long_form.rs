@@ -117,6 +117,11 @@ fn invalid_settings_are_rejected() {
                 "auth[0].header[\"identity.groups\"]: found \"identity.groups\", expected a path that does not overlap with \"identity\"",
             ),
             (
+                "/accessLog",
+                Some(json!("typed")),
+                "accessLog: found \"typed\", expected \"keys\", \"record\" or \"both\"",
+            ),
+            (
                 "/holdHeaders",
                 Some(json!("yes")),
                 "holdHeaders: found \"yes\", expected true or false",

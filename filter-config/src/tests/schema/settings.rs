@@ -146,6 +146,11 @@ pub(super) fn long_form() -> Value {
             "expressions": expressions(),
             "usage": described("How usage is found and charged.", usage),
             "replies": described("The form of rejections, and quota headers.", replies()),
+            "accessLog": {
+                "description": "The form in which filter state has an exchange, for access logs: a string for each value, one record, or both.",
+                "enum": ["keys", "record", "both"],
+                "default": "keys"
+            },
             "pricing": prices(),
             "unpriced": {
                 "description": "The handling of a model without a price, under a limit that has a budget.",

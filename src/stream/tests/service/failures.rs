@@ -158,7 +158,7 @@ fn failing_host_gets_at_most_one_reply() {
         Call::Resume(Direction::Request),
         Call::Reply,
         Call::CallGrpc,
-        Call::AddToMetric,
+        Call::WriteMetric,
     ];
     for storage in [RESERVE, CHECK, RLS] {
         for call in failures {

@@ -1,0 +1,112 @@
+//! A `google.protobuf.Struct`, written field by field.
+
+#[cfg(test)]
+pub(super) mod tests;
+
+/// The wire type of a length-delimited field.
+const LENGTH_DELIMITED: u8 = 2;
+
+/// `Struct.fields`, a map of which each entry is a message.
+const FIELDS: u8 = 1 << 3 | LENGTH_DELIMITED;
+/// The key and the value of an entry.
+const KEY: u8 = FIELDS;
+const VALUE: u8 = 2 << 3 | LENGTH_DELIMITED;
+/// `Value.number_value`, eight bytes.
+const NUMBER: u8 = 2 << 3 | 1;
+/// `Value.string_value`.
+const TEXT: u8 = 3 << 3 | LENGTH_DELIMITED;
+/// `Value.bool_value`.
+const BOOLEAN: u8 = 4 << 3;
+
+/// The longest text of a field, in bytes.
+const MAX_TEXT_BYTES: usize = 4096;
+
+/// A serialized `google.protobuf.Struct`.
+///
+/// Source: `google/protobuf/struct.proto`, and the encoding of protocol buffers.
+#[derive(Debug, Default)]
+pub(super) struct RecordStruct {
+    bytes: Vec<u8>,
+}
+
+// === impl RecordStruct ===
+
+impl RecordStruct {
+    /// Returns a record without fields.
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: Vec::with_capacity(256),
+        }
+    }
+
+    /// Adds a text. A longer one than [`MAX_TEXT_BYTES`] is cut.
+    pub(super) fn text(&mut self, name: &str, value: &str) {
+        let end = value.floor_char_boundary(MAX_TEXT_BYTES);
+        let value = value.get(..end).unwrap_or_default();
+        let length = value
+            .len()
+            .saturating_add(length_of_varint(value.len()))
+            .saturating_add(1);
+        self.entry(name, length);
+        self.bytes.push(TEXT);
+        self.varint(value.len());
+        self.bytes.extend_from_slice(value.as_bytes());
+    }
+
+    /// Adds a number. Above 2^53 it is rounded, as are all numbers of a `Struct`.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "numbers of a `Struct` are doubles"
+    )]
+    pub(super) fn number(&mut self, name: &str, value: u64) {
+        self.entry(name, 9);
+        self.bytes.push(NUMBER);
+        self.bytes.extend_from_slice(&(value as f64).to_le_bytes());
+    }
+
+    /// Adds a boolean.
+    pub(super) fn boolean(&mut self, name: &str, value: bool) {
+        self.entry(name, 2);
+        self.bytes.push(BOOLEAN);
+        self.bytes.push(value.into());
+    }
+
+    /// Returns the message.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Begins an entry, whose value is a message of so many bytes that follow.
+    fn entry(&mut self, name: &str, value_bytes: usize) {
+        let name_bytes = name.len().saturating_add(length_of_varint(name.len()));
+        let value_field = value_bytes.saturating_add(length_of_varint(value_bytes));
+        let length = name_bytes.saturating_add(value_field).saturating_add(2);
+        self.bytes.push(FIELDS);
+        self.varint(length);
+        self.bytes.push(KEY);
+        self.varint(name.len());
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.push(VALUE);
+        self.varint(value_bytes);
+    }
+
+    fn varint(&mut self, mut number: usize) {
+        #[expect(clippy::cast_possible_truncation, reason = "seven bits are left")]
+        while number >= 0x80 {
+            self.bytes.push((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "it is less than 128")]
+        self.bytes.push(number as u8);
+    }
+}
+
+/// Returns the number of bytes that a number takes as a varint.
+const fn length_of_varint(mut number: usize) -> usize {
+    let mut bytes: usize = 1;
+    while number >= 0x80 {
+        number >>= 7;
+        bytes = bytes.saturating_add(1);
+    }
+    bytes
+}
