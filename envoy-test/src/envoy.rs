@@ -227,6 +227,25 @@ impl Envoy {
         Ok(self.process.with_log(waited.await)??)
     }
 
+    /// Waits until the stats whose names begin with `prefix` fulfil a condition, and returns them. The module writes
+    /// its metrics once a second.
+    ///
+    /// # Errors
+    /// As [`Envoy::wait_for_stat`].
+    pub async fn wait_for_stats(
+        &self,
+        prefix: &str,
+        predicate: impl Fn(&BTreeMap<String, u64>) -> bool,
+    ) -> Result<BTreeMap<String, u64>, Error> {
+        let waited = wait::until(format!("stats {prefix}"), async || {
+            match self.admin.stats(prefix).await {
+                Ok(stats) => predicate(&stats).then_some(Ok(stats)),
+                Err(error) => Some(Err(error)),
+            }
+        });
+        Ok(self.process.with_log(waited.await)??)
+    }
+
     /// Returns everything that it has logged.
     ///
     /// # Errors

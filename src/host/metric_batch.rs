@@ -36,13 +36,14 @@ impl MetricBatch {
         }
     }
 
-    /// Passes every change to `write`. It does not allocate.
+    /// Passes every change to `write`, those of the metrics that were defined first at the end: once Envoy shows the
+    /// decisions on exchanges, it shows all else of them. It does not allocate.
     pub(super) fn flush(&self, write: impl Fn(MetricId, i64) -> Result<()>) {
         let Ok(mut changes) = self.changes.try_borrow_mut() else {
             return;
         };
         // The entries remain, for the next changes.
-        for (metric, change) in &mut *changes {
+        for (metric, change) in changes.iter_mut().rev() {
             let change = std::mem::take(change);
             if change != 0 {
                 // A metric that cannot be written has nowhere to be reported.

@@ -40,6 +40,12 @@ impl AccessLogEntry {
         keys.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
     }
 
+    /// Returns tollgate's record of the exchange: an object, or null where it writes none.
+    #[must_use]
+    pub fn record(&self) -> &Value {
+        &self.0["record"]["value"]
+    }
+
     /// Returns tollgate's filter state for a key as a number.
     #[must_use]
     pub fn tollgate_number(&self, key: &str) -> Option<u64> {
@@ -119,6 +125,7 @@ pub(super) fn logger(path: &Path) -> Value {
                 "sent": "%BYTES_SENT%",
                 "test_id": "%REQ(X-TEST-ID)%",
                 "tollgate": tollgate,
+                "record": "%FILTER_STATE(wasm.tollgate:TYPED)%",
             } },
         },
     })

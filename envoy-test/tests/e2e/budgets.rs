@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     fixtures::completion,
-    support::{TestResult, metric},
+    support::{TestResult, wait_for_metric},
 };
 
 /// A chat of 1000 input tokens, 400 of them cached, and 100 output tokens.
@@ -71,7 +71,7 @@ async fn budget_is_exact_to_the_billionth() -> TestResult {
         .await?;
     assert_eq!(unpriced.status, 403);
     let cost = format!("usd_billionths.model={}", MODEL.replace('.', "_"));
-    assert_eq!(metric(&metered.envoy, &cost).await?, 2 * 5_000_250);
+    wait_for_metric(&metered.envoy, &cost, 2 * 5_000_250).await?;
     metered.check().await?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fixtures::{hourly, hourly_with},
-    support::{TestResult, metric},
+    support::{TestResult, wait_for_metric},
 };
 
 /// A limit in dry run of 250 tokens an hour for each caller.
@@ -44,9 +44,9 @@ async fn dry_run_limit_counts_and_admits() -> TestResult {
         }
     }
     let admitted = "requests.decision=admitted";
-    assert_eq!(metric(&metered.envoy, admitted).await?, 6);
+    wait_for_metric(&metered.envoy, admitted, 6).await?;
     let denied = "requests.decision=shadow_denied.policy=default/llm.limit=trial";
-    assert_eq!(metric(&metered.envoy, denied).await?, 4);
+    wait_for_metric(&metered.envoy, denied, 4).await?;
     metered.check().await?;
     Ok(())
 }
@@ -104,8 +104,9 @@ async fn alert_sets_header_metric_and_log_line() -> TestResult {
         let alert = Some("\"tokens\"".to_owned());
         assert_eq!(alerts[..3], [(200, None), (200, None), (200, alert)]);
         assert_eq!(alerts[3].0, 429);
-        let counted = metric(&metered.envoy, "alerts.policy=default/llm.limit=tokens").await?;
-        assert_eq!(counted, callers, "once per caller");
+        // Once per caller.
+        let alerts = "alerts.policy=default/llm.limit=tokens";
+        wait_for_metric(&metered.envoy, alerts, callers).await?;
         let log = metered.envoy.logs()?;
         let lines = log.lines().filter(|line| line.contains("limit_alert "));
         assert_eq!(lines.count() as u64, callers, "{log}");

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     fixtures::AMPLE,
-    support::{TestResult, metric, spawn_chat},
+    support::{TestResult, spawn_chat, wait_for_metric},
 };
 
 /// The tokens that the mock generates per second for [`timed`] chats.
@@ -248,9 +248,9 @@ async fn reservation_is_clamped_to_limit() -> TestResult {
     let chat = spawn_chat(&metered, &client, "huge", chat);
     metered.llm.wait_for_requests(1).await?;
     let gauge = "reserved.policy=default/llm.limit=tokens";
-    assert_eq!(metric(&metered.envoy, gauge).await?, 500);
+    wait_for_metric(&metered.envoy, gauge, 500).await?;
     chat.abort();
     metered.envoy.logged("huge").await?;
-    assert_eq!(metric(&metered.envoy, gauge).await?, 0);
+    wait_for_metric(&metered.envoy, gauge, 0).await?;
     Ok(())
 }

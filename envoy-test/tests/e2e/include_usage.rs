@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     fixtures::{AMPLE, STREAM_WITH_REPORT},
-    support::{TestResult, metric, start_holding_headers},
+    support::{TestResult, start_holding_headers, wait_for_metric},
 };
 
 /// The text in a body that the filter replaces, and its replacement.
@@ -335,8 +335,7 @@ async fn rejecting_upstream_is_not_asked_again() -> TestResult {
                 rejected += usize::from(is_asked);
             }
             assert_eq!(rejected, asked, "{name}");
-            let found = metric(&metered.envoy, "include_usage_rejected").await?;
-            assert_eq!(found, 1);
+            wait_for_metric(&metered.envoy, "include_usage_rejected", 1).await?;
             let log = metered.envoy.logs()?;
             let line = "include_usage_rejected cluster=llm model=";
             assert_eq!(log.matches(line).count(), 1, "{log}");

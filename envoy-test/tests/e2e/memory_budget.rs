@@ -4,7 +4,7 @@
 //! `TOLLGATE_MEMORY_TESTS=full` plays the full numbers: 10,000 streams, and 1,000 bodies and decoders with the default
 //! budget.
 
-use std::{convert::Infallible, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use envoy_test::{
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::{StreamExt as _, wrappers::UnboundedReceiverStream};
 
-use crate::support::{TestResult, generated_tokens, metric};
+use crate::support::{TestResult, generated_tokens, metric, wait_for_some};
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -147,12 +147,15 @@ async fn statuses(
 
 /// Checks that all that the provider has generated was charged.
 async fn check_sums(metered: &Metered) -> TestResult {
-    let stats = metered.envoy.stats("wasmcustom.tollgate.tokens").await?;
-    let charged = stats
-        .iter()
-        .filter(|(name, _)| name.contains("kind=input") || name.contains("kind=output"));
-    let charged: u64 = charged.map(|(_, tokens)| tokens).sum();
-    assert_eq!(charged, generated_tokens(metered));
+    let generated = generated_tokens(metered);
+    let tokens = "wasmcustom.tollgate.tokens";
+    let is_charged = |stats: &BTreeMap<String, u64>| {
+        let charged = stats
+            .iter()
+            .filter(|(name, _)| name.contains("kind=input") || name.contains("kind=output"));
+        charged.map(|(_, tokens)| tokens).sum::<u64>() == generated
+    };
+    metered.envoy.wait_for_stats(tokens, is_charged).await?;
     Ok(())
 }
 
@@ -182,13 +185,12 @@ async fn open_streams_end_in_overload_without_trap() -> TestResult {
         opened.push(open(&metered, client, HEADER_BYTES, &mut exchanges));
     }
     wait_for_requests(&metered, 1 + requests as u64).await?;
-    let overloaded = metric(&metered.envoy, "requests.decision=overloaded").await?;
+    let overloaded = wait_for_some(&metered.envoy, "requests.decision=overloaded").await?;
     let allocated = metric(&metered.envoy, "memory_bytes").await?;
     let resident = metered.envoy.memory().await?.resident - before;
     eprintln!(
         "{requests} streams: {overloaded} overloaded, {allocated} bytes allocated, {resident} more resident"
     );
-    assert!(overloaded > 0, "the budget is too large for this test");
     assert!(allocated <= budget, "{allocated}");
     let headers = (requests * HEADER_BYTES) as u64;
     assert!(

@@ -6,7 +6,9 @@ use envoy_test::{
     metered::{CALLER, Metered, each_caller, only_when},
 };
 
-use crate::support::TestResult;
+use serde_json::{Value, json};
+
+use crate::support::{TestResult, wait_for_exchanges};
 
 #[tokio::test]
 async fn access_log_has_usage_and_decision() -> TestResult {
@@ -45,6 +47,47 @@ async fn access_log_has_usage_and_decision() -> TestResult {
 }
 
 #[tokio::test]
+async fn access_log_has_exchange_as_record() -> TestResult {
+    for form in ["keys", "record", "both"] {
+        let mut configuration = each_caller(100);
+        configuration["accessLog"] = form.into();
+        let metered = Metered::start(configuration).await?;
+        let client = client(Protocol::Http1);
+        let chat = || Chat::default().header(CALLER, "alice");
+        let admitted = metered.exchange(&client, "1", chat()).await?.entry;
+        let rejected = metered.exchange(&client, "2", chat()).await?.entry;
+        let expected = [
+            json!({
+                "decision": "admitted", "input_tokens": 5, "output_tokens": 95, "total_tokens": 100,
+                "cached_tokens": 0, "estimated": false, "model": MODEL, "provider": "openai",
+            }),
+            json!({
+                "decision": "denied", "limit": "tokens", "provider": "openai",
+            }),
+        ];
+        for (entry, expected) in [admitted, rejected].into_iter().zip(expected) {
+            let has_record = form != "keys";
+            assert_eq!(
+                *entry.record(),
+                if has_record {
+                    expected.clone()
+                } else {
+                    Value::Null
+                }
+            );
+            let keys = if form == "record" {
+                0
+            } else {
+                expected.as_object().map_or(0, |it| it.len())
+            };
+            assert_eq!(entry.tollgate_keys().count(), keys, "{form}");
+        }
+        metered.check().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn metrics_count_without_naming_callers() -> TestResult {
     let metered = Metered::build(each_caller(250), |builder| builder.concurrency(2)).await?;
     for protocol in Protocol::ALL {
@@ -67,6 +110,7 @@ async fn metrics_count_without_naming_callers() -> TestResult {
     let disconnected = metered.envoy.logged("disconnected").await?;
     let estimate = |kind: &str| disconnected.tollgate_number(kind).unwrap_or(0);
 
+    wait_for_exchanges(&metered.envoy, 11).await?;
     let stats = metered.envoy.stats("wasmcustom.").await?;
     let stat = |name: &str| {
         stats

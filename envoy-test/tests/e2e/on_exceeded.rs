@@ -247,7 +247,7 @@ async fn report_only_limit_sets_alert_header() -> TestResult {
     }
     assert_eq!(alerts, [false, false, true, true]);
     let alerts = "alerts.policy=default/llm.limit=tokens";
-    assert_eq!(metric(&metered.envoy, alerts).await?, 1);
+    wait_for_metric(&metered.envoy, alerts, 1).await?;
     metered.check().await?;
     Ok(())
 }

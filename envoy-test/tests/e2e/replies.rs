@@ -9,7 +9,7 @@ use envoy_test::{
 };
 use serde_json::{Value, json};
 
-use crate::support::TestResult;
+use crate::support::{TestResult, wait_for_exchanges};
 
 #[tokio::test]
 async fn rejection_names_limit_and_reset() -> TestResult {
@@ -116,6 +116,7 @@ async fn evaluation_error_follows_failure_mode() -> TestResult {
             let missing = metered.exchange(&client, &id, Chat::default()).await?;
             assert_eq!(missing.entry.tollgate("decision"), Some("unmatched"));
         }
+        wait_for_exchanges(&metered.envoy, 4).await?;
         let stats = metered.envoy.stats("wasmcustom.tollgate").await?;
         assert_eq!(
             stats["wasmcustom.tollgate.evaluation_errors"], 2,
@@ -148,6 +149,7 @@ async fn limit_applies_where_its_predicate_finds_nothing() -> TestResult {
             assert_eq!(exchange.entry.tollgate("decision"), Some(decision), "{id}");
         }
     }
+    wait_for_exchanges(&metered.envoy, 6).await?;
     let stats = metered.envoy.stats("wasmcustom.tollgate").await?;
     let missing = stats.get("wasmcustom.tollgate.missing_values");
     assert!(missing.is_none_or(|missing| *missing == 0), "{stats:?}");

@@ -10,7 +10,10 @@ use envoy_test::{
 };
 use serde_json::{Value, json};
 
-use crate::{fixtures::hourly_with, support::TestResult};
+use crate::{
+    fixtures::hourly_with,
+    support::{TestResult, wait_for_exchanges},
+};
 
 /// A limit with an alert, a limit in dry run, a limit whose counter can fail, and prices.
 fn policy() -> Value {
@@ -82,6 +85,7 @@ async fn prometheus_scrape_matches_snapshot() -> TestResult {
     })
     .await?;
     run_exchanges(&metered).await?;
+    wait_for_exchanges(&metered.envoy, 5).await?;
     let scrape = metered.envoy.prometheus("tollgate").await?;
     // What is allocated depends on the machine.
     let lines = scrape.lines().map(|line| match line.split_once(' ') {

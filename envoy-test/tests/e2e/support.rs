@@ -1,6 +1,6 @@
 //! Steps and assertions that several modules need.
 
-use std::error::Error;
+use std::{collections::BTreeMap, error::Error};
 
 use envoy_test::{
     client::{Chat, Protocol, client},
@@ -108,12 +108,26 @@ pub(crate) fn logged_tokens(entry: &AccessLogEntry) -> [Option<u64>; 4] {
     keys.map(|key| entry.tollgate_number(key))
 }
 
-/// A metric of the filter, by its name after `tollgate.`; 0 where Envoy has none of that name.
+/// A metric of the filter as it was written last, by its name after `tollgate.`; 0 where Envoy has none of that name.
 pub(crate) async fn metric(envoy: &Envoy, name: &str) -> Result<u64, Box<dyn Error>> {
     Ok(envoy.stat(&metric_name(name)).await?)
 }
 
-/// Waits until a metric of the filter has this value.
+/// Waits until the metrics of so many exchanges are written, those without a decision not counted.
+pub(crate) async fn wait_for_exchanges(envoy: &Envoy, exchanges: u64) -> TestResult {
+    let decisions = metric_name("requests.decision=");
+    let is_counted = |stats: &BTreeMap<String, u64>| stats.values().sum::<u64>() == exchanges;
+    envoy.wait_for_stats(&decisions, is_counted).await?;
+    Ok(())
+}
+
+/// Waits until a metric of the filter is above 0, and returns it.
+pub(crate) async fn wait_for_some(envoy: &Envoy, name: &str) -> Result<u64, Box<dyn Error>> {
+    let name = metric_name(name);
+    Ok(envoy.wait_for_stat(&name, |value| value > 0).await?)
+}
+
+/// Waits until a metric of the filter has this value: metrics are written once a second.
 pub(crate) async fn wait_for_metric(envoy: &Envoy, name: &str, expected: u64) -> TestResult {
     let name = metric_name(name);
     envoy

@@ -188,18 +188,21 @@ impl Report {
                 }
             }
         }
-        let tokens = metered
-            .envoy
-            .stats("wasmcustom.tollgate.tokens.kind=")
-            .await?;
-        let of = |kind: &str| {
-            tokens
+        let sum = |stats: &BTreeMap<String, u64>| {
+            let kinds = stats
                 .iter()
-                .filter(|(name, _)| name.contains(kind))
-                .map(|(_, tokens)| tokens)
-                .sum::<u64>()
+                .filter(|(name, _)| name.contains("kind=input.") || name.contains("kind=output."));
+            kinds.map(|(_, tokens)| tokens).sum::<u64>()
         };
-        let metric = of("kind=input.") + of("kind=output.");
+        let tokens = "wasmcustom.tollgate.tokens.kind=";
+        let waited = metered
+            .envoy
+            .wait_for_stats(tokens, |stats| sum(stats) == charged)
+            .await;
+        let metric = match waited {
+            Ok(_) => charged,
+            Err(_) => sum(&metered.envoy.stats(tokens).await?),
+        };
         self.facts
             .push(("tokens in metrics", format!("{metric}, expected {charged}")));
         if metric != charged {

@@ -21,7 +21,7 @@ fn changes_of_a_metric_are_one_call() {
         batch.add(MetricId(3), amount);
     }
     batch.add(MetricId(1), 1);
-    assert_eq!(flushed(&batch), [(1, 1), (3, 10)]);
+    assert_eq!(flushed(&batch), [(3, 10), (1, 1)]);
     assert_eq!(flushed(&batch), []);
 }
 
@@ -44,5 +44,5 @@ fn failed_metric_does_not_withhold_the_others() {
         written.borrow_mut().push((metric.0, amount));
         Err(HostError::NotFound)
     });
-    assert_eq!(written.into_inner(), [(1, 1), (2, i64::MAX)]);
+    assert_eq!(written.into_inner(), [(2, i64::MAX), (1, 1)]);
 }
