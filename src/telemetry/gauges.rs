@@ -15,6 +15,14 @@ pub(super) fn add(host: &dyn Host, gauge: MetricId, amount: i64) {
     count(gauge, amount);
 }
 
+/// Adds to a gauge that Envoy is to show at once.
+pub(super) fn write(host: &dyn Host, gauge: MetricId, amount: i64) {
+    // A metric that cannot be written has nowhere to be reported.
+    if host.write_metric(gauge, amount).is_ok() {
+        count(gauge, amount);
+    }
+}
+
 /// Adds to what the worker has to subtract from a gauge, without changing the gauge: another worker has added the
 /// amount or, if it is negative, will subtract it.
 pub(super) fn count(gauge: MetricId, amount: i64) {

@@ -62,7 +62,9 @@ impl ServiceMetrics {
 
     fn set_open(&self, is_open: bool) {
         if self.is_open.replace(is_open) != is_open {
-            gauges::add(&*self.host, self.circuit_open, if is_open { 1 } else { -1 });
+            // It changes seldom, and operators act on it.
+            let change = if is_open { 1 } else { -1 };
+            gauges::write(&*self.host, self.circuit_open, change);
         }
     }
 
