@@ -22,6 +22,7 @@ use filter_config::{AccessLog, Configuration, LimitIndex, Usd, Warning};
 use limits::{Nanos, Occupancy, Timestamp};
 use log_dedup::{LogDedup, LogKey};
 use metrics::Metrics;
+use record_struct::RECORD;
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::rc::Rc;
@@ -67,7 +68,7 @@ impl Telemetry {
         memory_gauge::define(&*host)?;
         let mut access_log = configuration.access_log;
         if access_log.has_record()
-            && let Err(error) = host.declare_filter_state(filter_state::RECORD, FilterState::Record)
+            && let Err(error) = host.declare_filter_state(RECORD, FilterState::Record)
         {
             // Without its type, access logs could not read it.
             Self::host_call_failed("declare_property", error);

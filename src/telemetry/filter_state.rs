@@ -3,7 +3,7 @@
 use super::Telemetry;
 use super::metrics::Decision;
 use super::record::ExchangeRecord;
-use super::record_struct::RecordStruct;
+use super::record_struct::{RECORD, RecordStruct};
 use crate::policies::Policies;
 
 /// The filter state that Envoy's own rate limit filter adds for an exchange.
@@ -11,9 +11,6 @@ const HITS_ADDEND: &str = "envoy.ratelimit.hits_addend";
 
 /// The most that Envoy's rate limit filter adds.
 const MAX_HITS: u64 = 1_000_000_000;
-
-/// The filter state that is a record, and the beginning of the keys of its fields.
-pub(super) const RECORD: &str = "tollgate";
 
 /// A value of an exchange.
 enum Value<'a> {

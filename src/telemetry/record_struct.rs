@@ -3,6 +3,9 @@
 #[cfg(test)]
 pub(super) mod tests;
 
+/// The filter state that is a record, and the beginning of the keys of its values.
+pub(super) const RECORD: &str = "tollgate";
+
 /// The wire type of a length-delimited field.
 const LENGTH_DELIMITED: u8 = 2;
 
