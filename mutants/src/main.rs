@@ -8,6 +8,7 @@ mod compile;
 mod error;
 mod mutant;
 mod options;
+mod outcomes;
 mod report;
 mod rewrite;
 mod run;
@@ -18,6 +19,7 @@ mod tree;
 
 use error::Error;
 use options::Options;
+use outcomes::Outcomes;
 use report::Report;
 use std::path::Path;
 use std::process::ExitCode;
@@ -53,7 +55,13 @@ fn test(options: &Options) -> Result<Report, Error> {
     let listed = survivors::read(root)?;
     let mut mutants = mutant::list(root)?;
     mutants.retain(|mutant| options.selects(mutant));
-    let tree = tree::Copy::new(root, |path| compile::writes(path, &mutants))?;
+    let folder = tree::folder(root);
+    let outcomes = folder.join("outcomes.txt");
+    if options.missed {
+        let missed = outcomes::missed(&outcomes)?;
+        mutants.retain(|mutant| missed.contains(&mutant.stable_name()));
+    }
+    let tree = tree::Copy::new(root, folder, |path| compile::writes(path, &mutants))?;
     eprintln!("{} mutants, compiling them", mutants.len());
     let build = compile::build(&tree, &mutants, &options.packages)?;
     let chosen: Vec<usize> = build
@@ -63,8 +71,7 @@ fn test(options: &Options) -> Result<Report, Error> {
         .collect();
     eprintln!("measuring {} programs of tests", build.programs.len());
     let suite = suite::Suite::measure(&tree, &build.programs)?;
-    let outcomes = run::all(&build, &suite, &mutants, &chosen, options.jobs);
-    let report = Report::new(&mutants, &build, &outcomes, &listed, options);
-    report.write(&tree.folder().join("outcomes.txt"))?;
-    Ok(report)
+    let written = Outcomes::create(&outcomes)?;
+    let outcomes = run::all(&build, &suite, &mutants, &chosen, options.jobs, &written);
+    Ok(Report::new(&mutants, &build, &outcomes, &listed, options))
 }

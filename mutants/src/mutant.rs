@@ -106,12 +106,17 @@ impl Mutant {
 
     /// Returns its name without the position, which stays the same while lines above it change.
     pub(crate) fn stable_name(&self) -> String {
-        let change = self.name.strip_prefix(&self.file);
-        let change = change.and_then(|rest| rest.split_once(": "));
-        let change = change.map_or(self.name.as_str(), |(_, change)| change);
-        let words: Vec<&str> = change.split_whitespace().collect();
-        format!("{}: {}", self.file, words.join(" "))
+        stable_name(&self.file, &self.name)
     }
+}
+
+/// Returns the name of a mutant of a file without the position.
+pub(crate) fn stable_name(file: &str, name: &str) -> String {
+    let change = name.strip_prefix(file);
+    let change = change.and_then(|rest| rest.split_once(": "));
+    let change = change.map_or(name, |(_, change)| change);
+    let words: Vec<&str> = change.split_whitespace().collect();
+    format!("{file}: {}", words.join(" "))
 }
 
 // === impl Position ===

@@ -2,11 +2,12 @@
 
 use crate::mutant::{Mutant, PACKAGES};
 
-const USAGE: &str = "usage: mutants [--shard N/M] [--jobs N] [--tests PACKAGE] [PATH...]
+const USAGE: &str = "usage: mutants [--shard N/M] [--jobs N] [--tests PACKAGE] [--missed] [PATH...]
 
   --shard N/M      run every Mth mutant, from the Nth on (default 1/1)
   --jobs N         run N mutants at once (default 1)
   --tests PACKAGE  build and run only the tests of limits, usage-meter or tollgate (default: all)
+  --missed         run only those that the run before has missed
   PATH             run the mutants of files whose paths begin so, such as limits/src/window (default: all)";
 
 /// The arguments of a run.
@@ -16,6 +17,8 @@ pub(crate) struct Options {
     pub jobs: usize,
     /// The packages whose tests are run.
     pub packages: Vec<&'static str>,
+    /// Whether only those are run that the run before has missed.
+    pub missed: bool,
     paths: Vec<String>,
 }
 
@@ -38,6 +41,7 @@ impl Options {
             },
             jobs: 1,
             packages: PACKAGES.to_vec(),
+            missed: false,
             paths: Vec::new(),
         };
         let mut arguments = arguments.into_iter();
@@ -58,6 +62,7 @@ impl Options {
                         return Err(USAGE);
                     }
                 }
+                "--missed" => options.missed = true,
                 _ if argument.starts_with('-') => return Err(USAGE),
                 _ => options.paths.push(argument),
             }
@@ -72,7 +77,7 @@ impl Options {
 
     /// Whether every mutant is run.
     pub(crate) fn is_complete(&self) -> bool {
-        self.paths.is_empty() && self.shard.count == 1 && self.packages == PACKAGES
+        self.paths.is_empty() && self.shard.count == 1 && self.packages == PACKAGES && !self.missed
     }
 }
 
@@ -132,5 +137,6 @@ mod tests {
         assert!(read(&["limits"]).is_ok_and(|options| !options.is_complete()));
         assert!(read(&["--shard", "1/2"]).is_ok_and(|options| !options.is_complete()));
         assert!(read(&["--tests", "limits"]).is_ok_and(|options| !options.is_complete()));
+        assert!(read(&["--missed"]).is_ok_and(|options| !options.is_complete()));
     }
 }

@@ -1,15 +1,12 @@
 //! What is printed in the end.
 
 use crate::compile::Build;
-use crate::error::Error;
 use crate::mutant::{Mutant, PARTS};
 use crate::options::Options;
-use crate::run::Outcome;
+use crate::outcomes::Outcome;
 use crate::survivors::{self, Survivors};
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
-use std::fs;
-use std::path::Path;
+use std::fmt;
 
 /// The least share of the mutants of a part that is caught, in per cent.
 const MIN_CAUGHT: usize = 95;
@@ -19,8 +16,6 @@ const MIN_CAUGHT: usize = 95;
 pub(crate) struct Report {
     modules: BTreeMap<String, Counts>,
     parts: BTreeMap<&'static str, Counts>,
-    /// Outcomes by the numbers of mutants, with their names.
-    outcomes: BTreeMap<usize, (Outcome, String)>,
     /// Survivors that are not listed.
     unlisted: Vec<String>,
     /// Listed mutants that no run has missed.
@@ -53,7 +48,6 @@ impl Report {
         let mut report = Self {
             modules: BTreeMap::new(),
             parts: BTreeMap::new(),
-            outcomes: BTreeMap::new(),
             unlisted: Vec::new(),
             outdated: Vec::new(),
         };
@@ -71,11 +65,6 @@ impl Report {
                 counts.rejected += usize::from(is_rejected);
                 counts.skipped += usize::from(is_skipped);
                 counts.add(outcome);
-            }
-            if let Some(outcome) = outcome {
-                report
-                    .outcomes
-                    .insert(id + 1, (outcome, mutant.name.clone()));
             }
             if outcome >= Some(Outcome::Missed) {
                 match listed.get_mut(&mutant.stable_name()) {
@@ -97,15 +86,6 @@ impl Report {
             let caught = counts.caught + counts.timed_out;
             caught * 100 >= counts.run() * MIN_CAUGHT
         })
-    }
-
-    /// Writes the outcome of each mutant to a file.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
-        let mut text = String::new();
-        for (number, (outcome, name)) in &self.outcomes {
-            let _ = writeln!(text, "{outcome:?} {number}: {name}");
-        }
-        fs::write(path, text).map_err(Error::at(path))
     }
 }
 

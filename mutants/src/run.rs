@@ -2,6 +2,7 @@
 
 use crate::compile::{Build, Program};
 use crate::mutant::Mutant;
+use crate::outcomes::{Outcome, Outcomes};
 use crate::suite::{self, Suite, Test};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -35,19 +36,6 @@ const SIGXCPU: i32 = 24;
 /// How many mutants are run between two lines about the progress.
 const PROGRESS: usize = 100;
 
-/// What became of a mutant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Outcome {
-    /// A test failed.
-    Caught,
-    /// The tests did not end in time.
-    TimedOut,
-    /// Every test passed.
-    Missed,
-    /// No test reaches it.
-    Unreached,
-}
-
 /// Runs the mutants that are chosen, some at once.
 pub(crate) fn all(
     build: &Build,
@@ -55,6 +43,7 @@ pub(crate) fn all(
     mutants: &[Mutant],
     chosen: &[usize],
     jobs: usize,
+    written: &Outcomes,
 ) -> BTreeMap<usize, Outcome> {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(BTreeMap::new());
@@ -64,10 +53,11 @@ pub(crate) fn all(
             scope.spawn(|| {
                 while let Some(&id) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = one(build, suite, id);
-                    if let Some(mutant) = mutants.get(id)
-                        && outcome >= Outcome::Missed
-                    {
-                        eprintln!("{outcome:?} {}: {}", id + 1, mutant.name);
+                    if let Some(mutant) = mutants.get(id) {
+                        written.add(id, mutant, outcome);
+                        if outcome >= Outcome::Missed {
+                            eprintln!("{outcome:?} {}: {}", id + 1, mutant.name);
+                        }
                     }
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes.insert(id, outcome);

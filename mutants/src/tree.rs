@@ -14,12 +14,23 @@ pub(crate) struct Copy {
     folder: PathBuf,
 }
 
+/// Returns the folder of the copy and of what is written beside it, below that of what is built.
+pub(crate) fn folder(root: &Path) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or_else(|| root.join("target"), |target| root.join(target));
+    target.join("mutants")
+}
+
 // === impl Copy ===
 
 impl Copy {
     /// Copies every file that git tracks or would add, but for those that are written with mutants. A
     /// file that is the same keeps its time, so that cargo compiles what changed.
-    pub(crate) fn new(root: &Path, is_written: impl Fn(&str) -> bool) -> Result<Self, Error> {
+    pub(crate) fn new(
+        root: &Path,
+        folder: PathBuf,
+        is_written: impl Fn(&str) -> bool,
+    ) -> Result<Self, Error> {
         let program = "git";
         let output = Command::new(program)
             .args([
@@ -36,11 +47,9 @@ impl Copy {
             let output = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(Error::Failed { program, output });
         }
-        let target = std::env::var_os("CARGO_TARGET_DIR");
-        let target = target.map_or_else(|| root.join("target"), |target| root.join(target));
         let copy = Self {
             root: root.to_owned(),
-            folder: target.join("mutants"),
+            folder,
         };
         for path in String::from_utf8_lossy(&output.stdout).split_terminator('\0') {
             let from = root.join(path);
