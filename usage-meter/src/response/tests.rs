@@ -415,6 +415,13 @@ fn corrupt_coding_leaves_output_bytes() {
     assert_eq!(meter.usage(), None);
     assert!(before > 0 && meter.output_bytes() > before);
 
+    assert!(!meter.is_unread(), "the bytes are not valid");
+    // A frame with a window of 16 MiB may be valid.
+    let mut large = Meter::new(&head);
+    large.push(b"\x28\xb5\x2f\xfd\x00\x70");
+    large.finish();
+    assert!(large.is_unread() && large.is_completion());
+
     let mut unknown = Meter::new(&ResponseHead {
         content_encoding: Some(b"compress"),
         ..head

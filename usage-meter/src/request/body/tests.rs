@@ -213,6 +213,8 @@ fn malformed_bodies_are_recognized() {
         (b"{\"a\":1]", Syntax::Malformed),
         (b"\"\\u00zz\"", Syntax::Malformed),
         (b"\"\\x\"", Syntax::Malformed),
+        (b"\"\\ n\"", Syntax::Malformed),
+        (b"\"\\u00 41\"", Syntax::Malformed),
         (b"\"\xff", Syntax::Malformed),
         (b"\"\xc3\"", Syntax::Malformed),
         (b"\"\xc3(\"", Syntax::Malformed),

@@ -1,3 +1,5 @@
+mod cuts;
+
 use proptest::prelude::*;
 
 use super::{Passage, ReportFilter};

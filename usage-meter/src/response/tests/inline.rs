@@ -145,3 +145,12 @@ fn empty_list_of_the_prompt_is_no_report() {
         assert_eq!(tokens(&read(JSON, body.as_bytes())), expected, "{prefill}");
     }
 }
+
+#[test]
+fn usage_objects_are_not_kept_on_demand() {
+    let body = br#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    let mut meter = Meter::new(&head(JSON)).without_raw_usage();
+    meter.push(body);
+    meter.finish();
+    assert_eq!((tokens(&meter), meter.raw_usage()), (Some((3, 4, 7)), None));
+}
