@@ -8,6 +8,7 @@ use super::{DecodeError, Decoder};
 mod allocations;
 mod attacks;
 mod events;
+mod headers;
 mod hostile;
 mod reference;
 use crate::DecoderMemory;
@@ -177,7 +178,9 @@ fn several_members_and_frames_are_decoded() {
     let twice = text.repeat(2);
     let mut members = gzip(&text).repeat(2);
     members.extend_from_slice(&[0; 20]);
-    assert_eq!(decode("gzip", &members, 5).0, twice);
+    let (plain, decoder) = decode("gzip", &members, 5);
+    assert_eq!((plain, decoder.error()), (twice.clone(), None));
+    assert!(decoder.has_ended());
     let mut frames = zstd(&text, 1);
     frames.extend_from_slice(b"\x5a\x2a\x4d\x18\x03\0\0\0abc");
     frames.extend_from_slice(&zstd(&text, 2));

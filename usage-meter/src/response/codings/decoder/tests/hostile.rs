@@ -4,13 +4,13 @@ use std::io::Write as _;
 
 /// Bits, the first as the lowest of a byte.
 #[derive(Debug, Default)]
-struct BitWriter {
-    bytes: Vec<u8>,
-    bits: u32,
+pub(super) struct BitWriter {
+    pub(super) bytes: Vec<u8>,
+    pub(super) bits: u32,
 }
 
 impl BitWriter {
-    fn write(&mut self, value: u64, count: u32) {
+    pub(super) fn write(&mut self, value: u64, count: u32) {
         for bit in 0..count {
             if self.bits.is_multiple_of(8) {
                 self.bytes.push(0);
