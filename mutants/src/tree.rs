@@ -71,9 +71,10 @@ impl Copy {
         self.folder.join("tree")
     }
 
-    /// Returns the folder of what is built.
+    /// Returns the folder of what is built. It is not that of the original: cargo would take what is built of the one
+    /// for what it has built of the other.
     pub(crate) fn target(&self) -> PathBuf {
-        self.folder.parent().unwrap_or(&self.folder).to_owned()
+        self.folder.join("target")
     }
 
     /// Reads a file of the original.

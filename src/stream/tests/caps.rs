@@ -1,7 +1,7 @@
 //! Hard limits.
 
 use crate::host::HeaderMap;
-use crate::stream::tests::harness::{Envoy, MINUTE, configuration, header, request, send};
+use crate::stream::tests::harness::{Envoy, MINUTE, configuration, header, request, send, send_as};
 use crate::stream::{Next, Stream};
 use serde_json::{Value, json};
 
@@ -63,6 +63,21 @@ fn bound_is_lowered_to_what_is_left() {
     assert_eq!(envoy.replies(), 1);
     envoy.wait(MINUTE);
     assert_eq!(exhaust(&envoy, body).0, Next::Continue);
+}
+
+#[test]
+fn bound_is_lowered_in_a_body_of_any_content_type() {
+    let envoy = hard(&json!({}));
+    let body = r#"{"model":"m","max_tokens":2000}"#;
+    let mut stream = envoy.stream();
+    let next = send_as(&envoy, &mut stream, "text/plain", body);
+    assert_eq!(next, Next::Continue);
+    let bound = LIMIT - input(body);
+    assert_eq!(
+        envoy.sent(),
+        format!(r#"{{"model":"m","max_tokens":{bound}}}"#)
+    );
+    assert_eq!(stream.reserved(), [LIMIT]);
 }
 
 #[test]

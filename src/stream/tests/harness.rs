@@ -155,9 +155,19 @@ pub(in crate::stream::tests) const BODY_WHEN: &str =
 
 /// Sends a request with this body; what Envoy is to do with it.
 pub(in crate::stream::tests) fn send(envoy: &Envoy, stream: &mut Stream, body: &str) -> Next {
+    send_as(envoy, stream, "application/json", body)
+}
+
+/// The same with a body of this content type.
+pub(in crate::stream::tests) fn send_as(
+    envoy: &Envoy,
+    stream: &mut Stream,
+    content_type: &str,
+    body: &str,
+) -> Next {
     let length = body.len().to_string();
     let mut headers = request("alice").to_vec();
-    headers.push(("content-type", "application/json"));
+    headers.push(("content-type", content_type));
     headers.push(("content-length", &length));
     headers.push(("accept-encoding", "gzip"));
     envoy.host.set_headers(HeaderMap::Request, &headers);

@@ -80,6 +80,11 @@ fn missing_identity_follows_settings() {
             ("unauthenticated", Some(401)),
         ),
         (r#", "shadow": true"#, "", ("unmatched", None)),
+        (
+            r#", "shadow": true, "whenMissing": "reject""#,
+            "",
+            ("unmatched", None),
+        ),
         // Not all that is missing is an identity.
         (&*header, "", ("failed", Some(500))),
         (&*both, "", ("unauthenticated", Some(401))),
