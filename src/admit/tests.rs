@@ -79,6 +79,37 @@ fn missing_counter_value_follows_failure_mode() {
 }
 
 #[test]
+fn missing_identity_is_named_if_it_is_a_claim() {
+    let claim = |expression: &str| {
+        let limit = json!({
+            "rates": [{ "limit": 50, "window": "1m" }],
+            "counters": [{ "expression": expression }]
+        });
+        let filter = with_limit(&limit);
+        let error = filter.applicable(&mut filter.attributes("", &[]));
+        match error.unwrap_err() {
+            AdmissionError::Unauthenticated { claim, .. } => claim,
+            error => panic!("{expression}: {error}"),
+        }
+    };
+    let long = format!("auth.{}", "a".repeat(123));
+    for path in ["auth.user", "auth.org_2.id", &*long] {
+        assert_eq!(claim(path).as_deref(), Some(path));
+    }
+    assert_eq!(claim(" auth.user ").as_deref(), Some("auth.user"));
+    // Others may have literals that are not for callers, or are too long for a reply.
+    let longer = format!("{long}a");
+    for other in [
+        "auth.user + '-eu'",
+        "string(auth.user)",
+        "auth['user']",
+        &*longer,
+    ] {
+        assert_eq!(claim(other), None, "{other}");
+    }
+}
+
+#[test]
 fn predicate_on_body_waits_for_it() {
     let mut limit = per_user(50);
     limit["when"] = json!([{ "predicate": "requestBodyJSON('/model') == 'm'" }]);

@@ -191,6 +191,55 @@ fn impossible_blocks_of_deflate_are_corrupt() {
     }
 }
 
+/// Returns the beginning of the last block of DEFLATE, with codes whose lengths follow in a code of two symbols: one
+/// is a length of 1, the other a number of zeros.
+fn dynamic_block(distances: u64) -> Vec<Bits> {
+    let places = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1];
+    let lengths = places.map(|place| (u64::from(place == 18 || place == 1), 3));
+    let head = [(1, 1), (2, 2), ((distances - 1) << 5 | 14 << 10, 14)];
+    [&head[..], &lengths].concat()
+}
+
+/// A length of 1, and so many lengths of 0.
+const ONE: [Bits; 1] = [(0, 1)];
+
+fn zeros(count: u64) -> [Bits; 2] {
+    [(1, 1), (count - 11, 7)]
+}
+
+#[test]
+fn block_of_deflate_without_distances_is_decoded() {
+    // An `a`, the end of the block, and eleven distances that are not used.
+    let lengths = [
+        &zeros(97)[..],
+        &ONE,
+        &zeros(138),
+        &zeros(20),
+        &ONE,
+        &zeros(11),
+    ]
+    .concat();
+    let content = [(0, 1), (0, 1), (1, 1)];
+    let block = [dynamic_block(11), lengths, content.to_vec()].concat();
+    assert_eq!(decoded("deflate", &bytes(&block)), Ok(b"aa".to_vec()));
+    // A block that cannot end, and one with more lengths than it has codes.
+    let endless = [&zeros(97)[..], &ONE, &zeros(138), &zeros(21), &zeros(11)].concat();
+    let long = [
+        &zeros(97)[..],
+        &ONE,
+        &zeros(138),
+        &zeros(20),
+        &ONE,
+        &zeros(12),
+    ]
+    .concat();
+    for lengths in [endless, long] {
+        let block = [dynamic_block(11), lengths, content.to_vec(), vec![(0, 64)]].concat();
+        let (_, decoder) = decode("deflate", &bytes(&block), 100);
+        assert_eq!(decoder.error(), Some(DecodeError::Corrupt));
+    }
+}
+
 /// Bits of brotli: a window of 64 KiB, and the last meta-block, which is empty.
 const WINDOW: Bits = (0, 1);
 const END: Bits = (3, 2);
