@@ -36,6 +36,21 @@ const TEXT_KEYS: [&[u8]; 13] = [
     b"cache_control",
 ];
 
+/// The keys of messages and of their parts that are read. Servers may ignore case, so a message with one of them in other
+/// letters is uncertain.
+const MESSAGE_KEYS: [&str; 10] = [
+    "content",
+    "parts",
+    "output",
+    "audio",
+    "images",
+    "type",
+    "role",
+    "encrypted_content",
+    "source",
+    "toolResult",
+];
+
 /// How deep results of tools are read in parts of messages.
 const MAX_DEPTH: usize = 4;
 
@@ -128,7 +143,7 @@ pub(super) fn check_tool_config(text: &[u8]) -> Option<()> {
     if !text.starts_with(b"{") {
         return Some(());
     }
-    Members::of(text)?.each(|member| {
+    members(text, &["tools"])?.each(|member| {
         if member.is_named("tools") {
             check_tools(text.get(member.value.clone()).unwrap_or_default())
         } else {
@@ -137,13 +152,38 @@ pub(super) fn check_tool_config(text: &[u8]) -> Option<()> {
     })
 }
 
+/// Returns the members of an object; `None` if servers may take another key for one of these.
+fn members<'a>(object: &'a [u8], keys: &[&str]) -> Option<Members<'a>> {
+    Members::of(object)?
+        .are_plain(keys)
+        .then(|| Members::of(object))?
+}
+
+/// Returns the number of images of a list, or of one by itself.
+pub(super) fn images(text: &[u8]) -> Option<u64> {
+    let mut images = u64::from(is_set(text));
+    if text.starts_with(b"[") {
+        images = 0;
+        each_element(text, |_| {
+            images = images.saturating_add(1);
+            (images <= MAX_ELEMENTS).then_some(())
+        })?;
+    }
+    Some(images)
+}
+
 /// Returns the number of messages, and that of their parts that are not text, such as images, also those that the body only
 /// names. `None` if an item names what the server has stored.
 pub(super) fn messages(text: &[u8], are_items: bool) -> Option<(u64, u64)> {
+    let mut walk = Walk::default();
+    // Google's APIs take an object for a list of one.
+    if text.starts_with(b"{") {
+        walk.message(text, are_items)?;
+        return Some((1, walk.parts));
+    }
     if !text.starts_with(b"[") {
         return Some((0, 0));
     }
-    let mut walk = Walk::default();
     let mut messages = 0_u64;
     each_element(text, |message| {
         messages = messages.saturating_add(1);
@@ -175,12 +215,14 @@ impl Walk {
     fn message(&mut self, message: &[u8], is_item: bool) -> Option<()> {
         let (mut types, mut has_role, mut is_known) = (0, false, true);
         let (mut is_reasoning, mut is_encrypted) = (false, false);
-        Members::of(message)?.each(|member| {
+        members(message, &MESSAGE_KEYS)?.each(|member| {
             let value = message.get(member.value.clone()).unwrap_or_default();
             if member.is_named("content") || member.is_named("parts") || member.is_named("output") {
                 self.content(value, 0)?;
             } else if member.is_named("audio") && is_set(value) {
                 self.parts = self.parts.saturating_add(1);
+            } else if member.is_named("images") {
+                self.parts = self.parts.saturating_add(images(value)?);
             } else if member.is_named("type") {
                 types += 1;
                 is_reasoning |= value == b"\"reasoning\"";
@@ -202,11 +244,15 @@ impl Walk {
     }
 
     fn content(&mut self, text: &[u8], depth: usize) -> Option<()> {
-        if !text.starts_with(b"[") {
+        let is_list = text.starts_with(b"[");
+        if !is_list && !text.starts_with(b"{") {
             return Some(());
         }
         if depth >= MAX_DEPTH {
             return None;
+        }
+        if !is_list {
+            return self.part(text, depth);
         }
         each_element(text, |part| {
             self.count()?;
@@ -220,7 +266,7 @@ impl Walk {
     fn part(&mut self, part: &[u8], depth: usize) -> Option<()> {
         let below = depth.saturating_add(1);
         let (mut types, mut has_text_type, mut has_text_keys) = (0, true, true);
-        Members::of(part)?.each(|member| {
+        members(part, &MESSAGE_KEYS)?.each(|member| {
             let value = part.get(member.value.clone()).unwrap_or_default();
             if member.is_named("type") {
                 types += 1;
@@ -228,7 +274,7 @@ impl Walk {
             } else if member.is_named("content") {
                 self.content(value, below)?;
             } else if member.is_named("toolResult") {
-                Members::of(value)?.each(|inner| {
+                members(value, &MESSAGE_KEYS)?.each(|inner| {
                     if inner.is_named("content") {
                         let content = value.get(inner.value.clone()).unwrap_or_default();
                         self.content(content, below)?;
@@ -259,7 +305,7 @@ fn check_source(text: &[u8]) -> Option<()> {
     if !text.starts_with(b"{") {
         return Some(());
     }
-    Members::of(text)?.each(|member| {
+    members(text, &["type"])?.each(|member| {
         let value = text.get(member.value.clone()).unwrap_or_default();
         (!member.is_named("type") || KNOWN.contains(&value)).then_some(())
     })

@@ -26,18 +26,23 @@ enum Meaning {
     Messages,
     /// The items of OpenAI's Responses.
     Items,
+    /// Images beside the text, as Ollama has them.
+    Images,
 }
 
-use Meaning::{Bound, Choices, Container, Context, Items, Messages, Prompts, Thinking, Tools};
+use Meaning::{
+    Bound, Choices, Container, Context, Images, Items, Messages, Prompts, Thinking, Tools,
+};
 
 /// All names, by their length. Templates (`chat_template`, `template`) repeat what the body has once; `enable_thinking` and
 /// the like allow reasoning beyond the bound of the output.
-const NAMES: [(&str, Meaning); 96] = [
+const NAMES: [(&str, Meaning); 99] = [
     ("n", Choices),
     ("text", Tools),
     ("input", Items),
     ("tools", Tools),
     ("format", Tools),
+    ("images", Images),
     ("inputs", Prompts),
     ("prompt", Prompts),
     ("best_of", Choices),
@@ -119,7 +124,9 @@ const NAMES: [(&str, Meaning); 96] = [
     ("generation_config", Container),
     ("max_output_tokens", Bound),
     ("search_parameters", Context),
+    ("systemInstruction", Messages),
     ("responseJsonSchema", Tools),
+    ("system_instruction", Messages),
     ("web_search_options", Context),
     ("sampling_parameters", Container),
     ("max_tokens_to_sample", Bound),
@@ -253,6 +260,10 @@ impl Names {
                         "toolConfig" | "tool_config" => context::check_tool_config(text),
                         _ => Some(()),
                     }
+                }
+                Images => {
+                    self.parts = self.parts.saturating_add(context::images(text)?);
+                    Some(())
                 }
                 Messages | Items => {
                     let (messages, parts) = context::messages(text, meaning == Items)?;

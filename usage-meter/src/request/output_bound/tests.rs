@@ -170,6 +170,7 @@ const CHAT: &str = "/v1/chat/completions";
 const RESPONSES: &str = "/v1/responses";
 const MESSAGES: &str = "/v1/messages";
 const GEMINI: &str = "/v1beta/models/gemini-2.0-flash:generateContent";
+const OLLAMA: &str = "/api/chat";
 const CONVERSE: &str = "/model/amazon.nova-lite-v1:0/converse";
 
 #[test]
@@ -375,9 +376,26 @@ fn parts_are_counted_also_by_reference() {
         ),
         (
             GEMINI,
-            r#"{"contents":[{"parts":[{"text":"a"},{"fileData":{"fileUri":"gs://a"}},{"inl\u0069neData":{}}]}]}"#,
+            r#"{"contents":[{"parts":[{"text":"a"},{"fileData":{"fileUri":"gs://a"}},{"inlineData":{}}]}]}"#,
             Some(2),
         ),
+        (
+            GEMINI,
+            r#"{"contents":[{"parts":[{"inl\u0069neData":{}}]}]}"#,
+            None,
+        ),
+        // Google's APIs take an object for a list of one.
+        (
+            GEMINI,
+            r#"{"contents":{"role":"user","parts":{"file_data":{"file_uri":"gs://a"}}},"systemInstruction":{"parts":{"text":"a"}}}"#,
+            Some(1),
+        ),
+        (
+            OLLAMA,
+            r#"{"messages":[{"role":"user","content":"a","images":["iVBORw0KGgo=","iVBORw0KGgo="]}]}"#,
+            Some(2),
+        ),
+        ("/api/generate", r#"{"images":["iVBORw0KGgo="]}"#, Some(1)),
         (
             CONVERSE,
             r#"{"messages":[{"role":"user","content":[{"text":"a"},{"document":{"source":{"s3Location":{"uri":"s3://a"}}}},{"toolResult":{"content":[{"json":{}},{"image":{}}]}}]}]}"#,
@@ -389,6 +407,37 @@ fn parts_are_counted_also_by_reference() {
             parts,
             "{body}"
         );
+    }
+}
+
+#[test]
+fn keys_of_messages_in_other_letters_are_uncertain() {
+    // Servers in Go ignore case, so that each of these has an image.
+    for (path, body) in [
+        (
+            OLLAMA,
+            r#"{"messages":[{"role":"user","Images":["iVBORw0KGgo="]}]}"#,
+        ),
+        ("/api/generate", r#"{"Images":["iVBORw0KGgo="]}"#),
+        (
+            CHAT,
+            r#"{"messages":[{"role":"user","Content":[{"type":"image_url"}]}]}"#,
+        ),
+        (
+            CHAT,
+            r#"{"messages":[{"role":"user","\u0043ontent":[{"type":"image_url"}]}]}"#,
+        ),
+        (
+            CHAT,
+            r#"{"messages":[{"role":"user","partſ":[{"type":"image_url"}]}]}"#,
+        ),
+        (
+            MESSAGES,
+            r#"{"messages":[{"role":"user","content":[{"type":"tool_result","Content":[{"type":"image"}]}]}]}"#,
+        ),
+        (CONVERSE, r#"{"toolConfig":{"Tools":[{"systemTool":{}}]}}"#),
+    ] {
+        assert!(bound_of(path, body).is_none(), "{body}");
     }
 }
 
