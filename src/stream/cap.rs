@@ -170,12 +170,15 @@ impl Stream {
             ..Capping::NOTHING
         };
         let (mut parts, mut tools, mut messages) = (parameters.parts, 0, 0_u64);
+        // What looks like an image can be text for the model. Only where APIs have images it is none.
+        let mut part_bytes = 0;
         if endpoint.api != "embeddings" {
             let bound = self.output_bound_of(body)?;
             capping.own = bound.tokens();
             capping.choices = bound.choices();
             capping.thinking = bound.thinking_tokens();
             parts = parts.max(bound.parts());
+            part_bytes = parameters.part_bytes.min(bound.part_bytes());
             messages = bound.messages();
             tools = if bound.has_tools() { TOOLS_TOKENS } else { 0 };
         }
@@ -184,7 +187,7 @@ impl Stream {
             parts => parts.saturating_mul(part_tokens?),
         };
         // A token has at least a byte.
-        let text = (body.len() as u64).saturating_sub(parameters.part_bytes);
+        let text = (body.len() as u64).saturating_sub(part_bytes);
         let messages = messages.saturating_mul(MESSAGE_TOKENS);
         let added = [parts, TEMPLATE_TOKENS, tools, messages];
         capping.input = added.into_iter().fold(text, u64::saturating_add);

@@ -191,6 +191,20 @@ fn parts_are_rejected_without_their_bound() {
     assert!((520..input(body) + 520).contains(&reserved), "{reserved}");
 }
 
+#[test]
+fn text_that_looks_like_image_counts_by_its_bytes() {
+    let envoy = hard(&json!({ "capParts": 1 }));
+    let text = format!("data:{}", "word ".repeat(100));
+    let body = json!({
+        "messages": [{ "role": "tool", "content": [{ "type": "text", "text": "a", "file": text }] }],
+        "max_tokens": 20,
+    })
+    .to_string();
+    let (next, reserved) = exhaust(&envoy, &body);
+    assert_eq!(next, Next::Continue);
+    assert!(reserved >= input(&body) + 20, "{reserved}");
+}
+
 /// However requests overlap, and whatever they use of what they may, the limit holds.
 #[test]
 fn concurrent_requests_never_exceed_limit() {

@@ -79,13 +79,19 @@ impl<'a> OutputBound<'a> {
     /// Returns the number of messages.
     #[must_use]
     pub const fn messages(&self) -> u64 {
-        self.names.messages
+        self.names.content.messages
     }
 
     /// Returns the images, recordings and files in the messages, also those that the body only names.
     #[must_use]
     pub const fn parts(&self) -> u64 {
-        self.names.parts
+        self.names.content.parts
+    }
+
+    /// Returns the bytes in these parts that are no text for the model.
+    #[must_use]
+    pub const fn part_bytes(&self) -> u64 {
+        self.names.content.part_bytes
     }
 
     /// Returns whether there are tools or schemas, which servers describe to the model in words of their own.

@@ -36,9 +36,27 @@ const TEXT_KEYS: [&[u8]; 13] = [
     b"cache_control",
 ];
 
+/// Keys of parts of messages whose values are bytes or addresses of images and the like, and no text for the model.
+const MEDIA_KEYS: [&[u8]; 14] = [
+    b"image_url",
+    b"video_url",
+    b"audio_url",
+    b"file_url",
+    b"input_audio",
+    b"file",
+    b"file_data",
+    b"fileData",
+    b"inlineData",
+    b"inline_data",
+    b"source",
+    b"image",
+    b"video",
+    b"document",
+];
+
 /// The keys of messages and of their parts that are read. Servers may ignore case, so a message with one of them in other
 /// letters is uncertain.
-const MESSAGE_KEYS: [&str; 10] = [
+const MESSAGE_KEYS: [&str; 11] = [
     "content",
     "parts",
     "output",
@@ -48,6 +66,7 @@ const MESSAGE_KEYS: [&str; 10] = [
     "role",
     "encrypted_content",
     "source",
+    "document",
     "toolResult",
 ];
 
@@ -159,49 +178,73 @@ fn members<'a>(object: &'a [u8], keys: &[&str]) -> Option<Members<'a>> {
         .then(|| Members::of(object))?
 }
 
-/// Returns the number of images of a list, or of one by itself.
-pub(super) fn images(text: &[u8]) -> Option<u64> {
-    let mut images = u64::from(is_set(text));
+/// Returns the images of a list, or of one by itself.
+pub(super) fn images(text: &[u8]) -> Option<Content> {
+    let mut parts = u64::from(is_set(text));
     if text.starts_with(b"[") {
-        images = 0;
+        parts = 0;
         each_element(text, |_| {
-            images = images.saturating_add(1);
-            (images <= MAX_ELEMENTS).then_some(())
+            parts = parts.saturating_add(1);
+            (parts <= MAX_ELEMENTS).then_some(())
         })?;
     }
-    Some(images)
+    Some(Content {
+        messages: 0,
+        parts,
+        part_bytes: text.len() as u64,
+    })
 }
 
-/// Returns the number of messages, and that of their parts that are not text, such as images, also those that the body only
-/// names. `None` if an item names what the server has stored.
-pub(super) fn messages(text: &[u8], are_items: bool) -> Option<(u64, u64)> {
+/// Returns what messages have. `None` if an item names what the server has stored.
+pub(super) fn messages(text: &[u8], are_items: bool) -> Option<Content> {
     let mut walk = Walk::default();
     // Google's APIs take an object for a list of one.
     if text.starts_with(b"{") {
+        walk.content.messages = 1;
         walk.message(text, are_items)?;
-        return Some((1, walk.parts));
+        return Some(walk.content);
     }
     if !text.starts_with(b"[") {
-        return Some((0, 0));
+        return Some(walk.content);
     }
-    let mut messages = 0_u64;
     each_element(text, |message| {
-        messages = messages.saturating_add(1);
+        walk.content.messages = walk.content.messages.saturating_add(1);
         walk.count()?;
         if message.starts_with(b"{") {
             walk.message(message, are_items)?;
         }
         Some(())
     })?;
-    Some((messages, walk.parts))
+    Some(walk.content)
+}
+
+/// What messages have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Content {
+    /// The messages, to each of which a template adds.
+    pub(super) messages: u64,
+    /// The parts that are not text, such as images, also those that the body only names.
+    pub(super) parts: u64,
+    /// The bytes in these parts that are no text for the model.
+    pub(super) part_bytes: u64,
+}
+
+// === impl Content ===
+
+impl Content {
+    /// Adds what other messages have.
+    pub(super) const fn add(&mut self, other: Self) {
+        self.messages = self.messages.saturating_add(other.messages);
+        self.parts = self.parts.saturating_add(other.parts);
+        self.part_bytes = self.part_bytes.saturating_add(other.part_bytes);
+    }
 }
 
 /// A walk over the parts of messages.
 #[derive(Debug, Default)]
 struct Walk {
     elements: u64,
-    /// The parts that are not text.
-    parts: u64,
+    content: Content,
 }
 
 // === impl Walk ===
@@ -218,11 +261,11 @@ impl Walk {
         members(message, &MESSAGE_KEYS)?.each(|member| {
             let value = message.get(member.value.clone()).unwrap_or_default();
             if member.is_named("content") || member.is_named("parts") || member.is_named("output") {
-                self.content(value, 0)?;
+                self.parts(value, 0)?;
             } else if member.is_named("audio") && is_set(value) {
-                self.parts = self.parts.saturating_add(1);
+                self.content.parts = self.content.parts.saturating_add(1);
             } else if member.is_named("images") {
-                self.parts = self.parts.saturating_add(images(value)?);
+                self.content.add(images(value)?);
             } else if member.is_named("type") {
                 types += 1;
                 is_reasoning |= value == b"\"reasoning\"";
@@ -243,7 +286,7 @@ impl Walk {
         (!is_item || (is_whole && !is_stored)).then_some(())
     }
 
-    fn content(&mut self, text: &[u8], depth: usize) -> Option<()> {
+    fn parts(&mut self, text: &[u8], depth: usize) -> Option<()> {
         let is_list = text.starts_with(b"[");
         if !is_list && !text.starts_with(b"{") {
             return Some(());
@@ -266,23 +309,30 @@ impl Walk {
     fn part(&mut self, part: &[u8], depth: usize) -> Option<()> {
         let below = depth.saturating_add(1);
         let (mut types, mut has_text_type, mut has_text_keys) = (0, true, true);
+        let mut media_bytes = 0_u64;
         members(part, &MESSAGE_KEYS)?.each(|member| {
             let value = part.get(member.value.clone()).unwrap_or_default();
+            if MEDIA_KEYS.contains(&member.key) {
+                media_bytes = media_bytes.saturating_add(value.len() as u64);
+            }
             if member.is_named("type") {
                 types += 1;
                 has_text_type &= value == b"\"tool_result\"" || TEXT_TYPES.contains(&value);
             } else if member.is_named("content") {
-                self.content(value, below)?;
+                self.parts(value, below)?;
             } else if member.is_named("toolResult") {
                 members(value, &MESSAGE_KEYS)?.each(|inner| {
                     if inner.is_named("content") {
                         let content = value.get(inner.value.clone()).unwrap_or_default();
-                        self.content(content, below)?;
+                        self.parts(content, below)?;
                     }
                     Some(())
                 })?;
             } else if member.is_named("source") {
                 check_source(value)?;
+                has_text_keys = false;
+            } else if member.is_named("document") {
+                check_document(value)?;
                 has_text_keys = false;
             } else {
                 has_text_keys &= TEXT_KEYS.contains(&member.key);
@@ -294,7 +344,13 @@ impl Walk {
             1 => has_text_type,
             _ => false,
         };
-        self.parts = self.parts.saturating_add(u64::from(!is_text));
+        if !is_text {
+            self.content.add(Content {
+                messages: 0,
+                parts: 1,
+                part_bytes: media_bytes,
+            });
+        }
         Some(())
     }
 }
@@ -308,5 +364,22 @@ fn check_source(text: &[u8]) -> Option<()> {
     members(text, &["type"])?.each(|member| {
         let value = text.get(member.value.clone()).unwrap_or_default();
         (!member.is_named("type") || KNOWN.contains(&value)).then_some(())
+    })
+}
+
+/// Checks that a document of Converse is not text.
+fn check_document(text: &[u8]) -> Option<()> {
+    if !text.starts_with(b"{") {
+        return Some(());
+    }
+    members(text, &["source"])?.each(|member| {
+        let source = text.get(member.value.clone()).unwrap_or_default();
+        if !member.is_named("source") || !source.starts_with(b"{") {
+            return Some(());
+        }
+        members(source, &["text", "content"])?.each(|member| {
+            let is_text = member.is_named("text") || member.is_named("content");
+            (!is_text).then_some(())
+        })
     })
 }

@@ -1,7 +1,7 @@
 //! The names in a body that bound, multiply or raise what a request uses, of whatever API they are: a server may take
 //! those of others than its own.
 
-use super::context;
+use super::context::{self, Content};
 use crate::request::splice::Object;
 use std::ops::Range;
 
@@ -169,10 +169,8 @@ pub(super) struct Names {
     pub(super) prompts: u64,
     /// The largest bound on reasoning.
     pub(super) thinking: u64,
-    /// The messages, to each of which a template adds.
-    pub(super) messages: u64,
-    /// The images, recordings and files, by the places where APIs have them.
-    pub(super) parts: u64,
+    /// The messages, and the images, recordings and files by the places where APIs have them.
+    pub(super) content: Content,
     /// Whether there are tools or schemas, which servers describe to the model in words of their own.
     pub(super) has_tools: bool,
 }
@@ -197,8 +195,7 @@ impl Names {
             choices: 1,
             prompts: 1,
             thinking: 0,
-            messages: 0,
-            parts: 0,
+            content: Content::default(),
             has_tools: false,
         };
         names.read(object, &mut Vec::new())?;
@@ -262,13 +259,12 @@ impl Names {
                     }
                 }
                 Images => {
-                    self.parts = self.parts.saturating_add(context::images(text)?);
+                    self.content.add(context::images(text)?);
                     Some(())
                 }
                 Messages | Items => {
-                    let (messages, parts) = context::messages(text, meaning == Items)?;
-                    self.messages = self.messages.saturating_add(messages);
-                    self.parts = self.parts.saturating_add(parts);
+                    let content = context::messages(text, meaning == Items)?;
+                    self.content.add(content);
                     Some(())
                 }
             }
