@@ -15,7 +15,7 @@ use std::cell::RefCell;
 /// Returns what a request demands of the limits that apply to it: its expected cost at all of its counters.
 ///
 /// It evaluates expressions, which a request pays for once: a queued request is checked again with what it
-/// claimed at first.
+/// demanded at first.
 ///
 /// # Errors
 /// [`AdmissionError`], where the failure mode is to deny; where it is to allow, the limit in question

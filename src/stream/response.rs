@@ -18,8 +18,8 @@ impl Stream {
         self.report_fallback();
         self.report_cap();
         self.request.has_response = true;
-        let is_metered = !matches!(self.state, State::New | State::Done | State::Metering(_));
-        if !is_metered && self.report_filter.is_none() {
+        let may_be_metered = !matches!(self.state, State::New | State::Done | State::Metering(_));
+        if !may_be_metered && self.report_filter.is_none() {
             return Next::Continue;
         }
         let headers = self.parts.host.headers(HeaderMap::Response);
@@ -27,7 +27,7 @@ impl Stream {
             Telemetry::host_call_failed("response headers", error);
             Headers::default()
         });
-        if !is_metered {
+        if !may_be_metered {
             // A report that was requested before a redirect is withheld, whatever applies after it.
             self.prepare_report_filter(&headers);
             return Next::Continue;
