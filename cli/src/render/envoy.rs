@@ -6,7 +6,7 @@ use super::options::Jwks;
 use super::plan::{Identity, Plan};
 use super::yaml::{List, Map};
 
-/// The labels of the metrics: name and pattern.
+/// The labels of the metrics.
 const LABELS: [&str; 5] = ["decision", "policy", "limit", "kind", "model"];
 
 /// The keys of the filter state in the access log.
@@ -144,7 +144,7 @@ fn connection_manager(plan: &Plan) -> Map {
         .field("request_timeout", "60s")
         .note("Streams of a model that reasons unseen are idle.")
         .field("stream_idle_timeout", "300s")
-        .field("access_log", List::default().item(access_log()))
+        .field("access_log", List::default().item(access_log(plan)))
         .field("route_config", routes(plan))
         .note(
             "The order matters: what authenticates comes before tollgate, so that `auth` has a value, and the router is last. \
@@ -161,15 +161,19 @@ pub(super) fn paths() -> Map {
         .field("path_with_escaped_slashes_action", "UNESCAPE_AND_REDIRECT")
 }
 
-fn access_log() -> Map {
-    let format = LOGGED.iter().fold(
-        Map::default()
-            .field("time", "%START_TIME%")
-            .field("path", "%REQ(:PATH)%")
-            .field("status", "%RESPONSE_CODE%")
-            .field("details", "%RESPONSE_CODE_DETAILS%"),
-        |format, key| format.field(key, format!("%FILTER_STATE(wasm.tollgate.{key}:PLAIN)%")),
-    );
+fn access_log(plan: &Plan) -> Map {
+    let format = Map::default()
+        .field("time", "%START_TIME%")
+        .field("path", "%REQ(:PATH)%")
+        .field("status", "%RESPONSE_CODE%")
+        .field("details", "%RESPONSE_CODE_DETAILS%");
+    let format = if plan.access_log.has_keys() {
+        LOGGED.iter().fold(format, |format, key| {
+            format.field(key, format!("%FILTER_STATE(wasm.tollgate.{key}:PLAIN)%"))
+        })
+    } else {
+        format.field("tollgate", "%FILTER_STATE(wasm.tollgate:TYPED)%")
+    };
     Map::default()
         .field("name", "envoy.access_loggers.stdout")
         .field(

@@ -4,7 +4,7 @@ mod identity;
 #[cfg(test)]
 mod tests;
 
-use filter_config::{Configuration, Json, Limit, Source, Storage};
+use filter_config::{AccessLog, Configuration, Json, Limit, Source, Storage};
 
 pub(super) use self::identity::{ExtAuthz, Identity, Jwt};
 use super::clusters;
@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) max_bytes: usize,
     /// Whether Envoy's rate limit filter adds a cost.
     pub(super) has_hits_addend: bool,
+    /// What access logs can read of an exchange.
+    pub(super) access_log: AccessLog,
     /// Whether a fallback sets headers, by which a route is chosen.
     pub(super) chooses_routes: bool,
 }
@@ -106,6 +108,7 @@ impl Plan {
             holds_headers: configuration.hold_headers,
             max_bytes: configuration.request_body.max_bytes,
             has_hits_addend: configuration.hits_addend.is_some(),
+            access_log: configuration.access_log,
             chooses_routes: chooses_routes(configuration),
             document: document(source.document, service.as_ref(), auth),
             service,
