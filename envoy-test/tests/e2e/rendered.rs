@@ -242,7 +242,7 @@ async fn rendered_envoy_calls_authorization_and_rate_limit_services() -> TestRes
 }
 
 #[tokio::test]
-async fn identity_headers_are_rejected_from_others_than_the_proxy() -> TestResult {
+async fn identity_headers_are_accepted_from_proxy_only() -> TestResult {
     let llm = Llm::start().await?;
     let upstream = format!("http://{}", llm.address());
     let configuration = format!("{POLICY}{HEADERS}");

@@ -88,7 +88,7 @@ fn settings_are_kept_in_their_order() {
 }
 
 #[test]
-fn policy_that_kuadrant_does_not_accept_is_left_out() {
+fn policy_rejected_by_kuadrant_is_left_out() {
     let dated = |name: &str, year| {
         let metadata = format!("name: {name}, creationTimestamp: \"{year}-01-01T00:00:00Z\"");
         policy("NAME", "Gateway").replace("name: NAME", &metadata)

@@ -55,7 +55,7 @@ fn failures_in_each_error_format() {
 }
 
 #[test]
-fn clients_of_mistral_are_known_by_their_user_agents() {
+fn mistral_clients_are_known_by_user_agent() {
     let envoy = Envoy::with(&limits(), &json!({}));
     let agent = vec!["request".to_owned(), "useragent".to_owned()];
     for (value, is_mistral, is_openai) in [

@@ -51,7 +51,7 @@ fn long_waits_are_not_requested() {
 }
 
 #[test]
-fn sdks_of_aws_have_a_header_of_their_own() {
+fn aws_sdks_have_their_own_header() {
     let envoy = Envoy::with(&limits(), &json!({}));
     for (path, is_aws) in [
         ("/model/m/converse", true),

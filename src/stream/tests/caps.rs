@@ -192,7 +192,7 @@ fn parts_are_rejected_without_their_bound() {
 }
 
 #[test]
-fn text_that_looks_like_image_counts_by_its_bytes() {
+fn text_like_image_counts_by_its_bytes() {
     let envoy = hard(&json!({ "capParts": 1 }));
     let text = format!("data:{}", "word ".repeat(100));
     let body = json!({

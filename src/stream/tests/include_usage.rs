@@ -231,7 +231,7 @@ fn error_that_repeats_the_request_does_not_stop_requests_for_others() {
 }
 
 #[test]
-fn mistral_sdk_is_not_asked_about_models_of_mistral() {
+fn mistral_sdk_with_mistral_model_is_not_asked() {
     let envoy = Envoy::new();
     let ask_as = |user_agent: &'static str, model: &str, status: &str| {
         let body = format!(r#"{{"model":"{model}","stream":true}}"#);

@@ -132,7 +132,7 @@ fn layout_and_protocol_are_those_of_the_settings() {
 }
 
 #[test]
-fn ticks_are_as_frequent_as_reports_and_at_least_twenty_a_second() {
+fn ticks_follow_reports_at_least_twenty_a_second() {
     for (flush, tick) in [(0, 50), (20, 20), (50, 50), (1_000, 50)] {
         let settings = ServiceSettings {
             flush_interval: Nanos::from_millis(flush),
@@ -144,7 +144,7 @@ fn ticks_are_as_frequent_as_reports_and_at_least_twenty_a_second() {
 }
 
 #[test]
-fn clients_of_one_service_have_its_cluster_and_layout() {
+fn clients_of_service_share_cluster_and_layout() {
     let with = |protocol, cluster: &str| {
         let cluster = cluster.to_owned();
         let settings = ServiceSettings {
@@ -192,7 +192,7 @@ fn replies_to_checks_reach_their_streams() {
 }
 
 #[test]
-fn reservation_of_a_reply_is_kept_up_to_a_length() {
+fn reservation_id_is_kept_up_to_length() {
     let answer = |code: u8, length: usize| {
         let mut bytes = vec![8, code, 0x12];
         prost::encode_length_delimiter(length, &mut bytes).unwrap();
@@ -292,7 +292,7 @@ fn replies_are_read_up_to_their_bound() {
 }
 
 #[test]
-fn replies_that_say_the_request_is_wrong_open_no_circuit() {
+fn invalid_request_replies_open_no_circuit() {
     for status in [3, 9, 11] {
         let (client, wire) = client(Protocol::CheckReport);
         for _ in 0..20 {
@@ -316,7 +316,7 @@ fn replies_that_say_the_request_is_wrong_open_no_circuit() {
 }
 
 #[test]
-fn failures_of_calls_before_a_reply_open_no_circuit() {
+fn failures_before_reply_open_no_circuit() {
     let (client, wire) = client(Protocol::CheckReport);
     let calls: Vec<_> = (0..10).map(|_| check(&client, NOW).unwrap()).collect();
     let other = check(&client, NOW).unwrap();

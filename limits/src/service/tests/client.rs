@@ -143,7 +143,7 @@ fn service_without_any_reply_is_not_saturated() {
 }
 
 #[test]
-fn replies_to_other_workers_show_that_a_service_is_there() {
+fn replies_to_other_workers_show_service_answers() {
     let shared = Rc::default();
     let worker = || client_of(settings(Protocol::CheckReport), &shared);
     let [(first, _), (second, wire)] = [worker(), worker()];
@@ -158,7 +158,7 @@ fn replies_to_other_workers_show_that_a_service_is_there() {
 }
 
 #[test]
-fn failures_of_calls_that_follow_a_reply_open_the_circuit() {
+fn failures_after_reply_open_circuit() {
     let (client, wire) = client(Protocol::CheckReport);
     let call = check(&client, NOW).unwrap();
     client.on_reply(NOW, call, ADMITTED);

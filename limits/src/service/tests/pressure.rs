@@ -301,7 +301,7 @@ fn longest_delay_is_no_step_of_the_clock() {
 }
 
 #[test]
-fn what_is_merged_with_a_failed_settlement_waits_with_it() {
+fn merged_usage_waits_with_failed_settlement() {
     let failed = |failures| Settlement {
         failures,
         ..settlement(&descriptors(1, 1), 3, 0)

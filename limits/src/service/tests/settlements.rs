@@ -109,7 +109,7 @@ fn large_settlements_are_added_in_parts() {
 }
 
 #[test]
-fn calls_under_way_are_bounded_and_room_is_used_at_once() {
+fn calls_under_way_are_bounded_and_refilled() {
     let (client, wire) = client(Protocol::CheckReport);
     for _ in 0..64 {
         settle(&client, NOW, 1, 1);
@@ -162,7 +162,7 @@ fn drain_sends_what_is_not_due() {
 }
 
 #[test]
-fn settlement_whose_call_failed_is_sent_again_after_a_delay() {
+fn failed_settlement_is_sent_again_after_delay() {
     let (client, wire) = client(Protocol::CheckReport);
     settle(&client, NOW, 1, 30);
     reply(&client, NOW, 1, Err(14));
@@ -187,7 +187,7 @@ fn settlement_whose_call_failed_is_sent_again_after_a_delay() {
 }
 
 #[test]
-fn service_of_envoys_protocol_is_not_asked_before_a_retry() {
+fn envoy_protocol_retry_asks_nothing_first() {
     let (client, wire) = client(Protocol::EnvoyRls);
     settle(&client, NOW, 1, 30);
     reply(&client, NOW, 1, Err(14));
@@ -242,7 +242,7 @@ fn release_that_fails_is_not_repeated() {
 }
 
 #[test]
-fn reservations_wait_for_room_and_are_released_with_usage() {
+fn waiting_reservations_are_released_with_usage() {
     let (client, wire) = client(Protocol::Reserve);
     for _ in 0..64 {
         settle(&client, NOW, 9, 1);
@@ -261,7 +261,7 @@ fn reservations_wait_for_room_and_are_released_with_usage() {
 }
 
 #[test]
-fn what_envoy_does_not_call_is_sent_at_a_tick() {
+fn call_not_made_is_sent_at_tick() {
     let (client, wire) = client(Protocol::Reserve);
     check(&client, NOW).unwrap();
     wire.fails.set(true);
@@ -282,7 +282,7 @@ fn what_envoy_does_not_call_is_sent_at_a_tick() {
 }
 
 #[test]
-fn settlements_do_not_wait_for_the_service_that_fails() {
+fn settlements_do_not_wait_for_failing_service() {
     let (client, wire) = client(Protocol::CheckReport);
     let now = open_circuit(&client, &wire, NOW);
     let known = wire.len();
@@ -360,7 +360,7 @@ fn service_that_adds_everything_is_not_filled() {
 }
 
 #[test]
-fn fill_whose_call_failed_is_sent_again_as_a_whole() {
+fn failed_fill_is_sent_again_whole() {
     for is_made in [true, false] {
         let (client, wire) = client(Protocol::EnvoyRls);
         settle(&client, NOW, 1, 10);
@@ -462,7 +462,7 @@ fn usage_that_is_given_up_is_reported() {
 }
 
 #[test]
-fn settlements_without_room_in_the_queue_are_merged_or_lost() {
+fn settlements_beyond_queue_are_merged_or_lost() {
     let settings = ServiceSettings {
         queue: QueueBounds {
             entries: 2,

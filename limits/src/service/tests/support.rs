@@ -47,7 +47,7 @@ fn checks_wait_for_the_first_reply() {
 }
 
 #[test]
-fn service_without_reserve_is_checked_and_tried_again_each_hour() {
+fn service_without_reserve_is_tried_each_hour() {
     let (client, wire) = client(Protocol::Reserve);
     assert!(client.reserves());
     check_of(&client, NOW, 1).unwrap();
@@ -89,7 +89,7 @@ fn service_without_reserve_is_checked_and_tried_again_each_hour() {
 }
 
 #[test]
-fn reply_to_the_hourly_call_shows_whether_it_is_implemented() {
+fn hourly_reply_shows_whether_reserve_is_implemented() {
     for (answer, reserves) in [
         (ADMITTED, true),
         (REJECTED, true),
@@ -174,7 +174,7 @@ fn next_check_calls_if_the_first_call_failed() {
 }
 
 #[test]
-fn failed_calls_in_a_row_end_the_wait_of_all() {
+fn repeated_failures_end_wait_of_all() {
     let (client, wire) = waiting(6);
     for turn in 1..=MAX_FAILED_TURNS {
         assert_eq!(wire.len(), turn as usize);
@@ -197,7 +197,7 @@ fn failed_calls_in_a_row_end_the_wait_of_all() {
 }
 
 #[test]
-fn failure_of_a_check_that_is_alone_is_no_turn() {
+fn failure_of_lone_check_is_no_turn() {
     let (client, wire) = waiting(1);
     reply(&client, NOW, 1, Err(14));
     check_of(&client, NOW, 2).unwrap();
@@ -236,7 +236,7 @@ fn checks_that_wait_are_bounded() {
 }
 
 #[test]
-fn turn_of_a_stream_that_has_ended_passes_on() {
+fn turn_of_ended_stream_passes_on() {
     let (client, wire) = waiting(4);
     reply(&client, NOW, 1, Err(14));
     // The second stream has ended, and makes no call.
@@ -262,7 +262,7 @@ fn stream_that_calls_may_call_again() {
 }
 
 #[test]
-fn later_replies_do_not_put_off_the_hourly_call() {
+fn later_replies_do_not_delay_hourly_call() {
     let (client, wire) = client(Protocol::Reserve);
     check_of(&client, NOW, 1).unwrap();
     reply(&client, NOW, 1, ADMITTED);

@@ -458,7 +458,7 @@ fn implausible_report_is_unreadable() {
 }
 
 #[test]
-fn stream_is_likely_final_once_its_last_report_has_come() {
+fn stream_is_likely_final_after_last_report() {
     for (last, is_likely_final) in [
         (report(3, 4), true),
         // The output is missing.

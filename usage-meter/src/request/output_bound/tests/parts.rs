@@ -72,7 +72,7 @@ fn parts_are_counted_also_by_reference() {
 }
 
 #[test]
-fn only_bytes_at_places_of_media_are_no_text() {
+fn only_media_bytes_are_no_text() {
     for (path, body, bytes) in [
         (
             CHAT,

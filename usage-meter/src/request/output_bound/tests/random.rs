@@ -56,7 +56,7 @@ fn bounds(body: &Value) -> Vec<&Value> {
 
 proptest! {
     #[test]
-    fn no_bound_is_above_the_one_that_was_set(body in bodies(), tokens in 1..1_000_u64) {
+    fn no_bound_exceeds_the_set_one(body in bodies(), tokens in 1..1_000_u64) {
         let text = body.to_string();
         let bound = bound_of(CHAT, &text);
         prop_assume!(bound.is_some());
