@@ -30,7 +30,7 @@ pub(super) struct Passed {
     counted: Vec<[u8; COUNTER_BYTES]>,
     /// Whether the filter has requested usage in the body, which the client did not.
     pub(super) has_usage_request: bool,
-    /// Whether a limit counts the request no more because it has.
+    /// Whether a limit that applies was left out, because it has counted the request before.
     pub(super) is_applied: bool,
 }
 
@@ -50,7 +50,7 @@ impl Redirection {
 // === impl Passed ===
 
 impl Passed {
-    /// Reads what was left; what has another form is left out.
+    /// Reads what a stream has left. Bytes of another form are ignored.
     pub(super) fn read(bytes: &[u8]) -> Self {
         let Some((flags, counters)) = bytes.split_first() else {
             return Self::default();
