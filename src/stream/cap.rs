@@ -170,7 +170,7 @@ impl Stream {
             ..Capping::NOTHING
         };
         let (mut parts, mut tools, mut messages) = (parameters.parts, 0, 0_u64);
-        // What looks like an image can be text for the model. Only where APIs have images it is none.
+        // What has the form of an image is text for the model, except where APIs have images.
         let mut part_bytes = 0;
         if endpoint.api != "embeddings" {
             let bound = self.output_bound_of(body)?;
