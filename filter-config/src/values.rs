@@ -130,6 +130,12 @@ pub(crate) fn milliseconds(
     if let Some(duration) = duration.filter(|duration| range.contains(duration)) {
         return Ok(duration);
     }
+    if let Json::Whole(number) = json
+        && range.contains(&Duration::from_millis(*number))
+    {
+        let (found, instead) = (json.found(), format!("{number}ms"));
+        return Err(errors.push(path, ErrorKind::SpelledWindow { found, instead }));
+    }
     let expected = format!(
         "a duration of whole milliseconds from \"{}ms\" to \"{}ms\"",
         range.start().as_millis(),

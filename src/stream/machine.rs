@@ -57,6 +57,8 @@ pub(super) struct ExchangeOutcome {
     pub(super) model: Option<Box<str>>,
     /// Whether a part of the response was not read.
     pub(super) is_unread: bool,
+    /// Whether the response has begun.
+    pub(super) has_response: bool,
 }
 
 // === impl Stream ===

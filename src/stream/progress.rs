@@ -73,8 +73,6 @@ pub(super) struct RequestProgress {
     pub(super) parameters: Parameters,
     /// Whether Envoy has redirected it before.
     pub(super) redirection: Redirection,
-    /// Whether its response has begun.
-    pub(super) has_response: bool,
 }
 
 // === impl FetchedId ===

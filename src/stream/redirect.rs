@@ -63,7 +63,7 @@ impl Stream {
 
     /// Returns whether Envoy ends the stream because another one has its request.
     pub(super) fn is_redirected(&self) -> bool {
-        let may_be = !self.request.has_response || matches!(self.state, State::Metering(_));
+        let may_be = !self.outcome.has_response || matches!(self.state, State::Metering(_));
         may_be && {
             let details = self.parts.host.property(&["response", "code_details"]);
             details.ok().flatten().as_deref() == Some(DETAILS)

@@ -17,7 +17,7 @@ impl Stream {
     pub fn on_response_headers(&mut self, end_of_stream: bool) -> Next {
         self.report_fallback();
         self.report_cap();
-        self.request.has_response = true;
+        self.outcome.has_response = true;
         let may_be_metered = !matches!(self.state, State::New | State::Done | State::Metering(_));
         if !may_be_metered && self.report_filter.is_none() {
             return Next::Continue;

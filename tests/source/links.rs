@@ -129,7 +129,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
             continue;
         }
         let slug = slug(heading.trim());
-        let anchor = (0..)
+        let anchor = (0..1_000)
             .map(|number| match number {
                 0 => slug.clone(),
                 number => format!("{slug}-{number}"),

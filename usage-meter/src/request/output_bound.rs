@@ -46,13 +46,16 @@ impl<'a> OutputBound<'a> {
         let places = places(endpoint, model)?;
         let object = Object::new(body)?;
         let names = Names::of(object)?;
+        for keys in places {
+            check_place(object, keys)?;
+        }
         let mut bound = Self {
             object,
             places,
             names,
             tokens: None,
         };
-        bound.tokens = bound.find()?;
+        bound.tokens = bound.find();
         Some(bound)
     }
 
@@ -134,30 +137,25 @@ impl<'a> OutputBound<'a> {
         insert(object, self.places.first()?, &number)
     }
 
-    /// Returns the bound of a choice, `Some(None)` if it has none; `None` if the API's own places cannot be read.
-    fn find(&self) -> Option<Option<u64>> {
+    /// Returns the bound of a choice; `None` if it has none.
+    fn find(&self) -> Option<u64> {
         let mut own: Option<u64> = None;
         let mut all = 0;
         for named in &self.names.bounds {
             let text = self.object.text(&named.at);
-            // A bound of 0 is none to some servers, and one as text to others.
-            let value = number::tokens(text).filter(|value| *value > 0);
-            let value = value.unwrap_or(u64::MAX);
             if text == b"null" {
                 continue;
             }
+            // A bound of 0 is none to some servers, and one as text to others.
+            let value = number::tokens(text).filter(|value| *value > 0);
+            let value = value.unwrap_or(u64::MAX);
             if self.is_own(&named.keys) {
                 own = own.max(Some(value));
             }
             all = all.max(value);
         }
-        for keys in self.places {
-            check_place(self.object, keys)?;
-        }
-        Some(
-            own.map(|own| own.max(all))
-                .filter(|tokens| *tokens < u64::MAX),
-        )
+        own.map(|own| own.max(all))
+            .filter(|tokens| *tokens < u64::MAX)
     }
 
     fn is_own(&self, keys: &[&str]) -> bool {

@@ -226,12 +226,11 @@ impl Parameters {
         match field {
             Field::Stream if literal == b"true" => self.stream = Some(true),
             Field::Stream => self.stream = Some(number::tokens(literal) == Some(1)),
-            Field::StreamOptions => self.set_stream_options(),
             // Of several, the last counts, as for most servers.
             Field::IncludeUsage if literal == b"true" => {
                 self.stream_options = StreamOptions::WithUsage;
             }
-            Field::IncludeUsage => self.set_stream_options(),
+            Field::StreamOptions | Field::IncludeUsage => self.set_stream_options(),
             Field::Bound(_) | Field::Choices => self.set_number(field, literal),
             Field::Model | Field::OtherModel => {}
         }

@@ -85,7 +85,7 @@ fn invalid_storages_are_rejected() {
             (
                 "/storage/timeout",
                 Some(json!(100)),
-                "storage.timeout: found 100, expected a duration of whole milliseconds from \"1ms\" to \"60000ms\"",
+                "storage.timeout: invalid duration 100, did you mean \"100ms\"?",
             ),
             (
                 "/storage/flush",

@@ -63,23 +63,8 @@ fn access_rules() -> Value {
     list(0, bounds::ACCESS_RULES, &rule)
 }
 
-pub(super) fn long_form() -> Value {
-    let request_body = object(
-        &configuration::REQUEST_BODY,
-        &[],
-        &json!({
-            "maxBytes": described("Bytes of a request body that are held until the decision.", size(&bounds::REQUEST_BODY_BYTES)),
-            "workerBytes": described("Bytes of all request bodies together that a worker holds.", size(&bounds::REQUEST_BODIES_BYTES))
-        }),
-    );
-    let memory = object(
-        &memory::MEMORY,
-        &[],
-        &json!({
-            "perWorker": described("The memory that the module may have allocated in a worker.", size(&bounds::WORKER_BYTES))
-        }),
-    );
-    let usage = object(
+fn usage_settings() -> Value {
+    object(
         &usage::SCHEMA,
         &[],
         &json!({
@@ -114,6 +99,24 @@ pub(super) fn long_form() -> Value {
                 list(*bounds::METHODS.start(), *bounds::METHODS.end(), &json!({ "type": "string", "maxLength": bounds::METHOD_BYTES, "pattern": "^[A-Z]+$" }))
             )
         }),
+    )
+}
+
+pub(super) fn long_form() -> Value {
+    let request_body = object(
+        &configuration::REQUEST_BODY,
+        &[],
+        &json!({
+            "maxBytes": described("Bytes of a request body that are held until the decision.", size(&bounds::REQUEST_BODY_BYTES)),
+            "workerBytes": described("Bytes of all request bodies together that a worker holds.", size(&bounds::REQUEST_BODIES_BYTES))
+        }),
+    );
+    let memory = object(
+        &memory::MEMORY,
+        &[],
+        &json!({
+            "perWorker": described("The memory that the module may have allocated in a worker.", size(&bounds::WORKER_BYTES))
+        }),
     );
     let policy = json!({ "$ref": "#/$defs/policy" });
     object(
@@ -144,7 +147,7 @@ pub(super) fn long_form() -> Value {
             "requestBody": request_body,
             "memory": memory,
             "expressions": expressions(),
-            "usage": described("How usage is found and charged.", usage),
+            "usage": described("How usage is found and charged.", usage_settings()),
             "replies": described("The form of rejections, and quota headers.", replies()),
             "accessLog": {
                 "description": "The form in which filter state has an exchange, for access logs: a string for each value, one record, or both.",

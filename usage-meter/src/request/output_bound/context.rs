@@ -117,12 +117,12 @@ pub(super) fn check_tools(text: &[u8]) -> Option<()> {
         return Some(());
     }
     each_element(text, |tool| {
-        let mut types = 0;
+        let mut types = 0_u32;
         let (mut is_function, mut is_other) = (false, false);
         Members::of(tool)?.each(|member| {
             let value = tool.get(member.value.clone()).unwrap_or_default();
             if member.is_named("type") {
-                types += 1;
+                types = types.saturating_add(1);
                 is_function |= matches!(value, b"\"function\"" | b"\"custom\"");
                 is_other |= !matches!(value, b"\"function\"" | b"\"custom\"");
             }
@@ -256,7 +256,7 @@ impl Walk {
     }
 
     fn message(&mut self, message: &[u8], is_item: bool) -> Option<()> {
-        let (mut types, mut has_role, mut is_known) = (0, false, true);
+        let (mut types, mut has_role, mut is_known) = (0_u32, false, true);
         let (mut is_reasoning, mut is_encrypted) = (false, false);
         members(message, &MESSAGE_KEYS)?.each(|member| {
             let value = message.get(member.value.clone()).unwrap_or_default();
@@ -267,7 +267,7 @@ impl Walk {
             } else if member.is_named("images") {
                 self.content.add(images(value)?);
             } else if member.is_named("type") {
-                types += 1;
+                types = types.saturating_add(1);
                 is_reasoning |= value == b"\"reasoning\"";
                 is_known &= value == b"\"message\"" || is_reasoning || TEXT_TYPES.contains(&value);
             } else if member.is_named("role") {
@@ -308,7 +308,7 @@ impl Walk {
 
     fn part(&mut self, part: &[u8], depth: usize) -> Option<()> {
         let below = depth.saturating_add(1);
-        let (mut types, mut has_text_type, mut has_text_keys) = (0, true, true);
+        let (mut types, mut has_text_type, mut has_text_keys) = (0_u32, true, true);
         let mut media_bytes = 0_u64;
         members(part, &MESSAGE_KEYS)?.each(|member| {
             let value = part.get(member.value.clone()).unwrap_or_default();
@@ -316,7 +316,7 @@ impl Walk {
                 media_bytes = media_bytes.saturating_add(value.len() as u64);
             }
             if member.is_named("type") {
-                types += 1;
+                types = types.saturating_add(1);
                 has_text_type &= value == b"\"tool_result\"" || TEXT_TYPES.contains(&value);
             } else if member.is_named("content") {
                 self.parts(value, below)?;
