@@ -5,6 +5,7 @@ mod client;
 mod logs;
 mod pressure;
 mod properties;
+mod queued;
 mod settlements;
 mod support;
 mod wire;

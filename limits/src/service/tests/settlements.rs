@@ -1,14 +1,14 @@
 //! Settlements: when they are sent, in which parts, and what happens after replies and failures.
 
 use super::super::{
-    CheckReply, CheckResult, Metadata, Protocol, QueueBounds, Reply, ReservationId, ServiceClient,
-    ServiceEvent, ServiceSettings,
+    CheckReply, CheckResult, Metadata, Protocol, Reply, ReservationId, ServiceClient, ServiceEvent,
+    ServiceSettings,
 };
+use super::descriptors;
 use super::wire::{
     ADMITTED, NOW, REJECTED, after, check, client, client_of, id, open_circuit, reply, settings,
     settle,
 };
-use super::{descriptors, logs};
 use crate::time::{Nanos, Timestamp};
 use std::rc::Rc;
 
@@ -19,13 +19,13 @@ fn reservation(number: u32) -> Option<ReservationId> {
 }
 
 /// Settles usage of a caller with a reservation.
-fn commit(client: &ServiceClient, now: Timestamp, caller: u32, amount: u64) {
+pub(super) fn commit(client: &ServiceClient, now: Timestamp, caller: u32, amount: u64) {
     let id = reservation(caller);
     client.settle(now, &descriptors(1, caller), id, amount, &Metadata::new());
 }
 
 /// Returns calls as `Wire::amounts` does.
-fn calls(calls: &[(&str, u64)]) -> Vec<(String, u64)> {
+pub(super) fn calls(calls: &[(&str, u64)]) -> Vec<(String, u64)> {
     let calls = calls.iter();
     calls
         .map(|(method, it)| ((*method).to_owned(), *it))
@@ -33,7 +33,7 @@ fn calls(calls: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 /// Ticks so often. Returns the time after that.
-fn ticks(client: &ServiceClient, from: Timestamp, count: u64) -> Timestamp {
+pub(super) fn ticks(client: &ServiceClient, from: Timestamp, count: u64) -> Timestamp {
     for tick in 0..count {
         client.on_tick(after(from, 50 * tick));
     }
@@ -400,55 +400,6 @@ fn late_reply_neither_closes_nor_opens_the_circuit() {
 }
 
 #[test]
-fn credit_reduces_what_is_queued_and_settled_next() {
-    let (client, wire) = client(Protocol::CheckReport);
-    let credit = |caller, excess| {
-        let until = after(NOW, 60_000);
-        client.credit(NOW, &descriptors(1, caller), excess, until);
-    };
-    settle(&client, NOW, 1, 50);
-    credit(1, 0);
-    credit(1, 20);
-    settle(&client, NOW, 2, 50);
-    settle(&client, NOW, 1, 5);
-    settle(&client, NOW, 1, 50);
-    let sent = [("Report", 50), ("Report", 50), ("Report", 35)];
-    assert_eq!(wire.amounts(0), calls(&sent));
-    // Of what waits, a part is taken off and then the rest of what follows.
-    wire.fails.set(true);
-    settle(&client, NOW, 3, 30);
-    assert_eq!(wire.pending(), 1);
-    credit(3, 40);
-    assert_eq!(wire.pending(), 0);
-    wire.fails.set(false);
-    client.on_tick(NOW);
-    settle(&client, NOW, 3, 30);
-    assert_eq!(wire.amounts(3), calls(&[("Report", 20)]));
-}
-
-#[test]
-fn what_waits_is_handed_over() {
-    let shared = Rc::default();
-    let (before, old) = client_of(settings(Protocol::Reserve), &shared);
-    let (successor, new) = client_of(settings(Protocol::Reserve), &shared);
-    for _ in 0..64 {
-        settle(&before, NOW, 9, 1);
-    }
-    commit(&before, NOW, 1, 30);
-    commit(&before, NOW, 2, 0);
-    let until = after(NOW, 60_000);
-    before.credit(NOW, &descriptors(1, 3), 8, until);
-    before.hand_over(NOW, &successor);
-    assert_eq!((old.pending(), new.pending()), (0, 1));
-    successor.on_tick(NOW);
-    settle(&successor, NOW, 3, 10);
-    let sent = [("Commit", 30), ("Commit", 0), ("Report", 2)];
-    assert_eq!(new.amounts(0), calls(&sent));
-    reply(&before, NOW, 1, ADMITTED);
-    assert_eq!(old.len(), 64, "nothing is left");
-}
-
-#[test]
 fn usage_that_is_given_up_is_reported() {
     let (client, wire) = client(Protocol::CheckReport);
     wire.fails.set(true);
@@ -459,58 +410,6 @@ fn usage_that_is_given_up_is_reported() {
     assert_eq!((wire.lost(), wire.pending()), (43, 0));
     assert!(client.is_drained());
     assert_eq!(wire.count(ServiceEvent::SettlementLost { amount: 31 }), 1);
-}
-
-#[test]
-fn settlements_beyond_queue_are_merged_or_lost() {
-    let settings = ServiceSettings {
-        queue: QueueBounds {
-            entries: 2,
-            bytes: 1 << 20,
-        },
-        ..settings(Protocol::CheckReport)
-    };
-    let (client, wire) = client_of(settings, &Rc::default());
-    wire.fails.set(true);
-    let settle = |limits, caller, amount| {
-        client.settle(NOW, &descriptors(limits, caller), None, amount, &vec![]);
-    };
-    for (limits, caller, amount) in [(1, 1, 10), (1, 2, 20), (1, 1, 1)] {
-        settle(limits, caller, amount);
-    }
-    assert_eq!(wire.count(ServiceEvent::SettlementMerged), 0);
-    settle(1, 3, 5);
-    assert_eq!(wire.count(ServiceEvent::SettlementMerged), 1);
-    for limits in 2..5 {
-        settle(limits, 1, 7);
-    }
-    assert_eq!((wire.pending(), wire.lost()), (4, 7));
-}
-
-#[test]
-fn settlements_that_failed_together_are_one() {
-    let (client, wire) = client(Protocol::CheckReport);
-    settle(&client, NOW, 1, 10);
-    settle(&client, NOW, 1, 20);
-    for number in [1, 2] {
-        reply(&client, NOW, number, Err(4));
-    }
-    assert_eq!(wire.pending(), 1);
-    let later = ticks(&client, after(NOW, 250), 1);
-    reply(&client, later, 3, ADMITTED);
-    assert_eq!(wire.amounts(3), calls(&[("Report", 30)]));
-}
-
-#[test]
-fn queued_settlements_have_no_metadata() {
-    let (client, wire) = client(Protocol::CheckReport);
-    check(&client, NOW).unwrap();
-    wire.fails.set(true);
-    let metadata = vec![("traceparent", b"1".to_vec())];
-    client.settle(NOW, &descriptors(1, 1), None, 5, &metadata);
-    wire.fails.set(false);
-    client.on_tick(NOW);
-    assert_eq!((wire.last().amount(), wire.last().metadata.len()), (5, 0));
 }
 
 #[test]
@@ -559,26 +458,4 @@ fn largest_plausible_usage_is_reported_as_a_whole() {
     assert_eq!(wire.amounts(0), calls(&[("Commit", 64 * PART)]));
     let is_loss = |event: &ServiceEvent| matches!(event, ServiceEvent::SettlementLost { .. });
     assert!(!wire.events.borrow().iter().any(is_loss));
-}
-
-#[test]
-fn merged_settlements_are_logged_once() {
-    let settings = ServiceSettings {
-        queue: QueueBounds {
-            entries: 1,
-            bytes: 1 << 20,
-        },
-        ..settings(Protocol::CheckReport)
-    };
-    let (client, wire) = client_of(settings, &Rc::default());
-    wire.fails.set(true);
-    let lines = logs::of(|| {
-        for caller in 0..5 {
-            settle(&client, NOW, caller, 1);
-        }
-    });
-    assert_eq!(wire.count(ServiceEvent::SettlementMerged), 4);
-    let merged = lines.iter();
-    let merged = merged.filter(|line| line.starts_with("settlements_merged cluster=limitador"));
-    assert_eq!(merged.count(), 1, "{lines:?}");
 }
