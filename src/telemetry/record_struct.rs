@@ -44,7 +44,10 @@ impl RecordStruct {
 
     /// Adds a text. A longer one than [`MAX_TEXT_BYTES`] is cut.
     pub(super) fn text(&mut self, name: &str, value: &str) {
-        let end = value.floor_char_boundary(MAX_TEXT_BYTES);
+        let mut end = value.len().min(MAX_TEXT_BYTES);
+        while !value.is_char_boundary(end) {
+            end = end.saturating_sub(1);
+        }
         let value = value.get(..end).unwrap_or_default();
         let length = value
             .len()
