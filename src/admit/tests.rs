@@ -124,6 +124,30 @@ fn predicate_on_body_waits_for_it() {
 }
 
 #[test]
+fn amount_that_reads_the_body_waits_for_it() {
+    let reading = |expression: &str| {
+        let mut limit = per_user(50);
+        limit["reservation"] = json!({ "amount": expression });
+        limit
+    };
+    let (body, plain) = (reading("int(requestBodyJSON('/n'))"), reading("7"));
+    for (limits, needs_body) in [
+        (json!({ "a": body, "b": plain }), true),
+        (json!({ "a": plain, "b": body }), true),
+        (json!({ "a": plain, "b": plain }), false),
+    ] {
+        let filter = Filter::new(&limits, &json!({}));
+        let mut attributes = filter.attributes("alice", &[]);
+        attributes.body = Body::Pending;
+        let applicable = filter.applicable(&mut attributes).unwrap();
+        assert_eq!(applicable.amount_needs_body, needs_body, "{limits}");
+        attributes.body = Body::parse(br#"{"n":7}"#, true, &["/n"]);
+        let applicable = filter.applicable(&mut attributes).unwrap();
+        assert!(!applicable.amount_needs_body, "{limits}");
+    }
+}
+
+#[test]
 fn computed_limit_is_clamped_to_bounds() {
     let filter = with_limit(&json!({
         "rates": [{

@@ -1,6 +1,7 @@
 //! Responses in every style.
 
 mod formats;
+mod names;
 mod upstreams;
 mod waits;
 
@@ -40,6 +41,10 @@ impl Envoy {
             "pricing": { "default": { "input": 1, "output": 2 } },
             "replies": replies
         });
+        Self::of(&configuration)
+    }
+
+    fn of(configuration: &Value) -> Self {
         let host = Rc::new(Double::default());
         host.clock.set(NOW.as_u64());
         let configuration = filter_config::parse(configuration.to_string().as_bytes()).unwrap();
@@ -288,33 +293,6 @@ fn requests_and_budgets_have_their_own_headers() {
     assert_eq!(reply.body, "5.00 0.00 24h");
     assert_eq!(reply.header("x-budget-limit"), Some("5.00"));
     assert_eq!(reply.header("x-ratelimit-limit"), None);
-}
-
-#[test]
-fn header_names_follow_templates() {
-    // Kong's, and APISIX's with rules.
-    let names = json!({
-        "limit": "X-AI-RateLimit-Limit-{period}-{limit}",
-        "remaining": "X-AI-{limit}-RateLimit-Remaining",
-        "retryAfter": "X-AI-RateLimit-Retry-After-{seconds}-{policy}"
-    });
-    let envoy = Envoy::with(&limits(), &json!({ "headers": names }));
-    let mut headers = envoy.admitted(USED);
-    headers.sort();
-    assert_eq!(
-        headers,
-        [
-            "x-ai-all-ratelimit-remaining: 150",
-            "x-ai-free-ratelimit-remaining: 20",
-            "x-ai-ratelimit-limit-5400-all: 200",
-            "x-ai-ratelimit-limit-day-free: 1000",
-            "x-ai-ratelimit-limit-minute-free: 50",
-        ],
-        "where two have one name, the one with the least left"
-    );
-    let reply = envoy.rejected("/v1/chat/completions", 2, 30 * SECOND);
-    let retry_after = reply.header("x-ai-ratelimit-retry-after-60-llm");
-    assert_eq!(retry_after, Some("30"));
 }
 
 #[test]

@@ -4,8 +4,11 @@ mod prefixes;
 mod reports;
 mod unread;
 
-use super::{CostContext, MeteredUsage, RequestSize, estimate, export, metered, settle};
-use crate::ledger::{Admission, Stage};
+use super::{
+    CostContext, DeferredCost, MeteredUsage, RequestSize, estimate, export, metered,
+    reserved_tokens, settle, settle_deferred,
+};
+use crate::ledger::{Admission, DeferredCharge, Stage};
 use crate::testing::{Filter, output, per_user};
 use filter_config::{OnMissing, Usd};
 use serde_json::{Value, json};
@@ -281,5 +284,78 @@ fn estimate_counts_input_and_output_bytes() {
     assert_eq!(
         (input_tokens, output_tokens, total_tokens),
         (3_000, 1_000, 4_000)
+    );
+}
+
+#[test]
+fn estimate_is_raised_in_its_output() {
+    let metered = reported(20);
+    let raised = metered.at_least(50);
+    assert_eq!((raised.usage, raised.is_estimated), (output(50), true));
+    let usage = Usage::new(30, 20);
+    let raised = MeteredUsage { usage, ..metered }.at_least(70);
+    assert_eq!(raised.usage, Usage::new(30, 40));
+    let raised = metered.at_least(10);
+    assert_eq!((raised.usage, raised.is_estimated), (output(20), true));
+}
+
+#[test]
+fn reserved_tokens_are_those_of_limits_on_tokens() {
+    let mut costly = per_user(500);
+    costly["cost"] = json!("usage.total_tokens * 3");
+    costly["reservation"] = json!({ "amount": "90" });
+    let mut less = per_user(500);
+    less["reservation"] = json!({ "max": 20 });
+    let mut requests = json!({ "requests": [{ "limit": 9, "window": "1m" }] });
+    requests["budgets"] = json!([{ "usd": "1.00", "window": "1h" }]);
+    let limits = json!({
+        "all": per_user(500), "costly": costly, "less": less, "requests": requests
+    });
+    let pricing = json!({ "pricing": { "default": { "input": 1, "output": 2 } } });
+    let filter = Filter::new(&limits, &pricing);
+    let admission = filter.admit("alice", 40);
+    assert_eq!(reserved_tokens(&filter.policies, &admission), 40);
+    let only = Filter::new(&json!({ "costly": costly }), &json!({}));
+    let admission = only.admit("alice", 40);
+    assert_eq!(reserved_tokens(&only.policies, &admission), 0);
+}
+
+/// Settles a deferred charge with its estimate. Returns what its counter has used, and the number of estimates.
+fn used_by_estimate(estimate: Usage, cost: u64) -> (u64, i64) {
+    let filter = Filter::new(&json!({ "free": per_user(500) }), &json!({}));
+    let mut admission = filter.admit("alice", 10);
+    admission.charges[0].counter.cost = cost;
+    let deferred = DeferredCharge {
+        admission,
+        estimate,
+        model: None,
+    };
+    let Filter {
+        policies,
+        ledger,
+        telemetry,
+        ..
+    } = &filter;
+    settle_deferred(
+        policies,
+        ledger,
+        telemetry,
+        deferred,
+        DeferredCost::Estimate,
+    );
+    let standing = filter.admit("alice", 1).charges[0].counter.standing;
+    let estimates = filter.host.metric("tollgate.estimated");
+    (standing.used, estimates)
+}
+
+#[test]
+fn deferred_charge_costs_what_was_estimated() {
+    // The cost may be more than the tokens: what was reserved of a response that was not read.
+    assert_eq!(used_by_estimate(output(30), 100), (100, 1));
+    assert_eq!(used_by_estimate(output(30), 30), (30, 1));
+    assert_eq!(
+        used_by_estimate(output(0), 0),
+        (0, 0),
+        "nothing was estimated"
     );
 }

@@ -97,6 +97,23 @@ fn configured_format_replaces_that_of_the_path() {
 }
 
 #[test]
+fn configured_format_of_bedrock_follows_the_model() {
+    for settings in [json!({ "error": "bedrock" }), json!({})] {
+        let envoy = Envoy::with(&limits(), &settings);
+        for (path, has_error) in [
+            ("/model/m/converse", false),
+            ("/model/anthropic.claude-v2/invoke", true),
+        ] {
+            let reply = envoy.rejected(path, 2, SECOND);
+            let body: Value = serde_json::from_str(&reply.body).unwrap();
+            assert!(body["message"].is_string(), "{body}");
+            // Anthropic's SDK for Bedrock reads either.
+            assert_eq!(body["error"].is_object(), has_error, "{body}");
+        }
+    }
+}
+
+#[test]
 fn exhausted_quotas_and_budgets_name_the_quota() {
     let limits = json!({ "all": {
         "rates": [{ "limit": 200, "window": "1h" }, { "limit": 900, "window": "24h" }],

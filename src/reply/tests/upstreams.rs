@@ -79,6 +79,56 @@ fn quota_headers_of_upstream_are_not_mixed_with_ours() {
     assert_eq!(names, ["x-request-id"], "although there are none of ours");
 }
 
+/// Returns the headers of a response of an upstream with these headers, in order. The request is charged to a rate.
+fn passed_of(upstream: &[(&str, &str)], replies: &Value, rate: usize) -> Vec<String> {
+    let envoy = Envoy::with(&limits(), replies);
+    let host = &envoy.host;
+    host.set_headers(HeaderMap::Response, upstream);
+    let headers = host.headers(HeaderMap::Response).unwrap();
+    let admission = Admission::of(vec![envoy.charge(rate, 0, Nanos::SECOND)]);
+    let has_quotas = envoy
+        .responder
+        .apply_upstream_headers(&admission, &headers, 200);
+    envoy.responder.annotate(&admission, None, has_quotas);
+    let headers = host.headers(HeaderMap::Response).unwrap();
+    let names = headers.iter();
+    let mut names: Vec<String> = names
+        .map(|(name, _)| String::from_utf8(name.to_vec()).unwrap())
+        .filter(|name| name != ":status")
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn ours_are_beside_an_upstream_without_quota_headers() {
+    let replies = json!({ "headers": "openai", "upstreamHeaders": "keep" });
+    let upstream = [
+        (":status", "200"),
+        ("retry-after", "3"),
+        ("x-request-id", "1"),
+    ];
+    let names = passed_of(&upstream, &replies, 2);
+    let mut expected = [&["retry-after", "x-request-id"], &OURS[..]].concat();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn limits_in_dry_run_remove_no_headers_of_the_upstream() {
+    let names = passed_of(UPSTREAM, &json!({ "headers": "openai" }), 4);
+    assert_eq!(names, THEIRS);
+}
+
+#[test]
+fn removed_headers_are_bounded() {
+    let names: Vec<String> = (0..70).map(|n| format!("x-ratelimit-{n:02}")).collect();
+    let mut upstream = vec![(":status", "200")];
+    upstream.extend(names.iter().map(|name| (name.as_str(), "1")));
+    let replies = json!({ "upstreamHeaders": "replace" });
+    assert_eq!(passed_of(&upstream, &replies, 2), names[64..]);
+}
+
 #[test]
 fn quota_headers_of_upstream_can_be_renamed() {
     let replies = json!({ "headers": "openai", "upstreamHeaders": "prefix" });
@@ -100,7 +150,11 @@ fn quota_headers_of_upstream_can_be_renamed() {
 fn upstream_error_keeps_its_retry_after() {
     for handling in ["replace", "prefix"] {
         let replies = json!({ "headers": "openai", "upstreamHeaders": handling });
-        let (names, _) = passed(&replies, 429);
-        assert!(names.iter().any(|name| name == "retry-after"), "{names:?}");
+        for status in [400, 429, 503] {
+            let (names, _) = passed(&replies, status);
+            assert!(names.iter().any(|name| name == "retry-after"), "{names:?}");
+        }
+        let (names, _) = passed(&replies, 399);
+        assert!(names.iter().all(|name| name != "retry-after"), "{names:?}");
     }
 }

@@ -96,6 +96,32 @@ fn longest_line_of_one_caller_gives_way() {
 }
 
 #[test]
+fn longest_line_gives_way_although_another_is_newer() {
+    let mut callers = Callers::default();
+    let (long, short) = (counter(0, 0), counter(1, 0));
+    for _ in 0..MAX_QUEUED - 10 {
+        callers.push(long, ATTACKER, DEEP);
+    }
+    for _ in 0..10 {
+        callers.push(short, ATTACKER, DEEP);
+    }
+    assert_eq!(callers.push(counter(2, 0), VICTIM, DEEP), Place::Taken);
+    let newest = u32::try_from(MAX_QUEUED - 10).unwrap();
+    assert_eq!(callers.queue.take_displaced(), [newest]);
+}
+
+#[test]
+fn full_line_gives_way_although_another_is_longer() {
+    let mut callers = Callers::default();
+    let (full, long) = (counter(0, 0), counter(1, 0));
+    for line in [full, full, long, long, long] {
+        callers.push(line, ATTACKER, 4);
+    }
+    assert_eq!(callers.push(full, VICTIM, 2), Place::Taken);
+    assert_eq!(callers.queue.take_displaced(), [2]);
+}
+
+#[test]
 fn moved_request_displaces_in_its_line() {
     let mut callers = Callers::default();
     let (one, two) = (counter(0, 0), counter(1, 0));
