@@ -339,7 +339,7 @@ fn meta_blocks_of_brotli_have_lengths_without_leading_zeros() {
         let text = &text[..usize::try_from(length).unwrap()];
         let body = [bytes(&head), text.to_vec(), vec![3]].concat();
         let expected = expected.map_or(CORRUPT, |()| Ok(text.to_vec()));
-        assert_eq!(decoded("br", &body) == expected, true, "{digits} {length}");
+        assert!(decoded("br", &body) == expected, "{digits} {length}");
     }
     let head = [WINDOW, (0, 1), (0, 2), (0, 16), (1, 1), (1, 1), PADDING];
     assert_eq!(
