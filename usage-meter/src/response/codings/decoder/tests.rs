@@ -8,6 +8,7 @@ use super::{DecodeError, Decoder};
 mod allocations;
 mod attacks;
 mod events;
+mod frames;
 mod headers;
 mod hostile;
 mod reference;

@@ -282,3 +282,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn commands_take_work_beside_their_bytes() {
+    // Each copies two bytes, and counts as six.
+    let body = hostile::brotli_commands(64);
+    let (decoded, error) = check("br", &body, body.len(), 8 << 20);
+    assert_eq!(error, Some(DecodeError::TooLarge));
+    let most = max_decoded(body.len()) / 3;
+    assert!(
+        (most / 2..=most + 64).contains(&decoded),
+        "{decoded} {most}"
+    );
+}
+
+#[test]
+fn bytes_are_passed_on_before_more_are_decoded() {
+    // Few bytes, which are decoded in one step.
+    let body = gzip(&[b'x'; 100_000]);
+    let (decoded, error) = check("gzip", &body, body.len(), 120 << 10);
+    assert_eq!((decoded, error), (100_000, None));
+}
