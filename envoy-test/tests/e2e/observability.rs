@@ -78,7 +78,7 @@ async fn access_log_has_exchange_as_record() -> TestResult {
             let keys = if form == "record" {
                 0
             } else {
-                expected.as_object().map_or(0, |it| it.len())
+                expected.as_object().map_or(0, serde_json::Map::len)
             };
             assert_eq!(entry.tollgate_keys().count(), keys, "{form}");
         }

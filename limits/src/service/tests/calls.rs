@@ -44,13 +44,13 @@ fn checks_are_called_as_the_protocol_has_them() {
 
 #[test]
 fn checks_name_their_counters_and_add_nothing() {
-    let set = descriptors(1, 1);
+    let counters = descriptors(1, 1);
     for protocol in [Protocol::CheckReport, Protocol::EnvoyRls] {
         let (client, wire) = client(protocol);
         check(&client, NOW).unwrap();
         let sent = wire.last().request();
         assert_eq!((&*sent.domain, sent.hits_addend), ("test", 0));
-        let mut descriptor = set.descriptors[0].clone();
+        let mut descriptor = counters.descriptors[0].clone();
         if protocol == Protocol::EnvoyRls {
             descriptor.extend(NO_HITS);
         }

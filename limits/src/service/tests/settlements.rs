@@ -14,13 +14,13 @@ use std::rc::Rc;
 
 const PART: u64 = u32::MAX as u64;
 
-fn reservation(number: u32) -> Option<ReservationId> {
-    Some(ReservationId(format!("r{number}")))
+fn reservation(number: u32) -> ReservationId {
+    ReservationId(format!("r{number}"))
 }
 
 /// Settles usage of a caller with a reservation.
 pub(super) fn commit(client: &ServiceClient, now: Timestamp, caller: u32, amount: u64) {
-    let id = reservation(caller);
+    let id = Some(reservation(caller));
     client.settle(now, &descriptors(1, caller), id, amount, &Metadata::new());
 }
 
@@ -60,7 +60,7 @@ fn nothing_is_reported_and_reservations_are_released() {
         wire.len() - before
     };
     let reply = Reply {
-        reservation: reservation(2),
+        reservation: Some(reservation(2)),
         ..Reply::default()
     };
     assert_eq!(released(CheckResult::Reply(reply)), 1);
