@@ -295,6 +295,10 @@ impl Responder {
         headers: &Headers,
         status: u16,
     ) -> bool {
+        if admission.charges.is_empty() && admission.response_headers.is_empty() {
+            // No limit applies; the exchange is only metered.
+            return false;
+        }
         let replies = &self.policies.configuration().replies;
         let has_style = !matches!(replies.headers, None | Some(QuotaHeaders::None));
         let writes = has_style && self.reports(admission) || !admission.response_headers.is_empty();

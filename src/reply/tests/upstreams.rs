@@ -121,6 +121,22 @@ fn limits_in_dry_run_remove_no_headers_of_the_upstream() {
 }
 
 #[test]
+fn exchanges_without_limits_keep_headers_of_the_upstream() {
+    for handling in ["replace", "prefix", "keep"] {
+        let replies = json!({ "headers": "openai", "upstreamHeaders": handling });
+        let envoy = Envoy::with(&limits(), &replies);
+        envoy.host.set_headers(HeaderMap::Response, UPSTREAM);
+        let headers = envoy.host.headers(HeaderMap::Response).unwrap();
+        let admission = Admission::unmatched(false);
+        let responder = &envoy.responder;
+        let has_quotas = responder.apply_upstream_headers(&admission, &headers, 200);
+        responder.annotate(&admission, None, has_quotas);
+        let passed = envoy.host.headers(HeaderMap::Response).unwrap();
+        assert!(passed.iter().eq(headers.iter()), "{handling}");
+    }
+}
+
+#[test]
 fn removed_headers_are_bounded() {
     let names: Vec<String> = (0..70).map(|n| format!("x-ratelimit-{n:02}")).collect();
     let mut upstream = vec![(":status", "200")];
