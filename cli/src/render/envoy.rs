@@ -167,6 +167,7 @@ fn access_log(plan: &Plan) -> Map {
         .field("path", "%REQ(:PATH)%")
         .field("status", "%RESPONSE_CODE%")
         .field("details", "%RESPONSE_CODE_DETAILS%");
+    let format = user(format, &plan.identity);
     let format = if plan.access_log.has_keys() {
         LOGGED.iter().fold(format, |format, key| {
             format.field(key, format!("%FILTER_STATE(wasm.tollgate.{key}:PLAIN)%"))
@@ -174,6 +175,12 @@ fn access_log(plan: &Plan) -> Map {
     } else {
         format.field("tollgate", "%FILTER_STATE(wasm.tollgate:TYPED)%")
     };
+    // Also a record leaves exported costs under their keys.
+    let format = plan.exports.iter().fold(format, |format, name| {
+        let key = format!("cost.{name}");
+        let value = format!("%FILTER_STATE(wasm.tollgate.{key}:PLAIN)%");
+        format.field(&key, value)
+    });
     Map::default()
         .field("name", "envoy.access_loggers.stdout")
         .field(
@@ -185,6 +192,36 @@ fn access_log(plan: &Plan) -> Map {
                 )
                 .field("log_format", Map::default().field("json_format", format)),
         )
+}
+
+/// Adds the caller to a format of access logs, where the identity names it.
+fn user(format: Map, identity: &Identity) -> Map {
+    // Other characters have a meaning in the format.
+    let is_plain = |name: &str| {
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        name.bytes().all(is_word)
+    };
+    match identity {
+        Identity::Jwt(jwt) if is_plain(&jwt.key) => {
+            let key = &jwt.key;
+            let claim = format!("%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:{key}:sub)%");
+            format.field("user", claim)
+        }
+        Identity::Headers { headers, .. } if headers.iter().all(|header| is_plain(header)) => {
+            let value = |header: &String| format!("%REQ({header})%");
+            match headers.as_slice() {
+                [header] => format.field("user", value(header)),
+                headers => {
+                    let headers = headers.iter().fold(Map::default(), |map, header| {
+                        map.field(header, value(header))
+                    });
+                    format.field("user", headers)
+                }
+            }
+        }
+        Identity::None => format,
+        _ => format.note("Reports per user need a field with the caller: docs/observability.md."),
+    }
 }
 
 fn routes(plan: &Plan) -> Map {

@@ -38,6 +38,8 @@ pub(super) struct Plan {
     pub(super) has_hits_addend: bool,
     /// What access logs can read of an exchange.
     pub(super) access_log: AccessLog,
+    /// The names of exported costs.
+    pub(super) exports: Vec<String>,
     /// Whether a fallback sets headers, by which a route is chosen.
     pub(super) chooses_routes: bool,
 }
@@ -92,6 +94,7 @@ impl Plan {
             Identity::Jwt(_) | Identity::ExtAuthz(_) => identity::headers(configuration),
             Identity::Headers { .. } | Identity::None => Vec::new(),
         };
+        let exports = configuration.exports.iter();
         Ok(Self {
             form: options.to,
             module,
@@ -109,6 +112,7 @@ impl Plan {
             max_bytes: configuration.request_body.max_bytes,
             has_hits_addend: configuration.hits_addend.is_some(),
             access_log: configuration.access_log,
+            exports: exports.map(|export| export.name.clone()).collect(),
             chooses_routes: chooses_routes(configuration),
             document: document(source.document, service.as_ref(), auth),
             service,

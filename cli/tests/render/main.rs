@@ -1,5 +1,6 @@
 //! `tollgate render`, as a user calls it.
 
+mod access_log;
 mod published;
 mod schema;
 
@@ -383,26 +384,4 @@ fn carried_configuration_is_rendered_in_another_form() {
         text(&filter.stdout),
         text(&render(FORMS[3], jwt, POLICY).stdout)
     );
-}
-
-#[test]
-fn access_log_has_what_configuration_writes() {
-    for (setting, expected) in [
-        ("", ".total_tokens:PLAIN)"),
-        ("accessLog: both\n", ".total_tokens:PLAIN)"),
-        ("accessLog: record\n", ":TYPED)"),
-    ] {
-        let configuration = format!("{POLICY}{setting}");
-        let output = in_process(FORMS[0], "--identity none", &configuration).text;
-        let logged: Vec<&str> = output
-            .split("%FILTER_STATE(wasm.tollgate")
-            .skip(1)
-            .collect();
-        assert!(
-            logged.iter().any(|found| found.starts_with(expected)),
-            "{setting}: {output}"
-        );
-        let is_record = setting.contains("record");
-        assert_eq!(logged.len() == 1, is_record, "{setting}: {output}");
-    }
 }
