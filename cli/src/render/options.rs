@@ -82,11 +82,12 @@ pub struct Options {
     #[arg(long, value_name = "URL", help_heading = "Envoy")]
     pub upstream: Option<Upstream>,
 
-    /// The address that Envoy listens on
+    /// The IP address that Envoy listens on
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
         default_value = "0.0.0.0:8080",
+        value_parser = own,
         help_heading = "Envoy"
     )]
     pub listen: Address,
@@ -238,6 +239,9 @@ pub struct Sha256(pub String);
 #[error("expected {0}")]
 pub struct Malformed(&'static str);
 
+/// A port that does not exist.
+const PORT: Malformed = Malformed("a port of at most 65535");
+
 // === impl Form ===
 
 impl fmt::Display for Form {
@@ -301,13 +305,10 @@ impl FromStr for Address {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        const EXPECTED: Malformed =
-            Malformed("a host and a port, such as \"limitador:8081\" or \"[::1]:8081\"");
-        let (host, port) = text.rsplit_once(':').ok_or(EXPECTED)?;
-        Ok(Self {
-            host: self::host(host).ok_or(EXPECTED)?,
-            port: port.parse().map_err(|_| EXPECTED)?,
-        })
+        address(
+            text,
+            Malformed("a host and a port, such as \"limitador:8081\" or \"[::1]:8081\""),
+        )
     }
 }
 
@@ -317,6 +318,30 @@ impl fmt::Display for Address {
             return write!(formatter, "[{}]:{}", self.host, self.port);
         }
         write!(formatter, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Returns a host and a port.
+fn address(text: &str, expected: Malformed) -> Result<Address, Malformed> {
+    let (host, port) = text.rsplit_once(':').ok_or(expected)?;
+    let host = self::host(host).ok_or(expected)?;
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse() {
+        Ok(port) => Ok(Address { host, port }),
+        Err(_) if is_number => Err(PORT),
+        Err(_) => Err(expected),
+    }
+}
+
+/// Returns an address that Envoy itself has: Envoy does not resolve its name.
+fn own(text: &str) -> Result<Address, Malformed> {
+    const EXPECTED: Malformed = Malformed(
+        "an IP address and a port, such as \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::]:8080\"",
+    );
+    let address = address(text, EXPECTED)?;
+    match address.host.parse::<std::net::IpAddr>() {
+        Ok(_) => Ok(address),
+        Err(_) => Err(EXPECTED),
     }
 }
 

@@ -43,6 +43,37 @@ fn addresses_have_host_and_port() {
 }
 
 #[test]
+fn listeners_have_ip_addresses() {
+    let parse = |text: &str| {
+        let flags = ["render", "--to", "envoy", "--config", "-", "--listen", text];
+        Options::try_parse_from(flags).map_err(|error| error.to_string())
+    };
+    for (text, host) in [
+        ("127.0.0.1:8080", "127.0.0.1"),
+        ("0.0.0.0:0", "0.0.0.0"),
+        ("[::]:443", "::"),
+    ] {
+        assert_eq!(parse(text).unwrap().listen.host, host);
+    }
+    for (text, expected) in [
+        ("localhost:8080", "an IP address and a port"),
+        ("10.0.0.999:80", "an IP address and a port"),
+        ("8080", "an IP address and a port"),
+        ("0.0.0.0:70000", "a port of at most 65535"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(
+            error.contains(&format!(
+                "for '--listen <ADDRESS:PORT>': expected {expected}"
+            )),
+            "{error}"
+        );
+    }
+    let error = "limitador:70000".parse::<Address>().unwrap_err();
+    assert_eq!(error.to_string(), "expected a port of at most 65535");
+}
+
+#[test]
 fn upstreams_have_scheme_and_host() {
     for (text, expected) in [
         ("http://vllm:8000", server("vllm", 8000, false)),
