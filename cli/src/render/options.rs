@@ -374,12 +374,14 @@ impl FromStr for Upstream {
             _ => return Err(EXPECTED),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let address = match rest.parse() {
-            Ok(address) => address,
-            Err(_) => Address {
-                host: host(rest).ok_or(EXPECTED)?,
-                port,
-            },
+        if rest.contains('/') {
+            return Err(Malformed(
+                "a server without a path, such as \"http://vllm:8000\": requests keep the path that the client sends",
+            ));
+        }
+        let address = match host(rest) {
+            Some(host) => Address { host, port },
+            None => address(rest, EXPECTED)?,
         };
         Ok(Self { address, is_tls })
     }

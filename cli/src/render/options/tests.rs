@@ -95,6 +95,10 @@ fn upstreams_have_scheme_and_host() {
     ] {
         assert!(text.parse::<Upstream>().is_err(), "{text}");
     }
+    let error = "http://vllm:8000/v1".parse::<Upstream>().unwrap_err();
+    assert!(error.to_string().contains("without a path"), "{error}");
+    let error = "http://vllm:70000".parse::<Upstream>().unwrap_err();
+    assert_eq!(error.to_string(), "expected a port of at most 65535");
 }
 
 #[test]
