@@ -16,7 +16,7 @@ mod plan;
 mod policy;
 mod yaml;
 
-use filter_config::{ValidationErrors, Warning};
+use filter_config::{ValidationErrors, Warning, WarningCode};
 
 pub use self::misuse::Misuse;
 use self::options::{Form, Options};
@@ -69,8 +69,11 @@ pub fn render(options: &Options, configuration: &[u8]) -> Result<Rendered, Error
         .into_iter()
         .flat_map(|found| found.configuration.warnings);
     let is_known = |warning: &Warning| {
-        let same =
-            |known: &Warning| known.code() == warning.code() && known.what() == warning.what();
+        // `same-limit` names the other limit by its path, which differs in the output.
+        let same = |known: &Warning| {
+            known.code() == warning.code()
+                && (known.what() == warning.what() || known.code() == WarningCode::SameLimit)
+        };
         warnings.iter().any(same)
     };
     let of_output = of_output.filter(|warning| !is_known(warning)).collect();

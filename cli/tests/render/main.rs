@@ -324,6 +324,26 @@ fn warnings_of_the_policy_are_printed_once() {
 }
 
 #[test]
+fn limits_that_are_the_same_are_named_once() {
+    let rule = "{ rates: [ { limit: 7, window: 1h } ], counters: [ { expression: source.remote_address } ] }";
+    let limits = format!("limits:\n      a: {rule}\n      b: {rule}\n");
+    for form in FORMS {
+        let rendered = in_process(
+            form,
+            "--identity none",
+            &POLICY.replace("limits:\n", &limits),
+        );
+        let codes = |warnings: &[filter_config::Warning]| {
+            let codes = warnings.iter().map(|warning| warning.code().to_string());
+            codes.collect::<Vec<_>>()
+        };
+        assert_eq!(codes(&rendered.warnings), ["same-limit"], "{form}");
+        let is_again = codes(&rendered.of_output).contains(&"same-limit".to_owned());
+        assert!(!is_again, "{form}: {rendered:?}");
+    }
+}
+
+#[test]
 fn warnings_of_the_output_are_printed() {
     let output = render(FORMS[0], "--identity none", POLICY);
     assert!(output.status.success());
