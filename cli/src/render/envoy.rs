@@ -32,15 +32,7 @@ fn bootstrap(plan: &Plan) -> Map {
     let node = Map::default()
         .field("id", &plan.name)
         .field("cluster", &plan.name);
-    let admin = Map::default().field(
-        "address",
-        Map::default().field(
-            "socket_address",
-            Map::default()
-                .field("address", "127.0.0.1")
-                .field("port_value", 9901_u16),
-        ),
-    );
+    let admin = Map::default().field("address", clusters::socket_address(&plan.admin));
     Map::default()
         .field("node", node.on_one_line())
         .note("Without authentication: not for other machines.")

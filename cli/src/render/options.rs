@@ -92,6 +92,16 @@ pub struct Options {
     )]
     pub listen: Address,
 
+    /// The IP address of Envoy's admin interface, which has no authentication
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9901",
+        value_parser = own,
+        help_heading = "Envoy"
+    )]
+    pub admin: Address,
+
     /// The name of the resources
     #[arg(
         long,

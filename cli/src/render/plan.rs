@@ -25,6 +25,7 @@ pub(super) struct Plan {
     pub(super) stripped: Vec<String>,
     pub(super) service: Option<Service>,
     pub(super) listen: Address,
+    pub(super) admin: Address,
     /// The server that Envoy sends requests to. Only Envoy's form has it.
     pub(super) upstream: Option<Upstream>,
     pub(super) name: String,
@@ -103,6 +104,7 @@ impl Plan {
             identity,
             stripped,
             listen: options.listen.clone(),
+            admin: options.admin.clone(),
             upstream,
             name: options.name.to_string(),
             namespace,

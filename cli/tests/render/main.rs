@@ -214,6 +214,24 @@ fn file(path: &str) -> String {
 }
 
 #[test]
+fn addresses_of_envoy_are_those_of_flags() {
+    let address = |flags: &str| {
+        let flags = format!("--identity none {flags}");
+        let rendered = documents(&in_process(FORMS[0], &flags, POLICY).text).remove(0);
+        let address = |at: &Value| {
+            let address = &at["address"]["socket_address"];
+            format!("{} {}", address["address"], address["port_value"])
+        };
+        let listener = &rendered["static_resources"]["listeners"][0];
+        [address(&rendered["admin"]), address(listener)]
+    };
+    let default = ["\"127.0.0.1\" 9901", "\"0.0.0.0\" 8080"];
+    assert_eq!(address(""), default);
+    let given = address("--admin [::1]:9902 --listen 127.0.0.1:8081");
+    assert_eq!(given, ["\"::1\" 9902", "\"127.0.0.1\" 8081"]);
+}
+
+#[test]
 fn shipped_manifest_is_what_is_rendered() {
     let manifest = file("integration/manifests/wasm-plugin.yaml");
     let form = "istio-wasmplugin --module oci://registry.example.com/tollgate:0.1.0";
