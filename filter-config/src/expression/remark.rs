@@ -36,10 +36,12 @@ pub(crate) enum Remark {
         name: &'static str,
         /// The text that it is compared with, if it is one.
         literal: Option<String>,
+        /// Whether the text can be preceded by others in what is compared.
+        is_end: bool,
     },
     /// A negation that does not hold where this is missing.
     NegatedMissing {
-        /// What may be missing.
+        /// What may be missing, as an expression.
         name: String,
         /// Whether it is negated by itself, rather than a call or a comparison of it.
         is_bare: bool,
@@ -204,9 +206,11 @@ impl Walk {
             _ => None,
         });
         let literal = parts.iter().find_map(|part| text(part));
+        let is_end = matches!(call.func_name.as_str(), "endsWith" | "contains" | "matches");
         self.add(compared.map(|name| Remark::Bypassable {
             name,
             literal: literal.map(str::to_owned),
+            is_end,
         }));
     }
 
@@ -230,11 +234,12 @@ impl Walk {
         }
     }
 
-    /// Returns the name of what an expression reads, if that may be missing and is not tested for it.
+    /// Returns what an expression reads, as it can be written, if that may be missing and is not tested for it.
     fn may_be_missing(&self, expr: &Expr) -> Option<String> {
         let name = name(expr)?;
         let is_root = MISSING_ROOTS.iter().any(|root| name.starts_with(root));
-        (is_root && !self.guarded.contains(&name)).then_some(name)
+        let is_missing = is_root && !self.guarded.contains(&name);
+        is_missing.then(|| spelled(expr))?
     }
 
     fn add(&mut self, remark: Option<Remark>) {
@@ -312,6 +317,24 @@ fn name(expr: &Expr) -> Option<String> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// Returns an expression that [`name`] has a name for as it can be written, with literal keys in brackets.
+fn spelled(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Select(select) if !select.test => Some(format!(
+            "{}.{}",
+            spelled(&select.operand.expr)?,
+            select.field
+        )),
+        Expr::Call(call) => match (call.func_name.as_str(), call.args.as_slice()) {
+            (operators::INDEX, [value, key]) => {
+                Some(format!("{}[{:?}]", spelled(&value.expr)?, text(&key.expr)?))
+            }
+            _ => name(expr),
+        },
+        expr => name(expr),
     }
 }
 

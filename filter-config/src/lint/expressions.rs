@@ -39,10 +39,12 @@ fn notice(remark: Remark) -> Option<Notice> {
             "compares the host as the client writes it, which can have a port and upper case letters",
             "compare `request.host.lowerAscii().split(\":\")[0]`, or attach the policy to a route with this hostname",
         ),
-        Remark::Bypassable { literal, .. } => Notice::new(
+        Remark::Bypassable {
+            literal, is_end, ..
+        } => Notice::new(
             WarningCode::BypassablePath,
             "compares the path as the client writes it: a query, `//` or `%63` in it bypasses the comparison",
-            path_fix(literal.as_deref()),
+            path_fix(literal.as_deref(), is_end),
         ),
         Remark::NegatedMissing { name, is_bare } => Notice::new(
             WarningCode::NegatedMissing,
@@ -52,7 +54,7 @@ fn notice(remark: Remark) -> Option<Notice> {
             if is_bare {
                 format!("write `{name} != true`")
             } else {
-                format!("write `{name} == null || ` before it")
+                format!("write `({name} == null || !…)` instead of `!…`")
             },
         ),
         Remark::MissingInComparison(name) => Notice::new(
@@ -72,13 +74,20 @@ fn notice(remark: Remark) -> Option<Notice> {
     })
 }
 
-/// Returns what to write instead of a comparison of the path with a text.
-fn path_fix(literal: Option<&str>) -> String {
-    let api = literal.and_then(|path| APIS.iter().find(|(end, _)| path.ends_with(end)));
-    match api {
-        Some((_, api)) => format!("use `llm.api == {api:?}`"),
-        None => {
-            "use `llm.api`, or `request.url_path` behind an Envoy that normalizes paths".to_owned()
-        }
+/// Returns what to write instead of a comparison of the path with a text, or with an end of it.
+fn path_fix(literal: Option<&str>, is_end: bool) -> String {
+    let first = literal.and_then(|path| APIS.iter().find(|(end, _)| path.ends_with(end)));
+    let Some((_, first)) = first else {
+        return "use `llm.api`, or `request.url_path` behind an Envoy that normalizes paths"
+            .to_owned();
+    };
+    // The paths of several APIs end with `/completions`.
+    let matches = |end: &str| literal.is_some_and(|literal| is_end && end.ends_with(literal));
+    let all = APIS
+        .iter()
+        .filter(|(end, api)| api == first || matches(end));
+    match all.map(|(_, api)| *api).collect::<Vec<_>>().as_slice() {
+        [_] => format!("use `llm.api == {first:?}`"),
+        apis => format!("use `llm.api in {apis:?}`"),
     }
 }

@@ -44,6 +44,70 @@ fn every_warning_has_a_file_that_provokes_it() {
     assert_eq!(provoked, BTreeSet::from(WarningCode::ALL));
 }
 
+/// The fix of the only warning on a predicate.
+fn fix(predicate: &str) -> String {
+    let found = warnings(&cases::predicate(predicate));
+    let [warning] = found.as_slice() else {
+        panic!("{predicate}: {found:#?}");
+    };
+    warning.rsplit_once("; ").unwrap().1.to_owned()
+}
+
+#[test]
+fn a_path_is_replaced_by_all_apis_that_it_is_the_end_of() {
+    for (predicate, expected) in [
+        ("request.path == '/v1/completions'", "== \"completions\""),
+        (
+            "request.path.startsWith('/completions')",
+            "== \"completions\"",
+        ),
+        (
+            "request.path.endsWith('/v1/completions')",
+            "== \"completions\"",
+        ),
+        (
+            "request.path.endsWith('/chat/completions')",
+            "== \"chat_completions\"",
+        ),
+        (
+            "request.path.endsWith('/completions')",
+            "in [\"chat_completions\", \"completions\"]",
+        ),
+        (
+            "request.path.contains('/completions')",
+            "in [\"chat_completions\", \"completions\"]",
+        ),
+    ] {
+        assert_eq!(
+            fix(predicate),
+            format!("use `llm.api {expected}`"),
+            "{predicate}"
+        );
+    }
+}
+
+#[test]
+fn what_replaces_a_negation_is_valid() {
+    for (missing, call) in [
+        ("request.headers[\"x-tier\"]", ".startsWith(\"g\")"),
+        ("auth.identity[\"x-role\"]", ".startsWith(\"g\")"),
+        (
+            "metadata.filter_metadata[\"a.b\"].tier",
+            ".startsWith(\"g\")",
+        ),
+        ("requestBodyJSON([\"/a\", \"/b\"])", ".contains(\"g\")"),
+    ] {
+        let negated = format!("!{missing}{call}");
+        let written = format!("({missing} == null || {negated})");
+        assert_eq!(
+            fix(&format!("request.method == \"POST\" && {negated}")),
+            format!("write `({missing} == null || !…)` instead of `!…`")
+        );
+        let fixed = format!("request.method == \"POST\" && {written}");
+        assert_eq!(warnings(&cases::predicate(&fixed)), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn every_warning_is_documented() {
     let documentation = include_str!("../../../docs/command-line.md");

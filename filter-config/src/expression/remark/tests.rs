@@ -30,7 +30,19 @@ fn values_that_are_tested_are_not_missing() {
     assert_eq!(found("!auth.a.b"), negated("auth.a.b", true));
     assert_eq!(
         found("!request.headers['x-tier'].contains('gold')"),
-        negated("request.headers.x-tier", false)
+        negated("request.headers[\"x-tier\"]", false)
+    );
+    assert_eq!(
+        found("!metadata.filter_metadata['a.b'].tier.startsWith('a')"),
+        [
+            negated("metadata.filter_metadata[\"a.b\"].tier", false),
+            vec![Remark::Namespace("a.b".to_owned())]
+        ]
+        .concat()
+    );
+    assert_eq!(
+        found("!requestBodyJSON(['/a', '/b']).startsWith('a')"),
+        negated("requestBodyJSON([\"/a\", \"/b\"])", false)
     );
     assert_eq!(
         found("!'gold'.contains(auth.tier)"),

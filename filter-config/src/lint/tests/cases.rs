@@ -34,7 +34,7 @@ fn limit(fields: &Value) -> Value {
     limits_of(&json!({ "a": limit }))
 }
 
-fn predicate(predicate: &str) -> Value {
+pub(super) fn predicate(predicate: &str) -> Value {
     limit(&json!({ "when": [{ "predicate": predicate }] }))
 }
 
