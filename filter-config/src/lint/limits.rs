@@ -6,7 +6,7 @@ use crate::expression::Expression;
 use crate::limit::Limit;
 use crate::path::Path;
 use crate::policy::Policy;
-use crate::rate::RateLimit;
+use crate::rate::{Rate, RateLimit, RateWindow};
 use crate::warning::{Notice, WarningCode};
 
 use super::visit;
@@ -155,6 +155,11 @@ fn content(policy: &Policy, limit: &Limit) -> String {
         reply,
         reservation,
     } = limit;
+    let rates = [rates, requests].map(|rates| rates.iter().map(rate).collect::<Vec<_>>());
+    let budgets: Vec<_> = budgets
+        .iter()
+        .map(|budget| (budget.usd, budget.window.as_nanos(), budget.algorithm))
+        .collect();
     let texts = [
         sources(&policy.when),
         sources(when),
@@ -162,7 +167,20 @@ fn content(policy: &Policy, limit: &Limit) -> String {
         sources(cost.as_slice()),
     ];
     format!(
-        "{texts:?} {when_missing:?} {rates:?} {requests:?} {budgets:?} {concurrency:?} {alert_at:?} {shadow} \
+        "{texts:?} {when_missing:?} {rates:?} {budgets:?} {concurrency:?} {alert_at:?} {shadow} \
          {on_exceeded:?} {cap:?} {reply:?} {reservation:?}"
     )
+}
+
+/// Returns all that a rate does, as a text: `60s` and `1m` are the same window.
+fn rate(rate: &Rate) -> String {
+    let Rate {
+        limit,
+        window,
+        algorithm,
+    } = rate;
+    match window {
+        RateWindow::Fixed(window) => format!("{limit:?} {} {algorithm:?}", window.as_nanos()),
+        RateWindow::Computed { .. } => format!("{limit:?} {window:?} {algorithm:?}"),
+    }
 }
