@@ -39,23 +39,21 @@ pub(super) fn check(
     configuration: &Configuration,
     errors: &mut ValidationErrors,
 ) {
-    if visit::reads_auth(configuration) {
-        order(carried, errors);
-    }
+    let is_misplaced = visit::reads_auth(configuration) && order(carried, errors);
     let Some(chain) = carried.chain else {
         return;
     };
-    metadata(carried, chain, configuration, errors);
+    metadata(carried, chain, configuration, is_misplaced, errors);
     headers(carried, chain, configuration, errors);
     buffers(chain, configuration, &carried.plugin_path, errors);
 }
 
-/// Checks that tollgate comes after the filter that authenticates.
-fn order(carried: &Carried<'_>, errors: &mut ValidationErrors) {
+/// Checks that tollgate comes after the filter that authenticates. Returns whether it does not.
+fn order(carried: &Carried<'_>, errors: &mut ValidationErrors) -> bool {
     let (found, fix) = match carried.carrier {
         Carrier::Envoy => {
             let Some(chain) = carried.chain else {
-                return;
+                return false;
             };
             let after = chain.filters.iter().skip(chain.position.saturating_add(1));
             let after = after.filter(|filter| authenticates(filter)).find_map(name);
@@ -64,7 +62,7 @@ fn order(carried: &Carried<'_>, errors: &mut ValidationErrors) {
                     format!("comes before {after:?}, which authenticates, so `auth` has no value"),
                     format!("move it behind {after:?} in `http_filters`"),
                 ),
-                _ => return,
+                _ => return false,
             }
         }
         Carrier::EnvoyFilter => match carried.patch.and_then(misplacing) {
@@ -72,16 +70,17 @@ fn order(carried: &Carried<'_>, errors: &mut ValidationErrors) {
                 format!("is inserted with {found}, before the filters that authenticate"),
                 "insert it before `envoy.filters.http.router`".to_owned(),
             ),
-            None => return,
+            None => return false,
         },
         Carrier::WasmPlugin | Carrier::TrafficExtension if carried.phase == Some("AUTHN") => (
             "has the phase AUTHN, before Istio's authentication".to_owned(),
             "set `phase: STATS`".to_owned(),
         ),
-        _ => return,
+        _ => return false,
     };
     let notice = Notice::new(WarningCode::BeforeAuthentication, found, fix);
     errors.warn(&Path::At(&carried.plugin_path), notice);
+    true
 }
 
 /// Returns how a patch places its filter before those that authenticate, if it does.
@@ -103,11 +102,12 @@ fn misplacing(patch: &Json) -> Option<String> {
     }
 }
 
-/// Checks that a filter writes the metadata that is read.
+/// Checks that a filter writes the metadata that is read. A plugin that `is_misplaced` has a warning on `auth`.
 fn metadata(
     carried: &Carried<'_>,
     chain: Chain<'_>,
     configuration: &Configuration,
+    is_misplaced: bool,
     errors: &mut ValidationErrors,
 ) {
     if before(chain).any(is_programmable) {
@@ -115,7 +115,9 @@ fn metadata(
     }
     let root = Path::At(&carried.path);
     let sources = &configuration.auth;
-    if *sources == auth::defaults() {
+    if is_misplaced {
+        // What `auth` is read from is written behind it.
+    } else if *sources == auth::defaults() {
         let is_written = sources.iter().any(|source| match source {
             AuthSource::Metadata {
                 namespace, keys, ..

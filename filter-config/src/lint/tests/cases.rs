@@ -54,6 +54,14 @@ fn limits() -> Vec<Case> {
         limits_of(&json!({ "a": { "rates": [{ "limit": number, "window": "1h" }] } }))
     };
     let other = json!({ "rates": [{ "limit": 1000, "window": "1m" }] });
+    // The same windows in other words, or others.
+    let spelled = |hour: &str, week: &str| {
+        let of = |hour: &str, week: &str| {
+            let rates = json!([{ "limit": 1000, "window": hour }]);
+            json!({ "rates": rates, "requests": [{ "limit": 10, "window": week }] })
+        };
+        limits_of(&json!({ "a": of("1h", "7d"), "b": of(hour, week) }))
+    };
     let two = |first: &str, second: &str| {
         limit(&json!({ "counters": [{ "expression": first }, { "expression": second }] }))
     };
@@ -77,6 +85,12 @@ fn limits() -> Vec<Case> {
             "spec.limits.b",
             limits_of(&json!({ "a": rate(), "b": rate() })),
             limits_of(&json!({ "a": rate(), "b": other })),
+        ),
+        (
+            WarningCode::SameLimit,
+            "spec.limits.b",
+            spelled("60m", "168h"),
+            spelled("61m", "7d"),
         ),
         (
             WarningCode::NumberAsText,
@@ -313,6 +327,18 @@ fn chains() -> Vec<Case> {
                 jwt_authn("identity"),
             ]),
             envoy(&[jwt_authn("identity"), tollgate(&of_user())]),
+        ),
+        (
+            WarningCode::BeforeAuthentication,
+            place("[0].typed_config.config"),
+            envoy(&[tollgate(&of_user()), jwt_authn("identity")]),
+            envoy(&[filter("ext_authz", &json!({})), tollgate(&of_user())]),
+        ),
+        (
+            WarningCode::BeforeAuthentication,
+            place("[0].typed_config.config"),
+            envoy(&[with_auth(keyed("payload")), jwt_authn("payload")]),
+            envoy(&[jwt_authn("payload"), with_auth(keyed("payload"))]),
         ),
         (
             WarningCode::BeforeAuthentication,
