@@ -60,7 +60,7 @@ fn find(yaml: &[u8], errors: &mut ValidationErrors) -> Result<Vec<Found>, Invali
     let carried = carrier::find(&documents, errors)?;
     if carried.is_empty() {
         let mut configuration = configuration::read_documents(&documents, errors)?;
-        lint::configuration(&configuration, errors);
+        lint::configuration(&configuration, None, errors);
         let root = Path::Root.field("documents");
         for (position, document) in documents.iter().enumerate() {
             let path = match documents.len() {
@@ -102,7 +102,7 @@ fn read(
     let configuration = carried.configuration(&mut within).and_then(|json| {
         let configuration = configuration::read(&json, &mut within)?;
         carried.check(&json, &mut within);
-        lint::configuration(&configuration, &mut within);
+        lint::configuration(&configuration, Some(carried.carrier), &mut within);
         let is_envoy_yaml = carried.carrier == Carrier::Envoy && !carried.is_text();
         lint::numbers(&json, &Path::Root, is_envoy_yaml, &mut within);
         Ok(configuration)

@@ -9,12 +9,13 @@ mod expressions;
 mod limits;
 mod numbers;
 mod prices;
+mod routes;
 #[cfg(test)]
 mod tests;
 mod visit;
 mod vm;
 
-use crate::carrier::Carried;
+use crate::carrier::{Carried, Carrier};
 use crate::configuration::Configuration;
 use crate::error::ValidationErrors;
 use crate::json::Json;
@@ -25,8 +26,13 @@ pub(crate) fn reads_auth(configuration: &Configuration) -> bool {
     visit::reads_auth(configuration)
 }
 
-/// Adds the warnings on a configuration. Their paths are those in it.
-pub(crate) fn configuration(configuration: &Configuration, errors: &mut ValidationErrors) {
+/// Adds the warnings on a configuration. Their paths are those in it, rather than in what carries it.
+pub(crate) fn configuration(
+    configuration: &Configuration,
+    carrier: Option<Carrier>,
+    errors: &mut ValidationErrors,
+) {
+    routes::check(configuration, carrier, errors);
     limits::check(configuration, errors);
     claims::check(configuration, errors);
     expressions::check(configuration, errors);

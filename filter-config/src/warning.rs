@@ -42,6 +42,8 @@ pub enum WarningCode {
     BeforeAuthentication,
     /// A namespace of the metadata that no filter writes.
     UnwrittenMetadata,
+    /// A policy for a route where there are no routes.
+    NoRoutes,
     /// A plugin without a `vm_id`.
     NoVmId,
     /// A plugin that Envoy leaves out when it fails.
@@ -129,7 +131,7 @@ impl fmt::Display for Warning {
 
 impl WarningCode {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::CountsNothing,
         Self::SecondRate,
         Self::MisplacedField,
@@ -140,6 +142,7 @@ impl WarningCode {
         Self::UnknownCluster,
         Self::BeforeAuthentication,
         Self::UnwrittenMetadata,
+        Self::NoRoutes,
         Self::NoVmId,
         Self::FailOpen,
         Self::SmallBuffer,
@@ -171,6 +174,7 @@ impl WarningCode {
             Self::UnknownCluster => "unknown-cluster",
             Self::BeforeAuthentication => "before-authentication",
             Self::UnwrittenMetadata => "unwritten-metadata",
+            Self::NoRoutes => "no-routes",
             Self::NoVmId => "no-vm-id",
             Self::FailOpen => "fail-open",
             Self::SmallBuffer => "small-buffer",

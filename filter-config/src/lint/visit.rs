@@ -36,17 +36,21 @@ pub(super) fn expressions(configuration: &Configuration, visit: Visit<'_>) {
     }
 }
 
-/// Calls a function with the path to the part of a policy that has its limits.
-pub(super) fn of_policy(policy: &Policy, visit: &mut dyn FnMut(&Path<'_>)) {
+/// Calls a function with the path to the spec of a policy.
+pub(super) fn at_spec(policy: &Policy, visit: &mut dyn FnMut(&Path<'_>)) {
     let root = match policy.path.as_str() {
         ROOT => Path::Root,
         path => Path::At(path),
     };
-    let spec = root.field("spec");
-    match policy.section {
+    visit(&root.field("spec"));
+}
+
+/// Calls a function with the path to the part of a policy that has its limits.
+pub(super) fn of_policy(policy: &Policy, visit: &mut dyn FnMut(&Path<'_>)) {
+    at_spec(policy, &mut |spec| match policy.section {
         Some(section) => visit(&spec.field(section)),
-        None => visit(&spec),
-    }
+        None => visit(spec),
+    });
 }
 
 /// Returns whether an expression reads `auth`.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::WarningCode;
-use crate::fixtures::policy;
+use crate::fixtures::{policy, route};
 
 /// A warning, the path to it, a file that provokes it and nothing else, and one that provokes nothing.
 type Case = (WarningCode, &'static str, Value, Value);
@@ -65,7 +65,38 @@ fn limits() -> Vec<Case> {
     let two = |first: &str, second: &str| {
         limit(&json!({ "counters": [{ "expression": first }, { "expression": second }] }))
     };
+    let targets = |kind: &str| {
+        let target = json!({ "group": "gateway.networking.k8s.io", "kind": kind, "name": "chat" });
+        let limits = json!({ "a": rate() });
+        policy("llm", &json!({ "targetRef": target, "limits": limits }))
+    };
+    let routed = json!({
+        "policies": [targets("HTTPRoute")],
+        "routes": [route("chat", &json!({ "rules": [{}] }))],
+    });
+    let attached = json!([{ "name": "tollgate", "config": targets("HTTPRoute") }]);
     vec![
+        (
+            WarningCode::NoRoutes,
+            "spec.targetRef",
+            targets("HTTPRoute"),
+            targets("Gateway"),
+        ),
+        (
+            WarningCode::NoRoutes,
+            "policies[0].spec.targetRef",
+            json!({ "policies": [targets("HTTPRoute")] }),
+            routed,
+        ),
+        (
+            WarningCode::NoRoutes,
+            "spec.pluginConfig.spec.targetRef",
+            istio(
+                "WasmPlugin",
+                &json!({ "pluginConfig": targets("HTTPRoute") }),
+            ),
+            istio("EnvoyExtensionPolicy", &json!({ "wasm": attached })),
+        ),
         (
             WarningCode::NoCounters,
             "spec.limits.each-user",
