@@ -35,8 +35,13 @@ pub(super) enum Type {
     Kind,
 }
 
-/// Returns the error of an expression whose values, if it has any, its role can never use.
+/// Returns the error of an expression whose values, if it has any, its role can never use, or that negates what is
+/// never a boolean.
 pub(super) fn check(root: &IdedExpr, role: Role) -> Option<ExpressionError> {
+    if let Some(found) = negated(root, role) {
+        let (found, expected) = (found.name(), "a boolean");
+        return Some(ExpressionError::Type { found, expected });
+    }
     let found = of(root, role)?;
     let is_literal = matches!(root.expr, Expr::Literal(_));
     let expected = match (role, found) {
@@ -54,6 +59,23 @@ pub(super) fn check(root: &IdedExpr, role: Role) -> Option<ExpressionError> {
     };
     let found = found.name();
     Some(ExpressionError::Type { found, expected })
+}
+
+/// Returns the type of what a `!` negates, if that is never a boolean. It recurses as deep as the text is nested.
+fn negated(expr: &IdedExpr, role: Role) -> Option<Type> {
+    let Expr::Call(call) = &expr.expr else {
+        return None;
+    };
+    match (call.func_name.as_str(), call.args.as_slice()) {
+        (operators::LOGICAL_NOT, [operand]) => match of(operand, role) {
+            None | Some(Type::Boolean | Type::Null) => negated(operand, role),
+            found => found,
+        },
+        (operators::LOGICAL_AND | operators::LOGICAL_OR | operators::CONDITIONAL, operands) => {
+            operands.iter().find_map(|operand| negated(operand, role))
+        }
+        _ => None,
+    }
 }
 
 /// Returns the type of the values of an expression, or `None` if it is not certain. It recurses as deep as the text is

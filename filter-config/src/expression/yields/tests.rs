@@ -3,9 +3,10 @@
 use cel::{Context, Value};
 use proptest::prelude::*;
 
-use super::{Type, of};
+use super::{Type, check, of};
 use crate::expression::Role;
 use crate::expression::compile::compile;
+use crate::expression::error::ExpressionError;
 use crate::expression::testing::reference_environment;
 
 fn inferred(source: &str, role: Role) -> Option<Type> {
@@ -90,6 +91,37 @@ fn attributes_have_their_type() {
         ("response.code", Some(Type::Number)),
     ] {
         assert_eq!(inferred(source, Role::Cost), expected, "{source}");
+    }
+}
+
+#[test]
+fn what_is_never_a_boolean_is_not_negated() {
+    let error = |source: &str| {
+        let (root, _) = compile(source, Role::Predicate).unwrap();
+        check(&root, Role::Predicate)
+    };
+    for (source, found) in [
+        ("!request.method", "a string"),
+        ("!request.headers['x-admin']", "a string"),
+        ("llm.stream || !(!request.headers['x-admin'])", "a string"),
+        ("llm.stream && !request.size", "a number"),
+        ("llm.stream ? !request.headers : true", "a map"),
+    ] {
+        let expected = "a boolean";
+        assert_eq!(
+            error(source),
+            Some(ExpressionError::Type { found, expected }),
+            "{source}"
+        );
+    }
+    for source in [
+        "!llm.stream",
+        "!auth.identity.is_admin",
+        "!(request.method == 'GET')",
+        "!request.headers['x-admin'].startsWith('a')",
+        "!('a' in auth.identity.roles)",
+    ] {
+        assert_eq!(error(source), None, "{source}");
     }
 }
 
