@@ -46,7 +46,7 @@ pub(crate) enum Remark {
         /// Whether it is negated by itself, rather than a call or a comparison of it.
         is_bare: bool,
     },
-    /// `!=` that fails where this is missing.
+    /// `!=` or `==` that fails where this is missing.
     MissingInComparison(String),
     /// A comparison with a text that an attribute never has.
     UnknownValue {
@@ -133,11 +133,15 @@ impl Walk {
                 return;
             }
             (operators::NOT_EQUALS, [one, other]) if !self.role.reads_null() => {
-                for (value, to) in [(one, other), (other, one)] {
-                    if !matches!(to.expr, Expr::Literal(LiteralValue::Null)) {
-                        let missing = self.may_be_missing(&value.expr);
-                        self.add(missing.map(Remark::MissingInComparison));
-                    }
+                self.missing_in_comparison(one, other);
+            }
+            // A request fails where its limit or window does.
+            (operators::EQUALS, [one, other])
+                if matches!(self.role, Role::Limit | Role::Window) =>
+            {
+                self.missing_in_comparison(one, other);
+                if !is_negated {
+                    self.bypassable(call);
                 }
             }
             (operators::EQUALS | operators::IN, _) if !is_negated => self.bypassable(call),
@@ -164,6 +168,16 @@ impl Walk {
             expr => self.may_be_missing(expr).map(|name| (name, true)),
         };
         self.add(missing.map(|(name, is_bare)| Remark::NegatedMissing { name, is_bare }));
+    }
+
+    /// Adds what may be missing of two compared values.
+    fn missing_in_comparison(&mut self, one: &IdedExpr, other: &IdedExpr) {
+        for (value, to) in [(one, other), (other, one)] {
+            if !matches!(to.expr, Expr::Literal(LiteralValue::Null)) {
+                let missing = self.may_be_missing(&value.expr);
+                self.add(missing.map(Remark::MissingInComparison));
+            }
+        }
     }
 
     /// Adds the texts that what they are compared with never is.
@@ -198,9 +212,9 @@ impl Walk {
     fn bypassable(&mut self, call: &CallExpr) {
         let parts = call.target.as_deref().into_iter().chain(&call.args);
         let parts: Vec<&Expr> = parts.map(|part| &part.expr).collect();
-        let compared = parts.iter().find_map(|part| match name(part)?.as_str() {
-            "request.path" | "request.headers.:path" => Some("request.path"),
-            "request.host" | "request.headers.host" | "request.headers.:authority" => {
+        let compared = parts.iter().find_map(|part| match name(part).as_deref() {
+            _ if is_of_path(part) => Some("request.path"),
+            Some("request.host" | "request.headers.host" | "request.headers.:authority") => {
                 Some("request.host")
             }
             _ => None,
@@ -245,6 +259,27 @@ impl Walk {
     fn add(&mut self, remark: Option<Remark>) {
         self.remarks
             .extend(remark.filter(|remark| !self.remarks.contains(remark)));
+    }
+}
+
+/// Returns whether an expression is the path, or a text that methods make of it: `request.path.split("?")[0]`.
+fn is_of_path(mut expr: &Expr) -> bool {
+    loop {
+        if let Some(name) = name(expr) {
+            return matches!(name.as_str(), "request.path" | "request.headers.:path");
+        }
+        let Expr::Call(call) = expr else {
+            return false;
+        };
+        expr = match (call.func_name.as_str(), &call.target, call.args.as_slice()) {
+            (operators::INDEX, _, [of_what, _]) => &of_what.expr,
+            (
+                "lowerAscii" | "upperAscii" | "trim" | "replace" | "split" | "substring",
+                Some(target),
+                _,
+            ) => &target.expr,
+            _ => return false,
+        };
     }
 }
 

@@ -12,6 +12,12 @@ fn negations_count_for_what_they_negate() {
     ));
     assert!(is_bypassable("request.headers[':path'].matches('^/a')"));
     assert!(is_bypassable("request.path in ['/a'] || true"));
+    assert!(is_bypassable("request.path.split('?')[0] == '/a'"));
+    assert!(is_bypassable("request.path.lowerAscii() == '/a'"));
+    assert!(is_bypassable(
+        "request.path.trim().lowerAscii().startsWith('/a')"
+    ));
+    assert!(!is_bypassable("request.path.split('?')[0] != '/a'"));
     assert!(!is_bypassable(
         "!(request.path == '/a' || request.path.endsWith('/b'))"
     ));

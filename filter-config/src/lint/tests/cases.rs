@@ -159,6 +159,11 @@ fn limits() -> Vec<Case> {
 fn expressions() -> Vec<Case> {
     let at = "spec.limits.a.when[0].predicate";
     let cost = |cost: &str| limit(&json!({ "cost": cost }));
+    let computed = |field: &str, expression: &str| {
+        let mut rate = json!({ "limit": 1000, "window": "1h" });
+        rate[field] = expression.into();
+        limit(&json!({ "rates": [rate] }))
+    };
     vec![
         (
             WarningCode::UnknownValue,
@@ -213,6 +218,24 @@ fn expressions() -> Vec<Case> {
             "spec.limits.a.cost",
             cost("auth.identity.tier != 'gold' ? 2 : 1"),
             cost("auth.?identity.?tier.orValue('') != 'gold' ? 2 : 1"),
+        ),
+        (
+            WarningCode::MissingInComparison,
+            "spec.limits.a.rates[0].window",
+            computed("window", "auth.identity.tier == 'gold' ? '1m' : '1h'"),
+            computed(
+                "window",
+                "auth.?identity.?tier.orValue('') == 'gold' ? '1m' : '1h'",
+            ),
+        ),
+        (
+            WarningCode::MissingInComparison,
+            "spec.limits.a.rates[0].limit",
+            computed("limit", "auth.identity.tier == 'gold' ? 200 : 100"),
+            computed(
+                "limit",
+                "has(auth.identity.tier) && auth.identity.tier == 'gold' ? 200 : 100",
+            ),
         ),
     ]
 }
