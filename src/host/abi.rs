@@ -371,7 +371,12 @@ impl Host for Abi {
         let mut id = 0;
         // SAFETY: all pointers are to live values of the sizes given.
         check(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) })?;
-        Ok(MetricId(id))
+        let id = MetricId(id);
+        if kind == MetricKind::Gauge {
+            // Its entry exists from now on, so that no allocation fails while it is changed.
+            self.add_to_metric(id, 0);
+        }
+        Ok(id)
     }
 
     fn add_to_metric(&self, metric: MetricId, amount: i64) {
