@@ -186,6 +186,11 @@ impl Responder {
         model: Option<&str>,
     ) -> bool {
         let message = match model {
+            // The body names others, or is not read as the same by every server.
+            Some(model) if rule.allows(model) => format!(
+                "The request has to name the model \"{model}\" alone: its body is not whole, names a model several \
+                 times or in unusual letters, or names other models that are not allowed."
+            ),
             Some(model) => format!("The model \"{model}\" is not allowed for this request."),
             None => "The request has to name a model that is allowed for it.".to_owned(),
         };

@@ -67,6 +67,14 @@ impl Stream {
         let of_path = self.request.endpoint.as_ref();
         let of_path = of_path.and_then(|endpoint| endpoint.model.as_deref());
         let model = of_path.or_else(|| self.model_of_body(body));
+        // A server that takes the model of the path takes none of the body.
+        let body = body.filter(|_| of_path.is_none());
+        let allows = |rule: &AccessRule| {
+            let allows_others = |body: &WholeBody| {
+                model::allows_others(&body.bytes, &mut |model| rule.allows(model))
+            };
+            model.is_some_and(|model| rule.allows(model)) && body.is_none_or(allows_others)
+        };
         let mut access = Access::Allowed;
         for (index, rule) in rules.iter().enumerate() {
             let reads_body = rule.when.as_ref().is_some_and(Expression::needs_body);
@@ -75,7 +83,7 @@ impl Stream {
             } else if self.applies(rule, index, attributes)? {
                 if awaits_body && of_path.is_none() {
                     access = Access::AwaitsBody;
-                } else if !model.is_some_and(|model| rule.allows(model)) {
+                } else if !allows(rule) {
                     return Ok(Access::Forbidden(index));
                 }
             }

@@ -56,8 +56,29 @@ fn uncertain_model_is_not_allowed() {
         r#"{"model":"a"#,
     ] {
         assert_eq!(status(&envoy, body), Some(403), "{body}");
+        let reply = envoy.host.replies.borrow().last().cloned().unwrap();
+        assert!(!reply.body.contains("is not allowed"), "{reply:?}");
     }
     assert_eq!(status(&envoy, r#"{"model":"a"}"#), None);
+}
+
+#[test]
+fn other_models_of_the_body_have_to_be_allowed() {
+    let envoy = with_rules(&json!([{ "models": ["o1", "gpt-4o*"] }]), "");
+    for (body, expected) in [
+        (r#"{"model":"o1","models":["gpt-4o-mini"]}"#, None),
+        (r#"{"model":"o1","models":["gpt-4o","claude"]}"#, Some(403)),
+        (
+            r#"{"model":"o1","fallbacks":[{"model":"claude"}]}"#,
+            Some(403),
+        ),
+        (
+            r#"{"model":"o1","extra_body":{"model":"claude"}}"#,
+            Some(403),
+        ),
+    ] {
+        assert_eq!(status(&envoy, body), expected, "{body}");
+    }
 }
 
 #[test]

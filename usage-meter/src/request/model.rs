@@ -1,7 +1,10 @@
 //! The change of the model that a request names.
 
+mod others;
 #[cfg(test)]
 mod tests;
+
+pub use others::allows_others;
 
 use super::splice::Object;
 use crate::json::BYTE_ORDER_MARK;
