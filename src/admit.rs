@@ -15,6 +15,6 @@ mod tests;
 
 pub(crate) use applicable::{Applicable, applicable};
 pub(crate) use check::{check, demands};
-pub(crate) use error::{AdmissionError, or_open};
+pub(crate) use error::{AdmissionError, Unbounded, or_open};
 pub(crate) use queue::{Arrival, Place, Queue, QueuePoll};
 pub(crate) use reservation::Expected;

@@ -54,8 +54,8 @@ pub(crate) enum AdmissionError {
         error: EvaluationError,
     },
     /// The output of the request cannot be bounded, as a hard limit requires.
-    #[error("output cannot be bounded")]
-    Uncapped,
+    #[error("{0}")]
+    Uncapped(Unbounded),
     /// The policies of the request could not be found.
     #[error(transparent)]
     Route(#[from] UnknownRoute),
@@ -65,6 +65,25 @@ pub(crate) enum AdmissionError {
     /// The counters could not be checked.
     #[error("counters: {0}")]
     Ledger(#[from] LedgerError),
+}
+
+/// Why the tokens of a request cannot be bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unbounded {
+    /// The body is not at hand, or not all of it.
+    #[error("its body is compressed, or too large to be read")]
+    Body,
+    /// The API is not known.
+    #[error("its path is not that of an API whose output can be bounded")]
+    Api,
+    /// The body has no bound, or not the same for every server.
+    #[error(
+        "its body is not a JSON object in plain form, or its input is not all in its body (stored responses or prompts, templates, tools that the server runs)"
+    )]
+    Form,
+    /// There are parts, whose tokens are not known.
+    #[error("it has images, recordings or files, whose tokens are not known")]
+    Parts,
 }
 
 // === impl AdmissionError ===
@@ -111,7 +130,7 @@ impl AdmissionError {
                 ..
             } => telemetry.model_unpriced(policy, limit, model),
             // It is the client's error.
-            Self::InvalidRequest | Self::Uncapped => {}
+            Self::InvalidRequest | Self::Uncapped(_) => {}
             Self::Route(error) => telemetry.admission_failed("routes", error),
             Self::Unchangeable(error) => telemetry.admission_failed("request", error),
             Self::Ledger(error) => telemetry.admission_failed("counters", error),

@@ -95,6 +95,20 @@ pub(super) fn message(quota: &Quota<'_>, wait: u64) -> String {
     }
     let max = shown(max);
     let of_what = format!("{what} \"{name}\" of policy \"{policy}\"");
+    if let Some(needed) = quota.needed {
+        let needs = format!("the request needs at least {}", shown(needed));
+        if quota.never_fits() {
+            return format!(
+                "{of_what} never has room for this request: {needs}, and the limit is {max} {unit}{per}. Send a \
+                 shorter request."
+            );
+        }
+        let left = shown(quota.standing.remaining());
+        return format!(
+            "{of_what} has too little left: {needs}, and {left} of {max} {unit}{per} are left. Try again in \
+             {wait} s."
+        );
+    }
     if quota.standing.is_only_reserved() {
         let reserved = shown(quota.standing.reserved);
         return format!(

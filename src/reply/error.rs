@@ -18,6 +18,8 @@ pub(super) enum ErrorKind {
     Unpriced,
     /// Its body is malformed.
     Invalid,
+    /// Its tokens cannot be bounded.
+    Uncapped,
     /// The worker has no memory left for it.
     Overloaded,
     /// Its policy cannot be evaluated.
@@ -118,6 +120,7 @@ impl ErrorKind {
             Self::Forbidden => ("invalid_request_error", "model_not_allowed"),
             Self::Unpriced => ("invalid_request_error", "model_not_priced"),
             Self::Invalid => ("invalid_request_error", "invalid_json"),
+            Self::Uncapped => ("invalid_request_error", "request_not_bounded"),
             Self::Overloaded => ("server_error", "overloaded"),
             Self::Failed => ("server_error", "rate_limit_unavailable"),
         }
@@ -128,7 +131,7 @@ impl ErrorKind {
             Self::Limited(_) | Self::Exhausted => "rate_limit_error",
             Self::Unauthenticated => "authentication_error",
             Self::Forbidden | Self::Unpriced => "permission_error",
-            Self::Invalid => "invalid_request_error",
+            Self::Invalid | Self::Uncapped => "invalid_request_error",
             Self::Overloaded => "overloaded_error",
             Self::Failed => "api_error",
         }
@@ -140,7 +143,7 @@ impl ErrorKind {
             Self::Limited(_) | Self::Exhausted => "RESOURCE_EXHAUSTED",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Forbidden | Self::Unpriced => "PERMISSION_DENIED",
-            Self::Invalid => "INVALID_ARGUMENT",
+            Self::Invalid | Self::Uncapped => "INVALID_ARGUMENT",
             Self::Overloaded => "UNAVAILABLE",
             Self::Failed => "INTERNAL",
         }
@@ -151,7 +154,7 @@ impl ErrorKind {
         match self {
             Self::Limited(_) | Self::Exhausted => "ThrottlingException",
             Self::Unauthenticated | Self::Forbidden | Self::Unpriced => "AccessDeniedException",
-            Self::Invalid => "ValidationException",
+            Self::Invalid | Self::Uncapped => "ValidationException",
             Self::Overloaded => "ServiceUnavailableException",
             Self::Failed => "InternalServerException",
         }

@@ -20,6 +20,8 @@ pub(super) struct Quota<'a> {
     /// The counter's identity and window.
     pub(super) counters: limits::Rate,
     pub(super) standing: Standing,
+    /// What a request needs at least, if the limit is hard.
+    pub(super) needed: Option<u64>,
     /// The time.
     pub(super) now: Timestamp,
 }
@@ -43,6 +45,7 @@ impl<'a> Quota<'a> {
             labels,
             counters: charge.counter.rate,
             standing: charge.counter.standing,
+            needed: charge.counter.is_hard.then_some(charge.counter.amount),
             now,
         })
     }
@@ -71,6 +74,12 @@ impl<'a> Quota<'a> {
     /// Returns whether the limit is a prohibition: it is 0, so that waiting does not help.
     pub(super) const fn admits_nothing(&self) -> bool {
         self.standing.limit == 0
+    }
+
+    /// Returns whether a hard limit never has room for the request, which needs more than all of it.
+    pub(super) fn never_fits(&self) -> bool {
+        self.needed
+            .is_some_and(|needed| needed > self.standing.limit)
     }
 
     /// Returns the unit.

@@ -79,7 +79,7 @@ impl Responder {
         let replies = &self.policies.configuration().replies;
         let own = quota.limit.reply.as_ref();
         let wait = Wait::new(quota.reset(), service_headers, replies.max_retry_after);
-        let is_prohibition = quota.admits_nothing();
+        let is_prohibition = quota.admits_nothing() || quota.never_fits();
         let wait = if is_prohibition {
             wait.without_end()
         } else {
@@ -171,11 +171,13 @@ impl Responder {
 
     /// Rejects a request because its output cannot be bounded, as a hard limit requires. Returns whether Envoy took the
     /// reply.
-    pub(crate) fn reject_uncapped(&self, endpoint: Option<&Endpoint>) -> bool {
-        let message = "The tokens of this request cannot be bounded, as its rate limit requires: its API or the form of its body does not allow it, or its input is not all text in its body (images, files, earlier responses, tools that the server runs).";
+    pub(crate) fn reject_uncapped(&self, endpoint: Option<&Endpoint>, reason: &str) -> bool {
+        let message = format!(
+            "The tokens of this request cannot be bounded, as its rate limit requires: {reason}."
+        );
         let status = (400, INVALID_ARGUMENT);
         let details = "tollgate_uncapped";
-        self.error(endpoint, ErrorKind::Invalid, message, status, details)
+        self.error(endpoint, ErrorKind::Uncapped, &message, status, details)
     }
 
     /// Rejects a request because a rule of access does not allow its model. Returns whether Envoy took the reply.

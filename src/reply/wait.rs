@@ -31,7 +31,7 @@ impl Wait {
         }
     }
 
-    /// Returns the wait for a limit that nothing resets, because it admits nothing.
+    /// Returns the wait for a limit that never has room for the request.
     pub(super) const fn without_end(self) -> Self {
         Self {
             is_long: true,

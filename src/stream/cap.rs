@@ -4,7 +4,7 @@ use super::chargeable::Chargeable;
 use super::held_body::WholeBody;
 use super::machine::Stream;
 use super::parts::Parts;
-use crate::admit::AdmissionError;
+use crate::admit::{AdmissionError, Unbounded};
 use crate::attributes::Attributes;
 use crate::host::HeaderMap;
 use crate::ledger::{Check, Demands, Verdict};
@@ -81,7 +81,7 @@ impl Stream {
     ) -> Result<Check, AdmissionError> {
         let cap = self.cap(&demands);
         let capping = self.capping(body.as_deref(), cap.parts);
-        let capping = capping.ok_or(AdmissionError::Uncapped)?;
+        let capping = capping.map_err(AdmissionError::Uncapped)?;
         // APIs reject a bound on the output that is not above that on the reasoning.
         let min = match capping.thinking {
             0 => cap.min,
@@ -111,7 +111,7 @@ impl Stream {
             }
         }
         // Not reached: the last attempt is with the least bound.
-        Err(AdmissionError::Uncapped)
+        Err(AdmissionError::Uncapped(Unbounded::Form))
     }
 
     /// Sets the bound in the body of a request that was admitted with it.
@@ -148,22 +148,28 @@ impl Stream {
     ) -> Result<Vec<u8>, AdmissionError> {
         let found = self.output_bound_of(body);
         let written = found.and_then(|found| found.set(bound));
-        let written = written.ok_or(AdmissionError::Uncapped)?;
+        let written = written.ok_or(AdmissionError::Uncapped(Unbounded::Form))?;
         self.write_body(attributes.headers(), &written)
             .map_err(AdmissionError::Unchangeable)?;
         Ok(written)
     }
 
-    /// Returns what the request can use at most, if each image and the like is of no more than `part_tokens`; `None` if
-    /// that is not known.
-    fn capping(&self, body: Option<&WholeBody>, part_tokens: Option<u64>) -> Option<Capping> {
+    /// Returns what the request can use at most, if each image and the like is of no more than `part_tokens`.
+    ///
+    /// # Errors
+    /// If that is not known.
+    fn capping(
+        &self,
+        body: Option<&WholeBody>,
+        part_tokens: Option<u64>,
+    ) -> Result<Capping, Unbounded> {
         let request = &self.request;
         let is_empty = request.has_ended && request.bytes == 0;
         if is_empty || request.chargeable != Chargeable::Usage {
-            return Some(Capping::NOTHING);
+            return Ok(Capping::NOTHING);
         }
-        let body = body?.bytes.as_slice();
-        let endpoint = request.endpoint.as_ref()?;
+        let body = body.ok_or(Unbounded::Body)?.bytes.as_slice();
+        let endpoint = request.endpoint.as_ref().ok_or(Unbounded::Api)?;
         let parameters = &request.parameters;
         let mut capping = Capping {
             choices: parameters.choices(),
@@ -173,7 +179,7 @@ impl Stream {
         // What has the form of an image is text for the model, except where APIs have images.
         let mut part_bytes = 0;
         if endpoint.api != "embeddings" {
-            let bound = self.output_bound_of(body)?;
+            let bound = self.output_bound_of(body).ok_or(Unbounded::Form)?;
             capping.own = bound.tokens();
             capping.choices = bound.choices();
             capping.thinking = bound.thinking_tokens();
@@ -184,14 +190,14 @@ impl Stream {
         }
         let parts = match parts {
             0 => 0,
-            parts => parts.saturating_mul(part_tokens?),
+            parts => parts.saturating_mul(part_tokens.ok_or(Unbounded::Parts)?),
         };
         // A token has at least a byte.
         let text = (body.len() as u64).saturating_sub(part_bytes);
         let messages = messages.saturating_mul(MESSAGE_TOKENS);
         let added = [parts, TEMPLATE_TOKENS, tools, messages];
         capping.input = added.into_iter().fold(text, u64::saturating_add);
-        Some(capping)
+        Ok(capping)
     }
 
     fn output_bound_of<'b>(&self, body: &'b [u8]) -> Option<OutputBound<'b>> {

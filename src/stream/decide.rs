@@ -296,7 +296,7 @@ impl Stream {
             AdmissionError::Evaluation { .. }
                 | AdmissionError::Unauthenticated { .. }
                 | AdmissionError::Access { .. }
-                | AdmissionError::Uncapped
+                | AdmissionError::Uncapped(_)
         );
         if self.request.lacks_memory && may_lack_value {
             // The policy is not wrong: what it reads is missing due to a lack of memory.
@@ -322,9 +322,9 @@ impl Stream {
         } else if let AdmissionError::InvalidRequest = error {
             self.outcome.decision = Some(Decision::InvalidRequest);
             responder.reject_invalid(endpoint);
-        } else if let AdmissionError::Uncapped = error {
+        } else if let AdmissionError::Uncapped(reason) = error {
             self.outcome.decision = Some(Decision::InvalidRequest);
-            responder.reject_uncapped(endpoint);
+            responder.reject_uncapped(endpoint, &reason.to_string());
         } else {
             self.outcome.decision = Some(Decision::Failed);
             responder.fail(endpoint);

@@ -120,6 +120,38 @@ fn too_little_output_is_rejected() {
 }
 
 #[test]
+fn rejection_says_what_is_needed_and_left() {
+    let envoy = hard(&json!({ "capMin": 200 }));
+    let body = r#"{"model":"m","max_tokens":700}"#;
+    assert_eq!(exhaust(&envoy, body).0, Next::Continue);
+    assert_eq!(exhaust(&envoy, body).0, Next::Pause);
+    let left = LIMIT - input(body) - 700;
+    let needed = input(body) + 200;
+    let reply = envoy.host.replies.borrow()[0].clone();
+    let expected = format!("needs at least {needed}, and {left} of 1000 tokens per 1m are left");
+    assert!(reply.body.contains(&expected), "{reply:?}");
+    assert_eq!(reply.header("retry-after"), Some("60"));
+}
+
+#[test]
+fn request_beyond_the_limit_itself_is_not_to_be_retried() {
+    let envoy = hard(&json!({ "capMin": 50 }));
+    for body in [
+        format!(r#"{{"model":"m","prompt":"{}"}}"#, "a".repeat(1000)),
+        r#"{"model":"m","n":50}"#.to_owned(),
+    ] {
+        let replies = envoy.replies();
+        assert_eq!(exhaust(&envoy, &body).0, Next::Pause, "{body}");
+        let reply = envoy.host.replies.borrow()[replies].clone();
+        assert_eq!(reply.status, 429);
+        assert_eq!(reply.header("retry-after"), None, "{reply:?}");
+        assert_eq!(reply.header("x-should-retry"), Some("false"));
+        assert!(reply.body.contains("never has room"), "{reply:?}");
+        assert!(!reply.body.contains("Try again"), "{reply:?}");
+    }
+}
+
+#[test]
 fn requests_that_cannot_be_bounded_are_rejected() {
     let envoy = hard(&json!({}));
     for body in [
@@ -133,6 +165,8 @@ fn requests_that_cannot_be_bounded_are_rejected() {
         let reply = envoy.host.replies.borrow()[replies].clone();
         assert_eq!(reply.status, 400, "{reply:?}");
         assert_eq!(reply.details, "tollgate_uncapped");
+        assert!(reply.body.contains("request_not_bounded"), "{reply:?}");
+        assert!(reply.body.contains("not a JSON object in plain form"));
     }
     let mut compressed = envoy.stream();
     let mut headers = request("alice").to_vec();
@@ -184,6 +218,7 @@ fn parts_are_rejected_without_their_bound() {
     assert_eq!(exhaust(&envoy, body).0, Next::Pause);
     let reply = envoy.host.replies.borrow()[0].clone();
     assert_eq!(reply.details, "tollgate_uncapped");
+    assert!(reply.body.contains("it has images"), "{reply:?}");
     let envoy = hard(&json!({ "capParts": 500 }));
     let (next, reserved) = exhaust(&envoy, body);
     assert_eq!(next, Next::Continue);
