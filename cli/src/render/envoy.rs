@@ -115,6 +115,8 @@ fn connection_manager(plan: &Plan) -> Map {
         .field("use_remote_address", true)
         .note("Predicates on the path see what the upstream sees. Bedrock needs KEEP_UNCHANGED: its paths contain `%2F`.")
         .extend(paths())
+        .note("`llm.example.com.` is `llm.example.com` for predicates on the host.")
+        .field("strip_trailing_host_dot", true)
         .note("Bounds on what one caller makes Envoy hold: docs/security.md.")
         .field("max_request_headers_kb", 60_u64)
         .field(
