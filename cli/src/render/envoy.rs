@@ -246,6 +246,10 @@ fn routes(plan: &Plan) -> Map {
     let host = Map::default()
         .field("name", "tollgate")
         .field("domains", List::default().item("*").on_one_line())
+        .note_if(
+            is_tls,
+            "The key of a provider is not part of this output: `request_headers_to_add` here adds it: docs/deploying.md.",
+        )
         .field("routes", routes);
     Map::default().field("virtual_hosts", List::default().item(host))
 }

@@ -232,6 +232,24 @@ fn addresses_of_envoy_are_those_of_flags() {
 }
 
 #[test]
+fn key_of_a_provider_is_named_as_missing() {
+    let note = "The key of a provider is not part of this output";
+    for (upstream, is_provider) in [("https://api.openai.com", true), ("http://vllm", false)] {
+        let form = format!("envoy --upstream {upstream}");
+        let rendered = in_process(&form, "--identity none", POLICY);
+        assert_eq!(rendered.text.contains(note), is_provider, "{upstream}");
+    }
+}
+
+#[test]
+fn hosts_have_no_trailing_dot() {
+    let rendered = documents(&in_process(FORMS[0], "--identity none", POLICY).text).remove(0);
+    let listener = &rendered["static_resources"]["listeners"][0];
+    let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
+    assert_eq!(manager["strip_trailing_host_dot"], true);
+}
+
+#[test]
 fn shipped_manifest_is_what_is_rendered() {
     let manifest = file("integration/manifests/wasm-plugin.yaml");
     let form = "istio-wasmplugin --module oci://registry.example.com/tollgate:0.1.0";
