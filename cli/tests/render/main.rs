@@ -13,7 +13,7 @@ use std::{
 use clap::Parser;
 use filter_config::{limitador, parse_carried, parse_file};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollgate_cli::render::{self as library, Rendered, options::Options};
 
 /// A policy without warnings, whose identity is the claim `sub`.
@@ -440,4 +440,44 @@ fn carried_configuration_is_rendered_in_another_form() {
         text(&filter.stdout),
         text(&render(FORMS[3], jwt, POLICY).stdout)
     );
+}
+
+#[test]
+fn list_is_rendered_without_what_has_no_effect() {
+    let policy = |name: &str, created: u16| {
+        json!({
+            "apiVersion": "kuadrant.io/v1alpha1",
+            "kind": "TokenRateLimitPolicy",
+            "metadata": {
+                "name": name, "namespace": "gateways", "creationTimestamp": format!("{created}-01-01T00:00:00Z")
+            },
+            "spec": {
+                "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "llm" },
+                "limits": { name: { "rates": [ { "limit": 1000, "window": "1h" } ] } }
+            }
+        })
+    };
+    let other = json!({ "apiVersion": "kuadrant.io/v1", "kind": "AuthPolicy", "metadata": { "name": "auth" } });
+    let route = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": { "name": "llm", "namespace": "gateways" },
+        "spec": { "parentRefs": [ { "name": "llm" } ], "rules": [ {} ] }
+    });
+    let items = json!([policy("newer", 2026), policy("older", 2025), other, route]);
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
+    let rendered = in_process(FORMS[1], "--identity none", &list);
+    let codes = rendered.warnings.iter().map(|warning| warning.code());
+    let codes: BTreeSet<String> = codes.map(|code| code.to_string()).collect();
+    for code in ["not-read", "second-policy"] {
+        assert!(codes.contains(code), "{codes:?}");
+    }
+    let configuration = &documents(&rendered.text)[0]["spec"]["pluginConfig"];
+    let names = |field: &str| {
+        let resources = configuration[field].as_array().unwrap().iter();
+        let names = resources.map(|resource| resource["metadata"]["name"].clone());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names("policies"), ["older"]);
+    assert_eq!(names("routes"), ["llm"]);
 }
