@@ -61,7 +61,7 @@ pub use fuel::{Exhausted, Fuel, FuelLimits};
 pub(crate) use pattern::Pattern;
 pub use plain::{Plain, Question, Subject};
 #[cfg(feature = "yaml")]
-pub(crate) use remark::{Remark, remarks};
+pub(crate) use remark::{Negated, Remark, remarks};
 pub(crate) use role::Role;
 
 /// The reason that an expression has no value.

@@ -43,8 +43,8 @@ pub(crate) enum Remark {
     NegatedMissing {
         /// What may be missing, as an expression.
         name: String,
-        /// Whether it is negated by itself, rather than a call or a comparison of it.
-        is_bare: bool,
+        /// What of it is negated.
+        form: Negated,
     },
     /// `!=` or `==` that fails where this is missing.
     MissingInComparison(String),
@@ -59,6 +59,17 @@ pub(crate) enum Remark {
     },
     /// A namespace of the dynamic metadata that is read.
     Namespace(String),
+}
+
+/// What is negated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Negated {
+    /// A value.
+    Value,
+    /// A value that is an operand of `&&` or `||`, which is negated.
+    Operand,
+    /// A call or a comparison of a value.
+    Call,
 }
 
 /// A walk over an expression. It recurses as deep as the text is nested, which is bounded.
@@ -158,16 +169,33 @@ impl Walk {
             return;
         }
         let missing = match &operand.expr {
+            Expr::Call(call) if is_logical(call) => return self.operands(call),
             Expr::Call(call) if call.func_name != JSON_POINTER => {
                 let is_strict = STRICT_METHODS.contains(&call.func_name.as_str())
                     || STRICT_OPERATORS.contains(&call.func_name.as_str());
                 let mut parts = call.target.as_deref().into_iter().chain(&call.args);
                 let missing = parts.find_map(|part| self.may_be_missing(&part.expr));
-                missing.filter(|_| is_strict).map(|name| (name, false))
+                let missing = missing.filter(|_| is_strict);
+                missing.map(|name| (name, Negated::Call))
             }
-            expr => self.may_be_missing(expr).map(|name| (name, true)),
+            expr => self.may_be_missing(expr).map(|name| (name, Negated::Value)),
         };
-        self.add(missing.map(|(name, is_bare)| Remark::NegatedMissing { name, is_bare }));
+        self.add(missing.map(|(name, form)| Remark::NegatedMissing { name, form }));
+    }
+
+    /// Adds remarks on the operands of a negated `&&` or `||` that may be missing. It recurses as deep as the text is
+    /// nested.
+    fn operands(&mut self, call: &CallExpr) {
+        for operand in &call.args {
+            match &operand.expr {
+                Expr::Call(call) if is_logical(call) => self.operands(call),
+                expr => {
+                    let missing = self.may_be_missing(expr);
+                    let form = Negated::Operand;
+                    self.add(missing.map(|name| Remark::NegatedMissing { name, form }));
+                }
+            }
+        }
     }
 
     /// Adds what may be missing of two compared values.
@@ -260,6 +288,13 @@ impl Walk {
         self.remarks
             .extend(remark.filter(|remark| !self.remarks.contains(remark)));
     }
+}
+
+fn is_logical(call: &CallExpr) -> bool {
+    matches!(
+        call.func_name.as_str(),
+        operators::LOGICAL_AND | operators::LOGICAL_OR
+    )
 }
 
 /// Returns whether an expression is the path, or a text that methods make of it: `request.path.split("?")[0]`.

@@ -2,7 +2,7 @@
 
 use crate::configuration::Configuration;
 use crate::error::ValidationErrors;
-use crate::expression::{self, Remark};
+use crate::expression::{self, Negated, Remark};
 use crate::suggestion;
 use crate::warning::{Notice, WarningCode};
 
@@ -46,15 +46,15 @@ fn notice(remark: Remark) -> Option<Notice> {
             "compares the path as the client writes it: a query, `//` or `%63` in it bypasses the comparison",
             path_fix(literal.as_deref(), is_end),
         ),
-        Remark::NegatedMissing { name, is_bare } => Notice::new(
+        Remark::NegatedMissing { name, form } => Notice::new(
             WarningCode::NegatedMissing,
             format!(
                 "does not hold where `{name}` is missing, so a caller without it is not covered"
             ),
-            if is_bare {
-                format!("write `{name} != true`")
-            } else {
-                format!("write `({name} == null || !…)` instead of `!…`")
+            match form {
+                Negated::Value => format!("write `{name} != true`"),
+                Negated::Operand => format!("write `{name} == true` instead of `{name}`"),
+                Negated::Call => format!("write `({name} == null || !…)` instead of `!…`"),
             },
         ),
         Remark::MissingInComparison(name) => Notice::new(

@@ -1,6 +1,6 @@
 //! Tests of remarks on expressions.
 
-use super::{Remark, remarks};
+use super::{Negated, Remark, remarks};
 use crate::expression::Role;
 
 #[test]
@@ -29,31 +29,41 @@ fn negations_count_for_what_they_negate() {
 #[test]
 fn values_that_are_tested_are_not_missing() {
     let found = |source| remarks(source, Role::Predicate);
-    let negated = |name: &str, is_bare| {
+    let negated = |name: &str, form| {
         let name = name.to_owned();
-        vec![Remark::NegatedMissing { name, is_bare }]
+        vec![Remark::NegatedMissing { name, form }]
     };
-    assert_eq!(found("!auth.a.b"), negated("auth.a.b", true));
+    assert_eq!(found("!auth.a.b"), negated("auth.a.b", Negated::Value));
     assert_eq!(
         found("!request.headers['x-tier'].contains('gold')"),
-        negated("request.headers[\"x-tier\"]", false)
+        negated("request.headers[\"x-tier\"]", Negated::Call)
     );
     assert_eq!(
         found("!metadata.filter_metadata['a.b'].tier.startsWith('a')"),
         [
-            negated("metadata.filter_metadata[\"a.b\"].tier", false),
+            negated("metadata.filter_metadata[\"a.b\"].tier", Negated::Call),
             vec![Remark::Namespace("a.b".to_owned())]
         ]
         .concat()
     );
     assert_eq!(
         found("!requestBodyJSON(['/a', '/b']).startsWith('a')"),
-        negated("requestBodyJSON([\"/a\", \"/b\"])", false)
+        negated("requestBodyJSON([\"/a\", \"/b\"])", Negated::Call)
     );
     assert_eq!(
         found("!'gold'.contains(auth.tier)"),
-        negated("auth.tier", false)
+        negated("auth.tier", Negated::Call)
     );
+    assert_eq!(
+        found("!(auth.a || (auth.b && llm.stream))"),
+        [
+            negated("auth.a", Negated::Operand),
+            negated("auth.b", Negated::Operand)
+        ]
+        .concat()
+    );
+    assert_eq!(found("!(auth.a == true || auth.b == true)"), []);
+    assert_eq!(found("auth.a || auth.b"), []);
     assert_eq!(found("has(auth.a.b) && !auth.a.b"), []);
     assert_eq!(found("auth.a.b != null && !(auth.a.b < 5)"), []);
     assert_eq!(found("!auth.?a.?b.orValue(false)"), []);

@@ -13,7 +13,15 @@ const FILTERS: &str =
     "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters";
 
 pub(super) fn all() -> Vec<Case> {
-    [limits(), expressions(), plugins(), chains()].concat()
+    [
+        targets(),
+        limits(),
+        expressions(),
+        missing(),
+        plugins(),
+        chains(),
+    ]
+    .concat()
 }
 
 /// A limit of all requests.
@@ -43,28 +51,7 @@ fn of_user() -> Value {
     limit(&json!({ "counters": [{ "expression": "auth.identity.sub" }] }))
 }
 
-fn limits() -> Vec<Case> {
-    let priced = |input: &str| {
-        json!({
-            "policies": [limit(&json!({ "budgets": [{ "usd": "1.00", "window": "1d" }] }))],
-            "pricing": { "gpt": { "input": input, "cachedInput": "0.001", "output": "10.00" } },
-        })
-    };
-    let numbers = |number: Value| {
-        limits_of(&json!({ "a": { "rates": [{ "limit": number, "window": "1h" }] } }))
-    };
-    let other = json!({ "rates": [{ "limit": 1000, "window": "1m" }] });
-    // The same windows in other words, or others.
-    let spelled = |hour: &str, week: &str| {
-        let of = |hour: &str, week: &str| {
-            let rates = json!([{ "limit": 1000, "window": hour }]);
-            json!({ "rates": rates, "requests": [{ "limit": 10, "window": week }] })
-        };
-        limits_of(&json!({ "a": of("1h", "7d"), "b": of(hour, week) }))
-    };
-    let two = |first: &str, second: &str| {
-        limit(&json!({ "counters": [{ "expression": first }, { "expression": second }] }))
-    };
+fn targets() -> Vec<Case> {
     let targets = |kind: &str| {
         let target = json!({ "group": "gateway.networking.k8s.io", "kind": kind, "name": "chat" });
         let limits = json!({ "a": rate() });
@@ -97,6 +84,32 @@ fn limits() -> Vec<Case> {
             ),
             istio("EnvoyExtensionPolicy", &json!({ "wasm": attached })),
         ),
+    ]
+}
+
+fn limits() -> Vec<Case> {
+    let priced = |input: &str| {
+        json!({
+            "policies": [limit(&json!({ "budgets": [{ "usd": "1.00", "window": "1d" }] }))],
+            "pricing": { "gpt": { "input": input, "cachedInput": "0.001", "output": "10.00" } },
+        })
+    };
+    let numbers = |number: Value| {
+        limits_of(&json!({ "a": { "rates": [{ "limit": number, "window": "1h" }] } }))
+    };
+    let other = json!({ "rates": [{ "limit": 1000, "window": "1m" }] });
+    // The same windows in other words, or others.
+    let spelled = |hour: &str, week: &str| {
+        let of = |hour: &str, week: &str| {
+            let rates = json!([{ "limit": 1000, "window": hour }]);
+            json!({ "rates": rates, "requests": [{ "limit": 10, "window": week }] })
+        };
+        limits_of(&json!({ "a": of("1h", "7d"), "b": of(hour, week) }))
+    };
+    let two = |first: &str, second: &str| {
+        limit(&json!({ "counters": [{ "expression": first }, { "expression": second }] }))
+    };
+    vec![
         (
             WarningCode::NoCounters,
             "spec.limits.each-user",
@@ -158,12 +171,6 @@ fn limits() -> Vec<Case> {
 
 fn expressions() -> Vec<Case> {
     let at = "spec.limits.a.when[0].predicate";
-    let cost = |cost: &str| limit(&json!({ "cost": cost }));
-    let computed = |field: &str, expression: &str| {
-        let mut rate = json!({ "limit": 1000, "window": "1h" });
-        rate[field] = expression.into();
-        limit(&json!({ "rates": [rate] }))
-    };
     vec![
         (
             WarningCode::UnknownValue,
@@ -195,6 +202,18 @@ fn expressions() -> Vec<Case> {
             predicate("request.host == 'llm.example.com'"),
             predicate("request.host.lowerAscii().split(':')[0] == 'llm.example.com'"),
         ),
+    ]
+}
+
+fn missing() -> Vec<Case> {
+    let at = "spec.limits.a.when[0].predicate";
+    let cost = |cost: &str| limit(&json!({ "cost": cost }));
+    let computed = |field: &str, expression: &str| {
+        let mut rate = json!({ "limit": 1000, "window": "1h" });
+        rate[field] = expression.into();
+        limit(&json!({ "rates": [rate] }))
+    };
+    vec![
         (
             WarningCode::NegatedMissing,
             at,
@@ -206,6 +225,12 @@ fn expressions() -> Vec<Case> {
             at,
             predicate("!auth.identity.is_admin"),
             predicate("auth.identity.is_admin != true && !('a' in auth.identity.roles)"),
+        ),
+        (
+            WarningCode::NegatedMissing,
+            at,
+            predicate("!(auth.identity.admin || auth.identity.ops)"),
+            predicate("!(auth.identity.admin == true || auth.identity.ops == true)"),
         ),
         (
             WarningCode::NegatedMissing,
