@@ -467,7 +467,7 @@ fn list_is_rendered_without_what_has_no_effect() {
     let items = json!([policy("newer", 2026), policy("older", 2025), other, route]);
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
     let rendered = in_process(FORMS[1], "--identity none", &list);
-    let codes = rendered.warnings.iter().map(|warning| warning.code());
+    let codes = rendered.warnings.iter().map(filter_config::Warning::code);
     let codes: BTreeSet<String> = codes.map(|code| code.to_string()).collect();
     for code in ["not-read", "second-policy"] {
         assert!(codes.contains(code), "{codes:?}");
