@@ -59,6 +59,8 @@ enum Part {
 #[derive(Debug)]
 struct Frame {
     context: Context,
+    /// The number of bytes that are still to be decoded, where the header says how many there are.
+    left: Option<u64>,
     has_checksum: bool,
 }
 
@@ -149,12 +151,14 @@ impl Zstd {
                 match &mut self.frame {
                     Some(frame) => {
                         frame.context.begin(window);
+                        frame.left = header.content_bytes;
                         frame.has_checksum = header.has_checksum;
                     }
                     none => {
                         output.allowance().pay_bytes(TABLE_BYTES)?;
                         *none = Some(Frame {
                             context: Context::new(window),
+                            left: header.content_bytes,
                             has_checksum: header.has_checksum,
                         });
                     }
@@ -169,6 +173,9 @@ impl Zstd {
             Part::Block(block) => {
                 let frame = self.frame.as_mut().ok_or(DecodeError::Corrupt)?;
                 frame.decode(block, &self.buffer, output)?;
+                if block.is_last && frame.left.is_some_and(|left| left > 0) {
+                    return Err(DecodeError::Corrupt);
+                }
                 match (block.is_last, frame.has_checksum) {
                     (false, _) => Part::BlockHeader,
                     (true, true) => Part::Checksum,
@@ -206,12 +213,19 @@ impl Frame {
         bytes: &[u8],
         output: &mut Output,
     ) -> Result<(), DecodeError> {
+        let before = output.ready().len();
         match block.kind {
             BlockKind::Raw => output.extend(bytes),
             BlockKind::Repeated => {
                 output.fill(bytes.first().copied().unwrap_or_default(), block.size)
             }
             BlockKind::Compressed => self.context.decode(bytes, output),
+        }?;
+        if let Some(left) = &mut self.left {
+            let decoded = output.ready().len().saturating_sub(before);
+            let decoded = u64::try_from(decoded).unwrap_or(u64::MAX);
+            *left = left.checked_sub(decoded).ok_or(DecodeError::Corrupt)?;
         }
+        Ok(())
     }
 }

@@ -11,6 +11,8 @@ const CHECKSUM: u8 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameHeader {
     pub(super) window_bytes: u64,
+    /// The number of bytes that the frame decodes to, where it says so.
+    pub(super) content_bytes: Option<u64>,
     pub(super) has_checksum: bool,
 }
 
@@ -44,8 +46,13 @@ impl FrameHeader {
 
     /// Parses a header, of which `bytes` follow the descriptor.
     pub(super) fn parse(descriptor: u8, bytes: &[u8]) -> Self {
+        let content_bytes = content_bytes(descriptor, bytes);
         Self {
-            window_bytes: window_bytes(descriptor, bytes),
+            window_bytes: match content_bytes {
+                Some(content) if descriptor & SINGLE_SEGMENT != 0 => content,
+                _ => window_bytes(bytes),
+            },
+            content_bytes,
             has_checksum: descriptor & CHECKSUM != 0,
         }
     }
@@ -94,22 +101,29 @@ fn content_size_length(descriptor: u8) -> usize {
     }
 }
 
-/// Returns the size of the window in bytes: that in the header, or all of a single segment.
-fn window_bytes(descriptor: u8, bytes: &[u8]) -> u64 {
-    if descriptor & SINGLE_SEGMENT == 0 {
-        let window = bytes.first().copied().unwrap_or_default();
-        let base = 1_u64 << (window >> 3).saturating_add(10);
-        return (base / 8)
-            .saturating_mul(u64::from(window & 7))
-            .saturating_add(base);
+/// Returns the size of the window in bytes, of a frame that is no single segment.
+fn window_bytes(bytes: &[u8]) -> u64 {
+    let window = bytes.first().copied().unwrap_or_default();
+    let base = 1_u64 << (window >> 3).saturating_add(10);
+    (base / 8)
+        .saturating_mul(u64::from(window & 7))
+        .saturating_add(base)
+}
+
+/// Returns the number of bytes that a frame decodes to, where its header has it: at its end.
+fn content_bytes(descriptor: u8, bytes: &[u8]) -> Option<u64> {
+    let length = content_size_length(descriptor);
+    if length == 0 {
+        return None;
     }
     let size = bytes
         .iter()
         .rev()
+        .take(length)
         .fold(0_u64, |size, byte| size << 8 | u64::from(*byte));
-    if content_size_length(descriptor) == 2 {
+    Some(if length == 2 {
         size.saturating_add(256)
     } else {
         size
-    }
+    })
 }

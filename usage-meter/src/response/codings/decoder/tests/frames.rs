@@ -77,8 +77,8 @@ fn frame_headers_of_every_kind_are_read() {
             let content = [&content[..], &[b'y'; 1][..more]].concat();
             let mut body = frame(&header, &[raw(&content, true)]);
             body.extend(if has_checksum { &[1, 2, 3, 4][..] } else { &[] });
-            // Without a window of its own, a block is as long as all the content.
-            let is_valid = descriptor & (8 | 3) == 0 && (more == 0 || !is_single);
+            // The content is as long as the header says.
+            let is_valid = descriptor & (8 | 3) == 0 && (more == 0 || size_bytes == 0);
             let expected = if is_valid { Ok(content) } else { CORRUPT };
             assert!(decoded(&body) == expected, "{descriptor:#x} {more}");
         }
@@ -109,9 +109,9 @@ fn blocks_are_as_long_as_the_window_at_most() {
         let error = Err(Some(DecodeError::Window));
         assert_eq!(decoded(&frame(&[0, window], &text)), error);
     }
-    // A single segment of so many bytes.
+    // A single segment of so many bytes, of which there are fewer.
     for (size, expected) in [
-        (8 << 20, Ok(b"text".to_vec())),
+        (8 << 20, CORRUPT),
         ((8 << 20) + 1, Err(Some(DecodeError::Window))),
     ] {
         let header = [&[2 << 6 | 32][..], &u32::to_le_bytes(size)].concat();
@@ -269,4 +269,20 @@ fn block_decodes_to_no_more_than_its_maximum() {
         let expected = if is_valid { Ok(plain) } else { CORRUPT };
         assert!(decoded(&body) == expected, "{count}");
     }
+}
+
+#[test]
+fn frame_decodes_to_the_length_that_it_says() {
+    // A single segment of `length` bytes.
+    let of_length = |length: u8, block: Vec<u8>| frame(&[32, length], &[block]);
+    assert_eq!(decoded(&of_length(2, raw(b"ab", true))), Ok(b"ab".to_vec()));
+    assert_eq!(decoded(&of_length(0, raw(b"", true))), Ok(Vec::new()));
+    assert_eq!(decoded(&of_length(1, raw(b"", true))), CORRUPT);
+    assert_eq!(decoded(&of_length(3, raw(b"ab", true))), CORRUPT);
+    // With a window and a length of two bytes, to which 256 are added.
+    let with_window =
+        |length: u8| frame(&[1 << 6, WINDOW, length, 0], &[repeated(b'a', 260, true)]);
+    assert_eq!(decoded(&with_window(4)), Ok(vec![b'a'; 260]));
+    assert_eq!(decoded(&with_window(3)), CORRUPT);
+    assert_eq!(decoded(&with_window(5)), CORRUPT);
 }
