@@ -205,6 +205,13 @@ fn every_valid_event_framing_is_read() {
         let meter = read(SSE, body.as_bytes());
         assert_eq!(tokens(&meter), None, "{body:?}");
     }
+    // Only a part of a second byte order mark.
+    for begun in [&b"\xef\xbb\xbf\xef"[..], b"\xef\xbb\xbf\xef\xbb"] {
+        let body = [begun, b"data: ", report.as_bytes(), b"\n\n"].concat();
+        assert_eq!(tokens(&read(SSE, &body)), None, "{begun:?}");
+        let next = [&body, b"data: ".as_slice(), report.as_bytes(), b"\n\n"].concat();
+        assert_eq!(tokens(&read(SSE, &next)), Some((3, 4, 7)), "{begun:?}");
+    }
 }
 
 #[test]
@@ -301,10 +308,13 @@ fn other_documents_report_no_usage() {
 
 #[test]
 fn cut_off_body_is_a_completion() {
-    let mut meter = Meter::new(&head(JSON));
-    meter.push(br#"{"id":"chatcmpl-1","obj"#);
-    meter.finish();
-    assert!(meter.is_completion() && !meter.is_likely_final());
+    for body in [&br#"{"id":"chatcmpl-1","obj"#[..], br#"{"i"#, b"["] {
+        let mut meter = Meter::new(&head(JSON));
+        meter.push(body);
+        assert!(meter.is_completion(), "before its end");
+        meter.finish();
+        assert!(meter.is_completion() && !meter.is_likely_final());
+    }
     let mut meter = Meter::new(&ResponseHead {
         path: RequestPath::of(b"/v1/other"),
         ..head(JSON)

@@ -281,13 +281,18 @@ fn each_credit_that_expires_makes_room() {
 fn reservations_that_expired_make_room() {
     for waited in [0, 5] {
         let mut releases = Releases::default();
-        for number in 0..=u32::try_from(MAX_RELEASES).unwrap() {
-            releases.add(at(1), &descriptors(1, 1), id(number));
+        let mut now = at(1);
+        for caller in 1..4 {
+            for number in 0..=u32::try_from(MAX_RELEASES).unwrap() {
+                releases.add(now, &descriptors(1, caller), id(number));
+            }
+            now = now
+                .saturating_add(MAX_AGE)
+                .saturating_add(Nanos::new(waited));
+            let other = descriptors(2, caller);
+            releases.add(now, &other, id(7));
+            assert_eq!(releases.take_of(now, &other), Some(id(7)), "{waited}");
         }
-        let other = descriptors(1, 2);
-        let expired = at(1 + waited).saturating_add(MAX_AGE);
-        releases.add(expired, &other, id(7));
-        assert_eq!(releases.take_of(expired, &other), Some(id(7)), "{waited}");
     }
 }
 

@@ -294,6 +294,12 @@ const PARTIAL: &[(&str, &str, (u64, u64), bool)] = &[
     ),
     // A report that is cut off.
     (
+        SSE,
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5,",
+        (9, 5),
+        true,
+    ),
+    (
         JSON,
         r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5,"#,
         (9, 5),

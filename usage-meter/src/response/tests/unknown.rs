@@ -1,7 +1,7 @@
 //! Completions of unknown shape, which only their path shows to be completions.
 
 use super::{JSON, SSE, head, read, read_bytes, tokens};
-use crate::{Meter, RequestPath, ResponseHead};
+use crate::{HeaderCounts, Meter, RequestPath, ResponseHead};
 
 const TEXT: &str = "text/plain";
 
@@ -240,5 +240,22 @@ fn paths_of_completions_are_known() {
         meter.push(br#"{"anything":"at all"}"#);
         meter.finish();
         assert_eq!(meter.is_completion(), expected, "{path}");
+    }
+}
+
+#[test]
+fn body_of_one_value_is_not_likely_final_before_its_end() {
+    let mut meter = Meter::new(&ResponseHead {
+        header_counts: HeaderCounts::read(|name| match name {
+            "x-amzn-bedrock-input-token-count" => Some(&b"10"[..]),
+            "x-amzn-bedrock-output-token-count" => Some(b"12"),
+            _ => None,
+        }),
+        ..head(JSON)
+    });
+    for body in [&b""[..], b" ", b"\"one\"", b" "] {
+        meter.push(body);
+        assert_eq!(tokens(&meter), Some((10, 12, 22)));
+        assert!(!meter.is_likely_final());
     }
 }
