@@ -14,9 +14,11 @@ use std::sync::{Arc, OnceLock};
 /// What is resolved of `auth`.
 #[derive(Debug, Default)]
 pub(super) enum Auth {
-    /// No source that was asked has a value.
+    /// It was not read yet.
     #[default]
     Unknown,
+    /// No source has a value.
+    Absent,
     /// The source at this position names headers. They are read where they are, and copied into a map only if an
     /// expression reads more than one claim at once, or one that is absent.
     Headers(Arc<[AuthSource]>, usize, OnceLock<Option<Value>>),
@@ -55,7 +57,7 @@ impl Auth {
             | Self::Leaves {
                 value: Some(value), ..
             } => borrowed(object::at(value, path)),
-            Self::Unknown | Self::Leaves { value: None, .. } => None,
+            Self::Unknown | Self::Absent | Self::Leaves { value: None, .. } => None,
         }
     }
 
@@ -74,7 +76,7 @@ impl Auth {
                 let value = object::at(value, path)?.downcast_ref::<CelString>()?;
                 Some(Cow::Borrowed(value.inner()))
             }
-            Self::Unknown | Self::Leaves { value: None, .. } => None,
+            Self::Unknown | Self::Absent | Self::Leaves { value: None, .. } => None,
         }
     }
 
@@ -103,7 +105,7 @@ impl Auth {
     /// Returns whether what an expression reads is resolved.
     fn has_all<'a>(&self, mut paths: impl Iterator<Item = &'a str>) -> bool {
         match self {
-            Self::Headers(..) | Self::Whole(_) => true,
+            Self::Headers(..) | Self::Whole(_) | Self::Absent => true,
             Self::Unknown => paths.next().is_none(),
             Self::Leaves { leaves, .. } => paths.all(|path| match path {
                 "" => !leaves.is_empty(),
@@ -160,6 +162,9 @@ impl Auth {
                 *self = Self::Whole(value);
                 return Ok(());
             }
+        }
+        if let Self::Unknown = self {
+            *self = Self::Absent;
         }
         Ok(())
     }
