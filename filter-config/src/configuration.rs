@@ -133,22 +133,36 @@ impl Configuration {
         !self.exports.is_empty() || self.usage.meter == MeteredExchanges::All
     }
 
-    /// Returns the effective policies of a request, found by its headers and pseudo-headers. Without `routes`, every
-    /// policy applies to every request.
+    /// Returns the lists of effective policies that requests have. Without `routes` it is one, with every policy.
+    #[must_use]
+    pub fn effective_lists(&self) -> &[Vec<EffectivePolicy>] {
+        &self.effective.lists
+    }
+
+    /// Returns the position among them of the list of a request, found by its headers and pseudo-headers.
     ///
     /// # Errors
     ///
     /// [`UnknownRoute`] if a path, header or parameter is too long for the regular expressions of routes.
+    pub fn effective_position<'h>(
+        &self,
+        header: impl Fn(&str) -> Option<Cow<'h, str>>,
+    ) -> Result<usize, UnknownRoute> {
+        let rule = self.routing.as_ref().map(|routing| routing.rule(header));
+        Ok(self.effective.position(rule.transpose()?.flatten()))
+    }
+
+    /// Returns the effective policies of a request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Configuration::effective_position`].
     pub fn effective<'h>(
         &self,
         header: impl Fn(&str) -> Option<Cow<'h, str>>,
     ) -> Result<&[EffectivePolicy], UnknownRoute> {
-        let rule = match &self.routing {
-            Some(routing) => routing.rule(header)?,
-            None => None,
-        };
-        let effective = rule.and_then(|rule| self.effective.rules.get(rule));
-        Ok(effective.unwrap_or(&self.effective.otherwise))
+        let list = self.effective.lists.get(self.effective_position(header)?);
+        Ok(list.map(Vec::as_slice).unwrap_or_default())
     }
 
     /// Returns whether every policy applies to every request.
@@ -182,8 +196,7 @@ pub(crate) fn read(json: &Json, errors: &mut ValidationErrors) -> Result<Configu
             return of_resources(resources, errors);
         }
         let json = &short_form(entries, errors);
-        let policies = vec![policy::read(json, &Path::Root, errors)?];
-        let routes = None;
+        let (policies, routes) = (vec![policy::read(json, &Path::Root, errors)?], None);
         return of_resources(Resources { policies, routes }, errors);
     }
     long_form(json, &Path::Root, errors)

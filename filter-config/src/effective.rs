@@ -12,7 +12,7 @@ use crate::policy::{Policy, Precedence, Strategy};
 use crate::route::Route;
 use crate::suggestion;
 use crate::warning::WarningKind;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Limits that are enforced together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,10 +44,12 @@ struct Target<'p> {
 /// The effective policies of a configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Effective {
-    /// Those of each rule of each route, by its number.
-    pub(crate) rules: Vec<Vec<EffectivePolicy>>,
-    /// Those of all other requests.
-    pub(crate) otherwise: Vec<EffectivePolicy>,
+    /// The lists that requests have, each once.
+    pub(crate) lists: Vec<Vec<EffectivePolicy>>,
+    /// The position of the list of each rule of each route, by its number.
+    rules: Vec<usize>,
+    /// The position of the list of all other requests.
+    otherwise: usize,
 }
 
 // === impl EffectivePolicy ===
@@ -86,11 +88,10 @@ impl EffectivePolicy {
             let limit = policies.get(index.policy)?.limits.get(index.limit)?;
             Some(limit.name.as_str())
         };
+        let known: BTreeSet<Option<&str>> = self.limits.iter().map(name).collect();
         let added = other.limits.into_iter();
-        let added: Vec<LimitIndex> = added
-            .filter(|index| self.limits.iter().all(|known| name(known) != name(index)))
-            .collect();
-        self.limits.extend(added);
+        self.limits
+            .extend(added.filter(|index| !known.contains(&name(index))));
         Self {
             when: self.when.or(other.when),
             limits: self.limits,
@@ -99,14 +100,21 @@ impl EffectivePolicy {
 }
 
 impl Effective {
+    /// Returns the position of the list of requests of a rule, or of all other requests.
+    pub(crate) fn position(&self, rule: Option<usize>) -> usize {
+        *rule
+            .and_then(|rule| self.rules.get(rule))
+            .unwrap_or(&self.otherwise)
+    }
+
     /// Returns every policy, independent of the others, for every request.
     pub(crate) fn all(policies: &[Policy]) -> Self {
         let indices = 0..policies.len();
+        let all =
+            indices.filter_map(|index| EffectivePolicy::of(policies, index).enforced(policies));
         Self {
-            rules: Vec::new(),
-            otherwise: indices
-                .filter_map(|index| EffectivePolicy::of(policies, index).enforced(policies))
-                .collect(),
+            lists: vec![all.collect()],
+            ..Self::default()
         }
     }
 
@@ -133,6 +141,9 @@ impl Effective {
             })
         };
         let gateway = [of_gateway(false), of_gateway(true)].concat();
+        // Most rules have the policies of others.
+        let mut lists = vec![compose(policies, &gateway)];
+        let mut positions = BTreeMap::from([(gateway.clone(), 0)]);
         let mut rules = Vec::new();
         for route in routes {
             let (namespace, name) = route.name.split_once('/').unwrap_or_default();
@@ -151,12 +162,21 @@ impl Effective {
                 let mut applicable = gateway.clone();
                 applicable.extend(of_route);
                 applicable.extend(of_rule);
-                rules.push(compose(policies, &applicable));
+                rules.push(match positions.get(&applicable) {
+                    Some(position) => *position,
+                    None => {
+                        let position = lists.len();
+                        lists.push(compose(policies, &applicable));
+                        positions.insert(applicable, position);
+                        position
+                    }
+                });
             }
         }
         Ok(Self {
+            lists,
             rules,
-            otherwise: compose(policies, &gateway),
+            otherwise: 0,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::identity::{CounterPosition, identities};
 use filter_config::{Attribute, Configuration, Expression, Limit, ResponseField, UsageField};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use usage_meter::request::Pointers;
 
@@ -61,10 +62,11 @@ impl CostNeeds {
         let mut costs = of_limits.chain(exports).peekable();
         costs.peek()?;
         let mut needs = Self::default();
+        let mut known = BTreeSet::new();
         for used in costs.flat_map(Expression::uses) {
             needs.response_headers |= *used == Attribute::Response(ResponseField::Headers);
             needs.raw_usage |= *used == Attribute::Usage(UsageField::Raw);
-            if !needs.uses.contains(used) {
+            if known.insert(used) {
                 needs.uses.push(used.clone());
             }
         }
@@ -81,9 +83,10 @@ fn limits(configuration: &Configuration) -> impl Iterator<Item = &Limit> {
 /// Returns the JSON pointers at which expressions of a configuration read the request's body.
 fn pointers(configuration: &Configuration) -> Pointers {
     let mut pointers: Vec<&str> = Vec::new();
+    let mut known = BTreeSet::new();
     for used in uses(configuration) {
         if let Attribute::RequestBody(pointer) = used
-            && !pointers.contains(&pointer.as_str())
+            && known.insert(pointer)
         {
             pointers.push(pointer);
         }
