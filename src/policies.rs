@@ -7,20 +7,26 @@
 mod caller;
 pub(crate) mod evaluate;
 mod identity;
+mod index;
 mod key;
+mod limit_list;
 mod needs;
 pub(crate) mod price;
 pub(crate) mod rates;
 
-use crate::host::Host;
-use filter_config::{Alternative, Configuration, Exceeded, Expression, Limit, LimitIndex, Policy};
+use crate::host::{Headers, Host};
+use filter_config::{
+    Alternative, Configuration, Exceeded, Expression, Limit, LimitIndex, Policy, UnknownRoute,
+};
 use limits::SharedDataError;
 use std::ops::Range;
 use std::rc::Rc;
 
 pub(crate) use evaluate::{EvaluationError, Evaluator};
 pub(crate) use identity::CallerId;
+pub(crate) use index::Selection;
 pub(crate) use key::KeyHasher;
+pub(crate) use limit_list::{LimitEntry, LimitList};
 pub(crate) use needs::Needs;
 pub(crate) use rates::{Rate, RateIndex, Unit};
 
@@ -31,6 +37,8 @@ pub(crate) struct Policies {
     rates: Vec<Rate>,
     /// The rates of each limit, by policy and limit.
     rates_of_limits: Vec<Vec<Range<usize>>>,
+    /// The limits of each list of effective policies.
+    limit_lists: Vec<LimitList>,
     needs: Needs,
     evaluator: Evaluator,
     /// The key of the counter hash, the same in all workers of the VM.
@@ -62,6 +70,11 @@ impl Policies {
         Ok(Self {
             rates: rates::of_configuration(&configuration),
             rates_of_limits: rates::of_limits(&configuration),
+            limit_lists: configuration
+                .effective_lists()
+                .iter()
+                .map(|policies| LimitList::of(&configuration, policies))
+                .collect(),
             needs: Needs::of(&configuration),
             evaluator: Evaluator::new(
                 Rc::clone(host),
@@ -89,6 +102,17 @@ impl Policies {
     #[must_use]
     pub(crate) const fn evaluator(&self) -> &Evaluator {
         &self.evaluator
+    }
+
+    /// Returns the limits of the effective policies of a request.
+    ///
+    /// # Errors
+    /// [`UnknownRoute`] when its route could not be found.
+    pub(crate) fn limit_list(&self, headers: &Headers) -> Result<Option<&LimitList>, UnknownRoute> {
+        let list = self
+            .configuration
+            .effective_position(|name| headers.text(name))?;
+        Ok(self.limit_lists.get(list))
     }
 
     /// All rates, in the order of the configuration.

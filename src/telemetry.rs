@@ -91,7 +91,14 @@ impl Telemetry {
 
     /// Counts an event.
     pub(crate) fn count(&self, count: Count) {
-        self.metrics.count(&*self.host, count);
+        self.count_times(count, 1);
+    }
+
+    /// Counts an event that has happened a number of times.
+    pub(crate) fn count_times(&self, count: Count, times: usize) {
+        if times > 0 {
+            self.metrics.count(&*self.host, count, times);
+        }
     }
 
     /// Counts the tokens of an exchange and, where there are prices, their cost.

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::bounds;
 use crate::expression::ExpressionError;
+use crate::expression_cache::ExpressionCache;
 use crate::path::Path;
 use crate::usd::UsdError;
 use crate::warning::{Notice, Warning};
@@ -20,6 +21,8 @@ pub struct ValidationErrors {
     omitted: usize,
     /// The warnings of a configuration that may yet be valid.
     warnings: Vec<Warning>,
+    /// What its expressions were compiled to.
+    pub(crate) expressions: ExpressionCache,
 }
 
 /// One thing that is wrong with a configuration.

@@ -10,6 +10,7 @@ mod arithmetic;
 mod assemble;
 mod attribute;
 mod compile;
+mod condition;
 mod environment;
 mod error;
 mod evaluate;
@@ -28,6 +29,7 @@ mod program;
 #[cfg(feature = "yaml")]
 mod remark;
 mod role;
+mod spelling;
 mod syntax;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
@@ -36,14 +38,14 @@ mod tests;
 mod yields;
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use cel::ExecutionError;
-use cel::common::types::CelBool;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use thiserror::Error;
 
-use evaluate::Machine;
+use evaluate::{Machine, is_false};
 use missing::Missing;
 use program::Node;
 
@@ -54,6 +56,7 @@ pub use attribute::{
 };
 #[cfg(test)]
 pub(crate) use attribute::{COST_ALIASES, PROPERTIES};
+pub use condition::{Compared, Condition};
 pub use environment::REQUEST_BODY;
 pub(crate) use error::ExpressionError;
 pub use formula::Formula;
@@ -78,9 +81,13 @@ pub enum Failure {
     Execution(ExecutionError),
 }
 
-/// A compiled CEL expression.
+/// A compiled CEL expression. Its copies share what was compiled.
+#[derive(Clone, Debug)]
+pub struct Expression(Arc<Compiled>);
+
+/// What an expression is compiled to.
 #[derive(Debug)]
-pub struct Expression {
+struct Compiled {
     source: String,
     program: Node,
     plain: Option<Plain>,
@@ -112,7 +119,7 @@ impl Expression {
         let Some(program) = assemble::assemble(&root) else {
             return Err(vec![ExpressionError::Unsupported]);
         };
-        Ok(Expression {
+        Ok(Self(Arc::new(Compiled {
             source: source.to_owned(),
             formula: role.is_number().then(|| Formula::of(&root)).flatten(),
             program,
@@ -120,13 +127,13 @@ impl Expression {
             uses,
             reads_null: role.reads_null(),
             is_client_controlled,
-        })
+        })))
     }
 
     /// Returns the text of the expression, without white space around it.
     #[must_use]
     pub fn source(&self) -> &str {
-        &self.source
+        &self.0.source
     }
 
     /// Evaluates the expression with attributes from a resolver.
@@ -141,7 +148,7 @@ impl Expression {
         fuel: &'v Fuel,
     ) -> Result<CowVal<'v, 'v>, Failure> {
         let was_null_read = Cell::new(false);
-        let missing = if self.reads_null {
+        let missing = if self.0.reads_null {
             Missing::ReadsNull(&was_null_read)
         } else {
             Missing::Fails
@@ -151,7 +158,7 @@ impl Expression {
             fuel,
             missing,
         };
-        let value = machine.evaluate(&self.program, None);
+        let value = machine.evaluate(&self.0.program, None);
         if let Some(exhausted) = fuel.exhausted() {
             return Err(exhausted.into());
         }
@@ -163,39 +170,56 @@ impl Expression {
         }
     }
 
+    /// Returns the conditions of a predicate, in the order in which they are evaluated.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<Condition> {
+        if self.0.reads_null {
+            condition::all(&self.0.program)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Returns the value that a request has for the condition at a position of a predicate, and for those of other
+    /// predicates that have its form; `None` if only an evaluation of each shows whether they are true.
+    #[must_use]
+    pub fn compared(
+        &self,
+        position: usize,
+        attributes: &dyn VariableResolver,
+        fuel: &Fuel,
+    ) -> Option<Compared> {
+        condition::compared(&self.0.program, position, attributes, fuel)
+    }
+
     /// Returns the expression in a form that needs no evaluator, if it has one.
     #[must_use]
     pub fn plain(&self) -> Option<&Plain> {
-        self.plain.as_ref()
+        self.0.plain.as_ref()
     }
 
     /// Returns the expression, if it yields a number, in a form that needs no evaluator, if it has one.
     #[must_use]
     pub fn formula(&self) -> Option<&Formula> {
-        self.formula.as_ref()
+        self.0.formula.as_ref()
     }
 
     /// Returns the attributes that the expression reads, sorted and without duplicates.
     #[must_use]
     pub fn uses(&self) -> &[Attribute] {
-        &self.uses
+        &self.0.uses
     }
 
     /// Returns whether the expression can only be evaluated with the request's body: it reads the body, or a field of
     /// `llm` other than `provider` and `api`, which are known from the headers.
     #[must_use]
     pub fn needs_body(&self) -> bool {
-        self.uses.iter().any(Attribute::needs_body)
+        self.0.uses.iter().any(Attribute::needs_body)
     }
 
     /// Returns whether a client can give the expression any value, rather than only choose among those that it names.
     #[must_use]
     pub fn is_client_controlled(&self) -> bool {
-        self.is_client_controlled
+        self.0.is_client_controlled
     }
-}
-
-fn is_false(value: &CowVal<'_, '_>) -> bool {
-    let truth = value.downcast_ref::<CelBool>();
-    truth.is_some_and(|truth| !truth.inner())
 }

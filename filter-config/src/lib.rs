@@ -78,6 +78,7 @@ mod envoy_yaml;
 mod error;
 mod export;
 mod expression;
+mod expression_cache;
 mod fields;
 #[cfg(feature = "yaml")]
 mod file;
@@ -121,9 +122,9 @@ pub use effective::{EffectivePolicy, LimitIndex};
 pub use error::{ValidationError, ValidationErrors};
 pub use export::Export;
 pub use expression::{
-    Attribute, Exhausted, Expression, Failure, Formula, Fuel, FuelLimits, Kind, LLM_FIELDS,
-    LlmField, Number, Plain, Property, Question, REMOTE_ADDRESS, REQUEST_BODY, RESPONSE_FIELDS,
-    ResponseField, Subject, USAGE_FIELDS, UsageField, aliased,
+    Attribute, Compared, Condition, Exhausted, Expression, Failure, Formula, Fuel, FuelLimits,
+    Kind, LLM_FIELDS, LlmField, Number, Plain, Property, Question, REMOTE_ADDRESS, REQUEST_BODY,
+    RESPONSE_FIELDS, ResponseField, Subject, USAGE_FIELDS, UsageField, aliased,
 };
 #[cfg(feature = "yaml")]
 pub use file::{Found, parse_carried, parse_file};

@@ -31,7 +31,7 @@ pub(crate) fn expression(
     errors: &mut ValidationErrors,
 ) -> Result<Expression, Invalid> {
     let source = reader::text(json, bounds::EXPRESSION_BYTES, path, errors)?;
-    Expression::compile(source, role).map_err(|found| {
+    errors.expressions.compile(source, role).map_err(|found| {
         for error in found {
             errors.push(path, error);
         }

@@ -1,12 +1,18 @@
 //! Which limits apply to a request, and the counters that it would be charged to.
 
+#[cfg(test)]
+mod tests;
+
 use super::computed;
 use super::error::{AdmissionError, or_open};
 use crate::attributes::Attributes;
 use crate::ledger::{Charge, CounterValues};
-use crate::policies::{EvaluationError, LimitRef, Policies, RateIndex, Unit};
+use crate::policies::{
+    EvaluationError, Evaluator, LimitEntry, LimitList, LimitRef, Policies, RateIndex, Selection,
+    Unit,
+};
 use crate::telemetry::{Count, Telemetry};
-use filter_config::{Attribute, Expression, FailureMode, Limit, WhenMissing};
+use filter_config::{Attribute, Expression, FailureMode, Limit, LimitIndex, WhenMissing};
 use limits::Reservation;
 use std::rc::Rc;
 use usage_meter::bounded_text;
@@ -103,101 +109,188 @@ pub(crate) fn applicable(
     attributes: &mut Attributes,
     with_values: bool,
 ) -> Result<Applicable, AdmissionError> {
-    let configuration = policies.configuration();
-    let mode = configuration.failure_mode;
+    let select = LimitList::select;
+    found_by(select, policies, telemetry, attributes, with_values)
+}
+
+/// Finds the limits that apply to a request as [`applicable`] does, without the index.
+#[cfg(test)]
+pub(super) fn applicable_of_all(
+    policies: &Policies,
+    telemetry: &Telemetry,
+    attributes: &mut Attributes,
+    with_values: bool,
+) -> Result<Applicable, AdmissionError> {
+    let select: Select = |limits, _, _| limits.all();
+    found_by(select, policies, telemetry, attributes, with_values)
+}
+
+fn found_by(
+    select: Select,
+    policies: &Policies,
+    telemetry: &Telemetry,
+    attributes: &mut Attributes,
+    with_values: bool,
+) -> Result<Applicable, AdmissionError> {
+    let mode = policies.configuration().failure_mode;
     let mut found = Applicable::default();
-    let headers = attributes.headers();
-    let effective = configuration.effective(|name| headers.text(name));
-    let effective = effective.map_err(AdmissionError::from);
-    for effective in or_open(telemetry, mode, true, &mut found.failed_open, effective)? {
-        let policy = effective.when;
-        let policy = policy.and_then(|policy| configuration.policies.get(policy));
+    let limits = policies.limit_list(attributes.headers());
+    let limits = limits.map_err(AdmissionError::from);
+    let limits = or_open(telemetry, mode, true, &mut found.failed_open, limits)?;
+    let mut search = Search {
+        select,
+        policies,
+        telemetry,
+        attributes,
+        with_values,
+        found,
+    };
+    if let Some(limits) = limits {
+        search.list(limits, Holds::Yes)?;
+    }
+    Ok(search.found)
+}
+
+/// How the entries of a list are found whose predicates may be true.
+type Select = for<'l> fn(&'l LimitList, &Evaluator, &mut Attributes) -> Selection<'l>;
+
+/// A search for the limits that apply to a request.
+struct Search<'s> {
+    select: Select,
+    policies: &'s Policies,
+    telemetry: &'s Telemetry,
+    attributes: &'s mut Attributes,
+    with_values: bool,
+    found: Applicable,
+}
+
+// === impl Search ===
+
+impl Search<'_> {
+    /// Adds the limits of a list that apply. `in_force` is whether the predicates of its policy hold.
+    fn list(&mut self, limits: &LimitList, in_force: Holds) -> Result<(), AdmissionError> {
+        let selection = (self.select)(limits, self.policies.evaluator(), self.attributes);
+        self.found.depends_on_body |= selection.awaits_body;
+        let mut evaluated = Ok(());
+        let mut end = usize::MAX;
+        for &position in &selection.lists {
+            evaluated = match limits.entry(position) {
+                Some(LimitEntry::Limit(index)) => self.limit(*index, in_force),
+                Some(LimitEntry::Policy(policy, limits)) => self.policy(*policy, limits),
+                None => Ok(()),
+            };
+            if evaluated.is_err() {
+                end = position;
+                break;
+            }
+        }
+        // Those after an error would not have been evaluated.
+        let missing = selection.missing_before(end);
+        self.telemetry.count_times(Count::MissingValues, missing);
+        evaluated
+    }
+
+    /// Adds the limits that apply of a policy with predicates.
+    fn policy(&mut self, policy: usize, limits: &LimitList) -> Result<(), AdmissionError> {
+        let (policies, telemetry) = (self.policies, self.telemetry);
+        let configuration = policies.configuration();
+        let mode = configuration.failure_mode;
+        let policy = configuration.policies.get(policy);
         let in_force = policy.map_or(Ok(Holds::Yes), |policy| {
-            let held = holds(policies, telemetry, attributes, &policy.when);
+            let held = holds(policies, telemetry, self.attributes, &policy.when);
             held.map_err(|(index, error)| {
                 AdmissionError::evaluation(policy, format!("when[{index}]"), error)
             })
         });
-        let in_force = or_open(telemetry, mode, true, &mut found.failed_open, in_force)?;
-        if in_force == Holds::No {
-            continue;
-        }
-        for &index in &effective.limits {
-            let Some(limit_ref) = policies.limit(index) else {
-                continue;
-            };
-            let LimitRef { policy, limit, .. } = limit_ref;
-            let failed = |path: String, error| AdmissionError::evaluation(policy, path, error);
-            let applies = holds(policies, telemetry, attributes, &limit.when);
-            let applies = applies.map_err(|(index, error)| {
-                failed(format!("limits.{}.when[{index}]", limit.name), error)
-            });
-            // A limit that does not reject does not reject because of an error either.
-            let is_enforced = limit.enforces();
-            let mut ignored = false;
-            let (mode, failed_open) = if is_enforced {
-                (mode, &mut found.failed_open)
-            } else {
-                (FailureMode::Allow, &mut ignored)
-            };
-            let applies = or_open(telemetry, mode, is_enforced, failed_open, applies)?;
-            let awaits_body = attributes.body.is_pending() && counter_needs_body(limit);
-            match (in_force, applies) {
-                (_, Holds::No) => continue,
-                (Holds::Yes, Holds::Yes) if !awaits_body => {}
-                _ => {
-                    found.depends_on_body = true;
-                    continue;
-                }
-            }
-            let mut texts = with_values.then(Vec::new);
-            let key = key(policies, attributes, &limit.counters, texts.as_mut());
-            let is_missing = matches!(&key, Err((_, EvaluationError::Missing)));
-            let key = key.map_err(|(index, error)| {
-                let path = format!("limits.{}.counters[{index}]", limit.name);
-                match limit.counters.get(index) {
-                    Some(counter) if is_missing && reads_auth(counter) => {
-                        let (policy, claim) = (policy.name.clone(), claim(counter));
-                        AdmissionError::Unauthenticated {
-                            policy,
-                            path,
-                            claim,
-                        }
-                    }
-                    _ => failed(path, error),
-                }
-            });
-            let mode = match limit.when_missing {
-                Some(WhenMissing::Skip) if is_missing => {
-                    telemetry.count(Count::MissingValues);
-                    continue;
-                }
-                Some(WhenMissing::Reject) if is_missing && is_enforced => FailureMode::Deny,
-                _ => mode,
-            };
-            let Some(key) = or_open(telemetry, mode, is_enforced, failed_open, key.map(Some))?
-            else {
-                continue;
-            };
-            let values = texts.map(|texts| CounterValues {
-                limit: index,
-                texts,
-            });
-            found.values.extend(values);
-            let reservation = limit.reservation.as_ref();
-            found.amount_needs_body |= attributes.body.is_pending()
-                && reservation.is_some_and(|reservation| {
-                    reservation.expressions().any(Expression::needs_body)
-                });
-            for rate in limit_ref.rates() {
-                let charge = charge(policies, attributes, rate, key);
-                found
-                    .charges
-                    .extend(or_open(telemetry, mode, is_enforced, failed_open, charge)?);
-            }
+        let failed_open = &mut self.found.failed_open;
+        match or_open(telemetry, mode, true, failed_open, in_force)? {
+            Holds::No => Ok(()),
+            in_force => self.list(limits, in_force),
         }
     }
-    Ok(found)
+
+    /// Adds the charges of a limit, if it applies.
+    fn limit(&mut self, index: LimitIndex, in_force: Holds) -> Result<(), AdmissionError> {
+        let Self {
+            policies,
+            telemetry,
+            attributes,
+            found,
+            ..
+        } = self;
+        let mode = policies.configuration().failure_mode;
+        let Some(limit_ref) = policies.limit(index) else {
+            return Ok(());
+        };
+        let LimitRef { policy, limit, .. } = limit_ref;
+        let failed = |path: String, error| AdmissionError::evaluation(policy, path, error);
+        let applies = holds(policies, telemetry, attributes, &limit.when);
+        let applies = applies.map_err(|(index, error)| {
+            failed(format!("limits.{}.when[{index}]", limit.name), error)
+        });
+        // A limit that does not reject does not reject because of an error either.
+        let is_enforced = limit.enforces();
+        let mut ignored = false;
+        let (mode, failed_open) = if is_enforced {
+            (mode, &mut found.failed_open)
+        } else {
+            (FailureMode::Allow, &mut ignored)
+        };
+        let applies = or_open(telemetry, mode, is_enforced, failed_open, applies)?;
+        let awaits_body = attributes.body.is_pending() && counter_needs_body(limit);
+        match (in_force, applies) {
+            (_, Holds::No) => return Ok(()),
+            (Holds::Yes, Holds::Yes) if !awaits_body => {}
+            _ => {
+                found.depends_on_body = true;
+                return Ok(());
+            }
+        }
+        let mut texts = self.with_values.then(Vec::new);
+        let key = key(policies, attributes, &limit.counters, texts.as_mut());
+        let is_missing = matches!(&key, Err((_, EvaluationError::Missing)));
+        let key = key.map_err(|(index, error)| {
+            let path = format!("limits.{}.counters[{index}]", limit.name);
+            match limit.counters.get(index) {
+                Some(counter) if is_missing && reads_auth(counter) => {
+                    let (policy, claim) = (policy.name.clone(), claim(counter));
+                    AdmissionError::Unauthenticated {
+                        policy,
+                        path,
+                        claim,
+                    }
+                }
+                _ => failed(path, error),
+            }
+        });
+        let mode = match limit.when_missing {
+            Some(WhenMissing::Skip) if is_missing => {
+                telemetry.count(Count::MissingValues);
+                return Ok(());
+            }
+            Some(WhenMissing::Reject) if is_missing && is_enforced => FailureMode::Deny,
+            _ => mode,
+        };
+        let Some(key) = or_open(telemetry, mode, is_enforced, failed_open, key.map(Some))? else {
+            return Ok(());
+        };
+        let values = texts.map(|texts| CounterValues {
+            limit: index,
+            texts,
+        });
+        found.values.extend(values);
+        let reservation = limit.reservation.as_ref();
+        found.amount_needs_body |= attributes.body.is_pending()
+            && reservation
+                .is_some_and(|reservation| reservation.expressions().any(Expression::needs_body));
+        for rate in limit_ref.rates() {
+            let charge = charge(policies, attributes, rate, key);
+            found
+                .charges
+                .extend(or_open(telemetry, mode, is_enforced, failed_open, charge)?);
+        }
+        Ok(())
+    }
 }
 
 /// Returns the charge to the counter with a key of a rate.

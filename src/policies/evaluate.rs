@@ -7,8 +7,8 @@ use cel::ExecutionError;
 use cel::common::types::{CelBool, CelDouble, CelDuration, CelInt, CelString, CelUInt};
 use cel::common::value::CowVal;
 use filter_config::{
-    Attribute, AuthSource, Exhausted, Expression, Failure, Fuel, FuelLimits, Number, Question,
-    Window,
+    Attribute, AuthSource, Compared, Exhausted, Expression, Failure, Fuel, FuelLimits, Number,
+    Question, Window,
 };
 use limits::Nanos;
 use std::borrow::Cow;
@@ -230,6 +230,33 @@ impl Evaluator {
         Ok(Nanos::new(nanos))
     }
 
+    /// Returns the value that a request has for the condition at a position of a predicate; `None` if only an evaluation
+    /// of each predicate with such a condition shows whether it holds.
+    pub(super) fn compared(
+        &self,
+        attributes: &mut Attributes,
+        expression: &Expression,
+        position: usize,
+    ) -> Option<Compared> {
+        self.resolve(attributes, expression).ok()?;
+        if let Some(plain) = expression.plain()
+            && let Some(subject) = attributes.text(&plain.subject)
+        {
+            match &plain.question {
+                Question::Equals(_) => return Some(Compared::Texts(vec![subject.into_owned()])),
+                Question::Splits { separator, .. } => {
+                    let parts = subject.split(separator.as_str()).map(str::to_owned);
+                    return Some(Compared::Texts(parts.collect()));
+                }
+                _ => {}
+            }
+        }
+        let (compared, _) = self.with_fuel(attributes, |attributes, fuel| {
+            expression.compared(position, attributes, fuel)
+        });
+        compared
+    }
+
     fn evaluate<T>(
         &self,
         attributes: &mut Attributes,
@@ -237,6 +264,28 @@ impl Evaluator {
         read: impl FnOnce(&CowVal<'_, '_>) -> Result<T, EvaluationError>,
     ) -> Result<T, EvaluationError> {
         self.resolve(attributes, expression)?;
+        let (value, steps) = self.with_fuel(attributes, |attributes, fuel| {
+            match expression.evaluate(attributes, fuel) {
+                Ok(value) => read(&value),
+                Err(Failure::Missing) => Err(EvaluationError::Missing),
+                Err(Failure::Execution(error)) => Err(execution_error(&error)),
+                Err(Failure::Exhausted(exhausted)) => Err(exhausted.into()),
+            }
+        });
+        match value {
+            Err(EvaluationError::Exhausted(Exhausted::Steps)) if steps < self.fuel.steps => {
+                Err(EvaluationError::ExchangeExhausted)
+            }
+            value => value,
+        }
+    }
+
+    /// Evaluates with the fuel that an exchange has left. Returns the steps that were left, too.
+    fn with_fuel<T>(
+        &self,
+        attributes: &mut Attributes,
+        evaluate: impl FnOnce(&Attributes, &Fuel) -> T,
+    ) -> (T, u64) {
         let of_exchange = self.fuel.steps.saturating_mul(MAX_FUEL_OF_EXCHANGE);
         let left = of_exchange.saturating_sub(attributes.fuel_used);
         let limits = FuelLimits {
@@ -244,18 +293,10 @@ impl Evaluator {
             bytes: self.fuel.bytes,
         };
         let fuel = Fuel::new(limits).searching(attributes.entries());
-        let value = match expression.evaluate(attributes, &fuel) {
-            Ok(value) => read(&value),
-            Err(Failure::Missing) => Err(EvaluationError::Missing),
-            Err(Failure::Execution(error)) => Err(execution_error(&error)),
-            Err(Failure::Exhausted(Exhausted::Steps)) if left < self.fuel.steps => {
-                Err(EvaluationError::ExchangeExhausted)
-            }
-            Err(Failure::Exhausted(exhausted)) => Err(exhausted.into()),
-        };
+        let value = evaluate(attributes, &fuel);
         let used = limits.steps.saturating_sub(fuel.steps());
         attributes.fuel_used = attributes.fuel_used.saturating_add(used);
-        value
+        (value, left)
     }
 }
 

@@ -310,9 +310,10 @@ impl Metrics {
         now.evictions > before.evictions
     }
 
-    /// Counts an event.
-    pub(crate) fn count(&self, host: &dyn Host, count: Count) {
-        add(host, self.counts.get(count as usize), 1);
+    /// Counts an event that has happened a number of times.
+    pub(crate) fn count(&self, host: &dyn Host, count: Count, times: usize) {
+        let times = i64::try_from(times).unwrap_or(i64::MAX);
+        add(host, self.counts.get(count as usize), times);
     }
 
     /// Counts the tokens of an exchange and, where there are prices, what they cost.

@@ -142,6 +142,11 @@ fn truth(value: &CowVal<'_, '_>) -> Result<bool, ExecutionError> {
     }
 }
 
+/// Returns whether a value is the boolean false.
+pub(super) fn is_false(value: &CowVal<'_, '_>) -> bool {
+    truth(value) == Ok(false)
+}
+
 /// Returns the error of a value whose type is not the one that is needed.
 fn unexpected(value: &dyn Val, want: &str) -> ExecutionError {
     ExecutionError::UnexpectedType {

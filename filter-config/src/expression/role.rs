@@ -1,7 +1,7 @@
 //! The roles of expressions in a policy.
 
 /// The role of an expression, which determines what it may use and what it has to yield.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// A predicate of a `when`.
     Predicate,

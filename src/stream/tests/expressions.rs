@@ -79,7 +79,7 @@ fn more_fuel_is_configured() {
 #[test]
 fn evaluations_of_exchange_share_fuel() {
     // Each takes less than its own fuel.
-    let predicate = r#"request.headers["x-g"].split("").exists(g, g == "b")"#;
+    let predicate = r#"request.headers["x-g"].split("").exists(g, g == "b" && g != "c")"#;
     let limit = json!({
         "rates": [{ "limit": 1000, "window": "1m" }],
         "when": [{ "predicate": predicate }],

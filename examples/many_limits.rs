@@ -1,0 +1,202 @@
+//! The CPU time of an exchange with few and many limits of which the same two apply, and of configuring them, natively
+//! against the double of Envoy. It prints, and asserts nothing.
+
+use serde_json::{Map, Value, json};
+use std::hint::black_box;
+use std::rc::Rc;
+use std::time::Instant;
+use tollgate::{Buffer, Double, HeaderMap, Plugin};
+
+/// The numbers of limits.
+const SIZES: [usize; 5] = [1, 2, 10, 100, 1_000];
+
+/// A policy of so many limits, of which two apply to the request.
+struct Case {
+    name: &'static str,
+    limit: fn(usize) -> Value,
+}
+
+const CASES: [Case; 8] = [
+    Case {
+        name: "subscription",
+        limit: |index| limit(&[&format!("auth.identity.subscription == \"sub-{index}\"")]),
+    },
+    Case {
+        name: "Kuadrant groups",
+        limit: |index| {
+            limit(&[&format!(
+                "auth.identity.groups.split(\",\").exists(g, g == \"group-{index}\")"
+            )])
+        },
+    },
+    Case {
+        name: "header in list",
+        limit: |index| {
+            limit(&[&format!(
+                "request.headers[\"x-tier\"] in [\"tier-{index}\", \"other-{index}\"]"
+            )])
+        },
+    },
+    Case {
+        name: "conjunction",
+        limit: |index| {
+            limit(&[&format!(
+                "request.path.startsWith(\"/v1/\") && auth.identity.subscription == \"sub-{index}\""
+            )])
+        },
+    },
+    Case {
+        name: "several predicates",
+        limit: |index| {
+            limit(&[
+                "request.path == \"/v1/chat/completions\"",
+                "request.method != \"GET\"",
+                &format!("auth.identity.groups.split(\",\").exists(g, g == \"group-{index}\")"),
+            ])
+        },
+    },
+    Case {
+        name: "missing claim",
+        limit: |index| limit(&[&format!("auth.identity.plan == \"plan-{index}\"")]),
+    },
+    Case {
+        name: "body",
+        limit: |index| limit(&[&format!("requestBodyJSON(\"/model\") == \"model-{index}\"")]),
+    },
+    Case {
+        name: "all apply",
+        limit: |_| {
+            json!({
+                "rates": [{ "limit": 1_000_000_000_000_u64, "window": "1m" }],
+                "budgets": [{ "usd": "1000000.00", "window": "1h" }],
+                "cost": "usage.input_tokens + 4 * usage.output_tokens - (usage.cached_tokens > 0 ? 1 : 0)",
+                "counters": [{ "expression": "auth.identity.userid" }]
+            })
+        },
+    },
+];
+
+fn limit(predicates: &[&str]) -> Value {
+    let when = predicates
+        .iter()
+        .map(|predicate| json!({ "predicate": predicate }));
+    json!({
+        "rates": [{ "limit": 1_000_000_000_000_u64, "window": "1m" }],
+        "when": when.collect::<Vec<_>>(),
+        "counters": [{ "expression": "auth.identity.userid" }]
+    })
+}
+
+/// Returns the configuration with this number of limits.
+fn configuration(case: &Case, size: usize) -> String {
+    // The two that apply are the last.
+    let first = 1_000 - size;
+    let limits = (first..1_000).map(|index| (format!("limit-{index}"), (case.limit)(index)));
+    let policy = json!({
+        "apiVersion": "kuadrant.io/v1alpha1", "kind": "TokenRateLimitPolicy",
+        "metadata": { "name": "llm", "namespace": "test" },
+        "spec": {
+            "targetRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" },
+            "limits": limits.collect::<Map<_, _>>()
+        }
+    });
+    json!({
+        "policies": [policy],
+        "pricing": { "default": { "input": 1, "output": 2 } },
+        "auth": [{ "header": {
+            "identity.userid": "x-user-id", "identity.groups": "x-groups",
+            "identity.subscription": "x-subscription"
+        } }]
+    })
+    .to_string()
+}
+
+/// Exchanges under one configuration.
+struct Exchanges {
+    host: Rc<Double>,
+    plugin: Plugin,
+    /// The time that configuring took, in microseconds.
+    configured: u128,
+    /// The fastest batch of exchanges, in nanoseconds for each.
+    fastest: u128,
+}
+
+impl Exchanges {
+    fn new(case: &Case, size: usize, body: &str) -> Self {
+        let host = Rc::new(Double::default());
+        host.clock.set(1_700_000_000_000_000_000);
+        let configuration = configuration(case, size);
+        let start = Instant::now();
+        let plugin = Plugin::configure(host.clone(), configuration.as_bytes()).unwrap();
+        let configured = start.elapsed().as_micros();
+        let response = [(":status", "200"), ("content-type", "application/json")];
+        host.set_headers(HeaderMap::Response, &response);
+        let request = [
+            (":method", "POST"),
+            (":path", "/v1/chat/completions"),
+            (":authority", "llm"),
+            ("content-type", "application/json"),
+            ("accept", "*/*"),
+            ("user-agent", "bench"),
+            ("x-user-id", "alice"),
+            ("x-groups", "all,group-998,group-999"),
+            ("x-subscription", "sub-999"),
+            ("x-tier", "tier-999"),
+        ];
+        host.set_headers(HeaderMap::Request, &request);
+        host.set_buffer(Buffer::RequestBody, br#"{"model":"model-999"}"#);
+        host.set_buffer(Buffer::ResponseBody, body.as_bytes());
+        Self {
+            host,
+            plugin,
+            configured,
+            fastest: u128::MAX,
+        }
+    }
+
+    fn run(&mut self, rounds: u32, body: &str) {
+        let start = Instant::now();
+        for _ in 0..rounds {
+            let mut stream = self.plugin.stream(1);
+            black_box(stream.on_request_headers(false));
+            stream.on_request_body(21, true);
+            black_box(stream.on_response_headers(false));
+            black_box(stream.on_response_body(body.len(), true));
+            stream.on_log();
+            self.host.calls.borrow_mut().clear();
+        }
+        let each = start.elapsed().as_nanos() / u128::from(rounds);
+        self.fastest = self.fastest.min(each);
+    }
+}
+
+fn main() {
+    let body = format!(
+        r#"{{"id":"1","object":"chat.completion","model":"m","choices":[{{"message":{{"role":"assistant","content":"{}"}}}}],"usage":{{"prompt_tokens":5,"completion_tokens":95,"total_tokens":100}}}}"#,
+        "word ".repeat(360)
+    );
+    let only = std::env::args().nth(1);
+    for case in &CASES {
+        if only.as_ref().is_some_and(|only| !case.name.contains(only)) {
+            continue;
+        }
+        // Where all apply, an exchange takes longer the more there are.
+        let sizes = SIZES
+            .iter()
+            .take(if case.name == "all apply" { 4 } else { 5 });
+        let mut all: Vec<_> = sizes
+            .map(|size| Exchanges::new(case, *size, &body))
+            .collect();
+        for _ in 0..20 {
+            for exchanges in &mut all {
+                exchanges.run(100, &body);
+            }
+        }
+        for (size, exchanges) in SIZES.iter().zip(&all) {
+            println!(
+                "{:>20} {size:>5} limits: {:>8} ns an exchange, configured in {:>7} us",
+                case.name, exchanges.fastest, exchanges.configured
+            );
+        }
+    }
+}
