@@ -186,7 +186,7 @@ impl Stream {
     /// stream.
     pub(super) fn filter_report(
         &mut self,
-        bytes: &[u8],
+        bytes: Vec<u8>,
         is_reported: bool,
         end_of_stream: bool,
     ) -> Next {

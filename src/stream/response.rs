@@ -10,6 +10,9 @@ use crate::telemetry::{Decision, Telemetry};
 use std::mem;
 use usage_meter::{HeaderCounts, Meter, ReportFilter, ResponseHead};
 
+/// The minimum length in bytes of a piece of which only the end may be read.
+const MIN_SKIMMED_BYTES: usize = 2 * Meter::TAIL_BYTES;
+
 // === impl Stream ===
 
 impl Stream {
@@ -149,23 +152,14 @@ impl Stream {
         }
         let filter = self.report_filter.as_deref();
         let held = filter.map_or(0, ReportFilter::held_bytes);
-        let bytes = match size.saturating_sub(held) {
-            0 => Ok(Vec::new()),
-            new => self.parts.host.buffer(Buffer::ResponseBody, held, new),
+        let new = size.saturating_sub(held);
+        let bytes = match self.meter_tail(new) {
+            Some(tail) => tail,
+            None => self.meter(held, new),
         };
-        let bytes = bytes.unwrap_or_else(|error| {
-            Telemetry::host_call_failed("response body", error);
-            if let State::Metering(metering) = &mut self.state {
-                metering.is_unread = true;
-            }
-            Vec::new()
-        });
         let mut is_reported = true;
-        self.limit_decoders();
         if let State::Metering(metering) = &mut self.state {
-            let meter = &mut metering.meter;
-            meter.push(&bytes);
-            is_reported = meter.usage().is_some();
+            is_reported = metering.meter.usage().is_some();
             if end_of_stream {
                 self.end_metering();
             } else {
@@ -173,7 +167,54 @@ impl Stream {
             }
         }
         self.note_error(&bytes, end_of_stream);
-        self.filter_report(&bytes, is_reported, end_of_stream)
+        self.filter_report(bytes, is_reported, end_of_stream)
+    }
+
+    /// Meters the end of a long piece of `new` bytes alone, and returns it; `None` if the whole piece is to be read.
+    fn meter_tail(&mut self, new: usize) -> Option<Vec<u8>> {
+        let State::Metering(metering) = &mut self.state else {
+            return None;
+        };
+        let meter = &mut metering.meter;
+        let filter = self.report_filter.as_deref_mut();
+        if new < MIN_SKIMMED_BYTES
+            || !meter.may_skip()
+            || filter.as_ref().is_some_and(|filter| !filter.may_skip())
+        {
+            return None;
+        }
+        let skipped = new.saturating_sub(Meter::TAIL_BYTES);
+        let host = &self.parts.host;
+        let tail = host.buffer(Buffer::ResponseBody, skipped, Meter::TAIL_BYTES);
+        let tail = tail.ok().filter(|tail| meter.push_tail(skipped, tail))?;
+        if let Some(filter) = filter {
+            filter.skip();
+        }
+        Some(tail)
+    }
+
+    /// Meters the `new` bytes that follow those that are `held`, and returns them.
+    fn meter(&mut self, held: usize, new: usize) -> Vec<u8> {
+        let bytes = match new {
+            0 => Ok(Vec::new()),
+            _ => self.parts.host.buffer(Buffer::ResponseBody, held, new),
+        };
+        let is_unread = bytes.is_err();
+        let bytes = bytes.unwrap_or_else(|error| {
+            Telemetry::host_call_failed("response body", error);
+            Vec::new()
+        });
+        self.limit_decoders();
+        if let State::Metering(metering) = &mut self.state {
+            metering.is_unread |= is_unread;
+            let skipped = bytes.len().saturating_sub(Meter::TAIL_BYTES);
+            let tail = bytes.get(skipped..).unwrap_or_default();
+            let is_long = new >= MIN_SKIMMED_BYTES;
+            if !is_long || !metering.meter.push_tail(skipped, tail) {
+                metering.meter.push(&bytes);
+            }
+        }
+        bytes
     }
 
     /// Takes the response's trailers, which end it.
@@ -185,7 +226,7 @@ impl Stream {
             .is_some_and(|filter| filter.held_bytes() > 0)
         {
             // Only what was held is still there to be changed.
-            self.filter_report(&[], true, true);
+            self.filter_report(Vec::new(), true, true);
         }
         Next::Continue
     }

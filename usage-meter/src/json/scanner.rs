@@ -91,6 +91,11 @@ impl<F: Copy + PartialEq> Scanner<F> {
         }
     }
 
+    /// Returns a scanner for the same paths before its first byte.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(Arc::clone(&self.paths))
+    }
+
     /// Returns whether the scanner is outside all objects, arrays and strings.
     #[must_use]
     pub fn is_at_root(&self) -> bool {
@@ -139,6 +144,11 @@ impl<F: Copy + PartialEq> Scanner<F> {
         if self.nesting.is_in_document() {
             self.end_document(false, visitor);
         }
+        self.reset();
+    }
+
+    /// Forgets the document that is open: the next byte begins another.
+    pub(crate) fn reset(&mut self) {
         self.strings.take();
         self.state = State::Between;
         self.nesting.reset();

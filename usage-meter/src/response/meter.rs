@@ -28,6 +28,9 @@ pub struct Meter {
 // === impl Meter ===
 
 impl Meter {
+    /// The number of bytes at the end of a long piece that suffice while [`Self::may_skip`] says so.
+    pub const TAIL_BYTES: usize = 4096;
+
     /// Returns a meter for the body that follows these headers, with decoder memory of its own.
     #[must_use]
     pub fn new(response: &ResponseHead<'_>) -> Self {
@@ -95,6 +98,37 @@ impl Meter {
         } else {
             read(bytes);
         }
+    }
+
+    /// Returns whether [`Self::push_tail`] may read the end of a long piece alone: the body is a long stream in a
+    /// format in which the report follows the text, and has not reported yet.
+    #[must_use]
+    pub fn may_skip(&self) -> bool {
+        self.decoder.is_none() && self.framing.may_skip(&self.report)
+    }
+
+    /// Reads the next [`Self::TAIL_BYTES`] of the body, before which `skipped` bytes were not read. Their length stands
+    /// for their text.
+    ///
+    /// Returns `false`, and has read nothing, unless the tail shows that there is no report in the bytes before it: it
+    /// begins with text. The whole piece is then to be read by [`Self::push`].
+    ///
+    /// ```
+    /// # use usage_meter::{Meter, ResponseHead};
+    /// # fn read(meter: &mut Meter, piece: &[u8]) {
+    /// let skipped = piece.len().saturating_sub(Meter::TAIL_BYTES);
+    /// if skipped == 0 || !meter.push_tail(skipped, &piece[skipped..]) {
+    ///     meter.push(piece);
+    /// }
+    /// # }
+    /// ```
+    pub fn push_tail(&mut self, skipped: usize, tail: &[u8]) -> bool {
+        if !self.may_skip() || !self.framing.push_tail(skipped, tail, &mut self.report) {
+            return false;
+        }
+        self.text_body.skip(skipped);
+        self.text_body.push(tail);
+        true
     }
 
     /// Ends the body. A document that is cut off counts as far as it was read.

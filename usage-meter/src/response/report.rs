@@ -231,6 +231,18 @@ impl Report {
         }
     }
 
+    /// Drops the document that is being read.
+    pub(crate) fn drop_document(&mut self) {
+        self.document.begin();
+    }
+
+    /// Adds a document that differs from the last one in the length of its text alone, and reports nothing.
+    pub(crate) fn repeat_document(&mut self, text_bytes: u64) {
+        self.output_bytes = self.output_bytes.saturating_add(text_bytes);
+        self.documents_with_output = self.documents_with_output.saturating_add(1);
+        self.documents = self.documents.saturating_add(1);
+    }
+
     /// Adds the document that has ended.
     fn add_document(&mut self, complete: bool) {
         let Self {

@@ -1,26 +1,24 @@
 //! The filter that removes a usage report from a stream.
 
-use memchr::{memchr2, memmem};
+use std::mem;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
+use memchr::{memchr2, memrchr2};
+
+mod cuts;
+mod finish;
 mod nulls;
 
-use super::framings::sse::boundaries::after_last_blank_line;
+use self::cuts::Cuts;
+use self::finish::Finish;
 use crate::json::Members;
 
 #[cfg(test)]
 mod tests;
 
-/// The beginnings of a finish reason: the chunk that has one is the last of its choice.
-const FINISH_REASONS: [&[u8]; 2] = [b"finish_reason\":\"", b"finish_reason\": \""];
-
-/// The minimum length in bytes of a piece that may pass without a search for its events.
+/// The minimum length in bytes of a piece that may pass without a search for a report.
 const MIN_SKIMMED_BYTES: usize = 4096;
-
-/// The number of bytes before the end of a piece in which a choice finishes whose report begins there.
-const FINISH_DISTANCE_BYTES: usize = 2048;
-
-/// The length of the longest of [`FINISH_REASONS`] without its last byte.
-const MAX_REASON_BYTES: usize = 16;
 
 /// The number of bytes that are held although no choice has finished.
 const SMALL_BYTES: usize = 1024;
@@ -49,12 +47,10 @@ pub struct ReportFilter {
     held: Vec<u8>,
     /// Whether the current event is not a report, so that its rest passes.
     is_passing: bool,
-    /// The number of bytes since a choice has finished; the report comes after that.
-    since_finish: Option<usize>,
+    /// Where a choice has finished; the report comes after that.
+    finish: Finish,
     /// Whether the chunks have `"usage":null`.
     nulls: Nulls,
-    /// The last bytes that passed, in which a finish reason may begin.
-    passed_end: Vec<u8>,
 }
 
 /// Whether the chunks of a stream have `"usage":null`. They are alike: the first with a choice shows it.
@@ -85,21 +81,26 @@ impl ReportFilter {
     ///
     /// `reported` says whether a usage report has come in these bytes or before, as
     /// [`Meter::usage`](crate::Meter::usage) returns it. `end_of_stream` says whether they are the last.
-    pub fn push(&mut self, bytes: &[u8], reported: bool, end_of_stream: bool) -> Passage {
-        self.find_finish(bytes);
-        let is_searched = match self.nulls {
-            Nulls::Unknown => true,
-            Nulls::Present => end_of_stream || ends_within_null(bytes),
-            Nulls::Absent => end_of_stream,
-        };
-        if !is_searched && self.passes_unsearched(bytes, reported) {
-            let has_nulls = self.nulls == Nulls::Present;
-            return Passage {
-                replacement: has_nulls.then(|| nulls::without(bytes)).flatten(),
-                is_held: false,
-            };
-        }
-        self.filter_events(bytes, end_of_stream)
+    pub fn push(
+        &mut self,
+        bytes: impl Into<Vec<u8>>,
+        reported: bool,
+        end_of_stream: bool,
+    ) -> Passage {
+        self.filter(bytes.into(), reported, end_of_stream)
+    }
+
+    /// Returns whether the next bytes may be [skipped](Self::skip) where they have no report: none are held, and nothing
+    /// is to be removed from them.
+    #[must_use]
+    pub fn may_skip(&self) -> bool {
+        self.held.is_empty() && self.nulls == Nulls::Absent && self.finish.distance().is_none()
+    }
+
+    /// Passes bytes without a report that were not read; the next ones begin within an event.
+    pub fn skip(&mut self) {
+        self.is_passing = true;
+        self.finish = Finish::default();
     }
 
     /// Returns the number of bytes that are held in the caller's buffer.
@@ -108,128 +109,66 @@ impl ReportFilter {
         self.held.len()
     }
 
-    /// Finds where a choice has finished.
-    fn find_finish(&mut self, bytes: &[u8]) {
-        // Of a large piece, only a finish near its end matters.
-        let near_end = bytes.len().saturating_sub(FINISH_DISTANCE_BYTES);
-        let near_end = match bytes.len() {
-            ..MIN_SKIMMED_BYTES => bytes,
-            _ => bytes.get(near_end..).unwrap_or_default(),
-        };
-        let found = distance_of_finish(near_end).or_else(|| {
-            // One may begin in the bytes that passed before.
-            let (first, rest) = near_end
-                .split_at_checked(MAX_REASON_BYTES)
-                .unwrap_or((near_end, &[]));
-            let both = [&self.passed_end, first].concat();
-            distance_of_finish(&both).map(|distance| distance.saturating_add(rest.len()))
-        });
-        self.since_finish = found.or_else(|| {
-            self.since_finish
-                .map(|bytes_before| bytes_before.saturating_add(bytes.len()))
-        });
-        if near_end.len() >= MAX_REASON_BYTES {
-            self.passed_end.clear();
-        }
-        let start = near_end.len().saturating_sub(MAX_REASON_BYTES);
-        let end = near_end.get(start..).unwrap_or_default();
-        self.passed_end.extend_from_slice(end);
-        let excess = self.passed_end.len().saturating_sub(MAX_REASON_BYTES);
-        self.passed_end.drain(..excess);
-    }
-
-    /// Returns whether the bytes pass without a search for their events: there is no report in them,
-    /// and none can begin at their end, because no choice has finished.
-    fn passes_unsearched(&mut self, bytes: &[u8], reported: bool) -> bool {
-        if reported
-            || !self.held.is_empty()
-            || bytes.len() < MIN_SKIMMED_BYTES
-            || self.since_finish.is_some()
-        {
-            return false;
-        }
-        // The beginning of an event passes, and so must its rest in the next piece.
-        self.is_passing = !after_last_blank_line(bytes).is_empty();
-        true
-    }
-
-    /// Removes complete events that are reports, and holds the beginning of one.
-    fn filter_events(&mut self, bytes: &[u8], end_of_stream: bool) -> Passage {
-        let held = std::mem::take(&mut self.held);
-        let joined;
-        let input = if held.is_empty() {
-            bytes
+    fn filter(&mut self, bytes: Vec<u8>, reported: bool, end_of_stream: bool) -> Passage {
+        self.finish.push(&bytes);
+        let mut input = mem::take(&mut self.held);
+        let was_held = !input.is_empty();
+        if was_held {
+            input.extend_from_slice(&bytes);
         } else {
-            joined = [&held, bytes].concat();
-            joined.as_slice()
-        };
-        let was_passing = self.is_passing;
+            input = bytes;
+        }
+        self.find_nulls(&input, end_of_stream);
         let may_have_nulls = self.nulls != Nulls::Absent;
-        let mut changed = false;
-        let mut passed = Vec::new();
-        // `from..at` is the part of the input that passes but is not in `passed` yet.
-        let (mut from, mut at) = (0_usize, 0_usize);
-        while let Some(length) =
-            first_event_length(input.get(at..).unwrap_or_default(), end_of_stream)
-        {
-            let next = at.saturating_add(length);
-            let event = input.get(at..next).unwrap_or_default();
-            let is_removed = !self.is_passing && is_report(event);
-            if !self.is_passing {
-                self.find_null(event);
-            }
-            self.is_passing = false;
-            if is_removed {
-                passed.extend_from_slice(input.get(from..at).unwrap_or_default());
-                from = next;
-                changed = true;
-            }
-            at = next;
-        }
-        let rest = input.get(at..).unwrap_or_default();
+        // Where the last event begins, if the input has a whole one before it.
+        let last = last_event_start(&input, end_of_stream);
+        let was_passing = self.is_passing;
+        let is_passing = was_passing && last.is_none();
+        let rest = input.get(last.unwrap_or(0)..).unwrap_or_default();
         let is_held = !end_of_stream
-            && ((!self.is_passing && self.holds(rest, input.len()))
-                || (may_have_nulls && ends_within_null(input)));
-        if end_of_stream && !rest.is_empty() && !self.is_passing && is_report(rest) {
-            changed = true;
-        } else {
-            at = input.len();
-        }
-        passed.extend_from_slice(input.get(from..at).unwrap_or_default());
-        if is_held {
-            // What is held begins where the first event of the input does.
-            self.is_passing = was_passing;
-            self.held = if changed {
-                passed.clone()
-            } else {
-                input.to_vec()
-            };
-        } else {
+            && ((!is_passing && self.holds(rest, input.len()))
+                || (may_have_nulls && ends_within_null(&input)));
+        // What is held begins where the first event of the input does.
+        if !is_held {
             // The event is complete if only the second half of its last line ending is missing.
             self.is_passing =
                 !rest.is_empty() && first_event_length(rest, true) != Some(rest.len());
         }
-        if may_have_nulls
-            && !is_held
-            && let Some(without) = nulls::without(&passed)
-        {
-            passed = without;
-            changed = true;
+        let may_have_report = reported
+            || was_held
+            || end_of_stream
+            || input.len() < MIN_SKIMMED_BYTES
+            || self.finish.distance().is_some();
+        // From what is held, they are removed once it passes.
+        let removes_nulls = may_have_nulls && !is_held;
+        let has_changed = (removes_nulls || may_have_report)
+            && remove(&mut input, !was_passing, removes_nulls, end_of_stream);
+        if is_held {
+            self.held.clone_from(&input);
         }
         Passage {
-            replacement: changed.then_some(passed),
+            replacement: has_changed.then_some(input),
             is_held,
         }
     }
 
-    /// Finds out from a whole event whether chunks have `"usage":null`.
-    fn find_null(&mut self, event: &[u8]) {
-        if self.nulls == Nulls::Unknown && !may_be_report(event) {
-            self.nulls = if nulls::has_any(event) {
-                Nulls::Present
-            } else {
-                Nulls::Absent
-            };
+    /// Finds out from the first whole event with a choice whether chunks have `"usage":null`.
+    fn find_nulls(&mut self, input: &[u8], end_of_stream: bool) {
+        let mut rest = input;
+        let mut is_passing = self.is_passing;
+        while self.nulls == Nulls::Unknown
+            && let Some(length) = first_event_length(rest, end_of_stream)
+        {
+            let (event, others) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            if !is_passing && !may_be_report(event) {
+                self.nulls = if nulls::has_any(event) {
+                    Nulls::Present
+                } else {
+                    Nulls::Absent
+                };
+            }
+            is_passing = false;
+            rest = others;
         }
     }
 
@@ -249,8 +188,54 @@ impl ReportFilter {
             return false;
         }
         let is_near = |bytes: usize| bytes <= Self::MAX_REPORT_BYTES;
-        length <= SMALL_BYTES || self.since_finish.is_some_and(is_near) || is_report(rest)
+        length <= SMALL_BYTES || self.finish.distance().is_some_and(is_near) || is_report(rest)
     }
+}
+
+/// Removes reports, and the member `"usage":null` if `removes_nulls`. Returns whether there were any. The
+/// first event may be a report if the input `begins_event`.
+///
+/// Each of them has the key `usage`, so that one search finds them.
+fn remove(
+    input: &mut Vec<u8>,
+    begins_event: bool,
+    removes_nulls: bool,
+    end_of_stream: bool,
+) -> bool {
+    let mut cuts = Cuts::of(input);
+    // What precedes `from` has been searched; whether an event begins there.
+    let (mut from, mut begins_event) = (0_usize, begins_event);
+    let mut at = 0_usize;
+    while let Some(key) = nulls::find_key(cuts.bytes(), at) {
+        at = key.end;
+        let bytes = cuts.bytes();
+        if let Some(null) = nulls::member(bytes, from, &key) {
+            if removes_nulls {
+                (from, begins_event) = (null.end, false);
+                at = null.end;
+                cuts.remove(null);
+            }
+            continue;
+        }
+        let before = bytes.get(from..key.start).unwrap_or_default();
+        let start = match last_event_start(before, true) {
+            Some(start) => from.saturating_add(start),
+            None if begins_event => from,
+            None => continue,
+        };
+        let event = bytes.get(start..).unwrap_or_default();
+        let length = first_event_length(event, end_of_stream);
+        let Some(length) = length.or(end_of_stream.then_some(event.len())) else {
+            break;
+        };
+        let end = start.saturating_add(length);
+        if is_report(event.get(..length).unwrap_or_default()) {
+            (from, begins_event) = (end, true);
+            at = end;
+            cuts.remove(start..end);
+        }
+    }
+    cuts.finish()
 }
 
 /// Returns whether bytes end within what may be `"usage":null`, and are few enough to be held.
@@ -278,14 +263,33 @@ fn first_event_length(bytes: &[u8], end_of_stream: bool) -> Option<usize> {
     }
 }
 
+/// Returns where the last event begins, after a blank line; `None` if there is no such line. A CR at the end may be
+/// half of a line ending, unless the stream ends.
+fn last_event_start(bytes: &[u8], end_of_stream: bool) -> Option<usize> {
+    let mut before = bytes;
+    while let Some(index) = memrchr2(b'\n', b'\r', before) {
+        let is_half = !end_of_stream && before.len() == bytes.len() && before.ends_with(b"\r");
+        let (line, ending) = before.split_at_checked(index)?;
+        let line = match ending {
+            [b'\n', ..] => line.strip_suffix(b"\r").unwrap_or(line),
+            _ => line,
+        };
+        if !is_half && matches!(line, [] | [.., b'\n' | b'\r']) {
+            return index.checked_add(1);
+        }
+        before = line;
+    }
+    None
+}
+
 /// Returns whether an event with this beginning may be a report: not if it has choices.
 fn may_be_report(begun: &[u8]) -> bool {
-    const CHOICES: &[u8] = b"\"choices\"";
-    let Some(at) = memmem::find(begun, CHOICES) else {
+    static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"choices\""));
+    let Some(at) = CHOICES.find(begun) else {
         return true;
     };
     let value = begun
-        .get(at.saturating_add(CHOICES.len())..)
+        .get(at.saturating_add(CHOICES.needle().len())..)
         .unwrap_or_default();
     let value = value.trim_ascii_start();
     let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
@@ -293,26 +297,6 @@ fn may_be_report(begun: &[u8]) -> bool {
         Some(inside) => matches!(inside.trim_ascii_start().first(), None | Some(b']')),
         None => value.is_empty(),
     }
-}
-
-/// Returns how far from the end the last finish reason begins.
-fn distance_of_finish(bytes: &[u8]) -> Option<usize> {
-    let reasons = FINISH_REASONS.iter();
-    let last = reasons
-        .filter_map(|reason| last_position(bytes, reason))
-        .max()?;
-    bytes.len().checked_sub(last)
-}
-
-/// Returns where the last occurrence of a text begins.
-fn last_position(bytes: &[u8], text: &[u8]) -> Option<usize> {
-    let mut last = None;
-    let mut from = 0_usize;
-    while let Some(at) = memmem::find(bytes.get(from..)?, text) {
-        last = from.checked_add(at);
-        from = last?.checked_add(1)?;
-    }
-    last
 }
 
 /// Returns whether an event is a usage report and nothing else.

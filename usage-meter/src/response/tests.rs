@@ -11,6 +11,7 @@ mod reports;
 mod shapes;
 mod splits;
 mod stored;
+mod tails;
 mod unknown;
 
 use std::io::Write as _;

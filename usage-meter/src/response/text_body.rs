@@ -63,6 +63,11 @@ impl TextBody {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
     }
 
+    /// Takes the length of the next bytes, which are not read, of a body that has begun.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
     /// Returns whether the body is more than an empty value of JSON.
     pub(super) fn has_content(&self) -> bool {
         self.bytes > NOTHING_BYTES

@@ -120,6 +120,28 @@ impl Framing {
         }
     }
 
+    /// Returns whether [`Self::push_tail`] may read the end of a long piece alone.
+    pub(in crate::response) fn may_skip(&self, report: &Report) -> bool {
+        match self {
+            Self::Events(events) => events.may_skip(report),
+            _ => false,
+        }
+    }
+
+    /// Reads the end of a piece without the bytes before it. Returns `false`, and has read nothing, unless it shows
+    /// that those have no report.
+    pub(in crate::response) fn push_tail(
+        &mut self,
+        skipped: usize,
+        tail: &[u8],
+        report: &mut Report,
+    ) -> bool {
+        match self {
+            Self::Events(events) => events.push_tail(skipped, tail, report),
+            _ => false,
+        }
+    }
+
     /// Ends the body.
     pub(in crate::response) fn finish(&mut self, report: &mut Report) {
         match self {

@@ -11,17 +11,23 @@
 //! [`SAMPLE_EVERY_BYTES`], the last complete event of each piece, and each event that mentions
 //! `usage`. It skips the others: complete events without a report. The one thing it misses there is a
 //! key `usage` that is written with escapes. [`Events::scan`] reads every event; tests compare the two.
+//!
+//! Of a long piece in the middle of such a stream, [`Events::push_tail`] reads only the end. It misses a report that
+//! text follows in the same piece, if it is the first.
 
+use std::mem;
 use std::sync::LazyLock;
 
 use memchr::{memchr2, memmem};
 
 use self::boundaries::{after_last_blank_line, first_event_length, split_last_event};
+use self::template::Template;
 use crate::dialects::Field;
 use crate::json::{BYTE_ORDER_MARK, Scanner};
 use crate::response::report::Report;
 
-pub(in crate::response) mod boundaries;
+mod boundaries;
+mod template;
 
 /// A string in every event that reports usage, in streams that are [`Report::is_skippable`].
 const NEEDLE: &[u8] = b"usage";
@@ -61,6 +67,10 @@ pub(crate) struct Events {
     skipped_bytes: u64,
     /// Whether an event that does not mention [`NEEDLE`] cannot report usage.
     may_skip: bool,
+    /// The event that was scanned last, if it was whole.
+    template: Template,
+    /// The length of the data of the template without its text.
+    template_data_bytes: u64,
 }
 
 /// The position of the next byte in its line.
@@ -98,6 +108,8 @@ impl Events {
             data_bytes: 0,
             skipped_bytes: 0,
             may_skip: below_usage,
+            template: Template::default(),
+            template_data_bytes: 0,
         }
     }
 
@@ -107,11 +119,48 @@ impl Events {
         while !rest.is_empty() && (self.event_bytes > 0 || !self.may_skip || !may_skip(report)) {
             rest = self.scan_event(rest, report);
         }
+        // Most pieces are one event.
+        rest = self.pass_alike(rest, report);
         let Some((complete, tail)) = split_last_event(rest) else {
             return self.scan(rest, report);
         };
         self.skim(complete, report);
         self.scan(tail, report);
+    }
+
+    /// Returns whether [`Self::push_tail`] may read the end of a long piece alone.
+    pub(crate) fn may_skip(&self, report: &Report) -> bool {
+        self.may_skip && may_skip(report) && report.usage().is_none()
+    }
+
+    /// Reads the end of a piece without the bytes before it. Returns `false`, and has read nothing, unless its first
+    /// whole event has text: the report comes after all text, so it is not in what comes before that event.
+    pub(crate) fn push_tail(&mut self, skipped: usize, tail: &[u8], report: &mut Report) -> bool {
+        let begun = first_event_length(tail);
+        let (begun, events) = tail.split_at_checked(begun).unwrap_or((tail, &[]));
+        let first = first_event_length(events);
+        if first == events.len() || !self.has_text(events.get(..first).unwrap_or_default()) {
+            return false;
+        }
+        let skipped = skipped.saturating_add(begun.len()) as u64;
+        // The event that was being read is skipped with the rest of it.
+        let skipped = skipped.saturating_add(mem::take(&mut self.event_bytes));
+        self.skipped_bytes = self.skipped_bytes.saturating_add(skipped);
+        report.drop_document();
+        self.scanner.reset();
+        self.begin_event();
+        self.line = Line::Start;
+        self.is_after_return = false;
+        self.push(events, report);
+        true
+    }
+
+    /// Returns whether an event has text and no report.
+    fn has_text(&self, event: &[u8]) -> bool {
+        let mut report = Report::default();
+        let mut events = Self::new(self.scanner.another(), false);
+        events.scan(event, &mut report);
+        report.documents_with_output() > 0 && report.usage().is_none()
     }
 
     /// Reads the next bytes, and scans every event.
@@ -182,8 +231,33 @@ impl Events {
         self.skipped_bytes = self.skipped_bytes.saturating_add(skipped as u64);
     }
 
+    /// Reads an event that is like the last one that was scanned, and returns what follows; all bytes if there is none.
+    fn pass_alike<'a>(&mut self, bytes: &'a [u8], report: &mut Report) -> &'a [u8] {
+        if self.event_bytes > 0 || self.is_after_return {
+            return bytes;
+        }
+        let Some(alike) = self.template.find(bytes) else {
+            return bytes;
+        };
+        let text_bytes = alike.text_bytes as u64;
+        report.repeat_document(text_bytes);
+        self.documents_with_output = report.documents_with_output();
+        self.output_event_bytes = self.output_event_bytes.saturating_add(alike.bytes as u64);
+        let data_bytes = self.template_data_bytes.saturating_add(text_bytes);
+        self.data_bytes = self.data_bytes.saturating_add(data_bytes);
+        self.ended = self.ended.saturating_add(1);
+        bytes.get(alike.bytes..).unwrap_or_default()
+    }
+
     /// Scans the current event up to its end, and returns what follows.
     fn scan_event<'a>(&mut self, bytes: &'a [u8], report: &mut Report) -> &'a [u8] {
+        let others = self.pass_alike(bytes, report);
+        if others.len() < bytes.len() {
+            return others;
+        }
+        self.template.clear();
+        let is_whole = self.event_bytes == 0 && !self.is_after_return;
+        let before = (report.documents(), report.output_bytes(), self.data_bytes);
         let mut rest = bytes;
         let ended = self.ended;
         while ended == self.ended
@@ -258,8 +332,29 @@ impl Events {
             }
             self.documents_with_output = documents;
             self.event_bytes = 0;
+            if is_whole {
+                let event = bytes.get(..read).unwrap_or_default();
+                self.keep_template(event, before, report);
+            }
         }
         rest
+    }
+
+    /// Keeps an event that was scanned, if one that differs from it in its text alone says the same.
+    fn keep_template(
+        &mut self,
+        event: &[u8],
+        (documents, output_bytes, data_bytes): (u64, u64, u64),
+        report: &Report,
+    ) {
+        let text_bytes = report.output_bytes().saturating_sub(output_bytes);
+        let is_one = report.documents() == documents.saturating_add(1);
+        let is_chunk = report.is_skippable() && !report.is_last() && report.usage().is_none();
+        if text_bytes > 0 && is_one && is_chunk {
+            self.template.keep(event, text_bytes);
+            let data_bytes = self.data_bytes.saturating_sub(data_bytes);
+            self.template_data_bytes = data_bytes.saturating_sub(text_bytes);
+        }
     }
 
     fn continue_in<'a>(&mut self, line: Line, rest: &'a [u8]) -> &'a [u8] {
@@ -287,7 +382,7 @@ impl Events {
 
     fn begin_data(&mut self, report: &mut Report) {
         self.line = Line::Data;
-        if std::mem::replace(&mut self.has_data, true) {
+        if mem::replace(&mut self.has_data, true) {
             self.data(b"\n", report);
         }
     }
@@ -320,9 +415,13 @@ impl Events {
             report.set_last();
             self.data_bytes = self.data_bytes.saturating_sub(DONE.len() as u64);
         }
+        self.begin_event();
+        self.ended = self.ended.saturating_add(1);
+    }
+
+    fn begin_event(&mut self) {
         self.has_data = false;
         self.done_prefix = Some(0);
-        self.ended = self.ended.saturating_add(1);
     }
 }
 

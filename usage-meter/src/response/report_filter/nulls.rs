@@ -1,8 +1,15 @@
 //! The member `"usage":null`, which every chunk has where a report is requested.
 
-use memchr::{memchr_iter, memmem};
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memchr_iter;
+use memchr::memmem::Finder;
 
 const KEY: &[u8] = b"\"usage\"";
+
+/// The member as most servers write it.
+const NULL: &[u8] = b",\"usage\":null";
 
 /// The number of bytes at the end of a piece in which such a member may begin.
 const END_BYTES: usize = 32;
@@ -19,25 +26,35 @@ enum Member {
 
 /// Returns whether bytes have such a member. One that begins an object is none.
 pub(super) fn has_any(bytes: &[u8]) -> bool {
-    next(bytes, 0).is_some()
+    let mut at = 0;
+    while let Some(key) = find_key(bytes, at) {
+        if member(bytes, 0, &key).is_some() {
+            return true;
+        }
+        at = key.end;
+    }
+    false
 }
 
-/// Returns the bytes without such members; `None` if they have none.
+/// Returns where the next key `usage` is from `at` on.
 ///
 /// A key differs from text, whatever surrounds it: a quote after a comma that ended a string would be followed by
 /// punctuation, and one within a string is escaped.
-pub(super) fn without(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = Vec::new();
-    let mut from = 0_usize;
-    while let Some((start, end)) = next(bytes, from) {
-        rest.extend_from_slice(bytes.get(from..start)?);
-        from = end;
+pub(super) fn find_key(bytes: &[u8], at: usize) -> Option<Range<usize>> {
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
+    let start = at.checked_add(FINDER.find(bytes.get(at..)?)?)?;
+    Some(start..start.checked_add(KEY.len())?)
+}
+
+/// Returns where the member with this key is, with the comma before it, if it is such a member and begins at `from`
+/// or later.
+pub(super) fn member(bytes: &[u8], from: usize, key: &Range<usize>) -> Option<Range<usize>> {
+    let before = bytes.get(from..key.start)?.trim_ascii_end();
+    let comma = from.checked_add(before.strip_suffix(b",")?.len())?;
+    match of(bytes.get(comma..)?) {
+        Member::Null(length) => Some(comma..comma.checked_add(length)?),
+        _ => None,
     }
-    if from == 0 {
-        return None;
-    }
-    rest.extend_from_slice(bytes.get(from..)?);
-    Some(rest)
 }
 
 /// Returns whether bytes end within what may be such a member.
@@ -50,24 +67,11 @@ pub(super) fn ends_within(bytes: &[u8]) -> bool {
     })
 }
 
-/// Returns where the next such member begins, with its comma, and where it ends.
-fn next(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
-    let mut at = from;
-    loop {
-        let key = at.checked_add(memmem::find(bytes.get(at..)?, KEY)?)?;
-        at = key.checked_add(KEY.len())?;
-        let before = bytes.get(from..key)?.trim_ascii_end();
-        if let Some(before) = before.strip_suffix(b",") {
-            let comma = from.checked_add(before.len())?;
-            if let Member::Null(length) = of(bytes.get(comma..)?) {
-                return Some((comma, comma.checked_add(length)?));
-            }
-        }
-    }
-}
-
 /// Returns what begins with the comma that bytes begin with.
 fn of(bytes: &[u8]) -> Member {
+    if bytes.starts_with(NULL) {
+        return Member::Null(NULL.len());
+    }
     let mut rest = bytes;
     for token in [b",".as_slice(), KEY, b":", b"null"] {
         rest = rest.trim_ascii_start();

@@ -1,4 +1,5 @@
 mod cuts;
+mod reference;
 
 use proptest::prelude::*;
 
@@ -100,8 +101,14 @@ fn beginning_of_a_chunk_with_choices_is_not_held() {
 fn long_event_is_not_held() {
     let mut filter = ReportFilter::default();
     let long = vec![b'x'; ReportFilter::MAX_REPORT_BYTES + 1];
-    assert_eq!(filter.push(&long, true, false), Passage::default());
-    assert_eq!(filter.push(&long, true, false), Passage::default());
+    assert_eq!(
+        filter.push(long.as_slice(), true, false),
+        Passage::default()
+    );
+    assert_eq!(
+        filter.push(long.as_slice(), true, false),
+        Passage::default()
+    );
     assert_eq!(filter.push(b"x\n\n", true, false), Passage::default());
     let report = format!("{REPORT}\n\n");
     let passage = filter.push(report.as_bytes(), true, false);
