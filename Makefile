@@ -1,5 +1,5 @@
 # tollgate: `make help` lists the targets.
-.PHONY: help demo test test-clients test-fast attacks matrix soak wasm sdk-filter image bench fuzz mutants lint fmt
+.PHONY: help demo test test-clients test-fast attacks matrix soak wasm sdk-filter image bench bench-compare fuzz mutants lint fmt
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
@@ -52,9 +52,12 @@ sdk-filter: ## build the filter on the Proxy-Wasm SDK that tests and benchmarks 
 image: wasm ## build the image that Istio loads to dist/tollgate-image.tar; needs no container engine
 	@build/image.sh
 
-bench: wasm sdk-filter ## measure the CPU time of a request in Envoy with and without tollgate, and the memory of an idle exchange (ARGS='--rounds 3'; STORAGE=limitador: also with counters in limitador)
-	@STORAGE=$(STORAGE) $(CARGO) run --quiet --locked --profile native --package envoy-test --bin bench -- $(ARGS)
+bench: wasm sdk-filter ## measure the CPU time of an exchange in Envoy with and without tollgate, and memory (ARGS='--rounds 3 --filter budget --workload JSON --json out.json'; UPDATE=1: write the table of docs/performance.md)
+	@UPDATE=$(UPDATE) $(CARGO) run --quiet --locked --profile native --package envoy-test --bin bench -- $(ARGS)
 	@$(CARGO) run --quiet --locked --profile native --example idle_memory
+
+bench-compare: wasm sdk-filter ## measure it beside the module of another commit, in one run (BASE=HEAD~3; ARGS as for bench)
+	@build/bench-compare.sh "$(BASE)" $(ARGS)
 
 fuzz: ## run each fuzz target for FUZZ_SECONDS (10); needs a nightly and a C++ compiler
 	@fuzz/run.sh $(FUZZ_SECONDS)

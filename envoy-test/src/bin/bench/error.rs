@@ -28,14 +28,16 @@ pub(crate) enum Error {
     #[error(transparent)]
     Remote(#[from] remote::Error),
     #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
     Request(#[from] reqwest::Error),
     #[error(transparent)]
     TimedOut(#[from] wait::TimedOut),
-    #[error("wrk: {0}")]
+    #[error("the load: {0}")]
     Load(String),
     #[error("{filter}, {workload}: {failed} of {completed} responses have status 4xx or 5xx")]
     Responses {
-        filter: &'static str,
+        filter: String,
         workload: &'static str,
         failed: u64,
         completed: u64,

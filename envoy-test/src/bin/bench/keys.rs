@@ -21,7 +21,7 @@ const MAX_COUNTERS: u32 = 65_536;
 
 /// Sends requests of `keys` callers, and prints the cost of a new caller beside that of a single one.
 pub(crate) async fn bench(
-    options: Options,
+    options: &Options,
     keys: u64,
     envoy: impl Fn() -> Builder,
     workload: &Workload,

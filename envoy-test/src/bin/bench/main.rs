@@ -1,15 +1,18 @@
-//! Measures the CPU time that Envoy spends on a request: without a filter, with an empty filter, with its own rate
-//! limit filter, and with tollgate; with `STORAGE=limitador` also with tollgate's counters in limitador.
+//! Measures the CPU time that Envoy spends on an exchange: without a filter, with an empty filter, with its own rate
+//! limit filter, and with tollgate, with its counters in Envoy and in limitador; with `--base` also with another
+//! module. The service is built as this program is, and a call that fails ends the run.
 //!
 //! That is the CPU time of the process divided by the requests that it completed. One worker is bound to one core, and
 //! everything else to the others. In every round the filters take turns, and the result is the median over the rounds
 //! of the difference from the Envoy without a filter in the same round.
 
 mod contender;
+mod crossings;
 mod error;
 mod keys;
 mod load;
 mod measure;
+mod memory;
 mod options;
 mod policies;
 mod table;
@@ -31,7 +34,7 @@ use self::{
     error::Error,
     load::Callers,
     options::Options,
-    table::{Costs, megabytes},
+    table::{Costs, Results},
     upstream::Upstream,
     workload::Workload,
 };
@@ -76,7 +79,7 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
         }
     }
     let mut workloads = workload::all().await?;
-    workloads.truncate(options.workloads);
+    workloads.retain(|workload| options.has_workload(workload.title));
     let upstream = Upstream::start(&workloads).await?;
     let envoy = || {
         let builder = Envoy::builder()
@@ -88,31 +91,38 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
         }
     };
     if let (Some(keys), Some(workload)) = (options.keys, workloads.first()) {
-        return keys::bench(options, keys, envoy, workload).await;
+        return keys::bench(&options, keys, envoy, workload).await;
     }
-    let is_remote = std::env::var("STORAGE").is_ok_and(|storage| storage == "limitador");
-    let remote = is_remote.then(policies::remote_tutorial);
-    let limits = policies::service_limits(remote.as_ref())?;
-    let service = Limitador::start(&limits).await?;
-    let contenders = contender::start_all(envoy, &service, remote.as_ref()).await?;
-
-    let costs = measure_all(options, &contenders, &workloads).await?;
-    table::print(options, &contenders, &workloads, &costs);
+    let service = Limitador::start(&policies::service_limits()?).await?;
+    let contenders = contender::start_all(&options, envoy, &service).await?;
+    let measured = measure_all(&options, &contenders, &workloads).await?;
     let module_bytes = std::fs::metadata(workspace::module())?.len();
-    println!("\nModule: {:.2} MB.", megabytes(module_bytes));
-    for contender in &contenders {
-        let resident = contender.envoy.memory().await?.resident;
-        println!(
-            "Resident memory of Envoy, {}: {:.0} MB.",
-            contender.name,
-            megabytes(resident)
-        );
+    let mut results = table::results(&options, module_bytes);
+    results.costs = table::costs(&contenders, &workloads, &measured);
+    drop(contenders);
+    // A comparison of a few filters is repeated often, and these take a while.
+    if options.filters.is_empty() {
+        results.crossings = crossings::count(envoy, &workloads).await?;
+        results.memory = memory::measure(envoy).await?;
+    }
+    report(&options, &results)
+}
+
+/// Prints the results, and writes them to the files that the options name.
+fn report(options: &Options, results: &Results) -> Result<(), Error> {
+    let table = results.markdown();
+    println!("\n{table}");
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_string_pretty(results)?)?;
+    }
+    if std::env::var("UPDATE").is_ok_and(|value| value == "1") {
+        table::TABLE.write(&table)?;
     }
     Ok(())
 }
 
 async fn measure_all(
-    options: Options,
+    options: &Options,
     contenders: &[Contender],
     workloads: &[Workload],
 ) -> Result<Costs, Error> {

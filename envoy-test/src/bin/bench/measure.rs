@@ -36,7 +36,7 @@ pub(crate) async fn cost(
     let failed = self::failed(envoy).await? - failed;
     if failed > 0 || completed == 0 {
         return Err(Error::Responses {
-            filter: contender.name,
+            filter: contender.name.clone(),
             workload: workload.title,
             failed,
             completed,

@@ -85,12 +85,33 @@ pub(crate) fn three_limits() -> Value {
     configuration(policy)
 }
 
-/// Returns limitador's limits for Envoy's own filter and for a configuration with its counters there, if there is one,
-/// in limitador's format.
-pub(crate) fn service_limits(configuration: Option<&Value>) -> Result<String, Error> {
-    let mut limits = vec![remote::limit(DOMAIN, COUNTER, LIMIT, 60)];
-    if let Some(configuration) = configuration {
-        limits.extend(remote::limits(configuration)?);
+/// Returns two limits for each subscription, `count` in all: the caller has one of the subscriptions.
+pub(crate) fn subscriptions(count: usize) -> Value {
+    let mut limits = serde_json::Map::new();
+    for index in 0..count {
+        let subscription = index / 2;
+        let (name, window) = [("minute", "1m"), ("day", "24h")][index % 2];
+        let predicate =
+            format!(r#"auth.identity.groups.split(",").exists(g, g == "sub-{subscription}")"#);
+        let limit = json!({
+            "rates": [{ "limit": 1, "window": window }],
+            "when": [
+                { "predicate": "request.path == \"/v1/chat/completions\"" },
+                { "predicate": predicate },
+            ],
+            "counters": [{ "expression": "auth.identity.userid" }],
+        });
+        limits.insert(format!("sub-{subscription}-{name}"), limit);
     }
+    let mut policy = tutorial::policy();
+    policy["spec"]["limits"] = limits.into();
+    configuration(policy)
+}
+
+/// Returns limitador's limits for Envoy's own filter and for the configuration with its counters there, in limitador's
+/// format.
+pub(crate) fn service_limits() -> Result<String, Error> {
+    let mut limits = vec![remote::limit(DOMAIN, COUNTER, LIMIT, 60)];
+    limits.extend(remote::limits(&remote_tutorial())?);
     Ok(Value::from(limits).to_string())
 }

@@ -1,6 +1,7 @@
 //! The upstream: nginx, which serves the responses of the workloads as files.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write,
     fs, io,
     net::{SocketAddr, TcpListener},
@@ -78,7 +79,9 @@ impl Upstream {
 /// Writes the files, and returns a configuration that serves each under the name of its host.
 fn configure(directory: &Path, address: SocketAddr, workloads: &[Workload]) -> io::Result<String> {
     let mut servers = String::new();
-    for workload in workloads {
+    // Workloads that differ in their requests only have one host.
+    let mut hosts = BTreeSet::new();
+    for workload in workloads.iter().filter(|it| hosts.insert(it.host)) {
         let Workload {
             host, content_type, ..
         } = workload;

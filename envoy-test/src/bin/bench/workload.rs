@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::error::Error;
 
 /// A request and its response, a column of the table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Workload {
     pub title: &'static str,
     /// The name of the host, by which the upstream selects the file to serve.
@@ -23,13 +23,18 @@ pub(crate) struct Workload {
     pub content_type: &'static str,
     /// Whether the response has the content coding gzip.
     pub gzip: bool,
+    /// The version of HTTP between the client and Envoy.
+    pub protocol: Protocol,
 }
+
+/// The length of the question in bytes: with the rest of the request about 2 kB, as a short conversation.
+const QUESTION_BYTES: usize = 1_800;
 
 /// Returns all workloads, with responses of the mock provider.
 pub(crate) async fn all() -> Result<Vec<Workload>, Error> {
     let llm = Llm::start().await?;
     let client = client(Protocol::Http1);
-    let record = async |title, host, content_type, chat: Chat| {
+    let record = async |title, host, content_type, chat: Chat, sent: Chat| {
         let response = chat
             .send(&client, llm.address())
             .await?
@@ -37,41 +42,48 @@ pub(crate) async fn all() -> Result<Vec<Workload>, Error> {
         Ok::<_, Error>(Workload {
             title,
             host,
-            request: chat.body().clone(),
+            request: sent.body().clone(),
             response: response.bytes().await?,
             content_type,
             gzip: false,
+            protocol: Protocol::Http1,
         })
     };
-    let json = Chat::default().header("x-mock-body-bytes", 1_700);
-    let stream = |events: u64| Chat::default().stream(true).header("x-mock-events", events);
-    let json = record("JSON 2 kB", "json", "application/json", json).await?;
+    let question = "Why is the sky blue? ".repeat(QUESTION_BYTES.div_ceil(21));
+    let chat = || Chat::new(&question, 100);
+    let json = chat().header("x-mock-body-bytes", 1_700);
+    let json = record("JSON 2 kB", "json", "application/json", json.clone(), json).await?;
     let compressed = Workload {
         title: "JSON 2 kB, gzip",
         host: "gzip",
-        request: json.request.clone(),
         response: gzip(&json.response)?,
-        content_type: json.content_type,
         gzip: true,
+        ..json.clone()
     };
-    Ok(vec![
-        json,
-        compressed,
-        record(
-            "SSE 100 events, 20 kB",
-            "short",
-            "text/event-stream",
-            stream(96),
-        )
-        .await?,
-        record(
-            "SSE 4,000 events, 0.8 MB",
-            "long",
-            "text/event-stream",
-            stream(3_996),
-        )
-        .await?,
-    ])
+    let http2 = Workload {
+        title: "JSON 2 kB, HTTP/2",
+        protocol: Protocol::Http2,
+        ..json.clone()
+    };
+    let mut workloads = vec![json, compressed, http2];
+    let streams = [
+        ("SSE 20 kB", "short", 96, false),
+        ("SSE 20 kB, client requests usage", "short-usage", 96, true),
+        ("SSE 0.8 MB", "long", 3_996, false),
+        (
+            "SSE 0.8 MB, client requests usage",
+            "long-usage",
+            3_996,
+            true,
+        ),
+    ];
+    for (title, host, events, is_requested) in streams {
+        // The upstream reports usage: either the client has requested it, or the filter does.
+        let recorded = chat().stream(true).header("x-mock-events", events);
+        let sent = chat().stream(is_requested);
+        workloads.push(record(title, host, "text/event-stream", recorded, sent).await?);
+    }
+    Ok(workloads)
 }
 
 fn gzip(bytes: &[u8]) -> std::io::Result<Bytes> {
