@@ -9,10 +9,9 @@ use crate::{
     contender::{Contender, NO_FILTER, TOLLGATE},
     error::Error,
     load::Callers,
-    measure::{self, median},
+    measure::{self, median, megabytes},
     options::Options,
     policies,
-    table::megabytes,
     workload::Workload,
 };
 

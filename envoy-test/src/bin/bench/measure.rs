@@ -66,6 +66,12 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
+/// Returns a number of bytes in megabytes.
+#[expect(clippy::cast_precision_loss, reason = "two digits are printed")]
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
 #[cfg(test)]
 mod tests {
     use super::median;

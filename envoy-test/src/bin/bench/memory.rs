@@ -6,8 +6,8 @@ use serde::Serialize;
 use crate::{
     contender::{self, FLOOR, NO_FILTER},
     error::Error,
+    measure::megabytes,
     policies,
-    table::megabytes,
 };
 
 /// The numbers of workers that are compared.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     contender::{BASE, Contender, FLOOR, NO_FILTER, RATELIMIT},
     crossings::Crossings,
-    measure::median,
+    measure::{median, megabytes},
     memory::Memory,
     options::Options,
     workload::Workload,
@@ -143,9 +143,8 @@ impl Results {
                 it.filter, it.workers, it.resident, it.added
             );
         }
-        #[expect(clippy::cast_precision_loss, reason = "two digits are printed")]
-        let megabytes = self.module_bytes as f64 / 1e6;
-        let _ = write!(text, "\nThe module has {megabytes:.2} MB.\n");
+        let module = megabytes(self.module_bytes);
+        let _ = write!(text, "\nThe module has {module:.2} MB.\n");
         text
     }
 }
@@ -220,11 +219,6 @@ pub(crate) fn results(options: &Options, module_bytes: u64) -> Results {
         crossings: Vec::new(),
         memory: Vec::new(),
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "two digits are printed")]
-pub(crate) fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }
 
 #[cfg(test)]
