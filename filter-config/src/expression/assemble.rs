@@ -6,7 +6,7 @@ use cel::common::ast::{
 use cel::common::types::CelType;
 
 use super::arithmetic::Operator as Arithmetic;
-use super::environment::{JSON_POINTER, environment};
+use super::environment::{self, JSON_POINTER};
 use super::functions::{self, Style};
 use super::pattern::Pattern;
 use super::program::{
@@ -118,7 +118,7 @@ impl<'e> Compiler<'e> {
                 .iter()
                 .map(|segment| (*segment).to_owned())
                 .collect(),
-            of_type: environment().types().find_type(&name).map(CelType::from),
+            of_type: environment::find_type(&name).map(CelType::from),
         })))
     }
 

@@ -1,20 +1,18 @@
 //! Compiles an expression and checks every name in it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators,
 };
-use cel::{Env, ParseErrors};
 
 use super::attribute::{self, Attribute, Kind};
-use super::environment::{JSON_POINTER, REQUEST_BODY, environment};
+use super::environment::{self, JSON_POINTER, REQUEST_BODY};
 use super::error::ExpressionError;
 use super::functions::{self, Style};
 use super::optional::{self, Scope};
 use super::role::Role;
-use super::{literal, nesting, syntax};
+use super::{literal, parser};
 use crate::suggestion::{self, did_you_mean};
 
 /// Errors that are kept of one expression.
@@ -25,22 +23,13 @@ pub(super) fn compile(
     source: &str,
     role: Role,
 ) -> Result<(IdedExpr, Vec<Attribute>), Vec<ExpressionError>> {
-    nesting::check(source).map_err(|error| vec![error])?;
-    let env = environment();
-    let program = env
-        .compile(source)
-        .map_err(|errors| vec![syntax(source, &errors)])?;
-    let uses = check(env, program.expression(), role)?;
-    Ok((program.expression().clone(), uses))
+    let root = parser::parse(source).map_err(|error| vec![error])?;
+    let uses = check(&root, role)?;
+    Ok((root, uses))
 }
 
-fn check(
-    env: Arc<Env>,
-    root: &IdedExpr,
-    role: Role,
-) -> Result<Vec<Attribute>, Vec<ExpressionError>> {
+fn check(root: &IdedExpr, role: Role) -> Result<Vec<Attribute>, Vec<ExpressionError>> {
     let mut check = Check {
-        env,
         role,
         scope: Vec::new(),
         uses: BTreeSet::new(),
@@ -54,23 +43,8 @@ fn check(
     }
 }
 
-/// Returns the first of the parser's errors. Those after it are mostly its consequences.
-fn syntax(source: &str, errors: &ParseErrors) -> ExpressionError {
-    let first = errors.errors.first();
-    let position = |at: isize| usize::try_from(at).unwrap_or_default().max(1);
-    ExpressionError::Syntax {
-        line: first.map_or(1, |error| position(error.pos.0)),
-        column: first.map_or(1, |error| position(error.pos.1)),
-        message: first.map_or_else(
-            || "not an expression".to_owned(),
-            |error| syntax::message(source, &error.msg),
-        ),
-    }
-}
-
 /// A walk over an expression. It recurses as deep as the text is nested, which is bounded.
 struct Check<'e> {
-    env: Arc<Env>,
     role: Role,
     /// The variables of the enclosing macros.
     scope: Vec<&'e str>,
@@ -113,8 +87,7 @@ impl<'e> Check<'e> {
         match &expr.expr {
             Expr::Ident(name) => return self.variable(name),
             Expr::Select(select) => {
-                if qualified(&expr.expr)
-                    .is_some_and(|name| self.env.types().find_type(&name).is_some())
+                if qualified(&expr.expr).is_some_and(|name| environment::find_type(&name).is_some())
                 {
                     return Place::Value;
                 }
@@ -194,7 +167,7 @@ impl<'e> Check<'e> {
         if name == attribute::FILTER_STATE || attribute::fields_of(name).next().is_some() {
             return Place::Prefix(name.to_owned());
         }
-        if self.env.types().find_type(name).is_some() {
+        if environment::find_type(name).is_some() {
             return Place::Value;
         }
         let is_cost = self.role == Role::Cost;

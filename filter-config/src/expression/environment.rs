@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{CallExpr, Expr, IdedExpr, ListExpr, LiteralValue};
-use cel::common::types::{DYN_TYPE, STRING_TYPE};
-use cel::parser::Macro;
+use cel::common::types::{self, DYN_TYPE, STRING_TYPE, Type};
 use cel::{DeclarationError, Env, extensions};
 
 use super::pointer;
@@ -19,11 +17,29 @@ pub(super) const REQUEST_BODY_JSON: &str = "requestBodyJSON";
 /// The name of the function that the macro expands to, which no expression can contain either.
 pub(super) const JSON_POINTER: &str = "@json_pointer";
 
-/// The most pointers of one call of `requestBodyJSON`.
-const MAX_POINTERS: usize = 16;
+/// Types that expressions can name.
+static TYPES: [Type; 13] = [
+    types::BOOL_TYPE,
+    types::BYTES_TYPE,
+    types::DOUBLE_TYPE,
+    types::DURATION_TYPE,
+    types::INT_TYPE,
+    types::LIST_TYPE,
+    types::MAP_TYPE,
+    types::NULL_TYPE,
+    types::OPTIONAL_TYPE,
+    types::STRING_TYPE,
+    types::TIMESTAMP_TYPE,
+    types::TYPE_TYPE,
+    types::UINT_TYPE,
+];
 
-/// Returns the environment of every expression: CEL's standard library and strings extension, and `requestBodyJSON`,
-/// which reads the variable [`REQUEST_BODY`].
+/// Returns the type of this name.
+pub(super) fn find_type(name: &str) -> Option<&'static Type> {
+    TYPES.iter().find(|known| known.name() == name)
+}
+
+/// Returns the environment of every expression: CEL's standard library and strings extension.
 #[must_use]
 pub(super) fn environment() -> Arc<Env> {
     static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
@@ -43,30 +59,5 @@ pub(super) fn declare() -> Result<Env, DeclarationError> {
         vec![DYN_TYPE, STRING_TYPE],
         pointer::walk,
     )?;
-    // `requestBodyJSON(pointer)` becomes `@json_pointer(@request_body, pointer)`; of a list, all pointers are arguments.
-    env.add_macro(Macro::global(REQUEST_BODY_JSON, 1, |helper, _, args| {
-        let Some(pointer) = args.pop() else {
-            return Ok(None);
-        };
-        let mut args = vec![helper.next_expr(Expr::Ident(REQUEST_BODY.to_owned()))];
-        match pointer.expr {
-            Expr::List(list) if is_list_of_pointers(&list) => args.extend(list.elements),
-            _ => args.push(pointer),
-        }
-        Ok(Some(helper.next_expr(Expr::Call(CallExpr {
-            func_name: JSON_POINTER.to_owned(),
-            target: None,
-            args,
-        }))))
-    }))?;
     Ok(env)
-}
-
-/// Returns whether a list can be one of pointers, which are tried in its order: of literal texts, so that it is known
-/// which values of the body an expression reads.
-fn is_list_of_pointers(list: &ListExpr) -> bool {
-    let is_text = |item: &IdedExpr| matches!(item.expr, Expr::Literal(LiteralValue::String(_)));
-    (1..=MAX_POINTERS).contains(&list.elements.len())
-        && list.optional_indices.is_empty()
-        && list.elements.iter().all(is_text)
 }

@@ -5,7 +5,8 @@ mod tests;
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 
-use super::environment::{JSON_POINTER, environment};
+use super::environment::JSON_POINTER;
+use super::parser;
 use super::role::Role;
 use usage_meter::request::{APIS, PROVIDERS};
 
@@ -82,7 +83,7 @@ struct Walk {
 
 /// Returns the remarks on a valid expression, each once.
 pub(crate) fn remarks(source: &str, role: Role) -> Vec<Remark> {
-    let Ok(program) = environment().compile(source) else {
+    let Ok(root) = parser::parse(source) else {
         return Vec::new();
     };
     let mut walk = Walk {
@@ -90,8 +91,8 @@ pub(crate) fn remarks(source: &str, role: Role) -> Vec<Remark> {
         guarded: Vec::new(),
         remarks: Vec::new(),
     };
-    walk.guards(program.expression());
-    walk.visit(program.expression(), false);
+    walk.guards(&root);
+    walk.visit(&root, false);
     walk.remarks
 }
 

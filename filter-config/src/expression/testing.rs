@@ -3,19 +3,21 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::IdedExpr;
+use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
 use cel::common::types::{CelBool, CelString, STRING_TYPE};
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
+use cel::parser::Macro;
 use cel::{Context, Env, ExecutionError, Value};
 use regex_lite::Regex;
 
 use super::compile::compile;
+use super::environment::{self, JSON_POINTER, REQUEST_BODY, REQUEST_BODY_JSON};
 use super::evaluate::Machine;
 use super::missing::{Missing, is_missing};
 #[cfg(test)]
 use super::{Expression, Failure};
-use super::{Fuel, FuelLimits, Role, assemble, environment};
+use super::{Fuel, FuelLimits, Role, assemble, parser};
 
 mod forms;
 
@@ -92,6 +94,28 @@ pub(super) fn reference_environment() -> Arc<Env> {
             matches,
         )
         .unwrap();
+        let request_body = Macro::global(REQUEST_BODY_JSON, 1, |helper, _, args| {
+            let pointer = args.pop().unwrap();
+            let mut args = vec![helper.next_expr(Expr::Ident(REQUEST_BODY.to_owned()))];
+            match pointer.expr {
+                Expr::List(list)
+                    if (1..=16).contains(&list.elements.len())
+                        && list.optional_indices.is_empty()
+                        && list.elements.iter().all(|element| {
+                            matches!(element.expr, Expr::Literal(LiteralValue::String(_)))
+                        }) =>
+                {
+                    args.extend(list.elements);
+                }
+                _ => args.push(pointer),
+            }
+            Ok(Some(helper.next_expr(Expr::Call(CallExpr {
+                func_name: JSON_POINTER.to_owned(),
+                target: None,
+                args,
+            }))))
+        });
+        env.add_macro(request_body).unwrap();
         Arc::new(env)
     });
     Arc::clone(&ENVIRONMENT)
@@ -110,6 +134,20 @@ fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Executio
     Ok(CowVal::owned(CelBool::from(regex.is_match(text.inner()))))
 }
 
+/// Returns the trees of a text by the parser of this crate and by that of the `cel` crate, without the numbers of
+/// their nodes; `None` instead of a tree that one of them rejects.
+#[must_use]
+pub fn parsed(source: &str) -> [Option<String>; 2] {
+    let numbers = Regex::new(r"\bid: [0-9]+").unwrap();
+    let tree = |root: &IdedExpr| numbers.replace_all(&format!("{root:?}"), "").into_owned();
+    let found = parser::parse(source).ok();
+    let expected = reference_environment().compile(source).ok();
+    [
+        found.map(|root| tree(&root)),
+        expected.map(|program| tree(program.expression())),
+    ]
+}
+
 /// Returns the value of an expression by the evaluator of the `cel` crate; `None` if it is invalid, or may have
 /// `getMilliseconds` of a duration, for which the crate differs from the specification.
 #[must_use]
@@ -117,10 +155,11 @@ pub fn reference(source: &str, attributes: &dyn VariableResolver) -> Option<Outc
     if source.contains("getMilliseconds") {
         return None;
     }
-    let (root, _) = compile(source, Role::Counter).ok()?;
+    compile(source, Role::Counter).ok()?;
+    let program = reference_environment().compile(source).unwrap();
     let mut context = Context::with_env(reference_environment());
     context.set_variable_resolver(attributes);
-    let value = Value::resolve(&root, &context);
+    let value = Value::resolve(program.expression(), &context);
     Some(value.map_err(|error| is_missing(&error)))
 }
 

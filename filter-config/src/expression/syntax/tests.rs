@@ -1,31 +1,72 @@
-use super::message;
 use crate::expression::{Expression, Role};
 
 #[test]
-fn messages_name_token_and_operator() {
-    for (text, expected) in [
+fn errors_have_position_and_expectation() {
+    for (source, expected) in [
         (
-            "Syntax error: token recognition error at: '= '",
-            r#"unexpected "=", did you mean "=="?"#,
+            "request.path ==\n  'a",
+            "line 2, column 3: found a literal without an end or with an unknown escape",
+        ),
+        ("auth.é", "line 1, column 6: unexpected \"é\""),
+        ("'é' == auth..a", "line 1, column 13: unexpected \".\""),
+        (
+            "auth.a=='b' &",
+            "line 1, column 13: unexpected \"&\", did you mean \"&&\"?",
         ),
         (
-            "Syntax error: extraneous input 'and' expecting <EOF>",
-            r#"unexpected "and", did you mean "&&"?"#,
+            "auth.a='b'",
+            "line 1, column 7: unexpected \"=\", did you mean \"==\"?",
         ),
         (
-            "Syntax error: mismatched input '<EOF>' expecting {'[', '{'}",
-            "unexpected end, expected the rest of the expression",
+            "(auth.a",
+            "line 1, column 8: unexpected end, expected \")\"",
         ),
         (
-            "Syntax error: no viable alternative at input '.'",
-            r#"unexpected ".""#,
+            "",
+            "line 1, column 1: unexpected end, expected the rest of the expression",
         ),
-        ("Syntax error: something else", "something else"),
-        ("mismatched input", "mismatched input"),
+        (
+            "auth.a == if",
+            "line 1, column 11: found the reserved word \"if\", expected another name",
+        ),
+        ("auth.a == `b`", "line 1, column 11: unexpected \"`\""),
+        (
+            "9223372036854775808 == 1",
+            "line 1, column 1: found an integer out of range, expected one from -2^63 to 2^63 - 1",
+        ),
+        (
+            "18446744073709551616u == 1u",
+            "line 1, column 1: found an unsigned integer out of range, expected one up to 2^64 - 1",
+        ),
+        (
+            "1e999 == 1.0",
+            "line 1, column 1: found a number out of range, expected one up to 1.8e308",
+        ),
+        (
+            r"'\ud800' == 'a'",
+            "line 1, column 1: found an escape that is not a character",
+        ),
+        (
+            r"b'\u0041' == b'a'",
+            "line 1, column 1: found an escape of a character in bytes, expected one of a byte, as in `\\xff`",
+        ),
+        (
+            "auth.a.exists(1, true)",
+            "line 1, column 15: invalid argument of a macro, expected a name, as in `auth.groups.exists(g, g == \"free\")`",
+        ),
     ] {
-        assert_eq!(message("", text), expected, "{text}");
+        assert_eq!(
+            error(source),
+            format!("invalid CEL at {expected}"),
+            "{source}"
+        );
     }
-    assert_eq!(message("", &"x".repeat(1_000)).len(), 160);
+}
+
+#[test]
+fn long_tokens_are_cut_off() {
+    let message = error(&format!("auth.a {}", "x".repeat(1_000)));
+    assert!(message.len() < 200, "{message}");
 }
 
 #[test]
@@ -49,7 +90,7 @@ fn operators_of_other_languages_have_hints() {
 fn misuse_of_optional_syntax_has_hints() {
     let expected = "invalid CEL at line 1, column 31: unexpected \"(\", did you mean \".orValue(\" without a question mark?";
     assert_eq!(error("requestBodyJSON('/x').?orValue(500)"), expected);
-    let expected = "invalid CEL at line 1, column 20: invalid argument of `has`, expected a field, as in `has(llm.model)` or `has(requestBodyJSON(\"\").x)`; for headers, `\"x\" in request.headers`";
+    let expected = "invalid CEL at line 1, column 5: invalid argument of `has`, expected a field, as in `has(llm.model)` or `has(requestBodyJSON(\"\").x)`; for headers, `\"x\" in request.headers`";
     assert_eq!(error("has(requestBodyJSON('/x'))"), expected);
     assert!(Expression::compile("has(requestBodyJSON('').x)", Role::Predicate).is_ok());
 }

@@ -99,7 +99,7 @@ fn invalid_names_predicates_and_counters_are_rejected() {
             (
                 &format!("{limit}/counters/0/expression"),
                 Some(json!("auth.identity.")),
-                "spec.limits.free.counters[0].expression: invalid CEL at line 1, column 15: unexpected \".\"",
+                "spec.limits.free.counters[0].expression: invalid CEL at line 1, column 15: unexpected end, expected the rest of the expression",
             ),
         ],
     );
@@ -282,7 +282,7 @@ fn invalid_limit_fields_are_rejected() {
         (
             "reservation",
             json!({ "ttl": "duration(request.headers['x-ttl']" }),
-            "reservation.ttl: invalid CEL at line 1, column 34: missing ')' at '<EOF>'",
+            "reservation.ttl: invalid CEL at line 1, column 34: unexpected end, expected \")\"",
         ),
         (
             "reservation",
