@@ -10,8 +10,8 @@ use super::environment::{self, JSON_POINTER};
 use super::functions::{self, Style};
 use super::pattern::Pattern;
 use super::program::{
-    Binary, Element, Entry, Foreign, Function, Index, Loop, LoopKind, Matches, Method, MethodCall,
-    Name, Node, Select, SelectKind,
+    Binary, Element, Entry, Function, Index, Loop, LoopKind, Matches, Method, MethodCall, Name,
+    Node, Select, SelectKind,
 };
 
 /// The operators that are always evaluated with both operands.
@@ -247,19 +247,12 @@ impl<'e> Compiler<'e> {
         }
         let args = self.nodes(&call.args)?;
         let target = self.node(target)?;
-        Some(match Method::of(name) {
-            Some(method) => Node::Method(Box::new(MethodCall {
-                method,
-                name: name.to_owned(),
-                target,
-                args,
-            })),
-            None => Node::Foreign(Box::new(Foreign {
-                call: foreign(name, args.len()),
-                target,
-                args,
-            })),
-        })
+        Some(Node::Method(Box::new(MethodCall {
+            method: Method::of(name)?,
+            name: name.to_owned(),
+            target,
+            args,
+        })))
     }
 
     /// Compiles a macro, by the form into which the parser expands it.
@@ -305,22 +298,6 @@ impl<'e> Compiler<'e> {
         };
         let value = self.node(value)?;
         Some(LoopKind::Map { filter, value })
-    }
-}
-
-/// Returns the call of a method with variables as its operands.
-fn foreign(name: &str, args: usize) -> IdedExpr {
-    let operand = |index: usize| IdedExpr {
-        id: 0,
-        expr: Expr::Ident(format!("@{index}")),
-    };
-    IdedExpr {
-        id: 0,
-        expr: Expr::Call(CallExpr {
-            func_name: name.to_owned(),
-            target: Some(Box::new(operand(0))),
-            args: (1..=args).map(operand).collect(),
-        }),
     }
 }
 

@@ -1,19 +1,23 @@
 //! Evaluates programs, as the evaluator of the `cel` crate would, with fuel.
 //!
-//! The `cel` crate has no bound on the work of an evaluation. Its values, their operators and most of its functions are
-//! used here; what is not is what could take more than linear time, or copy values in loops. Property tests hold the
-//! results against those of the crate's own evaluator.
+//! The `cel` crate has no bound on the work of an evaluation. Its values and their operators are used here, but not its
+//! functions: they could take more than linear time, and its environment of all of them would be a part of the module.
+//! Property tests hold the results against those of the crate's own evaluator.
 
 mod absent;
 mod calls;
 mod construct;
+mod conversions;
+mod format;
 mod loops;
 mod methods;
 mod operators;
+mod scalar;
 mod select;
 #[cfg(test)]
 mod tests;
 mod text;
+mod times;
 mod weight;
 
 use cel::ExecutionError;
@@ -98,7 +102,6 @@ impl<'v> Machine<'_, 'v> {
             Node::Function(function) => self.function(function, scope),
             Node::FirstOf(nodes) => self.first_of(nodes, scope),
             Node::Method(call) => self.method(call, scope),
-            Node::Foreign(foreign) => self.foreign(foreign, scope),
         }
     }
 

@@ -3,7 +3,7 @@
 //! A program is compiled from the tree of the parser once. Names are resolved to attributes, variables of macros,
 //! operators and functions, so that an evaluation compares no names.
 
-use cel::common::ast::{IdedExpr, LiteralValue};
+use cel::common::ast::LiteralValue;
 use cel::common::types::CelType;
 
 use super::arithmetic::Operator as Arithmetic;
@@ -28,13 +28,10 @@ pub(super) enum Node {
     Map(Vec<Entry>),
     Loop(Box<Loop>),
     Matches(Box<Matches>),
-    /// A function or a method of the `cel` crate, or one of this crate that [`cel::Env`] finds.
     Function(Box<Function>),
     /// The first of several values that is neither missing nor null.
     FirstOf(Vec<Node>),
     Method(Box<MethodCall>),
-    /// A method that only the evaluator of the `cel` crate finds.
-    Foreign(Box<Foreign>),
 }
 
 /// The dotted name of an attribute.
@@ -152,6 +149,7 @@ pub(super) enum Method {
     CharAt,
     Contains,
     EndsWith,
+    Format,
     HasValue,
     IndexOf,
     Join,
@@ -159,6 +157,8 @@ pub(super) enum Method {
     LowerAscii,
     Or,
     OrValue,
+    /// `getHours` and the like.
+    Part(Part),
     Replace,
     Reverse,
     Size,
@@ -170,12 +170,19 @@ pub(super) enum Method {
     Value,
 }
 
-/// A call of a method whose operands are the variables `@0`, `@1` and so on.
-#[derive(Debug)]
-pub(super) struct Foreign {
-    pub(super) call: IdedExpr,
-    pub(super) target: Node,
-    pub(super) args: Vec<Node>,
+/// A part of a timestamp or of a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Date,
+    DayOfMonth,
+    DayOfWeek,
+    DayOfYear,
+    FullYear,
+    Hours,
+    Milliseconds,
+    Minutes,
+    Month,
+    Seconds,
 }
 
 // === impl Method ===
@@ -187,6 +194,17 @@ impl Method {
             "charAt" => Self::CharAt,
             "contains" => Self::Contains,
             "endsWith" => Self::EndsWith,
+            "format" => Self::Format,
+            "getDate" => Self::Part(Part::Date),
+            "getDayOfMonth" => Self::Part(Part::DayOfMonth),
+            "getDayOfWeek" => Self::Part(Part::DayOfWeek),
+            "getDayOfYear" => Self::Part(Part::DayOfYear),
+            "getFullYear" => Self::Part(Part::FullYear),
+            "getHours" => Self::Part(Part::Hours),
+            "getMilliseconds" => Self::Part(Part::Milliseconds),
+            "getMinutes" => Self::Part(Part::Minutes),
+            "getMonth" => Self::Part(Part::Month),
+            "getSeconds" => Self::Part(Part::Seconds),
             "hasValue" => Self::HasValue,
             "indexOf" => Self::IndexOf,
             "join" => Self::Join,

@@ -87,7 +87,7 @@ fn spell(node: &Node, spelling: &mut String) -> Option<()> {
             };
             spell_call(name, [&matches.text, &matches.pattern], spelling)
         }
-        Node::Map(_) | Node::Foreign(_) => None,
+        Node::Map(_) => None,
     }
 }
 

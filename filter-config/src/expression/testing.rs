@@ -4,20 +4,20 @@
 use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
-use cel::common::types::{CelBool, CelString, STRING_TYPE};
+use cel::common::types::{CelBool, CelString, DYN_TYPE, STRING_TYPE};
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::parser::Macro;
-use cel::{Context, Env, ExecutionError, Value};
+use cel::{Context, Env, ExecutionError, Value, extensions};
 use regex_lite::Regex;
 
 use super::compile::compile;
-use super::environment::{self, JSON_POINTER, REQUEST_BODY, REQUEST_BODY_JSON};
+use super::environment::{JSON_POINTER, REQUEST_BODY, REQUEST_BODY_JSON};
 use super::evaluate::Machine;
 use super::missing::{Missing, is_missing};
 #[cfg(test)]
 use super::{Expression, Failure};
-use super::{Fuel, FuelLimits, Role, assemble, parser};
+use super::{Fuel, FuelLimits, Role, assemble, parser, pointer};
 
 mod forms;
 
@@ -82,7 +82,11 @@ fn value_of(
 /// Returns the environment in which the evaluator of the `cel` crate has all functions.
 pub(super) fn reference_environment() -> Arc<Env> {
     static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
-        let mut env = environment::declare().unwrap();
+        let mut env = Env::stdlib();
+        env.add_extension(extensions::strings).unwrap();
+        let pointer = vec![DYN_TYPE, STRING_TYPE];
+        env.add_overload(JSON_POINTER, "json_pointer", pointer, pointer::walk)
+            .unwrap();
         let strings = vec![STRING_TYPE, STRING_TYPE];
         env.add_overload("matches", "matches", strings, matches)
             .unwrap();

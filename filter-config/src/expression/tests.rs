@@ -85,11 +85,6 @@ fn evaluate(source: &str) -> Result<Value, ExecutionError> {
 }
 
 #[test]
-fn environment_can_be_declared() {
-    assert!(super::environment::declare().is_ok());
-}
-
-#[test]
 fn every_property_is_a_variable() {
     for property in &PROPERTIES {
         assert_eq!(uses(&format!("{} != null", property.name)), [property.name]);

@@ -115,11 +115,13 @@ pub(super) fn of_method<'e, 'v>(method: Method) -> Option<CowVal<'e, 'v>> {
         | Method::UpperAscii => Some(CowVal::Borrowed(&NULL)),
         Method::Contains
         | Method::EndsWith
+        | Method::Format
         | Method::HasValue
         | Method::IndexOf
         | Method::LastIndexOf
         | Method::Or
         | Method::OrValue
+        | Method::Part(_)
         | Method::Size
         | Method::StartsWith
         | Method::Value => None,

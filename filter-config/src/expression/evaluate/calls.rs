@@ -1,19 +1,17 @@
-//! Functions, and methods that only the `cel` crate's own evaluator finds.
+//! Functions.
 
-use std::sync::Arc;
-use std::sync::LazyLock;
-
-use cel::common::ast::Expr;
-use cel::common::types::{CelDuration, CelInt};
-use cel::common::value::CowVal;
-use cel::{Context, Env, ExecutionError, Value};
+use cel::ExecutionError;
+use cel::common::traits::Sizer;
+use cel::common::types::{CelInt, CelOptional, CelString, CelType, Kind};
+use cel::common::value::{CowVal, Val};
 
 use super::operators::text;
 use super::weight::Weight;
-use super::{Evaluated, Machine, Scope, boolean, unsupported};
-use crate::expression::environment::{JSON_POINTER, environment};
+use super::{Evaluated, Machine, Scope, boolean, conversions, format, unsupported};
+use crate::expression::environment::JSON_POINTER;
 use crate::expression::pattern::Pattern;
-use crate::expression::program::{Foreign, Function, Matches};
+use crate::expression::pointer;
+use crate::expression::program::{Function, Matches};
 
 /// Bytes that a conversion from text reads in a step: parsers take longer than copies, and quote what they reject.
 const PARSED_BYTES_OF_STEP: usize = 8;
@@ -33,10 +31,6 @@ const STEPS_OF_PRINTED: usize = 200;
 
 /// Bytes of a pattern that are compiled in a step.
 const COMPILED_BYTES_OF_STEP: usize = 32;
-
-const NANOS_OF_MILLISECOND: i32 = 1_000_000;
-
-static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(environment);
 
 // === impl Machine ===
 
@@ -67,14 +61,10 @@ impl<'v> Machine<'_, 'v> {
         {
             return Ok(CowVal::owned(CelInt::from(0)));
         }
-        if let Some(function) = ENVIRONMENT.find_overload(name, &args) {
-            let value = function(args);
-            return if name == JSON_POINTER {
-                self.or_null(value)
-            } else {
-                value
-            };
-        }
+        let args = match self.apply(name, args) {
+            Ok(value) => return value,
+            Err(args) => args,
+        };
         let types = args.iter().map(|arg| arg.get_type().name().to_owned());
         Err(if is_member {
             ExecutionError::no_such_member_overload(name, types.collect())
@@ -83,7 +73,50 @@ impl<'v> Machine<'_, 'v> {
         })
     }
 
-    /// Pays for a call of a function of the `cel` crate, and for what it produces.
+    /// Calls a function, or returns the arguments that it does not take.
+    fn apply<'e>(
+        self,
+        name: &str,
+        mut args: Vec<CowVal<'e, 'v>>,
+    ) -> Result<Evaluated<'e, 'v>, Vec<CowVal<'e, 'v>>> {
+        if let (JSON_POINTER, [_, pointer]) = (name, args.as_slice())
+            && text(pointer.as_ref()).is_some()
+        {
+            return Ok(self.or_null(pointer::walk(args)));
+        }
+        if args.len() > 1 {
+            return Err(args);
+        }
+        let Some(value) = args.pop() else {
+            return match name {
+                "optional.none" => Ok(Ok(CowVal::owned(CelOptional::none()))),
+                _ => Err(args),
+            };
+        };
+        let is_zero = |value: &CowVal<'_, '_>| {
+            let zeroer = value.as_zeroer();
+            zeroer.is_some_and(|value| value.is_zero_value())
+        };
+        let result = match name {
+            "dyn" => Some(Ok(value.clone())),
+            "type" => Some(Ok(CowVal::owned(CelType::new(
+                value.get_type().name().to_owned(),
+            )))),
+            "size" => size(value.as_ref()).map(|size| Ok(CowVal::owned(size))),
+            "optional.ofNonZeroValue" if is_zero(&value) => {
+                Some(Ok(CowVal::owned(CelOptional::none())))
+            }
+            "optional.of" | "optional.ofNonZeroValue" => {
+                return Ok(Ok(CowVal::owned(CelOptional::of(value.into_owned()))));
+            }
+            "strings.quote" => text(value.as_ref())
+                .map(|text| Ok(CowVal::owned(CelString::from(format::quote(text))))),
+            _ => return conversions::convert(name, value).map_err(|value| vec![value]),
+        };
+        result.ok_or_else(|| vec![value])
+    }
+
+    /// Pays for a call of a function, and for what it produces.
     fn pay_for_call(self, name: &str, args: &[CowVal<'_, 'v>]) -> Result<(), ExecutionError> {
         let Some(first) = args.first() else {
             return Ok(());
@@ -197,44 +230,27 @@ impl<'v> Machine<'_, 'v> {
         found.ok_or_else(|| ExecutionError::function_error("matches", "text too long"))
     }
 
-    /// Calls a method by the `cel` crate's evaluator, with copies of its operands.
-    #[inline(never)]
-    pub(super) fn foreign<'e>(
+    /// Pays for printing operands: `format` prints each once, at most as four characters a byte.
+    pub(super) fn pay_for_print<'a>(
         self,
-        foreign: &'e Foreign,
-        scope: Option<&'e Scope<'e, 'v>>,
-    ) -> Evaluated<'e, 'v>
-    where
-        'v: 'e,
-    {
-        let args = self.all(&foreign.args, scope)?;
-        let target = self.evaluate(&foreign.target, scope)?;
-        if let Some(milliseconds) = milliseconds(foreign, &target) {
-            return Ok(CowVal::owned(CelInt::from(milliseconds)));
-        }
-        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
-        for (index, operand) in std::iter::once(target).chain(args).enumerate() {
-            // `format` prints each operand once, at most as four characters a byte.
-            let weight = Weight::of_content(operand.as_ref(), self.fuel)?;
+        operands: impl Iterator<Item = &'a dyn Val>,
+    ) -> Result<(), ExecutionError> {
+        for operand in operands {
+            let weight = Weight::of_content(operand, self.fuel)?;
             let printed = weight.elements.saturating_mul(STEPS_OF_PRINTED);
             self.steps(printed.saturating_add(weight.bytes))?;
             self.fuel
                 .produce(weight.elements, weight.bytes.saturating_mul(4))?;
-            context.add_variable_as_val(format!("@{index}"), self.owned(operand)?);
         }
-        let value = Value::resolve_val(&foreign.call, &context)?;
-        Ok(CowVal::Owned(value.into_owned()))
+        Ok(())
     }
 }
 
-/// Returns the result of `getMilliseconds` of a duration, as the specification defines it: the milliseconds beyond its
-/// whole seconds. The method of the `cel` crate returns the whole duration. `None` for other methods.
-fn milliseconds(foreign: &Foreign, target: &CowVal<'_, '_>) -> Option<i64> {
-    let duration = target.downcast_ref::<CelDuration>()?;
-    match &foreign.call.expr {
-        Expr::Call(call) if call.func_name == "getMilliseconds" && foreign.args.is_empty() => Some(
-            i64::from(duration.inner().subsec_nanos() / NANOS_OF_MILLISECOND),
-        ),
-        _ => None,
-    }
+/// Returns the size of a text, of bytes, or of a list or a map.
+fn size(value: &dyn Val) -> Option<CelInt> {
+    let is_sized = matches!(
+        value.get_type().kind(),
+        Kind::String | Kind::Bytes | Kind::List | Kind::Map
+    );
+    is_sized.then(|| value.as_sizer().map(Sizer::size))?
 }

@@ -1,13 +1,14 @@
 //! Methods of texts, lists and optional values.
 
 use cel::ExecutionError;
-use cel::common::types::{CelBool, CelInt, CelList, CelOptional, CelString};
+use cel::common::types::{CelBool, CelInt, CelList, CelOptional, CelString, LIST_TYPE};
 use cel::common::value::{CowVal, Val};
 
 use super::operators::text;
+use super::scalar::Scalar;
 use super::{
-    Evaluated, Machine, Scope, Unwrapped, absent, boolean, text as texts, unexpected,
-    unwrap_optional,
+    Evaluated, Machine, Scope, Unwrapped, absent, boolean, format, text as texts, times,
+    unexpected, unwrap_optional,
 };
 use crate::expression::program::{Method, MethodCall};
 
@@ -73,6 +74,7 @@ impl<'v> Machine<'_, 'v> {
             Method::HasValue | Method::Or | Method::OrValue | Method::Value => {
                 return of_optional(call, target, args.pop());
             }
+            Method::Format | Method::Part(_) => return self.printed(call, &target, &args),
             Method::Size => return self.call("size", vec![target], true),
             Method::Join => {
                 let separator = match args.as_slice() {
@@ -95,6 +97,34 @@ impl<'v> Machine<'_, 'v> {
             }
         }
         Err(no_overload(call, &target, &args))
+    }
+
+    /// Calls `format`, or returns a part of a time or a duration.
+    fn printed<'e>(
+        self,
+        call: &MethodCall,
+        target: &CowVal<'e, 'v>,
+        args: &[CowVal<'e, 'v>],
+    ) -> Evaluated<'e, 'v> {
+        let operands = std::iter::once(target).chain(args);
+        self.pay_for_print(operands.map(AsRef::as_ref))?;
+        let arg = args.first().map(AsRef::as_ref);
+        let value = match (call.method, text(target.as_ref()), arg) {
+            (Method::Format, Some(template), Some(list)) if list.get_type() == &LIST_TYPE => {
+                let printed = format::format(template, list)?;
+                Some(CowVal::owned(CelString::from(printed)))
+            }
+            (Method::Part(part), None, zone) => {
+                let zone_text = zone.and_then(text);
+                let of =
+                    Scalar::of(target.as_ref()).filter(|_| zone.is_some() == zone_text.is_some());
+                let part = of.and_then(|of| times::part(part, &of, zone_text));
+                part.transpose()?
+                    .map(|part| CowVal::owned(CelInt::from(part)))
+            }
+            _ => None,
+        };
+        value.ok_or_else(|| no_overload(call, target, args))
     }
 
     /// Calls a method of a text, if it takes these arguments.
