@@ -153,10 +153,7 @@ impl Stream {
         let filter = self.report_filter.as_deref();
         let held = filter.map_or(0, ReportFilter::held_bytes);
         let new = size.saturating_sub(held);
-        let bytes = match self.meter_tail(new) {
-            Some(tail) => tail,
-            None => self.meter(held, new),
-        };
+        let bytes = self.meter_piece(held, new);
         let mut is_reported = true;
         if let State::Metering(metering) = &mut self.state {
             is_reported = metering.meter.usage().is_some();
@@ -166,35 +163,26 @@ impl Stream {
                 self.charge_early();
             }
         }
-        self.note_error(&bytes, end_of_stream);
-        self.filter_report(bytes, is_reported, end_of_stream)
+        self.note_error(bytes.as_deref().unwrap_or_default(), end_of_stream);
+        match bytes {
+            Some(bytes) => self.filter_report(bytes, is_reported, end_of_stream),
+            None => Next::Continue,
+        }
     }
 
-    /// Meters the end of a long piece of `new` bytes alone, and returns it; `None` if the whole piece is to be read.
-    fn meter_tail(&mut self, new: usize) -> Option<Vec<u8>> {
-        let State::Metering(metering) = &mut self.state else {
-            return None;
-        };
-        let meter = &mut metering.meter;
-        let filter = self.report_filter.as_deref_mut();
-        if new < MIN_SKIMMED_BYTES
-            || !meter.may_skip()
-            || filter.as_ref().is_some_and(|filter| !filter.may_skip())
+    /// Meters the `new` bytes that follow those that are `held`. Returns them, or `None` if they pass unread but for
+    /// their end.
+    fn meter_piece(&mut self, held: usize, new: usize) -> Option<Vec<u8>> {
+        let tail = self.meter_tail(held, new);
+        if let Some(tail) = &tail
+            && let State::Metering(metering) = &self.state
         {
-            return None;
+            let is_reported = metering.meter.usage().is_some();
+            let filter = self.report_filter.as_deref_mut();
+            if filter.is_none_or(|filter| filter.push_tail(tail, is_reported)) {
+                return None;
+            }
         }
-        let skipped = new.saturating_sub(Meter::TAIL_BYTES);
-        let host = &self.parts.host;
-        let tail = host.buffer(Buffer::ResponseBody, skipped, Meter::TAIL_BYTES);
-        let tail = tail.ok().filter(|tail| meter.push_tail(skipped, tail))?;
-        if let Some(filter) = filter {
-            filter.skip();
-        }
-        Some(tail)
-    }
-
-    /// Meters the `new` bytes that follow those that are `held`, and returns them.
-    fn meter(&mut self, held: usize, new: usize) -> Vec<u8> {
         let bytes = match new {
             0 => Ok(Vec::new()),
             _ => self.parts.host.buffer(Buffer::ResponseBody, held, new),
@@ -205,16 +193,29 @@ impl Stream {
             Vec::new()
         });
         self.limit_decoders();
-        if let State::Metering(metering) = &mut self.state {
+        if tail.is_none()
+            && let State::Metering(metering) = &mut self.state
+        {
             metering.is_unread |= is_unread;
-            let skipped = bytes.len().saturating_sub(Meter::TAIL_BYTES);
-            let tail = bytes.get(skipped..).unwrap_or_default();
-            let is_long = new >= MIN_SKIMMED_BYTES;
-            if !is_long || !metering.meter.push_tail(skipped, tail) {
-                metering.meter.push(&bytes);
-            }
+            metering.meter.push(&bytes);
         }
-        bytes
+        Some(bytes)
+    }
+
+    /// Meters the end of a long piece alone, and returns it; `None` if the whole piece is to be metered.
+    fn meter_tail(&mut self, held: usize, new: usize) -> Option<Vec<u8>> {
+        let State::Metering(metering) = &mut self.state else {
+            return None;
+        };
+        let meter = &mut metering.meter;
+        if new < MIN_SKIMMED_BYTES || !meter.may_skip() {
+            return None;
+        }
+        let skipped = new.saturating_sub(Meter::TAIL_BYTES);
+        let start = held.saturating_add(skipped);
+        let host = &self.parts.host;
+        let tail = host.buffer(Buffer::ResponseBody, start, Meter::TAIL_BYTES);
+        tail.ok().filter(|tail| meter.push_tail(skipped, tail))
     }
 
     /// Takes the response's trailers, which end it.

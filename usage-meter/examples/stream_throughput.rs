@@ -53,19 +53,18 @@ fn pass(pieces: &[&[u8]], is_withheld: bool) -> Option<u64> {
     let mut filter = is_withheld.then(ReportFilter::default);
     for (index, piece) in pieces.iter().enumerate() {
         let skipped = piece.len().saturating_sub(Meter::TAIL_BYTES);
-        let may_skip = skipped >= Meter::TAIL_BYTES && meter.may_skip();
-        if may_skip && filter.as_ref().is_none_or(ReportFilter::may_skip) {
-            let tail = piece[skipped..].to_vec();
-            if meter.push_tail(skipped, &tail) {
-                if let Some(filter) = &mut filter {
-                    filter.skip();
-                    filter.push(tail, meter.usage().is_some(), false);
-                }
+        let is_long = skipped >= Meter::TAIL_BYTES && meter.may_skip();
+        let tail = is_long.then(|| piece[skipped..].to_vec());
+        let tail = tail.filter(|tail| meter.push_tail(skipped, tail));
+        if let Some(tail) = &tail {
+            let is_reported = meter.usage().is_some();
+            let filter = filter.as_mut();
+            if filter.is_none_or(|filter| filter.push_tail(tail, is_reported)) {
                 continue;
             }
         }
         let bytes = piece.to_vec();
-        if !may_skip || !meter.push_tail(skipped, &bytes[skipped..]) {
+        if tail.is_none() {
             meter.push(&bytes);
         }
         if let Some(filter) = &mut filter {

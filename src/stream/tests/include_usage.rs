@@ -385,3 +385,72 @@ fn bodies_of_other_apis_are_not_changed() {
         }
     }
 }
+
+/// Sends a request with these options, and delivers the pieces of its response; returns what passes.
+fn exchange(envoy: &Envoy, options: &str, pieces: &[String]) -> String {
+    let mut stream = envoy.stream();
+    send(envoy, &mut stream, &format!("{{\"stream\":true{options}}}"));
+    let headers = [(":status", "200"), ("content-type", "text/event-stream")];
+    envoy.host.set_headers(HeaderMap::Response, &headers);
+    stream.on_response_headers(false);
+    let (mut seen, mut buffer) = (String::new(), Vec::new());
+    for piece in pieces {
+        seen += &deliver(envoy, &mut stream, &mut buffer, piece, false);
+    }
+    seen += &deliver(envoy, &mut stream, &mut buffer, "", true);
+    stream.on_log();
+    seen
+}
+
+const REQUESTED: &str = r#","stream_options":{"include_usage":true}"#;
+
+#[test]
+fn report_after_long_pieces_is_metered_and_withheld() {
+    let finish = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let text = CHUNK.repeat(1_500);
+    let all = format!("{text}{finish}{REPORT}data: [DONE]\n\n");
+    for options in ["", REQUESTED] {
+        for size in [16_384, 65_536, 131_072] {
+            let envoy = Envoy::new();
+            let pieces = all.as_bytes().chunks(size);
+            let pieces = pieces.map(|piece| String::from_utf8(piece.to_vec()).unwrap());
+            let seen = exchange(&envoy, options, &pieces.collect::<Vec<_>>());
+            let expected = match options {
+                "" => all.replace(REPORT, ""),
+                _ => all.clone(),
+            };
+            assert!(seen == expected, "{options} {size}");
+            assert_eq!(envoy.state("tollgate.total_tokens").as_deref(), Some("60"));
+        }
+    }
+}
+
+#[test]
+fn report_is_withheld_wherever_a_long_piece_ends() {
+    let finish = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let text = CHUNK.repeat(120);
+    let begun = CHUNK.repeat(20);
+    let rest = format!("{text}{finish}{REPORT}data: [DONE]\n\n");
+    let expected = format!("{begun}{rest}").replace(REPORT, "");
+    for cut in text.len() - 2 * CHUNK.len()..rest.len() {
+        let envoy = Envoy::new();
+        let pieces = [&begun, &rest[..cut], &rest[cut..]].map(str::to_owned);
+        assert_eq!(exchange(&envoy, "", &pieces), expected, "{cut}");
+        assert_eq!(envoy.state("tollgate.total_tokens").as_deref(), Some("60"));
+    }
+}
+
+#[test]
+fn only_end_of_long_piece_is_read() {
+    // What is not read is a report that text follows.
+    let pieces = [CHUNK.repeat(20), format!("{REPORT}{}", CHUNK.repeat(200))];
+    for options in ["", REQUESTED] {
+        let envoy = Envoy::new();
+        assert_eq!(exchange(&envoy, options, &pieces), pieces.concat());
+        assert_eq!(
+            envoy.state("tollgate.estimated").as_deref(),
+            Some("true"),
+            "{options}"
+        );
+    }
+}

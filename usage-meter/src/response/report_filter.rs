@@ -90,17 +90,23 @@ impl ReportFilter {
         self.filter(bytes.into(), reported, end_of_stream)
     }
 
-    /// Returns whether the next bytes may be [skipped](Self::skip) where they have no report: none are held, and nothing
-    /// is to be removed from them.
-    #[must_use]
-    pub fn may_skip(&self) -> bool {
-        self.held.is_empty() && self.nulls == Nulls::Absent && self.finish.distance().is_none()
-    }
-
-    /// Passes bytes without a report that were not read; the next ones begin within an event.
-    pub fn skip(&mut self) {
-        self.is_passing = true;
-        self.finish = Finish::default();
+    /// Passes a long piece of which only the `tail` is at hand: there is no report before it, as
+    /// [`Meter::push_tail`](crate::Meter::push_tail) says.
+    ///
+    /// Returns `false`, and has read nothing, if some of the piece may have to be held or removed. The whole piece is
+    /// then to be read by [`Self::push`].
+    pub fn push_tail(&mut self, tail: &[u8], reported: bool) -> bool {
+        let start = last_event_start(tail, false).unwrap_or(0);
+        let rest = tail.get(start..).unwrap_or_default();
+        let passes = !reported
+            && self.held.is_empty()
+            && self.nulls == Nulls::Absent
+            && !is_report(rest)
+            && self.finish.passes(tail);
+        if passes {
+            self.is_passing = !is_whole(rest);
+        }
+        passes
     }
 
     /// Returns the number of bytes that are held in the caller's buffer.
@@ -130,9 +136,7 @@ impl ReportFilter {
                 || (may_have_nulls && ends_within_null(&input)));
         // What is held begins where the first event of the input does.
         if !is_held {
-            // The event is complete if only the second half of its last line ending is missing.
-            self.is_passing =
-                !rest.is_empty() && first_event_length(rest, true) != Some(rest.len());
+            self.is_passing = !is_whole(rest);
         }
         let may_have_report = reported
             || was_held
@@ -261,6 +265,11 @@ fn first_event_length(bytes: &[u8], end_of_stream: bool) -> Option<usize> {
         }
         line = next;
     }
+}
+
+/// Returns whether no event has begun, or it is complete but for the second half of its last line ending.
+fn is_whole(rest: &[u8]) -> bool {
+    rest.is_empty() || first_event_length(rest, true) == Some(rest.len())
 }
 
 /// Returns where the last event begins, after a blank line; `None` if there is no such line. A CR at the end may be

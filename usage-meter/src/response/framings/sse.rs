@@ -67,7 +67,7 @@ pub(crate) struct Events {
     skipped_bytes: u64,
     /// Whether an event that does not mention [`NEEDLE`] cannot report usage.
     may_skip: bool,
-    /// The event that was scanned last, if it was whole.
+    /// The last event that was scanned to its end, if it was at hand as a whole.
     template: Template,
     /// The length of the data of the template without its text.
     template_data_bytes: u64,
@@ -156,7 +156,10 @@ impl Events {
     }
 
     /// Returns whether an event has text and no report.
-    fn has_text(&self, event: &[u8]) -> bool {
+    fn has_text(&mut self, event: &[u8]) -> bool {
+        if self.template.find(event).is_some() {
+            return true;
+        }
         let mut report = Report::default();
         let mut events = Self::new(self.scanner.another(), false);
         events.scan(event, &mut report);
@@ -255,7 +258,6 @@ impl Events {
         if others.len() < bytes.len() {
             return others;
         }
-        self.template.clear();
         let is_whole = self.event_bytes == 0 && !self.is_after_return;
         let before = (report.documents(), report.output_bytes(), self.data_bytes);
         let mut rest = bytes;
@@ -332,15 +334,13 @@ impl Events {
             }
             self.documents_with_output = documents;
             self.event_bytes = 0;
-            if is_whole {
-                let event = bytes.get(..read).unwrap_or_default();
-                self.keep_template(event, before, report);
-            }
+            let event = bytes.get(..read).filter(|_| is_whole);
+            self.keep_template(event.unwrap_or_default(), before, report);
         }
         rest
     }
 
-    /// Keeps an event that was scanned, if one that differs from it in its text alone says the same.
+    /// Keeps the event that was scanned, if it is at hand and one that differs from it in its text alone says the same.
     fn keep_template(
         &mut self,
         event: &[u8],
@@ -350,7 +350,8 @@ impl Events {
         let text_bytes = report.output_bytes().saturating_sub(output_bytes);
         let is_one = report.documents() == documents.saturating_add(1);
         let is_chunk = report.is_skippable() && !report.is_last() && report.usage().is_none();
-        if text_bytes > 0 && is_one && is_chunk {
+        self.template.clear();
+        if !event.is_empty() && text_bytes > 0 && is_one && is_chunk {
             self.template.keep(event, text_bytes);
             let data_bytes = self.data_bytes.saturating_sub(data_bytes);
             self.template_data_bytes = data_bytes.saturating_sub(text_bytes);

@@ -33,6 +33,17 @@ impl Finish {
         self.distance
     }
 
+    /// Reads the end of a piece whose other bytes are not at hand, unless a choice has finished by then. Returns whether
+    /// none has.
+    pub(super) fn passes(&mut self, tail: &[u8]) -> bool {
+        let passes = self.distance.is_none() && distance(tail).is_none();
+        if passes {
+            self.end.clear();
+            self.keep_end(tail);
+        }
+        passes
+    }
+
     /// Reads the next bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let far = match bytes.len() {

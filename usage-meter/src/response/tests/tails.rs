@@ -96,7 +96,7 @@ fn stream_that_reports_all_along_is_not_skipped() {
 }
 
 #[test]
-fn event_that_was_being_read_is_skipped_with_its_rest() {
+fn event_being_read_is_skipped_with_its_rest() {
     let mut meter = begun();
     let output_bytes = meter.output_bytes();
     let next = chunk("much longer than the others");

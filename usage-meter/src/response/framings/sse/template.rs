@@ -63,7 +63,7 @@ impl Template {
 
     /// Keeps a whole event in which this number of bytes of text was found, all in one string.
     pub(super) fn keep(&mut self, event: &[u8], text_bytes: u64) {
-        self.event.clear();
+        self.clear();
         if self.unused == MAX_UNUSED || event.len() > MAX_BYTES || !event.ends_with(b"\n") {
             return;
         }

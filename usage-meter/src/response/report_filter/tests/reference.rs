@@ -120,7 +120,7 @@ fn piece_with_content_is_never_held() {
 }
 
 #[test]
-fn piece_that_ends_with_an_event_is_not_held() {
+fn piece_of_whole_events_is_not_held() {
     let mut filter = ReportFilter::default();
     for piece in [PASSED, FINISH, ": ping", r#"data: {"choices":[],"x":1}"#] {
         let piece = format!("{piece}\n\n");
