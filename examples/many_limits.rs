@@ -16,7 +16,7 @@ struct Case {
     limit: fn(usize) -> Value,
 }
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     Case {
         name: "subscription",
         limit: |index| limit(&[&format!("auth.identity.subscription == \"sub-{index}\"")]),
@@ -64,14 +64,20 @@ const CASES: [Case; 8] = [
         limit: |index| limit(&[&format!("requestBodyJSON(\"/model\") == \"model-{index}\"")]),
     },
     Case {
-        name: "all apply",
+        name: "all with costs",
+        limit: |index| {
+            let mut limit = limit(&[]);
+            limit["cost"] = format!("usage.input_tokens + usage.output_tokens * {index}").into();
+            limit
+        },
+    },
+    Case {
+        name: "all with budgets",
         limit: |_| {
-            json!({
-                "rates": [{ "limit": 1_000_000_000_000_u64, "window": "1m" }],
-                "budgets": [{ "usd": "1000000.00", "window": "1h" }],
-                "cost": "usage.input_tokens + 4 * usage.output_tokens - (usage.cached_tokens > 0 ? 1 : 0)",
-                "counters": [{ "expression": "auth.identity.userid" }]
-            })
+            let mut limit = limit(&[]);
+            limit["cost"] = "usage.output_tokens > 0 ? usage.total_tokens : 0".into();
+            limit["budgets"] = json!([{ "usd": "1000000.00", "window": "1h" }]);
+            limit
         },
     },
 ];
@@ -180,10 +186,10 @@ fn main() {
         if only.as_ref().is_some_and(|only| !case.name.contains(only)) {
             continue;
         }
-        // Where all apply, an exchange takes longer the more there are.
+        // Where all of them apply, an exchange takes longer the more there are.
         let sizes = SIZES
             .iter()
-            .take(if case.name == "all apply" { 4 } else { 5 });
+            .take(if case.name.starts_with("all") { 4 } else { 5 });
         let mut all: Vec<_> = sizes
             .map(|size| Exchanges::new(case, *size, &body))
             .collect();
