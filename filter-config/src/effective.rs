@@ -162,15 +162,14 @@ impl Effective {
                 let mut applicable = gateway.clone();
                 applicable.extend(of_route);
                 applicable.extend(of_rule);
-                rules.push(match positions.get(&applicable) {
-                    Some(position) => *position,
-                    None => {
-                        let position = lists.len();
-                        lists.push(compose(policies, &applicable));
-                        positions.insert(applicable, position);
-                        position
-                    }
-                });
+                let next = lists.len();
+                let position = *positions
+                    .entry(applicable)
+                    .or_insert_with_key(|applicable| {
+                        lists.push(compose(policies, applicable));
+                        next
+                    });
+                rules.push(position);
             }
         }
         Ok(Self {

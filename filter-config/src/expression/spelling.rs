@@ -110,7 +110,8 @@ fn spell_literal(literal: &LiteralValue, spelling: &mut String) -> Option<()> {
     match literal {
         LiteralValue::String(text) => spell_text(text.inner(), spelling),
         LiteralValue::Boolean(truth) => {
-            spelling.push_str(if *truth.inner() { "true()" } else { "false()" })
+            let truth = if *truth.inner() { "true()" } else { "false()" };
+            spelling.push_str(truth);
         }
         LiteralValue::Int(number) => write!(spelling, "{}i", number.inner()).ok()?,
         LiteralValue::UInt(number) => write!(spelling, "{}u", number.inner()).ok()?,
