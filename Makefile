@@ -1,5 +1,5 @@
 # tollgate: `make help` lists the targets.
-.PHONY: help demo test test-clients test-fast attacks matrix soak wasm sdk-filter image bench bench-compare fuzz mutants lint fmt
+.PHONY: help demo test test-clients test-fast attacks matrix soak wasm sdk-filter image bench bench-compare profile fuzz mutants lint fmt
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
@@ -58,6 +58,10 @@ bench: wasm sdk-filter ## measure the CPU time of an exchange in Envoy with and 
 
 bench-compare: wasm sdk-filter ## measure it beside the module of another commit, in one run (BASE=HEAD~3; ARGS as for bench)
 	@build/bench-compare.sh "$(BASE)" $(ARGS)
+
+profile: sdk-filter ## print where the CPU time of Envoy goes, in the module by function (ARGS='--filter record --workload SSE')
+	@NAMES=1 build/wasm.sh tollgate
+	@TOLLGATE_WASM=dist/tollgate-names.wasm $(CARGO) run --quiet --locked --profile native --package envoy-test --bin bench -- --profile 10 $(ARGS)
 
 fuzz: ## run each fuzz target for FUZZ_SECONDS (10); needs a nightly and a C++ compiler
 	@fuzz/run.sh $(FUZZ_SECONDS)

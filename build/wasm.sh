@@ -3,6 +3,8 @@
 #
 # Usage: wasm.sh PACKAGE [MAX_BYTES]
 #
+# With NAMES=1 the functions keep their names, for profiles: dist/PACKAGE-names.wasm.
+#
 # The compiler is rustup's with the target wasm32-wasip1, which is added where that is possible. Otherwise, or with
 # TOLLGATE_DEBIAN_RUST=1, it is Debian's own Rust, which builds the standard library from source and downloads
 # nothing but Debian's packages. Binaryen's wasm-opt then makes the module an eighth smaller and a little faster.
@@ -15,9 +17,9 @@ package=${1:?usage: wasm.sh PACKAGE [MAX_BYTES]}
 max_bytes=${2:-}
 target=wasm32-wasip1
 target_dir=${CARGO_TARGET_DIR:-target}
-module=dist/$package.wasm
+module=dist/$package${NAMES:+-names}.wasm
 # The checksum of the compiler's output that $module was made from.
-origin_file=dist/$package.origin
+origin_file=${module%.wasm}.origin
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
@@ -38,7 +40,8 @@ has_target() {
 
 # Both set $built to the compiler's output.
 build_with_rustup() {
-  cargo build --release --locked --package "$package" --lib --target "$target"
+  # The last flag counts.
+  cargo rustc --release --locked --package "$package" --lib --target "$target" -- ${NAMES:+-C strip=none}
   built=$target_dir/$target/release/${package//-/_}.wasm
 }
 
@@ -59,7 +62,7 @@ build_with_debian() {
 optimize() {
   command -v wasm-opt >/dev/null || install_packages binaryen || true
   if command -v wasm-opt >/dev/null; then
-    wasm-opt -O3 --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
+    wasm-opt -O3 ${NAMES:+-g} --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
       --enable-nontrapping-float-to-int --enable-multivalue --enable-reference-types \
       "$built" --output "$1"
   else

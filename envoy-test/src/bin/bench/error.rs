@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use envoy_test::{debian, envoy, remote, wait};
 use nix::errno::Errno;
 
+use crate::symbols::SymbolsError;
+
 /// Why a benchmark cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    #[error(transparent)]
+    Symbols(#[from] SymbolsError),
     #[error("usage: {0}")]
     Usage(&'static str),
     #[error("{} is missing: build it with `make {target}`", module.display())]

@@ -15,6 +15,8 @@ mod measure;
 mod memory;
 mod options;
 mod policies;
+mod profile;
+mod symbols;
 mod table;
 mod upstream;
 mod workload;
@@ -30,7 +32,7 @@ use nix::{
 };
 
 use self::{
-    contender::Contender,
+    contender::{Contender, TOLLGATE},
     error::Error,
     load::Callers,
     options::Options,
@@ -95,6 +97,13 @@ async fn bench(options: Options, core: Option<usize>) -> Result<(), Error> {
     }
     let service = Limitador::start(&policies::service_limits()?).await?;
     let contenders = contender::start_all(&options, envoy, &service).await?;
+    let mut tollgates = contenders.iter().filter(|it| it.name.starts_with(TOLLGATE));
+    if let (Some(seconds), Some(contender), Some(workload)) =
+        (options.profile, tollgates.next(), workloads.first())
+    {
+        let time = Duration::from_secs(seconds);
+        return profile::print(contender, workload, options.connections, time).await;
+    }
     let measured = measure_all(&options, &contenders, &workloads).await?;
     let module_bytes = std::fs::metadata(workspace::module())?.len();
     let mut results = table::results(&options, module_bytes);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::error::Error;
 
 const USAGE: &str = "bench [--rounds N] [--seconds N] [--connections N] [--filter TEXT]... [--workload TEXT]... \
-                     [--base MODULE] [--json FILE] [--keys N]";
+                     [--base MODULE] [--json FILE] [--profile SECONDS] [--keys N]";
 
 /// What is measured, and for how long.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub base: Option<PathBuf>,
     /// The file that has the results as JSON.
     pub json: Option<PathBuf>,
+    /// The seconds for which tollgate is profiled instead, under the first workload.
+    pub profile: Option<u64>,
     /// The number of callers of a flood, if that is measured instead.
     pub keys: Option<u64>,
 }
@@ -39,6 +41,7 @@ impl Default for Options {
             workloads: Vec::new(),
             base: None,
             json: None,
+            profile: None,
             keys: None,
         }
     }
@@ -59,6 +62,7 @@ impl Options {
                 "--rounds" => options.rounds = number()? as usize,
                 "--seconds" => options.seconds = number()?.into(),
                 "--connections" => options.connections = number()?,
+                "--profile" => options.profile = Some(number()?.into()),
                 "--keys" => options.keys = Some(number()?.into()),
                 "--filter" => options.filters.push(value),
                 "--workload" => options.workloads.push(value),
