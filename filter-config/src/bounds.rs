@@ -63,6 +63,12 @@ pub const STORAGE_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(60);
 /// `storage.flush`, in whole milliseconds. Usage that waits for a flush is not counted yet, so this is short.
 pub const STORAGE_FLUSH: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
+/// `storage.lease.amount`, in tokens or whatever a limit counts.
+pub const LEASE_AMOUNT: RangeInclusive<u64> = 1..=1_000_000_000_000;
+/// `storage.lease.requests`.
+pub const LEASE_REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
+/// `storage.lease.ttl`: a slice is reserved for twice as long, and limitador keeps no reservation for more than a minute.
+pub const LEASE_TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
 /// `requestBody.maxBytes`: a body is held in one piece, and copied once, in a VM that has 1 GiB.
 pub const REQUEST_BODY_BYTES: RangeInclusive<u64> = 1..=64 * 1024 * 1024;
 /// `requestBody.workerBytes`: half of the memory that a VM has.

@@ -109,6 +109,10 @@ pub(crate) enum ErrorKind {
     ComputedWindow,
     #[error("not supported by this type of storage, expected {0}")]
     NotRemote(&'static str),
+    #[error(
+        "not supported with {0}, expected \"type\": \"limitador\" and \"protocol\": \"reserve\", or no \"lease\""
+    )]
+    NoLease(&'static str),
     #[error("invalid amount {found}, expected {}", UsdError::EXPECTED)]
     Usd { found: String },
     #[error("has no effect on a fixed \"{0}\", remove it or make \"{0}\" an expression")]

@@ -142,7 +142,7 @@ pub use replies::{
 pub use route::UnknownRoute;
 #[cfg(feature = "yaml")]
 pub use source::{Source, parse_source};
-pub use storage::{Protocol, Remote, RemoteFailureMode, Storage};
+pub use storage::{Lease, Protocol, Remote, RemoteFailureMode, Storage};
 pub use usage::{IncludeUsage, MeteredExchanges, Methods, OnMissing, UsageSettings};
 pub use usd::{Usd, UsdError};
 pub use warning::{Warning, WarningCode};

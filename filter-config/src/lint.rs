@@ -34,6 +34,7 @@ pub(crate) fn configuration(
 ) {
     routes::check(configuration, carrier, errors);
     limits::check(configuration, errors);
+    limits::leases(configuration, errors);
     claims::check(configuration, errors);
     expressions::check(configuration, errors);
     prices::check(configuration, errors);

@@ -43,6 +43,19 @@ pub struct Remote {
     pub flush: Duration,
     /// The number of counters that this Envoy itself keeps, in shared data.
     pub max_counters: u32,
+    /// The slices of busy counters that a worker reserves; only [`Protocol::Reserve`] has them.
+    pub lease: Option<Lease>,
+}
+
+/// The slices of busy counters that a worker reserves, to admit requests from them without a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The most tokens of a slice, within [`bounds::LEASE_AMOUNT`].
+    pub amount: u64,
+    /// The most requests of a slice, within [`bounds::LEASE_REQUESTS`].
+    pub requests: u64,
+    /// How long a worker admits requests from a slice, within [`bounds::LEASE_TTL`].
+    pub ttl: Duration,
 }
 
 /// The protocol of a rate limit service.
@@ -84,7 +97,13 @@ pub(crate) const LIMITADOR: Schema = Schema {
         "failureMode",
         "flush",
         "maxCounters",
+        "lease",
     ],
+    ignored: &[],
+};
+
+pub(crate) const LEASE: Schema = Schema {
+    known: &["amount", "requests", "ttl"],
     ignored: &[],
 };
 
@@ -104,6 +123,10 @@ pub(crate) const ENVOY_RLS: Schema = Schema {
 const DEFAULT_MAX_COUNTERS: u32 = 65_536;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(100);
+
+const DEFAULT_LEASE_REQUESTS: u64 = 100;
+
+const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// The value of `type`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,6 +164,16 @@ pub(crate) fn read(
             reader::choice(json, &kinds, &path.field("type"), errors)?
         }
     };
+    let without_lease = match kind {
+        Kind::Local => Some(r#""type": "local""#),
+        Kind::EnvoyRls => Some(r#""type": "envoy-rls""#),
+        Kind::Limitador => None,
+    };
+    if let Some(found) = without_lease
+        && json.field("lease").is_some()
+    {
+        return Err(errors.push(&path.field("lease"), ErrorKind::NoLease(found)));
+    }
     let schema = match kind {
         Kind::Local => &LOCAL,
         Kind::Limitador => &LIMITADOR,
@@ -204,6 +237,11 @@ fn remote(
         || Duration::ZERO,
         |json, path, errors| values::milliseconds(json, &bounds::STORAGE_FLUSH, path, errors),
     );
+    let lease = fields.read_optional("lease", path, errors, lease);
+    if let (Ok(Some(_)), Ok(Protocol::CheckReport)) = (&lease, &protocol) {
+        let kind = ErrorKind::NoLease(r#""protocol": "check-report""#);
+        return Err(errors.push(&path.field("lease"), kind));
+    }
     Ok(Remote {
         cluster: cluster?,
         protocol: protocol?,
@@ -212,6 +250,33 @@ fn remote(
         failure_mode: failure_mode?,
         flush: flush?,
         max_counters: max_counters?,
+        lease: lease?,
+    })
+}
+
+fn lease(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<Lease, Invalid> {
+    let fields = Fields::read(json, path, &LEASE, errors)?;
+    let amount = fields.require("amount", path, errors, |json, path, errors| {
+        reader::whole(json, &bounds::LEASE_AMOUNT, path, errors)
+    });
+    let requests = fields.read_or(
+        "requests",
+        path,
+        errors,
+        || DEFAULT_LEASE_REQUESTS,
+        |json, path, errors| reader::whole(json, &bounds::LEASE_REQUESTS, path, errors),
+    );
+    let ttl = fields.read_or(
+        "ttl",
+        path,
+        errors,
+        || DEFAULT_LEASE_TTL,
+        |json, path, errors| values::milliseconds(json, &bounds::LEASE_TTL, path, errors),
+    );
+    Ok(Lease {
+        amount: amount?,
+        requests: requests?,
+        ttl: ttl?,
     })
 }
 

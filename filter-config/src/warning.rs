@@ -70,6 +70,8 @@ pub enum WarningCode {
     UnknownValue,
     /// A reservation of more than a limit.
     LargeReservation,
+    /// A slice of more than a tenth of a limit.
+    LargeLease,
     /// A comparison of a path that a client can write differently.
     BypassablePath,
     /// A comparison of a host that a client can write differently.
@@ -131,7 +133,7 @@ impl fmt::Display for Warning {
 
 impl WarningCode {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::CountsNothing,
         Self::SecondRate,
         Self::MisplacedField,
@@ -156,6 +158,7 @@ impl WarningCode {
         Self::SameLimit,
         Self::UnknownValue,
         Self::LargeReservation,
+        Self::LargeLease,
         Self::BypassablePath,
         Self::BypassableHost,
     ];
@@ -188,6 +191,7 @@ impl WarningCode {
             Self::SameLimit => "same-limit",
             Self::UnknownValue => "unknown-value",
             Self::LargeReservation => "large-reservation",
+            Self::LargeLease => "large-lease",
             Self::BypassablePath => "bypassable-path",
             Self::BypassableHost => "bypassable-host",
         }

@@ -19,6 +19,10 @@
 //!
 //! A settlement that turns out too high is corrected by a credit ([`ServiceClient::credit`]), which
 //! reduces the next settlements of the same counters.
+//!
+//! # Leases
+//! A worker can reserve a slice of a busy counter, and admit requests from it without a call ([`ServiceClient::hold`]).
+//! The service has the whole slice as reserved, so a limit is exceeded by no more than without leases.
 
 mod backoff;
 mod call;
@@ -28,6 +32,9 @@ mod client;
 mod credits;
 mod delivery;
 mod descriptors;
+mod lease;
+mod leases;
+mod leasing;
 mod link;
 pub mod message;
 mod method;
@@ -47,7 +54,8 @@ mod transport;
 pub use check::{CheckError, CheckReply, CheckRequest, CheckResult};
 pub use client::ServiceClient;
 pub use descriptors::{DescriptorSet, Layout, LimitEntries};
+pub use leases::{LeaseDemand, LeaseHold, LeaseId};
 pub use message::{DescriptorStatus, MAX_REPLY_BYTES, Reply, ReservationId};
 pub use observer::{Observer, ServiceEvent};
-pub use settings::{Protocol, QueueBounds, ServiceSettings};
+pub use settings::{LeaseSettings, LeaseUnit, Protocol, QueueBounds, ServiceSettings};
 pub use transport::{CallId, GrpcCall, Metadata, Transport, TransportError};

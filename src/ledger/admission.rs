@@ -4,7 +4,7 @@ use super::charge::{self, Charge, CounterId, Rejection};
 use super::trace::Trace;
 use filter_config::LimitIndex;
 use limits::Timestamp;
-use limits::service::{DescriptorSet, ReservationId};
+use limits::service::{DescriptorSet, LeaseHold, ReservationId};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub(super) struct RemoteReservation {
     pub(super) descriptors: Rc<DescriptorSet>,
     /// The reservation that the service has made.
     pub(super) reservation: Option<ReservationId>,
+    /// What this worker holds of its lease of the counters; later, where the rest of the cost is taken from.
+    pub(super) lease: Option<LeaseHold>,
     /// One of the counters, by which the cost is known: all of them cost the same.
     pub(super) counter: CounterId,
     /// What was added so far, by the check itself or by an early charge.

@@ -9,7 +9,7 @@ use super::store::Ledger;
 use crate::host::is_header_value;
 use crate::telemetry::Count;
 use filter_config::{LimitIndex, RemoteFailureMode};
-use limits::service::{CheckReply, CheckResult, DescriptorStatus, Protocol};
+use limits::service::{CheckReply, CheckResult, DescriptorStatus, Protocol, Reply};
 use limits::{Nanos, Standing, Timestamp};
 
 /// The most headers of the service that are passed on to a client.
@@ -84,15 +84,15 @@ impl PendingCheck {
                     return Ok(Check::Decided(Verdict::rejected(rejection)));
                 }
                 self.send(service, now, index);
-            } else if service.client.reserves()
-                && is_alone
-                && pending.rejected().is_some()
-                && pending.request.amount > 1
-            {
+            } else if service.client.reserves() && is_alone && pending.rejected().is_some() {
                 // A request without others beside it is admitted while anything is left, whatever it
                 // is expected to cost.
-                pending.request.amount = 1;
-                self.send(service, now, index);
+                if pending.lease.is_some() {
+                    pending.result = Some(CheckResult::Reply(Reply::default()));
+                } else if pending.request.amount > 1 {
+                    pending.request.amount = 1;
+                    self.send(service, now, index);
+                }
             }
         }
         self.decide(ledger, service, now)

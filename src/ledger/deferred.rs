@@ -239,6 +239,7 @@ impl<'a> Decoder<'a> {
                     descriptors,
                 }),
                 reservation: id.map(ReservationId),
+                lease: None,
                 counter: (rate, key),
                 added,
                 charged_until: None,

@@ -5,7 +5,7 @@ use super::charge::CounterId;
 use super::service::Service;
 use filter_config::LimitIndex;
 use limits::Timestamp;
-use limits::service::{CallId, CheckError, CheckRequest, CheckResult, Reply};
+use limits::service::{CallId, CheckError, CheckRequest, CheckResult, LeaseHold, Reply};
 
 /// The result of a check.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(super) struct PendingCall {
     pub(super) limits: Vec<LimitIndex>,
     /// Whether the limits are enforced; others only count and report.
     pub(super) is_enforced: bool,
+    /// What this worker holds of its lease of the counters. The call reserves the rest; without a rest there is no call.
+    pub(super) lease: Option<LeaseHold>,
     /// The call, once it was started.
     pub(super) call: Option<CallId>,
     /// Its result.
@@ -57,6 +59,7 @@ impl PendingCall {
             counter: self.counters.first().copied()?,
             descriptors: self.request.descriptors,
             reservation: None,
+            lease: self.lease,
             added: 0,
             charged_until: None,
         })
@@ -102,10 +105,15 @@ impl PendingCheck {
         }
     }
 
-    /// Starts all calls.
+    /// Starts all calls that are needed.
     pub(super) fn send_all(&mut self, service: &Service, now: Timestamp) {
+        if self.calls.iter().all(|it| it.result.is_some()) {
+            service.client.admitted_by_lease();
+        }
         for index in 0..self.calls.len() {
-            self.send(service, now, index);
+            if self.calls.get(index).is_some_and(|it| it.result.is_none()) {
+                self.send(service, now, index);
+            }
         }
     }
 

@@ -48,7 +48,7 @@ impl Ledger {
         self.reserve_all_reported(now, &mut admission);
         admission.failed_open |= is_open && authority == Authority::None;
         let ttl = charge::ttl(&admission.charges);
-        let calls = groups::calls(&self.policies, service, &admission.charges, &values, ttl);
+        let calls = groups::calls(&self.policies, service, &admission, &values, (now, ttl));
         let stream = match stream {
             Some(stream) if !calls.is_empty() && !client.is_circuit_open() => stream,
             _ => {
@@ -142,15 +142,28 @@ impl Ledger {
         let RemoteReservation {
             descriptors,
             reservation,
+            lease,
             added,
             charged_until,
             ..
         } = reservation;
         let client = &service.client;
+        let reservation = reservation.take();
         let missing = cost.saturating_sub(*added);
-        client.settle(now, descriptors, reservation.take(), missing, trace);
+        let missing = match lease {
+            // What was reserved for the exchange itself is committed by the call that releases it.
+            Some(lease) if reservation.is_some() => missing.saturating_add(lease.settle(0)),
+            Some(lease) => lease.settle(missing),
+            None => missing,
+        };
+        client.settle(now, descriptors, reservation, missing, trace);
         if let Some(until) = *charged_until {
             let excess = added.saturating_sub(cost);
+            let excess = match lease {
+                // What a lease has counted was used in this window.
+                Some(lease) if now < until => lease.credit(excess),
+                _ => excess,
+            };
             client.credit(now, descriptors, excess, until);
         }
         *added = cost.max(*added);

@@ -7,7 +7,7 @@ use filter_config::descriptor::{self, Counted};
 use filter_config::{
     Configuration, Limit, LimitIndex, Policy, Protocol, RemoteFailureMode, Storage,
 };
-use limits::service::{self, QueueBounds, ServiceClient, ServiceSettings};
+use limits::service::{self, LeaseSettings, QueueBounds, ServiceClient, ServiceSettings};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::rc::Rc;
@@ -70,6 +70,11 @@ impl Service {
             timeout: remote.timeout.into(),
             flush_interval: remote.flush.into(),
             queue: QueueBounds::default(),
+            lease: remote.lease.map(|lease| LeaseSettings {
+                tokens: lease.amount,
+                requests: lease.requests,
+                ttl: lease.ttl.into(),
+            }),
         };
         let metrics = ServiceMetrics::define(Rc::clone(host))?;
         // Jitter only has to differ between workers.

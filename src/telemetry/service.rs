@@ -16,11 +16,16 @@ pub(crate) struct ServiceMetrics {
     settlements_retried: MetricId,
     settlements_merged: MetricId,
     tokens_lost: MetricId,
+    lease_admissions: MetricId,
+    /// The tokens of the slices that workers have reserved.
+    tokens_leased: MetricId,
     /// The number of workers whose circuit is open.
     circuit_open: MetricId,
     settlements_pending: MetricId,
     /// The number of settlements that were pending when it was reported last.
     pending: Cell<usize>,
+    /// The leased tokens that were reported last.
+    leased: Cell<u64>,
     /// Whether the circuit is open.
     is_open: Cell<bool>,
 }
@@ -43,9 +48,12 @@ impl ServiceMetrics {
             settlements_retried: counter("tollgate.storage_settlements_retried")?,
             settlements_merged: counter("tollgate.storage_settlements_merged")?,
             tokens_lost: counter("tollgate.storage_tokens_lost")?,
+            lease_admissions: counter("tollgate.storage_lease_admissions")?,
+            tokens_leased: gauge("tollgate.storage_tokens_leased")?,
             circuit_open: gauge("tollgate.storage_circuit_open")?,
             settlements_pending: gauge("tollgate.storage_settlements_pending")?,
             pending: Cell::new(0),
+            leased: Cell::new(0),
             is_open: Cell::new(false),
             host,
         })
@@ -57,6 +65,15 @@ impl ServiceMetrics {
         let more = whole(pending).saturating_sub(whole(before));
         if more != 0 {
             gauges::add(&*self.host, self.settlements_pending, more);
+        }
+    }
+
+    fn set_leased(&self, leased: u64) {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let before = self.leased.replace(leased);
+        let more = whole(leased).saturating_sub(whole(before));
+        if more != 0 {
+            gauges::add(&*self.host, self.tokens_leased, more);
         }
     }
 
@@ -88,6 +105,8 @@ impl Observer for ServiceMetrics {
             ServiceEvent::SettlementRetried => self.add(self.settlements_retried, 1),
             ServiceEvent::SettlementMerged => self.add(self.settlements_merged, 1),
             ServiceEvent::SettlementLost { amount } => self.add(self.tokens_lost, whole(amount)),
+            ServiceEvent::LeaseAdmission => self.add(self.lease_admissions, 1),
+            ServiceEvent::TokensLeased(tokens) => self.set_leased(tokens),
             ServiceEvent::SettlementsPending(pending) => self.set_pending(pending),
         }
     }
@@ -97,6 +116,7 @@ impl Observer for ServiceMetrics {
 impl Drop for ServiceMetrics {
     fn drop(&mut self) {
         self.set_pending(0);
+        self.set_leased(0);
         self.set_open(false);
     }
 }

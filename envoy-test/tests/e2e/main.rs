@@ -27,6 +27,7 @@ mod istio_image;
 mod large_bodies;
 mod limitador;
 mod limitador_contract;
+mod limitador_leases;
 mod limitador_server;
 mod long_cluster_names;
 mod malformed_input;

@@ -7,12 +7,16 @@ use crate::limit::Limit;
 use crate::path::Path;
 use crate::policy::Policy;
 use crate::rate::{Rate, RateLimit, RateWindow};
+use crate::storage::{Remote, Storage};
 use crate::warning::{Notice, WarningCode};
 
 use super::visit;
 
 /// Words before the name of what a limit counts for.
 const EACH: [&str; 4] = ["each", "every", "per", "by"];
+
+/// The part of a limit that a slice has at most, as a divisor.
+const LEASED_PART: u64 = 10;
 
 /// Words after them that name no caller: `tokens-per-minute`.
 const UNITS: [&str; 18] = [
@@ -72,6 +76,46 @@ fn counted_word(name: &str) -> Option<String> {
         }
         _ => None,
     })
+}
+
+/// Checks that a slice is a small part of each limit.
+pub(super) fn leases(configuration: &Configuration, errors: &mut ValidationErrors) {
+    let Storage::Remote(Remote {
+        lease: Some(lease), ..
+    }) = &configuration.storage
+    else {
+        return;
+    };
+    let limits = || configuration.policies.iter().flat_map(|it| &it.limits);
+    let smallest = |rates: fn(&Limit) -> &[Rate]| {
+        let rates = limits().flat_map(rates);
+        let fixed = rates.filter_map(|rate| match rate.limit {
+            RateLimit::Fixed(limit) => Some(limit),
+            RateLimit::Computed { .. } => None,
+        });
+        fixed.min()
+    };
+    for (field, amount, smallest) in [
+        ("amount", lease.amount, smallest(|limit| &limit.rates)),
+        (
+            "requests",
+            lease.requests,
+            smallest(|limit| &limit.requests),
+        ),
+    ] {
+        if let Some(smallest) = smallest.filter(|smallest| amount > smallest / LEASED_PART) {
+            let notice = Notice::new(
+                WarningCode::LargeLease,
+                format!(
+                    "is {amount}, and a worker leases at most a tenth of what is left of a limit, which is less for a \
+                     limit of {smallest}"
+                ),
+                "write at most a tenth of the smallest limit, or leave it if larger limits are to use it",
+            );
+            let path = Path::Root.field("storage");
+            errors.warn(&path.field("lease").field(field), notice);
+        }
+    }
 }
 
 /// Checks that a request reserves less than the limit.

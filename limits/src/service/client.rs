@@ -2,6 +2,7 @@
 
 use super::check::{CheckError, CheckReply, CheckRequest, CheckResult};
 use super::descriptors::{DescriptorSet, Layout};
+use super::leases::{LeaseId, Leases};
 use super::link::{CallError, Link};
 use super::message::{
     self, Descriptor, Entry, NO_HITS, RateLimitRequest, Reply, ReservationId, ReserveRequest,
@@ -28,20 +29,28 @@ const MAX_TICK: Nanos = Nanos::from_millis(50);
 
 /// A client of one rate limit service.
 pub struct ServiceClient {
-    link: Rc<Link>,
-    settlements: Settlements,
-    support: Support,
+    pub(super) link: Rc<Link>,
+    pub(super) settlements: Settlements,
+    pub(super) support: Support,
+    /// The leases, where there are any.
+    pub(super) leases: Option<Rc<RefCell<Leases>>>,
     checks: RefCell<HashMap<CallId, (Call, Timestamp)>>,
 }
 
 /// A call under way that is no settlement.
 #[derive(Debug)]
-enum Call {
+pub(super) enum Call {
     /// A stream waits for it.
     Check {
         stream: u32,
         descriptors: Rc<DescriptorSet>,
         method: Method,
+    },
+    /// It reserves a slice.
+    Lease {
+        id: LeaseId,
+        number: u64,
+        descriptors: Rc<DescriptorSet>,
     },
     /// It shows whether the service replies.
     Probe,
@@ -63,10 +72,13 @@ impl ServiceClient {
         seed: u64,
     ) -> Self {
         let shared = Shared::new(shared, &settings.cluster);
+        let lease = settings.lease;
+        let lease = lease.filter(|_| settings.protocol == Protocol::Reserve);
         let link = Rc::new(Link::new(settings, transport, observer, shared, seed));
         Self {
             settlements: Settlements::new(Rc::clone(&link)),
             support: Support::new(Rc::clone(&link)),
+            leases: lease.map(|settings| Rc::new(RefCell::new(Leases::new(settings)))),
             link,
             checks: RefCell::default(),
         }
@@ -231,6 +243,15 @@ impl ServiceClient {
                 descriptors,
                 result: self.result(now, (id, method, sent), reply),
             }),
+            Call::Lease {
+                id: lease,
+                number,
+                descriptors,
+            } => {
+                let result = self.result(now, (id, Method::Reserve, sent), reply);
+                self.on_lease_reply(now, (lease, number), &descriptors, result);
+                None
+            }
             Call::Probe | Call::ReserveProbe => {
                 let is_implemented = is_implemented(&reply);
                 match &reply {
@@ -260,6 +281,7 @@ impl ServiceClient {
 
     /// Sends the settlements that are due; while the circuit is open, probes the service instead.
     pub fn on_tick(&self, now: Timestamp) {
+        self.advance_leases(now);
         if !self.link.is_open() {
             self.settlements.send_due(now);
             if self.support.retries(now) {
@@ -276,13 +298,16 @@ impl ServiceClient {
         self.link.settings.cluster == other.link.settings.cluster && self.layout() == other.layout()
     }
 
-    /// Hands what waits to the client of the same service that replaces this one.
+    /// Hands what waits to the client of the same service that replaces this one. Leases end: each is committed once no
+    /// request in flight holds a part of it.
     pub fn hand_over(&self, now: Timestamp, successor: &Self) {
+        self.end_leases(now);
         self.settlements.hand_over(now, &successor.settlements);
     }
 
     /// Queues what is under way, because its replies will not arrive.
     pub fn fail_calls(&self, now: Timestamp) {
+        self.reset_leases(now);
         self.settlements.fail_calls(now);
     }
 
@@ -291,16 +316,17 @@ impl ServiceClient {
         self.settlements.lose_all(reason);
     }
 
-    /// Sends all settlements, due or not. Returns whether nothing is left, and no settlement is under
+    /// Sends all settlements, due or not, and ends leases. Returns whether nothing is left, and no settlement is under
     /// way.
     pub fn drain(&self, now: Timestamp) -> bool {
-        self.settlements.drain(now)
+        self.end_leases(now);
+        self.settlements.drain(now) && self.has_no_lease()
     }
 
-    /// Returns whether no settlement is left or under way.
+    /// Returns whether no settlement is left or under way, nor a lease.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.settlements.is_drained()
+        self.settlements.is_drained() && self.has_no_lease()
     }
 
     fn result(
@@ -371,7 +397,7 @@ impl ServiceClient {
         let _ = self.call(now, method, &message, &Metadata::new(), Call::Probe);
     }
 
-    fn call(
+    pub(super) fn call(
         &self,
         now: Timestamp,
         method: Method,

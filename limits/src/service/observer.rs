@@ -28,6 +28,10 @@ pub enum ServiceEvent {
         /// The usage that is not counted.
         amount: u64,
     },
+    /// A request was admitted by leases, without a call.
+    LeaseAdmission,
+    /// The tokens of all slices that are reserved may have changed.
+    TokensLeased(u64),
     /// The number of settlements in the queue may have changed.
     SettlementsPending(usize),
 }

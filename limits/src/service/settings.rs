@@ -15,6 +15,28 @@ pub struct ServiceSettings {
     pub flush_interval: Nanos,
     /// The bounds of the queue of settlements.
     pub queue: QueueBounds,
+    /// The slices of busy counters that a worker reserves; only [`Protocol::Reserve`] has them.
+    pub lease: Option<LeaseSettings>,
+}
+
+/// The slices of busy counters that a worker reserves at a service, to admit requests from them without a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseSettings {
+    /// The most tokens of a slice, or whatever a limit counts with a cost of its own.
+    pub tokens: u64,
+    /// The most requests of a slice.
+    pub requests: u64,
+    /// How long a worker admits requests from a slice.
+    pub ttl: Nanos,
+}
+
+/// What a leased counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseUnit {
+    /// The cost of exchanges: tokens, unless the limit has another.
+    Tokens,
+    /// Requests.
+    Requests,
 }
 
 /// The methods that a service is called with.

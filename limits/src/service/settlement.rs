@@ -164,6 +164,21 @@ impl Settlements {
         }
     }
 
+    /// Queues usage, and the release of its reservation.
+    pub(super) fn settle_later(
+        &self,
+        now: Timestamp,
+        descriptors: &Rc<DescriptorSet>,
+        id: ReservationId,
+        amount: u64,
+    ) {
+        self.release_later(now, descriptors, id);
+        if amount > 0 {
+            let settlement = Settlement::new(Rc::clone(descriptors), amount, now);
+            self.enqueue(settlement, |queue, settlement| queue.add(settlement, now));
+        }
+    }
+
     /// Queues a settlement whose sending has failed.
     pub(super) fn retry_after(
         &self,

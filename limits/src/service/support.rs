@@ -68,6 +68,11 @@ impl Support {
         !matches!(self.known.get(), ReserveSupport::Unsupported(_))
     }
 
+    /// Returns whether the service is known to implement `Reserve`.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.known.get() == ReserveSupport::Supported
+    }
+
     /// Returns how a stream checks now.
     pub(super) fn approach(&self, stream: u32) -> Approach {
         if self.known.get() == ReserveSupport::Unknown {

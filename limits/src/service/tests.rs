@@ -2,6 +2,7 @@
 
 mod calls;
 mod client;
+mod leases;
 mod logs;
 mod pressure;
 mod properties;

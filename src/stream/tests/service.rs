@@ -8,6 +8,7 @@ mod dry_run;
 mod failures;
 mod fallbacks;
 mod harness;
+mod leases;
 mod log_lines;
 mod long_values;
 mod pressure;

@@ -42,6 +42,15 @@ fn limit(fields: &Value) -> Value {
     limits_of(&json!({ "a": limit }))
 }
 
+/// A limitador with leases, and limits of 1,000 tokens and 100 requests.
+fn leased(amount: u64, requests: u64) -> Value {
+    let window = json!([{ "limit": 100, "window": "1m" }]);
+    let policy = limit(&json!({ "requests": window }));
+    let lease = json!({ "amount": amount, "requests": requests });
+    let storage = json!({ "type": "limitador", "cluster": "limitador", "lease": lease });
+    json!({ "policies": [policy], "storage": storage })
+}
+
 pub(super) fn predicate(predicate: &str) -> Value {
     limit(&json!({ "when": [{ "predicate": predicate }] }))
 }
@@ -153,6 +162,18 @@ fn limits() -> Vec<Case> {
             "spec.limits.a.reservation.amount",
             limit(&json!({ "reservation": { "amount": 8000 } })),
             limit(&json!({ "reservation": { "amount": "llm.?max_output_tokens.orValue(8000)" } })),
+        ),
+        (
+            WarningCode::LargeLease,
+            "storage.lease.amount",
+            leased(101, 10),
+            leased(100, 10),
+        ),
+        (
+            WarningCode::LargeLease,
+            "storage.lease.requests",
+            leased(100, 11),
+            leased(100, 10),
         ),
         (
             WarningCode::LowPrice,

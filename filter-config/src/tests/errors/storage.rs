@@ -98,6 +98,36 @@ fn invalid_storages_are_rejected() {
                 "storage.flush: found \"2s\", expected a duration of whole milliseconds from \"0ms\" to \"1000ms\"",
             ),
             (
+                "/storage/lease",
+                Some(json!(1000)),
+                "storage.lease: found 1000, expected an object",
+            ),
+            (
+                "/storage/lease",
+                Some(json!({ "ttl": "10s" })),
+                "storage.lease.amount: missing required field",
+            ),
+            (
+                "/storage/lease",
+                Some(json!({ "amount": 0 })),
+                "storage.lease.amount: found 0, expected a whole number from 1 to 1000000000000",
+            ),
+            (
+                "/storage/lease",
+                Some(json!({ "amount": 1000, "requests": 1_000_001 })),
+                "storage.lease.requests: found 1000001, expected a whole number from 1 to 1000000",
+            ),
+            (
+                "/storage/lease",
+                Some(json!({ "amount": 1000, "ttl": "31s" })),
+                "storage.lease.ttl: found \"31s\", expected a duration of whole milliseconds from \"1000ms\" to \"30000ms\"",
+            ),
+            (
+                "/storage/lease",
+                Some(json!({ "amount": 1000, "tll": "9s" })),
+                "storage.lease.tll: unknown field, did you mean \"ttl\"?",
+            ),
+            (
                 "/storage/failureMode",
                 Some(json!("open")),
                 "storage.failureMode: found \"open\", expected \"local\", \"allow\" or \"deny\"",
@@ -114,9 +144,35 @@ fn invalid_storages_are_rejected() {
             ),
         ],
     );
+    let mut leased = limitador();
+    set(
+        &mut leased,
+        "/storage/lease",
+        Some(json!({ "amount": 1000 })),
+    );
+    assert_errors(
+        &leased,
+        [
+            (
+                "/storage/protocol",
+                Some(json!("check-report")),
+                "storage.lease: not supported with \"protocol\": \"check-report\", expected \"type\": \"limitador\" and \"protocol\": \"reserve\", or no \"lease\"",
+            ),
+            (
+                "/storage",
+                Some(json!({ "type": "local", "lease": { "amount": 1000 } })),
+                "storage.lease: not supported with \"type\": \"local\", expected \"type\": \"limitador\" and \"protocol\": \"reserve\", or no \"lease\"",
+            ),
+        ],
+    );
     assert_errors(
         &envoy_rls(),
         [
+            (
+                "/storage/lease",
+                Some(json!({ "amount": 1000 })),
+                "storage.lease: not supported with \"type\": \"envoy-rls\", expected \"type\": \"limitador\" and \"protocol\": \"reserve\", or no \"lease\"",
+            ),
             (
                 "/storage/domain",
                 None,

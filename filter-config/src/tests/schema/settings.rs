@@ -195,6 +195,15 @@ fn storage() -> Value {
         "enum": ["local", "allow", "deny"],
         "default": "local"
     });
+    let lease = object(
+        &storage::LEASE,
+        &["amount"],
+        &json!({
+            "amount": described("The most tokens of a slice.", whole(&bounds::LEASE_AMOUNT)),
+            "requests": described("The most requests of a slice.", whole(&bounds::LEASE_REQUESTS)),
+            "ttl": duration("The time for which a worker admits requests from a slice.", "10s")
+        }),
+    );
     let local = object(
         &storage::LOCAL,
         &[],
@@ -214,7 +223,8 @@ fn storage() -> Value {
             "timeout": timeout,
             "failureMode": failure_mode,
             "flush": flush,
-            "maxCounters": described("The number of counters that this Envoy itself keeps.", counters.clone())
+            "maxCounters": described("The number of counters that this Envoy itself keeps.", counters.clone()),
+            "lease": described("Slices of busy counters that a worker reserves, to admit requests without a call; only with protocol reserve.", lease)
         }),
     );
     let envoy_rls = object(

@@ -200,6 +200,7 @@ impl World {
             timeout: Nanos::from_millis(100),
             flush_interval: Nanos::from_millis(flush_ms),
             queue: QueueBounds::default(),
+            lease: None,
         };
         let mut world = Self {
             settings,

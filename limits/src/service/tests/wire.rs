@@ -163,6 +163,7 @@ pub(super) fn settings(protocol: Protocol) -> ServiceSettings {
         timeout: TIMEOUT,
         flush_interval: Nanos::ZERO,
         queue: QueueBounds::default(),
+        lease: None,
     }
 }
 

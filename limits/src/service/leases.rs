@@ -1,0 +1,349 @@
+//! The leases of a worker, and what requests in flight hold of them.
+
+use super::descriptors::DescriptorSet;
+use super::lease::{Ended, Lease, Moment, SlicePlan, Step};
+use super::message::ReservationId;
+use super::settings::{LeaseSettings, LeaseUnit};
+use crate::time::{Nanos, Timestamp};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::mem;
+use std::rc::Rc;
+
+/// The number of leases. Beyond them no other counter gets one until a lease has ended: none of those in use is evicted.
+pub(super) const MAX_LEASES: usize = 1024;
+
+/// The bytes of their descriptors, as a caller may have values of any length.
+const MAX_BYTES: usize = 1 << 20;
+
+/// The number of counters whose last request is remembered.
+const RECENT: usize = 1024;
+
+/// A counter is busy if a request comes so soon after another.
+const BUSY: Nanos = Nanos::SECOND;
+
+/// The part of what is left that a slice has at most, as a divisor: the slices of several workers then fit beside each
+/// other, and become smaller towards the limit.
+const PART: u64 = 10;
+
+/// The requests for which a slice has room at least.
+const MIN_REQUESTS: u64 = 2;
+
+/// What identifies the counters of a limit: a hash of the limit and the values that it counts by.
+pub type LeaseId = u128;
+
+/// What a request demands of the counters of one limit.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseDemand {
+    /// The counters.
+    pub id: LeaseId,
+    /// What they count.
+    pub unit: LeaseUnit,
+    /// What the request reserves.
+    pub amount: u64,
+    /// What is left beside it, as far as is known.
+    pub remaining: u64,
+    /// When the first of their windows ends, as far as is known.
+    pub window_ends: Timestamp,
+}
+
+/// The leases of a worker.
+#[derive(Debug)]
+pub(super) struct Leases {
+    settings: LeaseSettings,
+    leases: BTreeMap<LeaseId, Lease>,
+    /// The bytes of their descriptors.
+    bytes: usize,
+    /// The counters of recent requests, each in a place that follows from its identity: a flood of others delays the
+    /// lease of a counter, and takes no memory.
+    recent: Vec<(LeaseId, Timestamp)>,
+    /// The number of the next call.
+    number: u64,
+    /// The latest time that was seen.
+    latest: Timestamp,
+    is_ending: bool,
+}
+
+/// A call that a lease needs.
+#[derive(Debug)]
+pub(super) struct LeaseCall {
+    pub(super) id: LeaseId,
+    /// Its number, if it is a `Reserve`.
+    pub(super) number: u64,
+    pub(super) descriptors: Rc<DescriptorSet>,
+    pub(super) step: Step,
+}
+
+/// What an exchange holds of a lease. It is released when it is dropped.
+#[derive(Debug)]
+pub struct LeaseHold {
+    leases: Rc<RefCell<Leases>>,
+    id: LeaseId,
+    generation: u64,
+    amount: u64,
+    descriptors: Rc<DescriptorSet>,
+}
+
+// === impl Leases ===
+
+impl Leases {
+    pub(super) fn new(settings: LeaseSettings) -> Self {
+        Self {
+            settings,
+            leases: BTreeMap::new(),
+            bytes: 0,
+            recent: vec![(0, Timestamp::EPOCH); RECENT],
+            number: 0,
+            latest: Timestamp::EPOCH,
+            is_ending: false,
+        }
+    }
+
+    /// Returns how long a worker admits requests from a slice.
+    pub(super) const fn ttl(&self) -> Nanos {
+        self.settings.ttl
+    }
+
+    /// Returns whether no lease has a slice or is about to get one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.leases.values().all(|lease| !lease.is_live())
+    }
+
+    /// Returns the tokens of all slices.
+    pub(super) fn tokens(&self) -> u64 {
+        let tokens = self.leases.values();
+        let tokens = tokens.filter(|lease| lease.unit == LeaseUnit::Tokens);
+        tokens.fold(0, |sum, lease| sum.saturating_add(lease.granted()))
+    }
+
+    /// Lets leases end: none is renewed.
+    pub(super) const fn end(&mut self) {
+        self.is_ending = true;
+    }
+
+    /// Takes as much of a demand as its lease has room for.
+    pub(super) fn hold(
+        this: &Rc<RefCell<Self>>,
+        now: Timestamp,
+        demand: &LeaseDemand,
+    ) -> Option<LeaseHold> {
+        let mut leases = this.borrow_mut();
+        if leases.is_ending {
+            return None;
+        }
+        let lease = leases.leases.get_mut(&demand.id)?;
+        let (generation, amount) = lease.hold(now, demand.amount)?;
+        let descriptors = Rc::clone(&lease.descriptors);
+        drop(leases);
+        Some(LeaseHold {
+            leases: Rc::clone(this),
+            id: demand.id,
+            generation,
+            amount,
+            descriptors,
+        })
+    }
+
+    /// Takes note of a request. Returns the call that its lease needs; a busy counter without a lease gets one.
+    pub(super) fn request(
+        &mut self,
+        now: Timestamp,
+        demand: &LeaseDemand,
+        may_reserve: bool,
+        descriptors: impl FnOnce() -> Option<DescriptorSet>,
+    ) -> Option<LeaseCall> {
+        let is_busy = self.is_busy(now, demand.id);
+        let plan = SlicePlan {
+            amount: self.slice(demand),
+            window_ends: demand.window_ends,
+        };
+        if let Some(lease) = self.leases.get_mut(&demand.id) {
+            lease.plan(plan);
+        } else if is_busy && may_reserve && !self.is_ending && plan.amount > 0 {
+            let descriptors = descriptors()?;
+            if !self.make_room(descriptors.size()) {
+                return None;
+            }
+            self.bytes = self.bytes.saturating_add(descriptors.size());
+            let mut lease = Lease::new(Rc::new(descriptors), demand.unit);
+            lease.plan(plan);
+            self.leases.insert(demand.id, lease);
+        }
+        self.advance(now, demand.id, may_reserve, is_busy)
+    }
+
+    /// Returns whether there is room for a lease with descriptors of this size. One without a slice gives way.
+    fn make_room(&mut self, size: usize) -> bool {
+        let has_room = |this: &Self| {
+            this.leases.len() < MAX_LEASES && this.bytes.saturating_add(size) <= MAX_BYTES
+        };
+        if !has_room(self) {
+            let mut leases = self.leases.iter();
+            let denied = leases.find(|(_, lease)| !lease.is_live());
+            if let Some(&id) = denied.map(|(id, _)| id)
+                && let Some(lease) = self.leases.remove(&id)
+            {
+                self.bytes = self.bytes.saturating_sub(lease.descriptors.size());
+            }
+        }
+        has_room(self)
+    }
+
+    /// Returns the amount of the next slice for requests like this one; 0 for none.
+    fn slice(&self, demand: &LeaseDemand) -> u64 {
+        let most = match demand.unit {
+            LeaseUnit::Tokens => self.settings.tokens,
+            LeaseUnit::Requests => self.settings.requests,
+        };
+        let amount = most.min(demand.remaining / PART);
+        if amount / MIN_REQUESTS >= demand.amount.max(1) {
+            amount
+        } else {
+            0
+        }
+    }
+
+    /// Takes note of a request to a counter. Returns whether another came shortly before.
+    fn is_busy(&mut self, now: Timestamp, id: LeaseId) -> bool {
+        let place = id.checked_rem(RECENT as u128);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        let Some(recent) = place.and_then(|place| self.recent.get_mut(place)) else {
+            return false;
+        };
+        let (known, at) = mem::replace(recent, (id, now));
+        known == id && now.since(at) <= BUSY && at > Timestamp::EPOCH
+    }
+
+    /// Returns the call that a lease needs.
+    fn advance(
+        &mut self,
+        now: Timestamp,
+        id: LeaseId,
+        may_reserve: bool,
+        is_wanted: bool,
+    ) -> Option<LeaseCall> {
+        let number = self.number;
+        let lease = self.leases.get_mut(&id)?;
+        let step = lease.advance(Moment {
+            now,
+            ttl: self.settings.ttl,
+            number,
+            may_reserve,
+            is_wanted,
+            is_ending: self.is_ending,
+        })?;
+        self.number = number.wrapping_add(1);
+        Some(LeaseCall {
+            id,
+            number,
+            descriptors: Rc::clone(&lease.descriptors),
+            step,
+        })
+    }
+
+    /// Returns the calls that leases need, and forgets those that are idle.
+    pub(super) fn due(&mut self, now: Timestamp, may_reserve: bool) -> Vec<LeaseCall> {
+        // What is left of a slice by a clock that stepped back is not what is left by the service's.
+        let tolerance = Nanos::new(self.settings.ttl.as_u64() / 2);
+        let stepped_back = now.saturating_add(tolerance) < self.latest;
+        if stepped_back {
+            self.latest = now;
+            return self.reset();
+        }
+        self.latest = self.latest.max(now);
+        let ids: Vec<LeaseId> = self.leases.keys().copied().collect();
+        let calls = ids.into_iter();
+        let calls = calls.filter_map(|id| self.advance(now, id, may_reserve, false));
+        let calls: Vec<LeaseCall> = calls.collect();
+        self.leases.retain(|_, lease| !lease.is_idle(now));
+        self.bytes = self.leases.values().fold(0, |bytes: usize, lease| {
+            bytes.saturating_add(lease.descriptors.size())
+        });
+        calls
+    }
+
+    /// Ends all slices, whatever requests in flight hold.
+    pub(super) fn reset(&mut self) -> Vec<LeaseCall> {
+        let leases = self.leases.iter_mut();
+        let calls = leases.filter_map(|(&id, lease)| {
+            let ended = lease.reset()?;
+            Some(LeaseCall {
+                id,
+                number: 0,
+                descriptors: Rc::clone(&lease.descriptors),
+                step: Step::Commit(ended),
+            })
+        });
+        calls.collect()
+    }
+
+    /// Takes the grant of a call. Returns what is to be committed, if the lease is there.
+    pub(super) fn grant(
+        &mut self,
+        id: LeaseId,
+        number: u64,
+        reservation: ReservationId,
+    ) -> Option<Ended> {
+        match self.leases.get_mut(&id) {
+            Some(lease) => lease.grant(number, reservation),
+            None => Some(Ended {
+                reservation,
+                used: 0,
+            }),
+        }
+    }
+
+    /// Takes note that a call has granted nothing.
+    pub(super) fn deny(&mut self, now: Timestamp, id: LeaseId, number: u64) {
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.deny(now, number);
+        }
+    }
+}
+
+// === impl LeaseHold ===
+
+impl LeaseHold {
+    /// Returns what is held.
+    #[must_use]
+    pub const fn amount(&self) -> u64 {
+        self.amount
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub const fn descriptors(&self) -> &Rc<DescriptorSet> {
+        &self.descriptors
+    }
+
+    /// Releases what is held, and takes a cost from the lease, as far as it has room. Returns the rest of the cost, which
+    /// is to be reported.
+    #[must_use]
+    pub fn settle(&mut self, cost: u64) -> u64 {
+        let held = mem::take(&mut self.amount);
+        let mut leases = self.leases.borrow_mut();
+        match leases.leases.get_mut(&self.id) {
+            Some(lease) => lease.settle(self.generation, held, cost),
+            None => cost,
+        }
+    }
+
+    /// Takes an excess off the usage of the lease that was not committed yet. Returns the rest of it.
+    #[must_use]
+    pub fn credit(&self, excess: u64) -> u64 {
+        let mut leases = self.leases.borrow_mut();
+        match leases.leases.get_mut(&self.id) {
+            Some(lease) => lease.credit(self.generation, excess),
+            None => excess,
+        }
+    }
+}
+
+impl Drop for LeaseHold {
+    fn drop(&mut self) {
+        if self.amount > 0 {
+            // There is no cost, and no rest of it.
+            let _ = self.settle(0);
+        }
+    }
+}
