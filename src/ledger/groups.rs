@@ -120,6 +120,13 @@ impl Group<'_> {
         if !service.client.leases() {
             return self.call(service, values, ttl).into_iter().collect();
         }
+        if self.limits.len() == 1 {
+            let call = match self.hold(service, values, now) {
+                Some(hold) => self.call_beside(hold, ttl),
+                None => self.call(service, values, ttl),
+            };
+            return call.into_iter().collect();
+        }
         let parts = self.limits.iter().map(|limit| self.part(*limit));
         let parts: Vec<(Self, Option<LeaseHold>)> = parts
             .map(|part| {

@@ -104,6 +104,7 @@ fn variants() -> Vec<Variant> {
             policies::ten_costs(),
         ),
         Variant::new("tollgate, limitador", policies::remote_tutorial()),
+        Variant::new("tollgate, limitador, lease", policies::leasing_tutorial()),
         holding,
     ]
 }

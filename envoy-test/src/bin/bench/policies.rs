@@ -39,6 +39,13 @@ pub(crate) fn remote_tutorial() -> Value {
     configuration
 }
 
+/// Returns the same with leases.
+pub(crate) fn leasing_tutorial() -> Value {
+    let mut configuration = remote_tutorial();
+    configuration["storage"]["lease"] = json!({ "amount": 1_000_000 });
+    configuration
+}
+
 /// Returns ten limits that all apply to each caller, each with its own cost expression, and a budget.
 pub(crate) fn ten_costs() -> Value {
     let mut limits = serde_json::Map::new();
