@@ -45,6 +45,19 @@ impl PendingCall {
         }
     }
 
+    /// Takes from the lease of the counters what it has room for by now: a slice may have been granted meanwhile, and be
+    /// what left no room. Returns whether anything was taken; the call is then made for the rest.
+    fn take_from_lease(&mut self, now: Timestamp) -> bool {
+        let missing = self.request.amount;
+        let lease = self.lease.as_mut();
+        let taken = lease.map_or(0, |lease| lease.take(now, missing));
+        self.request.amount = missing.saturating_sub(taken);
+        if taken > 0 {
+            self.result = Some(CheckResult::Reply(Reply::default()));
+        }
+        taken > 0
+    }
+
     /// Returns whether no other request in flight had reserved anything at any of the counters.
     fn is_alone(&self, admission: &Admission) -> bool {
         self.counters.iter().all(|&counter| {
@@ -84,10 +97,15 @@ impl PendingCheck {
                     return Ok(Check::Decided(Verdict::rejected(rejection)));
                 }
                 self.send(service, now, index);
+            } else if pending.rejected().is_some() && pending.take_from_lease(now) {
+                if pending.request.amount > 0 {
+                    self.send(service, now, index);
+                }
             } else if service.client.reserves() && is_alone && pending.rejected().is_some() {
                 // A request without others beside it is admitted while anything is left, whatever it
                 // is expected to cost.
-                if pending.lease.is_some() {
+                let lease = pending.lease.as_ref();
+                if lease.is_some_and(|lease| lease.amount() > 0) {
                     pending.result = Some(CheckResult::Reply(Reply::default()));
                 } else if pending.request.amount > 1 {
                     pending.request.amount = 1;

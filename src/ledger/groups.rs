@@ -73,8 +73,8 @@ impl Group<'_> {
         self.call_about(Rc::new(descriptors), self.amount()?, ttl, None)
     }
 
-    /// Returns the call that reserves what this worker does not hold of its lease; one that has its result where there
-    /// is nothing left to reserve.
+    /// Returns the call that reserves what this worker does not hold of its lease; one that has its result where it holds
+    /// all.
     fn call_beside(&self, lease: LeaseHold, ttl: Nanos) -> Option<PendingCall> {
         let descriptors = Rc::clone(lease.descriptors());
         let rest = self.amount()?.saturating_sub(lease.amount());
@@ -110,7 +110,7 @@ impl Group<'_> {
     }
 
     /// Returns the calls that check the counters: one for all, or one for each limit where this worker has a lease of
-    /// one of them with anything left.
+    /// one of them.
     fn calls(
         &self,
         service: &Service,

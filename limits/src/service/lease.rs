@@ -172,10 +172,19 @@ impl Lease {
         self.slice.is_some() || self.renewal.is_some()
     }
 
-    /// Takes as much of an amount as there is room for in the slice. Returns how much that is, and of which generation.
-    pub(super) fn hold(&mut self, now: Timestamp, amount: u64) -> Option<(u64, u64)> {
+    /// Takes as much of an amount as there is room for in the slice, if it is of this generation. Returns of which it is,
+    /// and how much was taken.
+    pub(super) fn hold(
+        &mut self,
+        now: Timestamp,
+        generation: Option<u64>,
+        amount: u64,
+    ) -> Option<(u64, u64)> {
         let most = self.renewal.map_or(u64::MAX, |renewal| renewal.amount);
         let slice = self.slice.as_mut()?;
+        if generation.is_some_and(|generation| generation != slice.generation) {
+            return None;
+        }
         if now < slice.term.sent || now >= slice.term.admits_until {
             return None;
         }

@@ -57,7 +57,7 @@ pub(super) struct Leases {
     /// The counters of recent requests, each in a place that follows from its identity: a flood of others delays the
     /// lease of a counter, and takes no memory.
     recent: Vec<(LeaseId, Timestamp)>,
-    /// The number of the next call.
+    /// The number of the next call; none is 0.
     number: u64,
     /// The latest time that was seen.
     latest: Timestamp,
@@ -93,7 +93,7 @@ impl Leases {
             leases: BTreeMap::new(),
             bytes: 0,
             recent: vec![(0, Timestamp::EPOCH); RECENT],
-            number: 0,
+            number: 1,
             latest: Timestamp::EPOCH,
             is_ending: false,
         }
@@ -121,27 +121,25 @@ impl Leases {
         self.is_ending = true;
     }
 
-    /// Takes as much of a demand as its lease has room for.
+    /// Takes as much of a demand as its lease has room for, which can be nothing; `None` without a lease.
     pub(super) fn hold(
         this: &Rc<RefCell<Self>>,
         now: Timestamp,
         demand: &LeaseDemand,
     ) -> Option<LeaseHold> {
-        let mut leases = this.borrow_mut();
-        if leases.is_ending {
-            return None;
-        }
-        let lease = leases.leases.get_mut(&demand.id)?;
-        let (generation, amount) = lease.hold(now, demand.amount)?;
-        let descriptors = Rc::clone(&lease.descriptors);
-        drop(leases);
-        Some(LeaseHold {
+        let leases = this.borrow();
+        let lease = leases.leases.get(&demand.id);
+        let lease = lease.filter(|lease| lease.is_live() && !leases.is_ending)?;
+        let mut hold = LeaseHold {
             leases: Rc::clone(this),
             id: demand.id,
-            generation,
-            amount,
-            descriptors,
-        })
+            generation: 0,
+            amount: 0,
+            descriptors: Rc::clone(&lease.descriptors),
+        };
+        drop(leases);
+        hold.take(now, demand.amount);
+        Some(hold)
     }
 
     /// Takes note of a request. Returns the call that its lease needs; a busy counter without a lease gets one.
@@ -314,6 +312,21 @@ impl LeaseHold {
     #[must_use]
     pub const fn descriptors(&self) -> &Rc<DescriptorSet> {
         &self.descriptors
+    }
+
+    /// Takes as much of an amount, beside what is held, as the lease has room for. Returns how much that is.
+    pub fn take(&mut self, now: Timestamp, amount: u64) -> u64 {
+        let mut leases = self.leases.borrow_mut();
+        let is_ending = leases.is_ending;
+        let lease = leases.leases.get_mut(&self.id).filter(|_| !is_ending);
+        let generation = (self.amount > 0).then_some(self.generation);
+        let taken = lease.and_then(|lease| lease.hold(now, generation, amount));
+        let Some((generation, taken)) = taken else {
+            return 0;
+        };
+        self.generation = generation;
+        self.amount = self.amount.saturating_add(taken);
+        taken
     }
 
     /// Releases what is held, and takes a cost from the lease, as far as it has room. Returns the rest of the cost, which

@@ -22,8 +22,8 @@ impl ServiceClient {
         self.leases.is_some() && self.support.is_confirmed() && !self.link.is_open()
     }
 
-    /// Takes as much of a demand as the lease of its counters has room for, and starts the call that the lease needs.
-    /// `descriptors` are those of the counters of one limit; they are called for if a busy counter gets a lease.
+    /// Takes as much of a demand as the lease of its counters has room for, and starts the call that the lease needs. Returns
+    /// what it holds, which can be nothing; `None` without a lease. `descriptors` are those of the counters of one limit; they are called for if a busy counter gets a lease.
     pub fn hold(
         &self,
         now: Timestamp,

@@ -3,9 +3,9 @@
 use super::super::mock::{Limitador, MockReply};
 use super::super::settlement::MAX_CALLS;
 use super::super::{
-    CallId, CheckError, CheckReply, CheckRequest, CheckResult, GrpcCall, Metadata, Observer,
-    Protocol, QueueBounds, Reply, ReservationId, ServiceClient, ServiceEvent, ServiceSettings,
-    Transport, TransportError, message,
+    CallId, CheckError, CheckReply, CheckRequest, CheckResult, GrpcCall, LeaseDemand, LeaseHold,
+    LeaseSettings, LeaseUnit, Metadata, Observer, Protocol, QueueBounds, Reply, ReservationId,
+    ServiceClient, ServiceEvent, ServiceSettings, Transport, TransportError, message,
 };
 use super::{Shared, descriptors};
 use crate::time::{Nanos, Timestamp};
@@ -128,6 +128,8 @@ struct Configured {
     recorder: Rc<Recorder>,
     client: ServiceClient,
     open: Vec<Exchange>,
+    /// The exchanges that were admitted by a lease.
+    leased: Vec<(Exchange, LeaseHold)>,
 }
 
 /// A service, and its clients: the last is that of the configuration in force.
@@ -152,6 +154,37 @@ impl Configured {
         self.client.credit(now, &set, exchange.excess, until);
     }
 
+    /// Settles the exchanges that were admitted by leases.
+    fn settle_leased(&mut self, now: Timestamp) {
+        let metadata = Metadata::new();
+        for (exchange, mut hold) in std::mem::take(&mut self.leased) {
+            let set = Rc::clone(hold.descriptors());
+            let rest = hold.settle(exchange.cost + exchange.excess);
+            self.client.settle(now, &set, None, rest, &metadata);
+            let rest = hold.credit(exchange.excess);
+            self.client.credit(now, &set, rest, Timestamp::MAX);
+        }
+    }
+
+    /// Admits an exchange by a lease, if it has room.
+    fn admit_by_lease(&mut self, now: Timestamp, exchange: Exchange) -> bool {
+        let demand = LeaseDemand {
+            id: exchange.caller.into(),
+            unit: LeaseUnit::Tokens,
+            amount: 10,
+            remaining: 1_000_000,
+            window_ends: Timestamp::MAX,
+        };
+        let set = || Some((*descriptors(1, exchange.caller)).clone());
+        match self.client.hold(now, &demand, set) {
+            Some(hold) if hold.amount() == demand.amount => {
+                self.leased.push((exchange, hold));
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Takes a reply to a check.
     fn on_check_reply(&mut self, now: Timestamp, reply: CheckReply) {
         let open = self.open.iter();
@@ -174,6 +207,9 @@ impl Configured {
         };
         let stream = u32::try_from(self.open.len()).unwrap();
         let metadata = Metadata::new();
+        if self.admit_by_lease(now, exchange) {
+            return;
+        }
         let call = if self.client.is_circuit_open() {
             Err(CheckError::Failed)
         } else {
@@ -193,14 +229,18 @@ impl Configured {
 }
 
 impl World {
-    fn new(protocol: Protocol, flush_ms: u64) -> Self {
+    fn new(protocol: Protocol, flush_ms: u64, leases: bool) -> Self {
         let settings = ServiceSettings {
             cluster: "limitador".to_owned(),
             protocol,
             timeout: Nanos::from_millis(100),
             flush_interval: Nanos::from_millis(flush_ms),
             queue: QueueBounds::default(),
-            lease: None,
+            lease: leases.then_some(LeaseSettings {
+                tokens: 200,
+                requests: 100,
+                ttl: Nanos::SECOND,
+            }),
         };
         let mut world = Self {
             settings,
@@ -231,6 +271,7 @@ impl World {
             recorder,
             client,
             open: Vec::new(),
+            leased: Vec::new(),
         });
     }
 
@@ -275,6 +316,7 @@ impl World {
             for exchange in std::mem::take(&mut configured.open) {
                 configured.settle(now, &exchange, None);
             }
+            configured.settle_leased(now);
             configured.client.fail_calls(now);
         }
         self.hand_over();
@@ -342,7 +384,8 @@ impl World {
 
     fn tick(&mut self, milliseconds: u64) {
         self.now = self.now.saturating_add(Nanos::from_millis(milliseconds));
-        for configured in &self.configured {
+        for configured in &mut self.configured {
+            configured.settle_leased(self.now);
             configured.client.on_tick(self.now);
         }
         self.hand_over();
@@ -357,9 +400,10 @@ proptest! {
         events in events(),
         reserves in any::<bool>(),
         flush_ms in prop::sample::select(vec![0_u64, 20]),
+        leases in any::<bool>(),
     ) {
         let protocol = if reserves { Protocol::Reserve } else { Protocol::CheckReport };
-        let mut world = World::new(protocol, flush_ms);
+        let mut world = World::new(protocol, flush_ms, leases);
         let mut settled = [0; CALLERS as usize];
         for event in events {
             match event {

@@ -202,6 +202,25 @@ fn rest_of_limit_in_lease_is_usable() {
 }
 
 #[test]
+fn slice_that_takes_the_rest_rejects_none() {
+    let mut gateway = Gateway::leased(2_000, FORTY);
+    for _ in 0..2 {
+        gateway.exchange(40);
+    }
+    // Others use so much that the slice takes what is left, before the request that it is for has reserved.
+    let used = gateway.limitador.used.values_mut().next().unwrap();
+    *used = 2_000 - 190;
+    let calls = gateway.methods().len();
+    for _ in 0..4 {
+        assert_eq!(gateway.exchange(40), "admitted");
+    }
+    assert_eq!(gateway.methods()[calls..][..2], ["Reserve", "Reserve"]);
+    gateway.wait(21_000);
+    assert_eq!(gateway.limitador.total(), 2_000 - 190 + 160);
+    assert!(gateway.limitador.reserved.is_empty());
+}
+
+#[test]
 fn corrected_charges_stay_in_lease() {
     let mut gateway = Gateway::leased(1_000_000, FORTY);
     let calls = gateway.take_lease();

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 const LOCAL: &str = r#"{ "type": "local" }"#;
 
+const LEASED: &str =
+    r#"{ "type": "limitador", "cluster": "limitador", "lease": { "amount": 300, "ttl": "1s" } }"#;
+
 const MS: u64 = 1_000_000;
 
 /// Choices that follow from a seed.
@@ -88,7 +91,8 @@ impl RandomEvents {
         let storage_json = if storage == LOCAL {
             LOCAL.to_owned()
         } else {
-            storage.replace('}', &format!(r#", "failureMode": "{mode}" }}"#))
+            let open = storage.strip_suffix('}').unwrap();
+            format!(r#"{open}, "failureMode": "{mode}" }}"#)
         };
         let pricing = r#""pricing": { "default": { "input": 1, "output": 2 } }"#;
         let rest = format!(r#", "holdHeaders": {holds}, "storage": {storage_json}, {pricing}"#);
@@ -130,16 +134,23 @@ impl RandomEvents {
                 "shadow": true,
             },
         });
-        if storage != RLS {
+        // A slice is a tenth of what is left.
+        let factor = if storage == LEASED { 100 } else { 1 };
+        if storage == LEASED {
+            limits["free"]["rates"] = json!([{ "limit": 5_000, "window": "1m" }]);
+            limits["free"]["requests"] = json!([{ "limit": 600, "window": "10s" }]);
+            limits["all"]["rates"] = json!([{ "limit": 3_000, "window": "1m" }]);
+        }
+        if storage != RLS && storage != LEASED {
             limits["all"]["budgets"] = json!([{ "usd": 0.001, "window": "1m" }]);
         }
         json["policies"][0]["spec"]["limits"] = limits;
         let mut limitador = Limitador::new(1_000_000);
         limitador.limits = vec![
-            ("tokenlimit.free", 60),
+            ("tokenlimit.free", 60 * factor),
             ("tokenlimit.large", 80),
-            ("limit.", 6),
-            ("tokenlimit.all", 300),
+            ("limit.", 6 * factor),
+            ("tokenlimit.all", if factor > 1 { 2_000 } else { 300 }),
             ("tokenlimit.shade", 20),
             ("budget.", 1_000_000),
         ];
@@ -153,7 +164,7 @@ impl RandomEvents {
             errors,
             tokens: 0,
             admitted: 0,
-            is_exact: matches!(storage, RESERVE | CHECK),
+            is_exact: matches!(storage, RESERVE | CHECK | LEASED),
             what: format!("seed {seed} {storage} {mode} errors {errors} holds {holds} {actions:?}"),
         }
     }
@@ -398,7 +409,7 @@ impl RandomEvents {
 #[test]
 fn random_events_count_each_exchange_once() {
     for seed in 1..=4 {
-        for storage in [RESERVE, CHECK, RLS, LOCAL] {
+        for storage in [RESERVE, LEASED, CHECK, RLS, LOCAL] {
             for (errors, holds) in [(0, false), (0, true), (4, false), (4, true)] {
                 RandomEvents::new(seed, storage, errors, holds).run();
             }
