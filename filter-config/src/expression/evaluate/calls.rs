@@ -1,7 +1,7 @@
 //! Functions.
 
 use cel::ExecutionError;
-use cel::common::traits::Sizer;
+use cel::common::traits::{Sizer, Zeroer};
 use cel::common::types::{CelInt, CelOptional, CelString, CelType, Kind};
 use cel::common::value::{CowVal, Val};
 
@@ -95,7 +95,7 @@ impl<'v> Machine<'_, 'v> {
         };
         let is_zero = |value: &CowVal<'_, '_>| {
             let zeroer = value.as_zeroer();
-            zeroer.is_some_and(|value| value.is_zero_value())
+            zeroer.is_some_and(Zeroer::is_zero_value)
         };
         let result = match name {
             "dyn" => Some(Ok(value.clone())),

@@ -76,7 +76,11 @@ fn offset(zone: &str) -> Option<FixedOffset> {
     if !(-23..=23).contains(&count) || !(0..=59).contains(&rest) {
         return None;
     }
-    let rest = if hours.starts_with('-') { -rest } else { rest };
+    let rest = if hours.starts_with('-') {
+        rest.checked_neg()?
+    } else {
+        rest
+    };
     let minutes = count.checked_mul(60)?.checked_add(rest)?;
     FixedOffset::east_opt(minutes.checked_mul(60)?)
 }
@@ -127,7 +131,7 @@ pub(super) fn parse_duration(text: &str) -> Option<TimeDelta> {
     }
     let mut rest = text;
     let mut sum: Option<i128> = None;
-    while let Some((number, after)) = number(rest)? {
+    while let Some((number, after)) = number(rest).ok()? {
         let unit = UNITS
             .iter()
             .find_map(|(name, nanos)| Some((after.strip_prefix(name)?, nanos)));
@@ -151,9 +155,11 @@ fn nanos(nanos: f64) -> Option<i128> {
     (nanos.abs() <= 9_223_372_036_854_775_808.0).then_some(i128::from(nanos as i64))
 }
 
-/// Returns the number that a text begins with and the rest, if it begins with one; the outer `None` if its exponent
-/// has no digits.
-fn number(text: &str) -> Option<Option<(f64, &str)>> {
+/// The exponent of a number has no digits.
+struct NoExponent;
+
+/// Returns the number that a text begins with and the rest, if it begins with one.
+fn number(text: &str) -> Result<Option<(f64, &str)>, NoExponent> {
     let digits = |text: &str| {
         let rest = text.trim_start_matches(|character: char| character.is_ascii_digit());
         text.len().saturating_sub(rest.len())
@@ -164,20 +170,21 @@ fn number(text: &str) -> Option<Option<(f64, &str)>> {
     if let Some(after) = rest.strip_prefix('.') {
         let fraction = digits(after);
         if whole == 0 && fraction == 0 {
-            return Some(None);
+            return Ok(None);
         }
         rest = after.get(fraction..).unwrap_or_default();
     } else if whole == 0 {
-        return Some(None);
+        return Ok(None);
     }
     if let Some(exponent) = rest.strip_prefix(['e', 'E']) {
         let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
         let length = digits(exponent);
         if length == 0 {
-            return None;
+            return Err(NoExponent);
         }
         rest = exponent.get(length..).unwrap_or_default();
     }
-    let number = text.strip_suffix(rest)?.parse().ok()?;
-    Some(Some((number, rest)))
+    let number = text.strip_suffix(rest);
+    let number = number.and_then(|number| number.parse().ok());
+    Ok(number.map(|number| (number, rest)))
 }

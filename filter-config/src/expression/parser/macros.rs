@@ -16,21 +16,21 @@ const RESULT: &str = "@result";
 
 /// Returns a call, or what a macro makes of it.
 pub(super) fn call(name: String, target: Option<IdedExpr>, args: Arguments) -> Parsed {
-    let is_macro = match (name.as_str(), &target, args.len()) {
+    let is_macro = matches!(
+        (name.as_str(), &target, args.len()),
         (operators::HAS | REQUEST_BODY_JSON, None, 1)
-        | (
-            operators::ALL
-            | operators::EXISTS
-            | operators::EXISTS_ONE
-            | "existsOne"
-            | operators::MAP
-            | operators::FILTER,
-            Some(_),
-            2,
-        )
-        | (operators::MAP, Some(_), 3) => true,
-        _ => false,
-    };
+            | (
+                operators::ALL
+                    | operators::EXISTS
+                    | operators::EXISTS_ONE
+                    | "existsOne"
+                    | operators::MAP
+                    | operators::FILTER,
+                Some(_),
+                2,
+            )
+            | (operators::MAP, Some(_), 3)
+    );
     let mut items = args.into_iter();
     match (is_macro.then(|| items.next()).flatten(), target) {
         (Some((at, first)), None) if name == operators::HAS => has(at, first),

@@ -6,7 +6,7 @@ use crate::expression::syntax::{Parsed, Reason, SyntaxError};
 /// The tokens of a text, and which is the next.
 pub(super) struct Tokens<'s> {
     source: &'s str,
-    tokens: Vec<Token>,
+    list: Vec<Token>,
     /// The index of the next token.
     pub(super) next: usize,
 }
@@ -17,14 +17,14 @@ impl<'s> Tokens<'s> {
     pub(super) fn new(source: &'s str, tokens: Vec<Token>) -> Self {
         Self {
             source,
-            tokens,
+            list: tokens,
             next: 0,
         }
     }
 
     /// Returns the number of names before a `{`, if only names with dots between are.
     pub(super) fn type_of_message(&self) -> Option<usize> {
-        let kinds = self.tokens.get(self.next..).unwrap_or_default();
+        let kinds = self.list.get(self.next..).unwrap_or_default();
         let mut kinds = kinds.iter().map(|token| token.kind);
         let mut segments = 0_usize;
         loop {
@@ -96,7 +96,7 @@ impl<'s> Tokens<'s> {
             start: self.source.len(),
             end: self.source.len(),
         };
-        self.tokens.get(index).copied().unwrap_or(end)
+        self.list.get(index).copied().unwrap_or(end)
     }
 
     pub(super) fn text(&self, token: Token) -> &'s str {
