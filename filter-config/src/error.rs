@@ -21,8 +21,8 @@ pub struct ValidationErrors {
     omitted: usize,
     /// The warnings of a configuration that may yet be valid.
     warnings: Vec<Warning>,
-    /// What its expressions were compiled to.
-    pub(crate) expressions: ExpressionCache,
+    /// What its expressions were compiled to. Boxed, since errors are returned by value.
+    pub(crate) expressions: Box<ExpressionCache>,
 }
 
 /// One thing that is wrong with a configuration.

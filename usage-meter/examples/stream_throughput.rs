@@ -70,7 +70,7 @@ fn pass(pieces: &[&[u8]], is_withheld: bool) -> Option<u64> {
         if let Some(filter) = &mut filter {
             let is_end = index + 1 == pieces.len();
             let passage = filter.push(bytes, meter.usage().is_some(), is_end);
-            black_box(passage.replacement.map(|bytes| bytes.to_vec()));
+            black_box(passage.replacement);
         }
     }
     meter.finish();
@@ -85,9 +85,9 @@ fn stream(events: usize, null: &str) -> Vec<u8> {
     let mut body = chunk(r#"{"role":"assistant","content":""}"#, "null");
     body += &chunk(r#"{"content":" word"}"#, "null").repeat(events);
     body += &chunk("{}", r#""stop""#);
-    body += &format!(
-        "{head}],\"usage\":{{\"prompt_tokens\":100,\"completion_tokens\":4000,\"total_tokens\":4100}}}}\n\n"
-    );
+    body += head;
+    body +=
+        "],\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":4000,\"total_tokens\":4100}}\n\n";
     body += "data: [DONE]\n\n";
     body.into_bytes()
 }

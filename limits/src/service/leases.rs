@@ -51,7 +51,7 @@ pub struct LeaseDemand {
 #[derive(Debug)]
 pub(super) struct Leases {
     settings: LeaseSettings,
-    leases: BTreeMap<LeaseId, Lease>,
+    by_id: BTreeMap<LeaseId, Lease>,
     /// The bytes of their descriptors.
     bytes: usize,
     /// The counters of recent requests, each in a place that follows from its identity: a flood of others delays the
@@ -90,7 +90,7 @@ impl Leases {
     pub(super) fn new(settings: LeaseSettings) -> Self {
         Self {
             settings,
-            leases: BTreeMap::new(),
+            by_id: BTreeMap::new(),
             bytes: 0,
             recent: vec![(0, Timestamp::EPOCH); RECENT],
             number: 1,
@@ -106,12 +106,12 @@ impl Leases {
 
     /// Returns whether no lease has a slice or is about to get one.
     pub(super) fn is_empty(&self) -> bool {
-        self.leases.values().all(|lease| !lease.is_live())
+        self.by_id.values().all(|lease| !lease.is_live())
     }
 
     /// Returns the tokens of all slices.
     pub(super) fn tokens(&self) -> u64 {
-        let tokens = self.leases.values();
+        let tokens = self.by_id.values();
         let tokens = tokens.filter(|lease| lease.unit == LeaseUnit::Tokens);
         tokens.fold(0, |sum, lease| sum.saturating_add(lease.granted()))
     }
@@ -128,7 +128,7 @@ impl Leases {
         demand: &LeaseDemand,
     ) -> Option<LeaseHold> {
         let leases = this.borrow();
-        let lease = leases.leases.get(&demand.id);
+        let lease = leases.by_id.get(&demand.id);
         let lease = lease.filter(|lease| lease.is_live() && !leases.is_ending)?;
         let mut hold = LeaseHold {
             leases: Rc::clone(this),
@@ -155,7 +155,7 @@ impl Leases {
             amount: self.slice(demand),
             window_ends: demand.window_ends,
         };
-        if let Some(lease) = self.leases.get_mut(&demand.id) {
+        if let Some(lease) = self.by_id.get_mut(&demand.id) {
             lease.plan(plan);
         } else if is_busy && may_reserve && !self.is_ending && plan.amount > 0 {
             let descriptors = descriptors()?;
@@ -165,7 +165,7 @@ impl Leases {
             self.bytes = self.bytes.saturating_add(descriptors.size());
             let mut lease = Lease::new(Rc::new(descriptors), demand.unit);
             lease.plan(plan);
-            self.leases.insert(demand.id, lease);
+            self.by_id.insert(demand.id, lease);
         }
         self.advance(now, demand.id, may_reserve, is_busy)
     }
@@ -173,13 +173,13 @@ impl Leases {
     /// Returns whether there is room for a lease with descriptors of this size. One without a slice gives way.
     fn make_room(&mut self, size: usize) -> bool {
         let has_room = |this: &Self| {
-            this.leases.len() < MAX_LEASES && this.bytes.saturating_add(size) <= MAX_BYTES
+            this.by_id.len() < MAX_LEASES && this.bytes.saturating_add(size) <= MAX_BYTES
         };
         if !has_room(self) {
-            let mut leases = self.leases.iter();
+            let mut leases = self.by_id.iter();
             let denied = leases.find(|(_, lease)| !lease.is_live());
             if let Some(&id) = denied.map(|(id, _)| id)
-                && let Some(lease) = self.leases.remove(&id)
+                && let Some(lease) = self.by_id.remove(&id)
             {
                 self.bytes = self.bytes.saturating_sub(lease.descriptors.size());
             }
@@ -221,7 +221,7 @@ impl Leases {
         is_wanted: bool,
     ) -> Option<LeaseCall> {
         let number = self.number;
-        let lease = self.leases.get_mut(&id)?;
+        let lease = self.by_id.get_mut(&id)?;
         let step = lease.advance(Moment {
             now,
             ttl: self.settings.ttl,
@@ -249,12 +249,12 @@ impl Leases {
             return self.reset();
         }
         self.latest = self.latest.max(now);
-        let ids: Vec<LeaseId> = self.leases.keys().copied().collect();
+        let ids: Vec<LeaseId> = self.by_id.keys().copied().collect();
         let calls = ids.into_iter();
         let calls = calls.filter_map(|id| self.advance(now, id, may_reserve, false));
         let calls: Vec<LeaseCall> = calls.collect();
-        self.leases.retain(|_, lease| !lease.is_idle(now));
-        self.bytes = self.leases.values().fold(0, |bytes: usize, lease| {
+        self.by_id.retain(|_, lease| !lease.is_idle(now));
+        self.bytes = self.by_id.values().fold(0, |bytes: usize, lease| {
             bytes.saturating_add(lease.descriptors.size())
         });
         calls
@@ -262,7 +262,7 @@ impl Leases {
 
     /// Ends all slices, whatever requests in flight hold.
     pub(super) fn reset(&mut self) -> Vec<LeaseCall> {
-        let leases = self.leases.iter_mut();
+        let leases = self.by_id.iter_mut();
         let calls = leases.filter_map(|(&id, lease)| {
             let ended = lease.reset()?;
             Some(LeaseCall {
@@ -282,7 +282,7 @@ impl Leases {
         number: u64,
         reservation: ReservationId,
     ) -> Option<Ended> {
-        match self.leases.get_mut(&id) {
+        match self.by_id.get_mut(&id) {
             Some(lease) => lease.grant(number, reservation),
             None => Some(Ended {
                 reservation,
@@ -293,7 +293,7 @@ impl Leases {
 
     /// Takes note that a call has granted nothing.
     pub(super) fn deny(&mut self, now: Timestamp, id: LeaseId, number: u64) {
-        if let Some(lease) = self.leases.get_mut(&id) {
+        if let Some(lease) = self.by_id.get_mut(&id) {
             lease.deny(now, number);
         }
     }
@@ -318,7 +318,7 @@ impl LeaseHold {
     pub fn take(&mut self, now: Timestamp, amount: u64) -> u64 {
         let mut leases = self.leases.borrow_mut();
         let is_ending = leases.is_ending;
-        let lease = leases.leases.get_mut(&self.id).filter(|_| !is_ending);
+        let lease = leases.by_id.get_mut(&self.id).filter(|_| !is_ending);
         let generation = (self.amount > 0).then_some(self.generation);
         let taken = lease.and_then(|lease| lease.hold(now, generation, amount));
         let Some((generation, taken)) = taken else {
@@ -335,7 +335,7 @@ impl LeaseHold {
     pub fn settle(&mut self, cost: u64) -> u64 {
         let held = mem::take(&mut self.amount);
         let mut leases = self.leases.borrow_mut();
-        match leases.leases.get_mut(&self.id) {
+        match leases.by_id.get_mut(&self.id) {
             Some(lease) => lease.settle(self.generation, held, cost),
             None => cost,
         }
@@ -345,7 +345,7 @@ impl LeaseHold {
     #[must_use]
     pub fn credit(&self, excess: u64) -> u64 {
         let mut leases = self.leases.borrow_mut();
-        match leases.leases.get_mut(&self.id) {
+        match leases.by_id.get_mut(&self.id) {
             Some(lease) => lease.credit(self.generation, excess),
             None => excess,
         }

@@ -42,6 +42,13 @@ struct Profile {
     functions: BTreeMap<String, (usize, usize)>,
 }
 
+/// A frame of a stack.
+#[derive(Debug, Clone, Copy)]
+struct Frame<'a> {
+    /// The function, if it is of the module.
+    function: Option<&'a str>,
+}
+
 /// Profiles a contender under one workload, and prints the tables.
 pub(crate) async fn print(
     contender: &Contender,
@@ -102,7 +109,7 @@ impl Profile {
     fn read(script: &str) -> Self {
         let mut profile = Self::default();
         for sample in script.split("\n\n") {
-            let frames: Vec<_> = sample.lines().filter_map(function).collect();
+            let frames: Vec<_> = sample.lines().filter_map(Frame::read).collect();
             if !frames.is_empty() {
                 profile.add(&frames);
             }
@@ -110,25 +117,25 @@ impl Profile {
         profile
     }
 
-    /// Adds a sample: its frames, with the name of each that is of the module.
-    fn add(&mut self, frames: &[Option<&str>]) {
+    /// Adds a sample.
+    fn add(&mut self, frames: &[Frame<'_>]) {
         self.samples += 1;
-        let is_innermost = frames.first().is_some_and(Option::is_some);
-        let mut functions = frames.iter().flatten();
+        let is_innermost = frames.first().is_some_and(|it| it.function.is_some());
+        let mut functions = frames.iter().filter_map(|it| it.function);
         let Some(innermost) = functions.clone().next() else {
             return;
         };
         if is_innermost {
             self.in_module += 1;
-            let (own, _) = self.functions.entry((*innermost).to_owned()).or_default();
+            let (own, _) = self.functions.entry(innermost.to_owned()).or_default();
             *own += 1;
         } else {
             self.in_calls += 1;
-            *self.calls.entry((*innermost).to_owned()).or_default() += 1;
+            *self.calls.entry(innermost.to_owned()).or_default() += 1;
         }
         let mut seen = HashSet::new();
-        for name in functions.by_ref().filter(|name| seen.insert(**name)) {
-            let (_, all) = self.functions.entry((*name).to_owned()).or_default();
+        for name in functions.by_ref().filter(|name| seen.insert(*name)) {
+            let (_, all) = self.functions.entry(name.to_owned()).or_default();
             *all += 1;
         }
     }
@@ -176,9 +183,14 @@ impl Profile {
     }
 }
 
-/// Returns the frame of a line: an address, and the name if it is of the module. `None` of another line.
-fn function(line: &str) -> Option<Option<&str>> {
-    let (address, symbol) = line.trim().split_once(' ')?;
-    u64::from_str_radix(address, 16).ok()?;
-    Some(symbol.trim().strip_prefix(PREFIX))
+// === impl Frame ===
+
+impl<'a> Frame<'a> {
+    /// Reads a line: an address and a name. `None` of another line.
+    fn read(line: &'a str) -> Option<Self> {
+        let (address, symbol) = line.trim().split_once(' ')?;
+        u64::from_str_radix(address, 16).ok()?;
+        let function = symbol.trim().strip_prefix(PREFIX);
+        Some(Self { function })
+    }
 }

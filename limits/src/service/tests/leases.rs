@@ -128,9 +128,9 @@ impl World {
                 Some((*descriptors(1, 1)).clone())
             });
         self.take(call);
-        let held = hold.as_ref().map_or(0, LeaseHold::amount);
-        assert!(held <= amount);
-        let rest = amount - held;
+        let leased = hold.as_ref().map_or(0, LeaseHold::amount);
+        assert!(leased <= amount);
+        let rest = amount - leased;
         let reservation = if rest == 0 {
             None
         } else if let Some(reservation) = self.reserve(rest, Nanos::DAY) {
@@ -166,23 +166,20 @@ impl World {
     fn reply(&mut self, position: usize, is_lost: bool) {
         let (call, grant) = self.calls.remove(position);
         let LeaseCall { id, number, .. } = call;
-        match grant.filter(|_| !is_lost) {
-            Some(grant) => {
-                let reservation = ReservationId(grant.to_string());
-                let ended = self.leases.borrow_mut().grant(id, number, reservation);
-                if let Some(Ended { reservation, used }) = ended {
-                    self.commit(super::leases::number(&reservation), used);
-                }
+        if let Some(grant) = grant.filter(|_| !is_lost) {
+            let reservation = ReservationId(grant.to_string());
+            let ended = self.leases.borrow_mut().grant(id, number, reservation);
+            if let Some(Ended { reservation, used }) = ended {
+                self.commit(super::leases::number(&reservation), used);
             }
-            None => {
-                if let Some(grant) = grant {
-                    // It expires.
-                    self.lost += 1;
-                    self.ended.push(grant);
-                }
-                self.leases.borrow_mut().deny(self.now, id, number);
-            }
+            return;
         }
+        if let Some(grant) = grant {
+            // It expires.
+            self.lost += 1;
+            self.ended.push(grant);
+        }
+        self.leases.borrow_mut().deny(self.now, id, number);
     }
 
     fn tick(&mut self, milliseconds: u64) {

@@ -148,7 +148,7 @@ fn beginning_is_held_at_any_distance_from_finish() {
     for bytes in [10, 1_100, 3_000] {
         let mut filter = ReportFilter::default();
         for byte in FINISH.as_bytes() {
-            filter.push(&[*byte], false, false);
+            filter.push([*byte], false, false);
         }
         let rest = format!("\n\n: {}\n\n{}", "x".repeat(bytes), &REPORT[..20]);
         assert!(
