@@ -4,6 +4,8 @@ use std::{error::Error, time::Duration};
 
 use envoy_test::{
     client::{self, Chat, client},
+    envoy::Update,
+    filters::Tollgate,
     metered::{CALLER, Metered, configuration},
     remote::{self, Protocol, counted, gateway, wait_for_counted},
 };
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fixtures::{AMPLE, hourly_with},
-    support::{TestResult, generated_tokens, send, wait_for_metric, wait_for_some},
+    support::{TestResult, generated_tokens, send, spawn_chat, wait_for_metric, wait_for_some},
 };
 
 /// A limit for each caller, of which a chat reserves the 100 tokens that it costs, with slices of up to 2,000 tokens.
@@ -142,6 +144,43 @@ async fn service_that_returns_has_usage_of_leases() -> TestResult {
     send_chats(&metered, 10).await?;
     leases_to_end(&metered).await?;
     wait_for_counted(&limitador, generated_tokens(&metered)).await?;
+    metered.check().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replaced_configurations_end_their_leases() -> TestResult {
+    let with_limit = |limit: u64| {
+        let mut configuration = leasing(AMPLE);
+        configuration["storage"]["lease"]["ttl"] = "5s".into();
+        configuration["policies"][0]["spec"]["limits"]["bound"] = json!({ "concurrency": limit });
+        configuration
+    };
+    let limitador = remote::limitador(&with_limit(1))?.start().await?;
+    let address = limitador.address();
+    let metered = Metered::build(with_limit(1_000), |builder| {
+        remote::cluster(builder.concurrency(2).own_process(), address)
+    });
+    let mut metered = metered.await?;
+    let client = client(client::Protocol::Http1);
+    for reload in 0..3 {
+        send_chats(&metered, 6).await?;
+        // Of the slices, exchanges in flight hold a part.
+        let chat = Chat::default().header("x-mock-delay-ms", 1_500);
+        let slow = (0..4).map(|_| spawn_chat(&metered, &client, "slow", chat.clone()));
+        let slow: Vec<_> = slow.collect();
+        send_chats(&metered, 6).await?;
+        let tollgate = Tollgate::new(with_limit(1_001 + reload));
+        let update = metered.envoy.update(tollgate).await?;
+        assert!(matches!(update, Update::Accepted), "{update:?}");
+        for response in slow {
+            assert_eq!(response.await??.status(), 200);
+        }
+    }
+    // The last of them has no lease, and the usage of the others does not wait for their ttl.
+    leases_to_end(&metered).await?;
+    wait_for_counted(&limitador, generated_tokens(&metered)).await?;
+    wait_for_metric(&metered.envoy, "storage_tokens_lost", 0).await?;
     metered.check().await?;
     Ok(())
 }

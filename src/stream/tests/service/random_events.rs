@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const LOCAL: &str = r#"{ "type": "local" }"#;
 
 const LEASED: &str =
-    r#"{ "type": "limitador", "cluster": "limitador", "lease": { "amount": 300, "ttl": "1s" } }"#;
+    r#"{ "type": "limitador", "cluster": "limitador", "lease": { "amount": 3000, "ttl": "5s" } }"#;
 
 const MS: u64 = 1_000_000;
 
@@ -137,9 +137,11 @@ impl RandomEvents {
         // A slice is a tenth of what is left.
         let factor = if storage == LEASED { 100 } else { 1 };
         if storage == LEASED {
-            limits["free"]["rates"] = json!([{ "limit": 5_000, "window": "1m" }]);
+            limits["free"]["rates"] = json!([{ "limit": 50_000, "window": "1m" }]);
             limits["free"]["requests"] = json!([{ "limit": 600, "window": "10s" }]);
-            limits["all"]["rates"] = json!([{ "limit": 3_000, "window": "1m" }]);
+            limits["all"]["rates"] = json!([{ "limit": 20_000, "window": "1m" }]);
+            limits["large"] = json!({ "concurrency": 10 });
+            limits["shade"] = json!({ "concurrency": 10, "shadow": true });
         }
         if storage != RLS && storage != LEASED {
             limits["all"]["budgets"] = json!([{ "usd": 0.001, "window": "1m" }]);
@@ -148,10 +150,10 @@ impl RandomEvents {
         let mut limitador = Limitador::new(1_000_000);
         limitador.limits = vec![
             ("tokenlimit.free", 60 * factor),
-            ("tokenlimit.large", 80),
+            ("tokenlimit.large", 80 * factor),
             ("limit.", 6 * factor),
-            ("tokenlimit.all", if factor > 1 { 2_000 } else { 300 }),
-            ("tokenlimit.shade", 20),
+            ("tokenlimit.all", 300 * factor),
+            ("tokenlimit.shade", 20 * factor),
             ("budget.", 1_000_000),
         ];
         Self {
@@ -240,7 +242,8 @@ impl RandomEvents {
         }
     }
 
-    fn run(mut self) {
+    /// Returns how many requests were admitted by leases.
+    fn run(mut self) -> i64 {
         let fails = self.errors > 0;
         for _ in 0..250 {
             match self.random.below(12) {
@@ -340,7 +343,9 @@ impl RandomEvents {
             "{}",
             self.what
         );
+        let leased = self.envoy.host.metric("tollgate.storage_lease_admissions");
         self.releases_everything();
+        leased
     }
 
     fn counted(&self, start: &str) -> u64 {
@@ -409,10 +414,21 @@ impl RandomEvents {
 #[test]
 fn random_events_count_each_exchange_once() {
     for seed in 1..=4 {
-        for storage in [RESERVE, LEASED, CHECK, RLS, LOCAL] {
+        for storage in [RESERVE, CHECK, RLS, LOCAL] {
             for (errors, holds) in [(0, false), (0, true), (4, false), (4, true)] {
                 RandomEvents::new(seed, storage, errors, holds).run();
             }
         }
     }
+}
+
+#[test]
+fn random_events_with_leases_count_exchanges_once() {
+    let mut leased = 0;
+    for seed in 1..=32 {
+        for (errors, holds) in [(0, false), (0, true), (4, false), (4, true)] {
+            leased += RandomEvents::new(seed, LEASED, errors, holds).run();
+        }
+    }
+    assert!(leased > 50, "{leased} requests were admitted by leases");
 }
