@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// request adds to a gauge it soon subtracts again.
 ///
 /// It has only what has changed since it was flushed: of thousands of metrics, few change in a second, and those of
-/// replaced configurations no more.
+/// replaced configurations do not change again.
 #[derive(Debug)]
 pub(super) struct MetricBatch {
     /// What is to be added, by the metric's identifier.

@@ -45,8 +45,8 @@ impl PendingCall {
         }
     }
 
-    /// Takes from the lease of the counters what it has room for by now: a slice may have been granted meanwhile, and be
-    /// what left no room. Returns whether anything was taken; the call is then made for the rest.
+    /// Takes from the lease of the counters what it has room for by now: a slice may have been granted meanwhile, which is
+    /// why the service has no room. Returns whether anything was taken; the call is then made for the rest.
     fn take_from_lease(&mut self, now: Timestamp) -> bool {
         let missing = self.request.amount;
         let lease = self.lease.as_mut();

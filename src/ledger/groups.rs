@@ -73,7 +73,7 @@ impl Group<'_> {
         self.call_about(Rc::new(descriptors), self.amount()?, ttl, None)
     }
 
-    /// Returns the call that reserves what this worker does not hold of its lease; one that has its result where it holds
+    /// Returns the call that reserves what this worker does not hold of its lease. It has its result if the lease has
     /// all.
     fn call_beside(&self, lease: LeaseHold, ttl: Nanos) -> Option<PendingCall> {
         let descriptors = Rc::clone(lease.descriptors());

@@ -40,7 +40,7 @@ pub(super) struct PendingCall {
     pub(super) limits: Vec<LimitIndex>,
     /// Whether the limits are enforced; others only count and report.
     pub(super) is_enforced: bool,
-    /// What this worker holds of its lease of the counters. The call reserves the rest; without a rest there is no call.
+    /// What this worker holds of its lease of the counters. The call reserves the rest; there is no call without one.
     pub(super) lease: Option<LeaseHold>,
     /// The call, once it was started.
     pub(super) call: Option<CallId>,

@@ -1,8 +1,8 @@
 //! An index of predicates: of many lists of predicates, it finds those that may be true for a request.
 //!
-//! A list is left out only if an evaluation of it would certainly be false, without an error. What
-//! is evaluated instead is what all lists of a group have in common: the predicates before the one with the indexed
-//! condition, and the value that the condition compares.
+//! A list is left out only if an evaluation of it would certainly be false, without an error. Evaluated instead is what
+//! all lists of a group have in common: the predicates before the one with the indexed condition, and the value that the
+//! condition compares.
 
 #[cfg(test)]
 mod tests;
@@ -77,7 +77,7 @@ struct Candidate {
 // === impl PredicateIndex ===
 
 impl PredicateIndex {
-    /// Returns an index of lists, each by the condition that fewest others have.
+    /// Returns an index of lists, each by the condition that fewest other lists have.
     pub(super) fn of(lists: &[Predicates<'_>]) -> Self {
         let (candidates, members) = candidates(lists);
         let mut sharers: BTreeMap<(usize, &str), usize> = BTreeMap::new();
@@ -208,7 +208,7 @@ impl Group {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(EvaluationError::Missing) => return selection.missing.push(&self.lists),
-                // It is an error of each limit.
+                // Each list then fails by an evaluation of its own, and is reported.
                 Err(_) => return selection.lists.extend(&self.lists),
             }
         }

@@ -27,6 +27,5 @@ fn time(at: Timestamp) -> String {
     let seconds = at.as_u64().div_ceil(Nanos::SECOND.as_u64());
     let seconds = i64::try_from(seconds).unwrap_or_default();
     let time = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-    // As the cel crate does: the formatter is in the module already.
     time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -170,8 +170,8 @@ impl Stream {
         }
     }
 
-    /// Meters the `new` bytes that follow those that are `held`. Returns them, or `None` if they pass unread but for
-    /// their end.
+    /// Meters the `new` bytes that follow those that are `held`. Returns them, or `None` if only their end was read and
+    /// they pass.
     fn meter_piece(&mut self, held: usize, new: usize) -> Option<Vec<u8>> {
         let tail = self.meter_tail(held, new);
         if let Some(tail) = &tail

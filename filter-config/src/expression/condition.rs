@@ -3,7 +3,7 @@
 //! Policies have a limit for each subscription, plan or group, and most of their predicates have one form with another
 //! text: `auth.identity.plan == "gold"`, `"gold" in auth.identity.groups`, `auth.identity.groups.split(",").exists(g, g
 //! == "gold")`. An index of these texts finds the predicates that may be true, provided that it has the value that the
-//! predicates would compare. That is found once for all of them, by the evaluator, and by the program of one of them.
+//! predicates would compare. The evaluator finds that value once for all of them, by the program of one of them.
 
 #[cfg(test)]
 mod tests;
@@ -40,9 +40,9 @@ pub struct Condition {
 pub enum Compared {
     /// The predicates with the condition are false, whatever its texts are.
     False,
-    /// They are false because a value is missing.
+    /// The predicates are false because a value is missing.
     Missing,
-    /// They are false unless their texts include one of these.
+    /// The predicates are false unless their texts include one of these.
     Texts(Vec<String>),
 }
 
@@ -53,7 +53,7 @@ struct Comparison<'p> {
     texts: Vec<&'p str>,
 }
 
-/// What of the value is compared.
+/// The part of a value that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// The value.
@@ -156,7 +156,7 @@ pub(super) fn compared(
     let (condition, before) = operands.get(..=position)?.split_last()?;
     for operand in before {
         let (value, was_null_read) = evaluate(operand, attributes, fuel)?;
-        // An error is one of the predicate only if the condition is true.
+        // An error does not decide yet: `&&` absorbs it if the condition is false.
         if value.is_some_and(|value| is_false(&value)) {
             return Some(if was_null_read {
                 Compared::Missing
@@ -214,12 +214,12 @@ fn evaluate<'v>(
     is_paid.then_some((value, was_null_read.get()))
 }
 
-/// Returns the text that a value is.
+/// Returns the text of a value that is a string.
 fn text(value: &dyn Val) -> Option<&str> {
     value.downcast_ref::<CelString<'_>>().map(CelString::inner)
 }
 
-/// Returns the text that a node is.
+/// Returns the text of a node that is a string literal.
 fn literal(node: &Node) -> Option<&str> {
     match node {
         Node::Literal(LiteralValue::String(text)) => Some(text.inner()),
@@ -227,7 +227,7 @@ fn literal(node: &Node) -> Option<&str> {
     }
 }
 
-/// Returns the texts of a list of nothing else.
+/// Returns the texts of a list that has only string literals.
 fn literals(node: &Node) -> Option<Vec<&str>> {
     let Node::List(elements) = node else {
         return None;

@@ -15,18 +15,18 @@ use std::rc::Rc;
 /// slice has been granted, however late its reply is.
 const SERVICE_LIFETIMES: u64 = 2;
 
-/// The part of its lifetime before whose end a slice is replaced, as a divisor.
+/// A slice is replaced when what is left of its lifetime is the lifetime divided by this.
 const LEAD: u64 = 5;
 
-/// The part of its lifetime before the end of a window at which a slice ends, as a divisor: what was used is committed
-/// in the window in which it was used.
+/// A slice ends before its window by its lifetime divided by this: what was used is committed in the window in which it
+/// was used.
 const WINDOW_LEAD: u64 = 10;
 
-/// The part of its lifetime for which a new slice has to last, as a divisor. It is longer than both leads, or a slice
-/// would be replaced as soon as it is granted.
+/// A new slice has to last for its lifetime divided by this. That is longer than both leads, or a slice would be replaced
+/// as soon as it is granted.
 const MIN_LIFETIME: u64 = 3;
 
-/// The requests that a slice has to admit, or it is not replaced when it ends: two calls for one request save none.
+/// The minimum number of requests that a slice has to admit to be replaced: two calls for one request save none.
 const MIN_ADMISSIONS: u32 = 2;
 
 /// The delay of the next `Reserve` after one without a grant. It doubles with each, up to eight times.
@@ -172,8 +172,8 @@ impl Lease {
         self.slice.is_some() || self.renewal.is_some()
     }
 
-    /// Takes as much of an amount as there is room for in the slice, if it is of this generation. Returns of which it is,
-    /// and how much was taken.
+    /// Takes as much of an amount as there is room for in the slice, if it is of this generation. Returns the generation
+    /// of the slice and the amount taken.
     pub(super) fn hold(
         &mut self,
         now: Timestamp,
@@ -329,7 +329,7 @@ impl Lease {
         former.map(Slice::into_ended)
     }
 
-    /// Takes note that a call has granted nothing.
+    /// Records that a call has granted nothing.
     pub(super) fn deny(&mut self, now: Timestamp, number: u64) {
         if self.take_renewal(number).is_some() {
             let factor = 1_u64.checked_shl(self.failures.min(3)).unwrap_or(1);
@@ -348,7 +348,7 @@ impl Lease {
         self.slice.take().map(Slice::into_ended)
     }
 
-    /// Ends everything at once, because the time is not what it was.
+    /// Ends everything at once, because the clock has stepped back or another client takes over.
     pub(super) fn reset(&mut self) -> Option<Ended> {
         self.renewal = None;
         self.failures = 0;

@@ -10,23 +10,23 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::rc::Rc;
 
-/// The number of leases. Beyond them no other counter gets one until a lease has ended: none of those in use is evicted.
+/// The maximum number of leases. Beyond it no counter gets another until one has ended: those in use are not evicted.
 pub(super) const MAX_LEASES: usize = 1024;
 
-/// The bytes of their descriptors, as a caller may have values of any length.
+/// The maximum bytes of their descriptors, as a caller may have values of any length.
 const MAX_BYTES: usize = 1 << 20;
 
 /// The number of counters whose last request is remembered.
 const RECENT: usize = 1024;
 
-/// A counter is busy if a request comes so soon after another.
+/// A counter is busy if a request comes within this time after another.
 const BUSY: Nanos = Nanos::SECOND;
 
-/// The part of what is left that a slice has at most, as a divisor: the slices of several workers then fit beside each
-/// other, and become smaller towards the limit.
+/// A slice is at most what is left, divided by this: the slices of several workers then fit beside each other, and become
+/// smaller towards the limit.
 const PART: u64 = 10;
 
-/// The requests for which a slice has room at least.
+/// The minimum number of requests for which a slice has room.
 const MIN_REQUESTS: u64 = 2;
 
 /// What identifies the counters of a limit: a hash of the limit and the values that it counts by.
@@ -116,7 +116,7 @@ impl Leases {
         tokens.fold(0, |sum, lease| sum.saturating_add(lease.granted()))
     }
 
-    /// Lets leases end: none is renewed.
+    /// Ends leases: none is renewed.
     pub(super) const fn end(&mut self) {
         self.is_ending = true;
     }
@@ -142,7 +142,7 @@ impl Leases {
         Some(hold)
     }
 
-    /// Takes note of a request. Returns the call that its lease needs; a busy counter without a lease gets one.
+    /// Records a request. Returns the call that its lease needs; a busy counter without a lease gets one.
     pub(super) fn request(
         &mut self,
         now: Timestamp,
@@ -170,7 +170,7 @@ impl Leases {
         self.advance(now, demand.id, may_reserve, is_busy)
     }
 
-    /// Returns whether there is room for a lease with descriptors of this size. One without a slice gives way.
+    /// Returns whether there is room for a lease with descriptors of this size. A lease without a slice is removed for it.
     fn make_room(&mut self, size: usize) -> bool {
         let has_room = |this: &Self| {
             this.by_id.len() < MAX_LEASES && this.bytes.saturating_add(size) <= MAX_BYTES
@@ -201,7 +201,7 @@ impl Leases {
         }
     }
 
-    /// Takes note of a request to a counter. Returns whether another came shortly before.
+    /// Records a request to a counter. Returns whether another came shortly before.
     fn is_busy(&mut self, now: Timestamp, id: LeaseId) -> bool {
         let place = id.checked_rem(RECENT as u128);
         let place = place.and_then(|place| usize::try_from(place).ok());
@@ -291,7 +291,7 @@ impl Leases {
         }
     }
 
-    /// Takes note that a call has granted nothing.
+    /// Records that a call has granted nothing.
     pub(super) fn deny(&mut self, now: Timestamp, id: LeaseId, number: u64) {
         if let Some(lease) = self.by_id.get_mut(&id) {
             lease.deny(now, number);

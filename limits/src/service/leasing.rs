@@ -22,8 +22,10 @@ impl ServiceClient {
         self.leases.is_some() && self.support.is_confirmed() && !self.link.is_open()
     }
 
-    /// Takes as much of a demand as the lease of its counters has room for, and starts the call that the lease needs. Returns
-    /// what it holds, which can be nothing; `None` without a lease. `descriptors` are those of the counters of one limit; they are called for if a busy counter gets a lease.
+    /// Takes as much of a demand as the lease of its counters has room for, and starts the call that the lease needs.
+    /// Returns what it holds, which can be nothing; `None` without a lease.
+    ///
+    /// `descriptors` returns those of the counters of one limit. It is called if a busy counter gets a lease.
     pub fn hold(
         &self,
         now: Timestamp,
@@ -40,7 +42,7 @@ impl ServiceClient {
         hold
     }
 
-    /// Takes note that a request was admitted without a call.
+    /// Reports that a request was admitted without a call.
     pub fn admitted_by_lease(&self) {
         self.link.observe(ServiceEvent::LeaseAdmission);
     }
@@ -60,7 +62,7 @@ impl ServiceClient {
         self.observe_leases();
     }
 
-    /// Lets leases end, and commits those that no request in flight holds a part of.
+    /// Ends leases, and commits those of which no request in flight holds a part.
     pub(super) fn end_leases(&self, now: Timestamp) {
         if let Some(leases) = &self.leases {
             leases.borrow_mut().end();

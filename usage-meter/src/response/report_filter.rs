@@ -196,10 +196,10 @@ impl ReportFilter {
     }
 }
 
-/// Removes reports, and the member `"usage":null` if `removes_nulls`. Returns whether there were any. The
-/// first event may be a report if the input `begins_event`.
+/// Removes reports, and the member `"usage":null` if `removes_nulls`. Returns whether there were any. The first event
+/// may be a report if the input `begins_event`.
 ///
-/// Each of them has the key `usage`, so that one search finds them.
+/// Reports and nulls both have the key `usage`, so that one search finds them.
 fn remove(
     input: &mut Vec<u8>,
     begins_event: bool,

@@ -26,7 +26,7 @@ pub(crate) struct Memory {
     pub added: f64,
 }
 
-/// Measures it for each number of workers.
+/// Measures the memory with each filter, for each number of workers.
 pub(crate) async fn measure(envoy: impl Fn() -> Builder) -> Result<Vec<Memory>, Error> {
     let filters = [
         (NO_FILTER, None),

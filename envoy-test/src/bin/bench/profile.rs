@@ -21,7 +21,7 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Samples for each second: no divisor of what else happens at fixed intervals.
+/// Samples per second: a prime, so that they do not coincide with what recurs at fixed intervals.
 const FREQUENCY: &str = "4999";
 /// The rows of each table.
 const ROWS: usize = 40;

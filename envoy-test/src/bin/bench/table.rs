@@ -20,10 +20,10 @@ pub(crate) const TABLE: Table = Table {
     command: "make bench",
 };
 
-/// A ratio that no filter reaches: what is divided by is within the noise.
+/// A ratio that no filter reaches: beyond it the divisor is within the noise.
 const MAX_RATIO: f64 = 200.0;
 
-/// CPU microseconds of a request, for each workload and contender, one value for each round.
+/// CPU microseconds of an exchange, for each workload and contender, one value for each round.
 pub(crate) type Costs = BTreeMap<(usize, usize), Vec<f64>>;
 
 /// What a run has measured.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// A request and its response, a column of the table.
+/// A request and its response.
 #[derive(Debug, Clone)]
 pub(crate) struct Workload {
     pub title: &'static str,

@@ -73,7 +73,7 @@ impl<'v> Machine<'_, 'v> {
         })
     }
 
-    /// Calls a function, or returns the arguments that it does not take.
+    /// Calls a function, or returns the arguments if the function does not accept them.
     fn apply<'e>(
         self,
         name: &str,

@@ -20,7 +20,7 @@ type Converted<T> = Result<T, &'static str>;
 const RANGE: &str = "out of range";
 const TEXT: &str = "invalid text";
 
-/// Converts a value by the function of this name, or returns the value that it does not take.
+/// Converts a value by the function of this name, or returns the value if the function does not accept it.
 pub(super) fn convert<'e, 'v>(
     name: &str,
     value: CowVal<'e, 'v>,
@@ -115,7 +115,7 @@ fn double(scalar: &Scalar<'_>) -> Option<Converted<f64>> {
     })
 }
 
-/// Returns a value as a text; `None` if it is bytes that are none.
+/// Returns a value as a text; `None` for bytes that are not UTF-8.
 fn string(scalar: &Scalar<'_>) -> Option<String> {
     Some(match scalar {
         Scalar::Bool(value) => value.to_string(),

@@ -16,7 +16,7 @@ const PRECISION: usize = 6;
 /// The most digits after the point, which bounds the length of the result.
 const MAX_PRECISION: usize = 100;
 
-/// What a format cannot print.
+/// The result of printing, or what cannot be printed.
 type Printed<T> = Result<T, &'static str>;
 
 /// Returns a format with its clauses replaced by the elements of a list. `list` is of a type that can be iterated.
@@ -94,7 +94,7 @@ fn clause(printed: &mut String, verb: char, precision: usize, value: &dyn Val) -
     written.map_err(|_| "failed to print")
 }
 
-/// Prints a value as `%s` does, with what is in it. It recurses as deep as values nest, which is bounded.
+/// Prints a value as `%s` does, with its elements. It recurses as deep as values nest, which is bounded.
 fn string(printed: &mut String, value: &dyn Val) -> Printed<()> {
     if let Some(scalar) = Scalar::of(value) {
         let written = match scalar {
@@ -163,7 +163,7 @@ fn number(scalar: Option<&Scalar<'_>>) -> Option<f64> {
     }
 }
 
-/// Returns the text of a double that has no digits.
+/// Returns the text of an infinite double or of NaN.
 fn non_finite(number: f64) -> Option<&'static str> {
     if number.is_nan() {
         Some("NaN")
@@ -178,7 +178,7 @@ fn non_finite(number: f64) -> Option<&'static str> {
     }
 }
 
-/// Prints a double in the fewest digits that are it, without an exponent.
+/// Prints a double in the fewest digits that identify it, without an exponent.
 fn double(printed: &mut String, number: f64) -> std::fmt::Result {
     match non_finite(number) {
         Some(text) => printed.write_str(text),
@@ -186,7 +186,7 @@ fn double(printed: &mut String, number: f64) -> std::fmt::Result {
     }
 }
 
-/// Prints a double with an exponent of a sign and at least two digits, which Rust's has not.
+/// Prints a double with an exponent of a sign and at least two digits, which Rust does not print.
 fn scientific(printed: &mut String, number: f64, precision: usize) -> std::fmt::Result {
     let text = format!("{number:.precision$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));

@@ -21,7 +21,7 @@ pub(super) enum Scalar<'a> {
 // === impl Scalar ===
 
 impl<'a> Scalar<'a> {
-    /// Returns the value, if it is of such a type.
+    /// Returns a value by its type, if it has no elements or fields.
     pub(super) fn of(value: &'a dyn Val) -> Option<Self> {
         match value.get_type().kind() {
             Kind::Boolean => value

@@ -128,8 +128,8 @@ impl Framing {
         }
     }
 
-    /// Reads the end of a piece without the bytes before it. Returns `false`, and has read nothing, unless it shows
-    /// that those have no report.
+    /// Reads the end of a piece without the bytes before it. Returns `false`, and has read nothing, unless the end
+    /// shows that the bytes before it have no report.
     pub(in crate::response) fn push_tail(
         &mut self,
         skipped: usize,

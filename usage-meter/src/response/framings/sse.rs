@@ -234,7 +234,7 @@ impl Events {
         self.skipped_bytes = self.skipped_bytes.saturating_add(skipped as u64);
     }
 
-    /// Reads an event that is like the last one that was scanned, and returns what follows; all bytes if there is none.
+    /// Reads an event that is like the last one that was scanned, and returns what follows; all bytes if it is not alike.
     fn pass_alike<'a>(&mut self, bytes: &'a [u8], report: &mut Report) -> &'a [u8] {
         if self.event_bytes > 0 || self.is_after_return {
             return bytes;
@@ -340,7 +340,7 @@ impl Events {
         rest
     }
 
-    /// Keeps the event that was scanned, if it is at hand and one that differs from it in its text alone says the same.
+    /// Keeps the event that was scanned, if it is whole and one that differs from it in its text alone reports the same.
     fn keep_template(
         &mut self,
         event: &[u8],

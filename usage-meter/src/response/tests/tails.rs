@@ -116,7 +116,7 @@ fn event_being_read_is_skipped_with_its_rest() {
 
 proptest! {
     #[test]
-    fn result_is_the_same_as_of_whole_pieces(
+    fn tail_result_equals_whole_pieces(
         texts in prop::collection::vec("[a-z \"\\\\\u{e9}]{0,12}|usage", 0..300),
         null in select(vec!["", r#","usage":null"#]),
         last in select(vec![vec![], vec![REPORT], vec![DONE], vec![REPORT, DONE], vec![REPORT, ": ping", DONE]]),

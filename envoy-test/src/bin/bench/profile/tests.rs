@@ -13,7 +13,7 @@ const SCRIPT: &str = "
 ";
 
 #[test]
-fn samples_count_where_they_are() {
+fn samples_of_module_and_calls_are_counted() {
     let profile = Profile::read(SCRIPT);
     assert_eq!(
         (profile.samples, profile.in_module, profile.in_calls),

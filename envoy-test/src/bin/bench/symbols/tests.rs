@@ -16,7 +16,7 @@ fn functions_have_names_of_the_module() {
 }
 
 #[test]
-fn names_are_those_of_source() {
+fn mangled_names_become_source_names() {
     let name = "_ZN6limits5local10LocalStore6settle17h0123456789abcdefE";
     assert_eq!(demangled(name), "limits::local::LocalStore::settle");
     assert_eq!(demangled("memcmp"), "memcmp");

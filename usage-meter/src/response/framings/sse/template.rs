@@ -14,7 +14,7 @@ mod tests;
 /// The maximum length in bytes of an event that is a template.
 const MAX_BYTES: usize = 1024;
 
-/// The number of events that were kept without one that is like them after which none is kept.
+/// After this number of kept events without a like one, no event is kept.
 const MAX_UNUSED: u8 = 16;
 
 /// The event that was scanned last, without its text. One that differs from it in its text alone needs no scan.
@@ -24,7 +24,7 @@ pub(super) struct Template {
     event: Vec<u8>,
     /// Where its text is.
     text_at: usize,
-    /// The number of events that were kept since one was like the event before.
+    /// The number of events that were kept since the last one that was like its predecessor.
     unused: u8,
 }
 

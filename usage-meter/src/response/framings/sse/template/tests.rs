@@ -75,7 +75,7 @@ fn event_without_one_text_is_not_kept() {
 }
 
 #[test]
-fn events_without_a_like_are_kept_no_more() {
+fn unmatched_events_stop_being_kept() {
     let mut template = Template::default();
     for id in 0..100 {
         let event = event("text", "\n").replace("\"1\"", &format!("\"{id}\""));
