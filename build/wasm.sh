@@ -40,7 +40,7 @@ has_target() {
 
 # Both set $built to the compiler's output.
 build_with_rustup() {
-  # The last flag counts.
+  # rustc takes the last of several flags: this one overrides the profile.
   cargo rustc --release --locked --package "$package" --lib --target "$target" -- ${NAMES:+-C strip=none}
   built=$target_dir/$target/release/${package//-/_}.wasm
 }

@@ -10,7 +10,7 @@ use tollgate::{Buffer, Double, HeaderMap, Plugin};
 /// The numbers of limits.
 const SIZES: [usize; 5] = [1, 2, 10, 100, 1_000];
 
-/// A policy of so many limits, of which two apply to the request.
+/// A policy with any number of limits, of which two apply to the request.
 struct Case {
     name: &'static str,
     limit: fn(usize) -> Value,

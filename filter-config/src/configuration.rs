@@ -139,7 +139,7 @@ impl Configuration {
         &self.effective.lists
     }
 
-    /// Returns the position among them of the list of a request, found by its headers and pseudo-headers.
+    /// Returns the position of the list of a request in [`Self::effective_lists`], found by its headers and pseudo-headers.
     ///
     /// # Errors
     ///

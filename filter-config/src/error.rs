@@ -21,7 +21,7 @@ pub struct ValidationErrors {
     omitted: usize,
     /// The warnings of a configuration that may yet be valid.
     warnings: Vec<Warning>,
-    /// What its expressions were compiled to. Boxed, since errors are returned by value.
+    /// The expressions that were compiled so far. Boxed, since errors are returned by value.
     pub(crate) expressions: Box<ExpressionCache>,
 }
 

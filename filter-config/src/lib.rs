@@ -40,7 +40,7 @@
 //! Each module uses only those before it, and no two use each other:
 //!
 //! 1. `bounds`, `suggestion`, `path`, `window`, `usd`: values, and parts of messages
-//! 2. `expression`: CEL expressions, compiled and checked
+//! 2. `expression`, `expression_cache`: CEL expressions, parsed, checked and compiled
 //! 3. `warning`, `error`: warnings and validation errors
 //! 4. `json`, `envoy_yaml`, `reader`, `fields`, `values`, `resource`: strict readers, from JSON values to values that several
 //!    parts of a configuration have

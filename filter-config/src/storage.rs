@@ -50,9 +50,9 @@ pub struct Remote {
 /// The slices of busy counters that a worker reserves, to admit requests from them without a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// The most tokens of a slice, within [`bounds::LEASE_AMOUNT`].
+    /// The maximum tokens of a slice, within [`bounds::LEASE_AMOUNT`].
     pub amount: u64,
-    /// The most requests of a slice, within [`bounds::LEASE_REQUESTS`].
+    /// The maximum requests of a slice, within [`bounds::LEASE_REQUESTS`].
     pub requests: u64,
     /// How long a worker admits requests from a slice, within [`bounds::LEASE_TTL`].
     pub ttl: Duration,

@@ -139,7 +139,7 @@ impl PredicateIndex {
 // === impl Selection ===
 
 impl Selection<'_> {
-    /// Returns the selection of all of so many lists.
+    /// Returns the selection of all of a number of lists.
     #[cfg(test)]
     pub(super) fn all(lists: usize) -> Self {
         Self {

@@ -61,7 +61,7 @@ async fn thousand_requests_make_few_calls() -> TestResult {
     }
     leases_to_end(&metered).await?;
     wait_for_counted(&limitador, 100_000).await?;
-    // Of 2,000 that two calls make for 1,000 requests; a slice is enough for 15 of them.
+    // Without leases there are 2,000 calls for 1,000 requests. A slice is enough for 15 of these.
     let calls = calls(&limitador);
     println!("{calls} calls for 1,000 requests");
     assert!(calls < 250, "{calls}");
@@ -70,7 +70,7 @@ async fn thousand_requests_make_few_calls() -> TestResult {
     Ok(())
 }
 
-/// Sends so many chats at once through two gateways. Returns how many were admitted.
+/// Sends a number of chats at once through two gateways. Returns how many were admitted.
 async fn send_at_once(gateways: &[Metered; 2], number: usize) -> Result<u64, Box<dyn Error>> {
     let chat = Chat::default().header("x-mock-delay-ms", 300);
     let responses = (0..number).map(|number| send(&gateways[number % 2], &chat));
@@ -165,7 +165,7 @@ async fn replaced_configurations_end_their_leases() -> TestResult {
     let client = client(client::Protocol::Http1);
     for reload in 0..3 {
         send_chats(&metered, 6).await?;
-        // Of the slices, exchanges in flight hold a part.
+        // Exchanges in flight hold a part of the slices.
         let chat = Chat::default().header("x-mock-delay-ms", 1_500);
         let slow = (0..4).map(|_| spawn_chat(&metered, &client, "slow", chat.clone()));
         let slow: Vec<_> = slow.collect();

@@ -50,10 +50,10 @@ pub(super) struct Lease {
     failures: u32,
 }
 
-/// What the next slice is meant to be.
+/// The next slice, as the latest request plans it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SlicePlan {
-    /// What is left to new requests; 0 for no slice.
+    /// The amount for new requests; 0 for no slice.
     pub(super) amount: u64,
     /// When the window ends, as far as is known.
     pub(super) window_ends: Timestamp,
@@ -144,12 +144,12 @@ impl Lease {
         }
     }
 
-    /// Sets what the next slice is meant to be.
+    /// Plans the next slice.
     pub(super) const fn plan(&mut self, plan: SlicePlan) {
         self.plan = plan;
     }
 
-    /// Returns whether the next slice is meant to have something left for new requests.
+    /// Returns whether the next slice is to have an amount for new requests.
     const fn is_planned(&self, moment: Moment) -> bool {
         let Moment { now, ttl, .. } = moment;
         let left = self.plan.window_ends.since(now);

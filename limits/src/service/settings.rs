@@ -22,9 +22,9 @@ pub struct ServiceSettings {
 /// The slices of busy counters that a worker reserves at a service, to admit requests from them without a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseSettings {
-    /// The most tokens of a slice, or whatever a limit counts with a cost of its own.
+    /// The maximum tokens of a slice, or whatever a limit counts with a cost of its own.
     pub tokens: u64,
-    /// The most requests of a slice.
+    /// The maximum requests of a slice.
     pub requests: u64,
     /// How long a worker admits requests from a slice.
     pub ttl: Nanos,

@@ -17,7 +17,7 @@ fn lease() -> String {
 }
 
 impl Gateway {
-    /// Returns a gateway with a limit of so many tokens, and leases.
+    /// Returns a gateway with a limit of `limit` tokens, and leases.
     fn leased(limit: u64, spec: &str) -> Self {
         let rest = format!(r#", "storage": {}"#, lease());
         let configuration = configuration(spec, &rest);
