@@ -123,6 +123,8 @@ pub struct Double {
     pub calls: RefCell<Vec<Call>>,
     failures: RefCell<HashMap<Call, (u32, HostError)>>,
     writes: Cell<u32>,
+    /// The position of each metric.
+    metric_positions: RefCell<HashMap<String, usize>>,
     batch: MetricBatch,
 }
 
@@ -169,11 +171,10 @@ impl Double {
     #[must_use]
     pub fn metric(&self, name: &str) -> i64 {
         self.flush_metrics();
-        self.metrics
-            .borrow()
-            .iter()
-            .find(|(key, _)| key == name)
-            .map_or(0, |(_, value)| *value)
+        let position = self.metric_positions.borrow().get(name).copied();
+        let metrics = self.metrics.borrow();
+        let metric = position.and_then(|position| metrics.get(position));
+        metric.map_or(0, |(_, value)| *value)
     }
 
     fn called(&self, call: Call) -> Result<()> {
@@ -364,15 +365,16 @@ impl Host for Double {
 
     fn define_metric(&self, _kind: MetricKind, name: &str) -> Result<MetricId> {
         self.called(Call::DefineMetric)?;
-        let mut metrics = self.metrics.borrow_mut();
-        let index = metrics
-            .iter()
-            .position(|(key, _)| key == name)
-            .unwrap_or_else(|| {
-                metrics.push((name.to_owned(), 0));
-                metrics.len().saturating_sub(1)
-            });
-        u32::try_from(index)
+        let known = self.metric_positions.borrow().get(name).copied();
+        let position = known.unwrap_or_else(|| {
+            let mut metrics = self.metrics.borrow_mut();
+            let position = metrics.len();
+            metrics.push((name.to_owned(), 0));
+            let mut positions = self.metric_positions.borrow_mut();
+            positions.insert(name.to_owned(), position);
+            position
+        });
+        u32::try_from(position)
             .map(MetricId)
             .map_err(|_| HostError::InternalFailure)
     }

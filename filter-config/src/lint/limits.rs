@@ -1,5 +1,7 @@
 //! Limits that do not count what their names say, or count it twice.
 
+use std::collections::BTreeMap;
+
 use crate::configuration::Configuration;
 use crate::error::ValidationErrors;
 use crate::expression::Expression;
@@ -26,8 +28,8 @@ const UNITS: [&str; 18] = [
 
 /// Checks all limits.
 pub(super) fn check(configuration: &Configuration, errors: &mut ValidationErrors) {
-    // The limits that apply together, each with its content and its path.
-    let mut known: Vec<(String, String)> = Vec::new();
+    // The paths of the limits that apply together, by their content.
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
     for policy in &configuration.policies {
         if !configuration.applies_everywhere() {
             known.clear();
@@ -155,15 +157,14 @@ fn same(
     policy: &Policy,
     limit: &Limit,
     path: &Path<'_>,
-    known: &mut Vec<(String, String)>,
+    known: &mut BTreeMap<String, String>,
     errors: &mut ValidationErrors,
 ) {
     if limit.counts_nothing() {
         return;
     }
     let content = content(policy, limit);
-    let first = known.iter().find(|(other, _)| *other == content);
-    if let Some((_, first)) = first {
+    if let Some(first) = known.get(&content) {
         let notice = Notice::new(
             WarningCode::SameLimit,
             format!("is the same limit as {first}"),
@@ -171,7 +172,7 @@ fn same(
         );
         errors.warn(path, notice);
     } else {
-        known.push((content, path.to_string()));
+        known.insert(content, path.to_string());
     }
 }
 
