@@ -38,7 +38,7 @@ struct Node {
     key: Vec<u8>,
     /// The index that leads here, where the value above is an array.
     index: Option<u32>,
-    /// The places below, each with the length of the key that leads there.
+    /// The places below, each with the length of the key that leads there, in the order of these keys.
     children: Vec<(usize, NodeIndex)>,
     field: Option<Field>,
     pointer: Option<usize>,
@@ -101,10 +101,21 @@ impl Pointers {
 
     /// Returns the place of a member of the object at a place.
     pub(super) fn member(&self, node: NodeIndex, key: &[u8]) -> Option<NodeIndex> {
-        let children = &self.node(node)?.children;
-        let mut children = children.iter().filter(|(length, _)| *length == key.len());
-        let found = children.find(|(_, child)| self.node(*child).is_some_and(|it| it.key == key));
-        found.map(|(_, child)| *child)
+        let place = self.place(node, key).ok()?;
+        let (_, child) = self.node(node)?.children.get(place)?;
+        Some(*child)
+    }
+
+    /// Returns where the child with a key is among those of a node or, as an error, where it would have to be.
+    fn place(&self, node: NodeIndex, key: &[u8]) -> Result<usize, usize> {
+        let node = self.node(node).ok_or(0_usize)?;
+        node.children.binary_search_by(|(length, child)| {
+            // Shorter keys are first: most are of another length, and need not be compared.
+            length.cmp(&key.len()).then_with(|| {
+                let known = self.node(*child).map(|child| child.key.as_slice());
+                known.unwrap_or_default().cmp(key)
+            })
+        })
     }
 
     /// Returns the place of an element of the array at a place.
@@ -144,21 +155,20 @@ impl Pointers {
     fn insert(&mut self, keys: &mut dyn Iterator<Item = String>) -> Option<&mut Node> {
         let mut at = NodeIndex::ROOT;
         for key in keys {
-            at = if let Some(known) = self.member(at, key.as_bytes()) {
-                known
-            } else {
-                let index = NodeIndex(u16::try_from(self.nodes.len()).ok()?);
-                let length = key.len();
-                self.nodes.push(Node {
-                    index: array_index(&key),
-                    key: key.into_bytes(),
-                    ..Node::default()
-                });
-                self.nodes
-                    .get_mut(usize::from(at.0))?
-                    .children
-                    .push((length, index));
-                index
+            at = match self.place(at, key.as_bytes()) {
+                Ok(place) => self.node(at)?.children.get(place)?.1,
+                Err(place) => {
+                    let index = NodeIndex(u16::try_from(self.nodes.len()).ok()?);
+                    let length = key.len();
+                    self.nodes.push(Node {
+                        index: array_index(&key),
+                        key: key.into_bytes(),
+                        ..Node::default()
+                    });
+                    let children = &mut self.nodes.get_mut(usize::from(at.0))?.children;
+                    children.insert(place, (length, index));
+                    index
+                }
             };
         }
         self.nodes.get_mut(usize::from(at.0))
