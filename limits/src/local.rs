@@ -17,7 +17,7 @@ use crate::rate::{SPREAD, halves};
 use crate::reservation::{Reservation, Standing, Verdict};
 use crate::shared_data::{CREATE, SharedData, SharedDataError};
 use crate::time::{Nanos, Timestamp};
-use exchange::Admission;
+use exchange::{Admission, OnPage};
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
@@ -117,8 +117,7 @@ impl LocalStore {
         reservations: &mut [R],
         ttl: Nanos,
     ) -> Result<Verdict, StoreError> {
-        let mut reservations: Vec<_> = reservations.iter_mut().map(AsMut::as_mut).collect();
-        let mut admission = Admission::new(now, ttl, &mut reservations);
+        let mut admission = Admission::new(now, ttl, self.on_pages(reservations));
         let mut loaded = self.loaded.take();
         let reserved = self.reserve_all(shared, &mut admission, &mut loaded);
         let verdict = admission.verdict();
@@ -150,8 +149,7 @@ impl LocalStore {
         now: Timestamp,
         reservations: &mut [R],
     ) -> Result<(), StoreError> {
-        let mut reservations: Vec<_> = reservations.iter_mut().map(AsMut::as_mut).collect();
-        self.settle_all(shared, now, &mut reservations)
+        self.settle_all(shared, now, &mut self.on_pages(reservations))
     }
 
     /// Returns what the store has met so far.
@@ -165,19 +163,19 @@ impl LocalStore {
     fn reserve_all(
         &self,
         shared: &dyn SharedData,
-        admission: &mut Admission<'_, '_>,
+        admission: &mut Admission<'_>,
         loaded: &mut Vec<Loaded>,
     ) -> Result<(), StoreError> {
         // A write is compared with what is there. A check that reserves nothing has to read now.
-        let reserves_everywhere = admission
-            .reservations()
-            .all(|reservation| reservation.amount > 0);
+        let mut reservations = admission.reservations().iter();
+        let reserves_everywhere = reservations.all(|it| it.reservation.amount > 0);
         loaded.retain(|loaded| {
             reserves_everywhere
                 && !loaded.stale
                 && admission
                     .reservations()
-                    .any(|reservation| self.page_of(reservation) == loaded.number)
+                    .iter()
+                    .any(|it| it.page == loaded.number)
         });
         let was_loaded = !loaded.is_empty();
         self.judge_all(shared, admission, loaded)?;
@@ -199,17 +197,16 @@ impl LocalStore {
                 break;
             };
             let number = next.number;
-            let is_on_page = |reservation: &Reservation| self.page_of(reservation) == number;
             // At the first attempt the page is the one that was judged.
             let mut judged = true;
             let updated = self.update(shared, next, |page| {
                 if !std::mem::take(&mut judged) {
-                    admission.judge(page, is_on_page);
+                    admission.judge(page, number);
                 }
                 if admission.is_rejected() {
                     return ControlFlow::Break(());
                 }
-                admission.reserve(page, is_on_page, |stored| self.note(stored));
+                admission.reserve(page, number, |stored| self.note(stored));
                 ControlFlow::Continue(())
             });
             if updated.is_err() || admission.is_rejected() {
@@ -227,17 +224,16 @@ impl LocalStore {
     fn judge_all(
         &self,
         shared: &dyn SharedData,
-        admission: &mut Admission<'_, '_>,
+        admission: &mut Admission<'_>,
         loaded: &mut Vec<Loaded>,
     ) -> Result<(), StoreError> {
-        for reservation in admission.reservations() {
-            let number = self.page_of(reservation);
-            if loaded.iter().all(|loaded| loaded.number != number) {
-                loaded.push(self.load(shared, number)?);
+        for OnPage { page: number, .. } in admission.reservations() {
+            if loaded.iter().all(|loaded| loaded.number != *number) {
+                loaded.push(self.load(shared, *number)?);
             }
         }
         for Loaded { number, page, .. } in loaded.iter_mut() {
-            admission.judge(page, |reservation| self.page_of(reservation) == *number);
+            admission.judge(page, *number);
         }
         Ok(())
     }
@@ -246,16 +242,15 @@ impl LocalStore {
     fn release_page(
         &self,
         shared: &dyn SharedData,
-        admission: &Admission<'_, '_>,
+        admission: &Admission<'_>,
         number: u64,
     ) -> Result<(), StoreError> {
         let mut loaded = self.load(shared, number)?;
         self.update(shared, &mut loaded, |page| {
-            for reservation in admission.reservations() {
-                if self.page_of(reservation) == number {
-                    let (_, stored) = exchange::settle(reservation, admission.now(), 0, page);
-                    self.note(stored);
-                }
+            let reservations = admission.reservations().iter();
+            for OnPage { reservation, .. } in reservations.filter(|it| it.page == number) {
+                let (_, stored) = exchange::settle(reservation, admission.now(), 0, page);
+                self.note(stored);
             }
             ControlFlow::Continue(())
         })
@@ -265,23 +260,22 @@ impl LocalStore {
         &self,
         shared: &dyn SharedData,
         now: Timestamp,
-        reservations: &mut [&mut Reservation],
+        reservations: &mut [OnPage<'_>],
     ) -> Result<(), StoreError> {
         let mut pages = Vec::new();
-        for reservation in &mut *reservations {
+        for OnPage { page, reservation } in &mut *reservations {
             reservation.standing = Standing::UNKNOWN;
-            let number = self.page_of(reservation);
-            if !pages.contains(&number) {
-                pages.push(number);
+            if !pages.contains(page) {
+                pages.push(*page);
             }
         }
         let mut indices = Vec::new();
         let mut cause = None;
         for number in pages {
             if let Err(error) = self.settle_page(shared, now, reservations, number) {
-                for (index, reservation) in reservations.iter_mut().enumerate() {
-                    if self.page_of(reservation) == number {
-                        reservation.standing = Standing::UNKNOWN;
+                for (index, it) in reservations.iter_mut().enumerate() {
+                    if it.page == number {
+                        it.reservation.standing = Standing::UNKNOWN;
                         indices.push(index);
                     }
                 }
@@ -297,15 +291,22 @@ impl LocalStore {
         &self,
         shared: &dyn SharedData,
         now: Timestamp,
-        reservations: &mut [&mut Reservation],
+        reservations: &mut [OnPage<'_>],
         number: u64,
     ) -> Result<(), StoreError> {
         let mut loaded = self.load(shared, number)?;
         let mut charges = Vec::new();
         self.update(shared, &mut loaded, |page| {
             charges.clear();
-            for (index, reservation) in reservations.iter_mut().enumerate() {
-                if self.page_of(reservation) == number {
+            for (
+                index,
+                OnPage {
+                    page: lies_on,
+                    reservation,
+                },
+            ) in reservations.iter_mut().enumerate()
+            {
+                if *lies_on == number {
                     let (counter, stored) =
                         exchange::settle(reservation, now, reservation.cost, page);
                     self.note(stored);
@@ -316,11 +317,22 @@ impl LocalStore {
             ControlFlow::Continue(())
         })?;
         for (index, charged) in charges {
-            if let Some(reservation) = reservations.get_mut(index) {
-                reservation.charged = Some(charged);
+            if let Some(it) = reservations.get_mut(index) {
+                it.reservation.charged = Some(charged);
             }
         }
         Ok(())
+    }
+
+    /// Returns the reservations, each with the page that its counter lies on.
+    fn on_pages<'r, R: AsMut<Reservation>>(&self, reservations: &'r mut [R]) -> Vec<OnPage<'r>> {
+        let reservations = reservations.iter_mut().map(AsMut::as_mut);
+        reservations
+            .map(|reservation| OnPage {
+                page: self.page_of(reservation),
+                reservation,
+            })
+            .collect()
     }
 
     /// Returns the page that a counter lies on. It follows from the key alone, so that all counters of

@@ -6,11 +6,17 @@ use crate::reservation::{Charged, GenerationId, Reservation, Standing, Verdict};
 use crate::time::{Nanos, Timestamp};
 use crate::window::State;
 
+/// A reservation with the number of the page that its counter lies on.
+pub(super) struct OnPage<'r> {
+    pub(super) page: u64,
+    pub(super) reservation: &'r mut Reservation,
+}
+
 /// A request that is being admitted.
-pub(super) struct Admission<'a, 'r> {
+pub(super) struct Admission<'r> {
     now: Timestamp,
     lifetime: Nanos,
-    reservations: &'a mut [&'r mut Reservation],
+    reservations: Vec<OnPage<'r>>,
     rejected: Option<Rejected>,
 }
 
@@ -23,13 +29,9 @@ struct Rejected {
 
 // === impl Admission ===
 
-impl<'a, 'r> Admission<'a, 'r> {
-    pub(super) fn new(
-        now: Timestamp,
-        lifetime: Nanos,
-        reservations: &'a mut [&'r mut Reservation],
-    ) -> Self {
-        for reservation in &mut *reservations {
+impl<'r> Admission<'r> {
+    pub(super) fn new(now: Timestamp, lifetime: Nanos, mut reservations: Vec<OnPage<'r>>) -> Self {
+        for OnPage { reservation, .. } in &mut reservations {
             reservation.generation = GenerationId::NONE;
             reservation.standing = Standing::UNKNOWN;
         }
@@ -42,21 +44,21 @@ impl<'a, 'r> Admission<'a, 'r> {
     }
 
     /// Returns the reservations.
-    pub(super) fn reservations(&self) -> impl Iterator<Item = &Reservation> {
-        self.reservations.iter().map(|reservation| &**reservation)
+    pub(super) fn reservations(&self) -> &[OnPage<'r>] {
+        &self.reservations
     }
 
     /// Finds how the counters of a page stand, and whether one of them has no room.
-    pub(super) fn judge(&mut self, page: &mut Page, is_on_page: impl Fn(&Reservation) -> bool) {
+    pub(super) fn judge(&mut self, page: &mut Page, number: u64) {
         let now = self.now;
         for index in 0..self.reservations.len() {
-            let amount = self.amount_up_to(index);
-            let Some(reservation) = self.reservations.get_mut(index) else {
-                break;
-            };
-            if !is_on_page(reservation) {
+            if self.reservations.get(index).map(|it| it.page) != Some(number) {
                 continue;
             }
+            let amount = self.amount_up_to(index);
+            let Some(OnPage { reservation, .. }) = self.reservations.get_mut(index) else {
+                break;
+            };
             let counter = page.counter(reservation, now);
             let admits = counter.admits(reservation, now, amount);
             let standing = if admits {
@@ -76,26 +78,22 @@ impl<'a, 'r> Admission<'a, 'r> {
 
     /// Returns what the reservation at an index, and those before it, reserve in its counter.
     fn amount_up_to(&self, index: usize) -> u64 {
-        let Some(reservation) = self.reservations.get(index) else {
+        let Some(OnPage { page, reservation }) = self.reservations.get(index) else {
             return 0;
         };
         let earlier = self.reservations.iter().take(index);
         earlier
-            .filter(|other| other.same_counter(reservation))
-            .fold(reservation.amount, |sum, other| {
-                sum.saturating_add(other.amount)
+            .filter(|it| it.page == *page && it.reservation.same_counter(reservation))
+            .fold(reservation.amount, |sum, it| {
+                sum.saturating_add(it.reservation.amount)
             })
     }
 
     /// Makes the reservations of a page; `note` is given what storing each counter has met.
-    pub(super) fn reserve(
-        &mut self,
-        page: &mut Page,
-        is_on_page: impl Fn(&Reservation) -> bool,
-        note: impl Fn(Stored),
-    ) {
-        for reservation in self.reservations.iter_mut() {
-            if is_on_page(reservation) && reservation.amount > 0 {
+    pub(super) fn reserve(&mut self, page: &mut Page, number: u64, note: impl Fn(Stored)) {
+        let reservations = self.reservations.iter_mut();
+        for OnPage { reservation, .. } in reservations.filter(|it| it.page == number) {
+            if reservation.amount > 0 {
                 let mut counter = page.counter(reservation, self.now);
                 counter.reserve(reservation, self.now, self.lifetime);
                 note(page.store(reservation, counter, self.now));
