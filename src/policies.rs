@@ -190,6 +190,12 @@ impl Policies {
     pub(crate) fn hasher(&self) -> KeyHasher {
         KeyHasher::new(&self.secret)
     }
+
+    /// Returns the key of the counters of a limit that counts by no values.
+    #[must_use]
+    pub(crate) fn key_without_values(&self, policy: &Policy, limit: &Limit) -> u128 {
+        key::without_values(&self.secret, policy, limit)
+    }
 }
 
 // === impl LimitRef ===

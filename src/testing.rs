@@ -86,8 +86,16 @@ impl Filter {
 
     fn on(host: Double, limits: &Value, settings: &Value) -> Self {
         let log = LogCapture::start();
-        let host = Rc::new(host);
         host.clock.set(START.as_u64());
+        Self::of(Rc::new(host), log, limits, settings)
+    }
+
+    /// Returns the filter of the same Envoy with another configuration.
+    pub(crate) fn reconfigured(self, limits: &Value, settings: &Value) -> Self {
+        Self::of(self.host, self.log, limits, settings)
+    }
+
+    fn of(host: Rc<Double>, log: LogCapture, limits: &Value, settings: &Value) -> Self {
         let envoy: Rc<dyn Host> = host.clone();
         let configuration = configuration(limits, settings).to_string();
         let configuration = filter_config::parse(configuration.as_bytes()).unwrap();

@@ -12,7 +12,7 @@ use crate::policies::{
     Unit,
 };
 use crate::telemetry::{Count, Telemetry};
-use filter_config::{Attribute, Expression, FailureMode, Limit, LimitIndex, WhenMissing};
+use filter_config::{Attribute, Expression, FailureMode, Limit, LimitIndex, Policy, WhenMissing};
 use limits::Reservation;
 use std::rc::Rc;
 use usage_meter::bounded_text;
@@ -247,7 +247,7 @@ impl Search<'_> {
             }
         }
         let mut texts = self.with_values.then(Vec::new);
-        let key = key(policies, attributes, &limit.counters, texts.as_mut());
+        let key = key(policies, attributes, policy, limit, texts.as_mut());
         let is_missing = matches!(&key, Err((_, EvaluationError::Missing)));
         let key = key.map_err(|(index, error)| {
             let path = format!("limits.{}.counters[{index}]", limit.name);
@@ -382,12 +382,16 @@ fn holds(
 fn key(
     policies: &Policies,
     attributes: &mut Attributes,
-    counters: &[Expression],
+    policy: &Policy,
+    limit: &Limit,
     mut values: Option<&mut Vec<Rc<str>>>,
 ) -> Result<u128, (usize, EvaluationError)> {
+    if limit.counters.is_empty() {
+        return Ok(policies.key_without_values(policy, limit));
+    }
     let evaluator = policies.evaluator();
     let mut hasher = policies.hasher();
-    for (index, counter) in counters.iter().enumerate() {
+    for (index, counter) in limit.counters.iter().enumerate() {
         if let Some(values) = &mut values {
             let text = evaluator.text(attributes, counter);
             let text = text.map_err(|error| (index, error))?;

@@ -1,6 +1,10 @@
 //! Hashes of counter values.
 
+#[cfg(test)]
+mod tests;
+
 use crate::host::Host;
+use filter_config::{Limit, Policy};
 use limits::{CREATE, SharedDataError};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::collections::hash_map::RandomState;
@@ -8,6 +12,11 @@ use std::hash::{BuildHasher, Hasher};
 
 /// The shared data under which the workers keep the secret of the counter hash.
 const SECRET: &[u8] = b"tollgate/1/secret";
+
+/// The number of keys that counters without values have. A counter's page follows from its key: with one key, all
+/// such limits would lie on a page that every exchange reads and writes; with one each, an exchange to which many of
+/// them apply would have to read and write as many pages.
+const KEYS_WITHOUT_VALUES: u8 = 64;
 
 /// A hasher of a sequence of values. The boundaries between values are part of the hash.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +48,18 @@ impl KeyHasher {
     pub(crate) fn finish(&self) -> u128 {
         self.0.finish128().as_u128()
     }
+}
+
+/// Returns the key of the counters of a limit that counts by no values. It follows from names, as the identity of the
+/// counters does, so that it stays the same while that does.
+pub(super) fn without_values(secret: &[u8; 16], policy: &Policy, limit: &Limit) -> u128 {
+    let mut names = KeyHasher::new(secret);
+    names.value(policy.name.as_bytes());
+    names.value(limit.name.as_bytes());
+    let [share, ..] = names.finish().to_le_bytes();
+    let mut hasher = KeyHasher::new(secret);
+    hasher.value(&[share % KEYS_WITHOUT_VALUES]);
+    hasher.finish()
 }
 
 /// Returns the secret of this VM's counter hash. The first worker creates it.
