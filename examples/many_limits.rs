@@ -16,7 +16,7 @@ struct Case {
     limit: fn(usize) -> Value,
 }
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 12] = [
     Case {
         name: "subscription",
         limit: |index| limit(&[&format!("auth.identity.subscription == \"sub-{index}\"")]),
@@ -62,6 +62,26 @@ const CASES: [Case; 9] = [
     Case {
         name: "body",
         limit: |index| limit(&[&format!("requestBodyJSON(\"/model\") == \"model-{index}\"")]),
+    },
+    Case {
+        name: "own body values",
+        limit: |index| limit(&[&format!("requestBodyJSON(\"/model-{index}\") == \"m\"")]),
+    },
+    Case {
+        name: "no counters",
+        limit: |index| {
+            let mut limit = limit(&[&format!("auth.identity.subscription == \"sub-{index}\"")]);
+            limit["counters"] = json!([]);
+            limit
+        },
+    },
+    Case {
+        name: "all without counters",
+        limit: |_| {
+            let mut limit = limit(&[]);
+            limit["counters"] = json!([]);
+            limit
+        },
     },
     Case {
         name: "all with costs",
@@ -173,28 +193,47 @@ impl Exchanges {
             ("x-subscription", "sub-999"),
             ("x-tier", "tier-999"),
         ];
-        host.set_headers(HeaderMap::Request, &request);
         host.set_buffer(Buffer::RequestBody, br#"{"model":"model-999"}"#);
         host.set_buffer(Buffer::ResponseBody, body.as_bytes());
-        Self {
+        let exchanges = Self {
             host,
             plugin,
             configuration,
             configuring: Configuring::NONE,
             fastest: u128::MAX,
+        };
+        let first = if case.name == "no counters" {
+            1_000 - size
+        } else {
+            999
+        };
+        // Each subscription has used its limit.
+        for index in first..1_000 {
+            let subscription = format!("sub-{index}");
+            let request = request.map(|(name, value)| match name {
+                "x-subscription" => (name, subscription.as_str()),
+                _ => (name, value),
+            });
+            exchanges.host.set_headers(HeaderMap::Request, &request);
+            exchanges.exchange(body);
         }
+        exchanges
+    }
+
+    fn exchange(&self, body: &str) {
+        let mut stream = self.plugin.stream(1);
+        black_box(stream.on_request_headers(false));
+        stream.on_request_body(21, true);
+        black_box(stream.on_response_headers(false));
+        black_box(stream.on_response_body(body.len(), true));
+        stream.on_log();
+        self.host.calls.borrow_mut().clear();
     }
 
     fn run(&mut self, rounds: u32, body: &str) {
         let start = Instant::now();
         for _ in 0..rounds {
-            let mut stream = self.plugin.stream(1);
-            black_box(stream.on_request_headers(false));
-            stream.on_request_body(21, true);
-            black_box(stream.on_response_headers(false));
-            black_box(stream.on_response_body(body.len(), true));
-            stream.on_log();
-            self.host.calls.borrow_mut().clear();
+            self.exchange(body);
         }
         let each = start.elapsed().as_nanos() / u128::from(rounds);
         self.fastest = self.fastest.min(each);

@@ -17,6 +17,6 @@ pub(crate) use allocator::measured;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use allocator::set_failure_hook;
 #[cfg(test)]
-pub(crate) use allocator::{peak, reset_peak};
+pub(crate) use allocator::{handed_out, peak, reset_peak};
 pub(crate) use budget::{Budget, Need};
 pub(crate) use share::{Lease, Share};

@@ -18,6 +18,9 @@ thread_local! {
     /// The most bytes that were allocated at once.
     #[cfg(test)]
     static PEAK: Cell<usize> = const { Cell::new(0) };
+    /// The bytes that were handed out in all.
+    #[cfg(test)]
+    static HANDED_OUT: Cell<usize> = const { Cell::new(0) };
     /// Is called when there is no memory left, before the module traps.
     static ON_FAILURE: Cell<Option<fn()>> = const { Cell::new(None) };
 }
@@ -64,7 +67,10 @@ fn counted(piece: *mut u8, size: usize) -> *mut u8 {
         // Memory that one thread allocates and another frees wraps around, as happens in tests only.
         ALLOCATED.set(ALLOCATED.get().wrapping_add(taken(size)));
         #[cfg(test)]
-        PEAK.set(PEAK.get().max(allocated()));
+        {
+            PEAK.set(PEAK.get().max(allocated()));
+            HANDED_OUT.set(HANDED_OUT.get().wrapping_add(size));
+        }
     }
     piece
 }
@@ -118,6 +124,12 @@ pub(crate) fn allocate_slice(size: usize) -> *mut u8 {
 #[cfg(test)]
 pub(crate) fn peak() -> usize {
     PEAK.get()
+}
+
+/// Returns the bytes that were handed out in all in this thread, also those that are free again.
+#[cfg(test)]
+pub(crate) fn handed_out() -> usize {
+    HANDED_OUT.get()
 }
 
 /// Forgets what was allocated before.

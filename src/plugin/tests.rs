@@ -3,6 +3,7 @@
 use super::{Plugin, structure};
 use crate::host::HostError;
 use crate::host::double::{Call, Double};
+use crate::memory::handed_out;
 use filter_config::Usd;
 use prost::Message;
 use prost_types::{ListValue, Struct, Value, value::Kind};
@@ -134,6 +135,35 @@ fn failing_host_rejects_configuration() {
             Plugin::configure(host, json.as_bytes()).is_err(),
             "{call:?}"
         );
+    }
+}
+
+/// Returns the bytes that are allocated, and the calls that are made, to configure so many limits.
+fn configuring(limits: usize) -> [usize; 2] {
+    let limit = |index: usize| {
+        let predicate = format!("auth.groups.split(\",\").exists(g, g == \"group-{index}\")");
+        let limit = serde_json::json!({
+            "rates": [{ "limit": 50, "window": "1m" }],
+            "when": [{ "predicate": predicate }, { "predicate": "request.method == \"POST\"" }],
+            "counters": [{ "expression": format!("auth.user{index}") }]
+        });
+        (format!("limit-{index}"), limit)
+    };
+    let limits: serde_json::Map<_, _> = (1_000..1_000 + limits).map(limit).collect();
+    let mut policy: serde_json::Value = serde_json::from_str(&policy(50, "1m", "1")).unwrap();
+    policy["spec"]["limits"] = limits.into();
+    let json = policy.to_string();
+    let host = Rc::new(Double::default());
+    let before = handed_out();
+    Plugin::configure(host.clone(), json.as_bytes()).unwrap();
+    [handed_out() - before, host.calls.borrow().len()]
+}
+
+#[test]
+fn configuring_takes_proportionally_more_for_more_limits() {
+    let [few, many] = [10, 1_000].map(configuring);
+    for (what, few, many) in [("bytes", few[0], many[0]), ("calls", few[1], many[1])] {
+        assert!(many < few * 120, "{what}: {few} for 10, {many} for 1,000");
     }
 }
 
