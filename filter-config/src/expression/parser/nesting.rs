@@ -20,8 +20,13 @@ const MAX_OPERANDS: usize = 256;
 pub(super) fn check(tokens: &[Token]) -> Result<(), ExpressionError> {
     // The operands in a row outside of brackets, and in each open bracket.
     let mut levels: Vec<usize> = vec![0];
+    let mut before = None;
     for token in tokens {
+        let is_after_dot = before == Some(Kind::Symbol("."));
+        before = Some(token.kind);
         match token.kind {
+            // An optional selection nests as deeply as another one.
+            Kind::Symbol("?") if is_after_dot => {}
             Kind::Symbol("(" | "[" | "{") => {
                 count(&mut levels);
                 levels.push(0);
