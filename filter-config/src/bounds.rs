@@ -63,8 +63,9 @@ pub const STORAGE_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(60);
 /// `storage.flush`, in whole milliseconds. Usage that waits for a flush is not counted yet, so this is short.
 pub const STORAGE_FLUSH: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
-/// `storage.lease.amount`, in tokens or whatever a limit counts.
-pub const LEASE_AMOUNT: RangeInclusive<u64> = 1..=1_000_000_000_000;
+/// `storage.lease.amount`, in tokens or whatever a limit counts: less than one settlement reports at most, as all of a
+/// slice is committed by one.
+pub const LEASE_AMOUNT: RangeInclusive<u64> = 1..=100_000_000_000;
 /// `storage.lease.requests`.
 pub const LEASE_REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
 /// `storage.lease.ttl`: a slice is reserved for twice as long, and limitador keeps no reservation for more than a minute.

@@ -110,7 +110,7 @@ fn invalid_storages_are_rejected() {
             (
                 "/storage/lease",
                 Some(json!({ "amount": 0 })),
-                "storage.lease.amount: found 0, expected a whole number from 1 to 1000000000000",
+                "storage.lease.amount: found 0, expected a whole number from 1 to 100000000000",
             ),
             (
                 "/storage/lease",
