@@ -24,8 +24,9 @@ const DRAIN_TIMEOUT: Nanos = Nanos::from_secs(30);
 /// The contexts of this VM, by the identifiers that Envoy has given them.
 #[derive(Default)]
 struct Contexts {
-    roots: BTreeMap<u32, Root>,
-    streams: BTreeMap<u32, Stream>,
+    // Boxed, so that the module has the code of one map, and nothing large is moved within it.
+    roots: BTreeMap<u32, Box<Root>>,
+    streams: BTreeMap<u32, Box<Stream>>,
     decoder_memory: DecoderMemory,
 }
 
@@ -54,7 +55,8 @@ fn with<T: Default>(callback: impl FnOnce(&mut Contexts) -> T) -> T {
 /// Runs a callback of a stream. A stream that is not known continues as if there were no filter.
 fn stream(context: u32, callback: impl FnOnce(&mut Stream) -> Next) -> u32 {
     with(|contexts| {
-        let next = contexts.streams.get_mut(&context).map(callback);
+        let stream = contexts.streams.get_mut(&context);
+        let next = stream.map(|stream| callback(stream));
         match next {
             None | Some(Next::Continue) => 0,
             Some(Next::Pause) => 1,
@@ -153,8 +155,8 @@ impl Contexts {
 
     /// Ends a root context that Envoy wants to end, once nothing is left to drain.
     fn end_drained(&mut self, id: u32) {
-        let is_draining = |it: &Root| it.drain_deadline.is_some();
-        if !self.roots.get(&id).is_some_and(is_draining) {
+        let root = self.roots.get(&id);
+        if root.is_none_or(|root| root.drain_deadline.is_none()) {
             return;
         }
         let successor = self.successor(id);
@@ -237,13 +239,12 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
 extern "C" fn proxy_on_context_create(context: u32, root: u32) {
     with(|contexts| {
         if root == 0 {
-            contexts.roots.insert(context, Root::default());
-        } else if let Some(Root {
-            plugin: Some(plugin),
-            ..
-        }) = contexts.roots.get(&root)
-        {
-            let stream = plugin.stream(context);
+            contexts.roots.insert(context, Box::default());
+            return;
+        }
+        let root = contexts.roots.get(&root);
+        if let Some(plugin) = root.and_then(|root| root.plugin.as_ref()) {
+            let stream = Box::new(plugin.stream(context));
             contexts.streams.insert(context, stream);
         }
     });

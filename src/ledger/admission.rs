@@ -125,7 +125,8 @@ impl Admission {
             values,
             failed_open,
         } = demands;
-        charges.sort_by_key(|charge| !charge.is_enforced);
+        let others: Vec<Charge> = charges.extract_if(.., |it| !it.is_enforced).collect();
+        charges.extend(others);
         let admission = Self {
             charges,
             failed_open,

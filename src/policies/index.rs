@@ -80,20 +80,26 @@ impl PredicateIndex {
     /// Returns an index of lists, each by the condition that fewest other lists have.
     pub(super) fn of(lists: &[Predicates<'_>]) -> Self {
         let (candidates, members) = candidates(lists);
-        let mut sharers: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+        // The lists with each text, for each form.
+        let mut sharers: Vec<BTreeMap<&str, usize>> = Vec::new();
+        sharers.resize_with(members.len(), BTreeMap::new);
         for candidate in candidates.iter().flatten() {
+            let Some(sharers) = sharers.get_mut(candidate.form) else {
+                continue;
+            };
             for text in &candidate.condition.texts {
-                let sharing = sharers.entry((candidate.form, text)).or_default();
+                let sharing = sharers.entry(text).or_default();
                 *sharing = sharing.saturating_add(1);
             }
         }
         let members = |candidate: &Candidate| members.get(candidate.form).copied();
         let sharers = |candidate: &Candidate| {
             let texts = candidate.condition.texts.iter();
-            let sharing = texts.filter_map(|text| sharers.get(&(candidate.form, text.as_str())));
+            let of_form = sharers.get(candidate.form);
+            let sharing = texts.filter_map(|text| of_form?.get(text.as_str()));
             sharing.fold(0_usize, |sum, sharing| sum.saturating_add(*sharing))
         };
-        let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
+        let mut groups: BTreeMap<usize, Box<Group>> = BTreeMap::new();
         let mut others = Vec::new();
         for (list, (of_list, predicates)) in candidates.iter().zip(lists).enumerate() {
             let shared = of_list.iter();
@@ -102,13 +108,13 @@ impl PredicateIndex {
             match best {
                 Some(best) => {
                     let group = groups.entry(best.form);
-                    let group = group.or_insert_with(|| Group::of(best, predicates.when));
+                    let group = group.or_insert_with(|| Box::new(Group::of(best, predicates.when)));
                     group.add(list, best, *predicates);
                 }
                 None => others.push(list),
             }
         }
-        let mut groups: Vec<Group> = groups.into_values().collect();
+        let mut groups: Vec<Group> = groups.into_values().map(|group| *group).collect();
         groups.iter_mut().for_each(Group::finish);
         others.shrink_to_fit();
         Self { groups, others }

@@ -18,7 +18,8 @@ const MAX_BYTES: usize = 1 << 20;
 /// The credits of a worker.
 #[derive(Debug, Default)]
 pub(super) struct Credits {
-    sets: BTreeMap<Rc<DescriptorSet>, Credit>,
+    /// Boxed, as the values of the other maps by descriptor set: the module has the code of one map.
+    sets: BTreeMap<Rc<DescriptorSet>, Box<Credit>>,
     /// The bytes of the sets.
     bytes: usize,
     /// When the first of them expires, or earlier.
@@ -46,7 +47,7 @@ impl Credits {
         self.expires_at = self.expires_at.min(until);
         if let Some(known) = self.sets.get_mut(descriptors) {
             if known.until <= now {
-                *known = Credit { amount, until };
+                **known = Credit { amount, until };
                 return;
             }
             known.amount = known.amount.saturating_add(amount);
@@ -59,7 +60,7 @@ impl Credits {
         if self.has_room(descriptors) && now < until {
             self.bytes = self.bytes.saturating_add(descriptors.size());
             let credit = Credit { amount, until };
-            self.sets.insert(Rc::clone(descriptors), credit);
+            self.sets.insert(Rc::clone(descriptors), Box::new(credit));
         }
     }
 

@@ -51,7 +51,8 @@ pub struct LeaseDemand {
 #[derive(Debug)]
 pub(super) struct Leases {
     settings: LeaseSettings,
-    by_id: BTreeMap<LeaseId, Lease>,
+    /// Boxed, as the values of the queue by the same keys: the module has the code of one map.
+    by_id: BTreeMap<LeaseId, Box<Lease>>,
     /// The bytes of their descriptors.
     bytes: usize,
     /// The counters of recent requests, each in a place that follows from its identity: a flood of others delays the
@@ -165,7 +166,7 @@ impl Leases {
             self.bytes = self.bytes.saturating_add(descriptors.size());
             let mut lease = Lease::new(Rc::new(descriptors), demand.unit);
             lease.plan(plan);
-            self.by_id.insert(demand.id, lease);
+            self.by_id.insert(demand.id, Box::new(lease));
         }
         self.advance(now, demand.id, may_reserve, is_busy)
     }

@@ -33,12 +33,13 @@ pub(super) struct Settlement {
 #[derive(Debug, Default)]
 pub(super) struct SettlementQueue {
     bounds: QueueBounds,
-    entries: BTreeMap<Rc<DescriptorSet>, Pending>,
+    /// The values of these maps are boxed, as those of others by the same keys: the module has the code of one map.
+    entries: BTreeMap<Rc<DescriptorSet>, Box<Pending>>,
     /// When each entry is due: the earliest is sent first, so that none waits behind those that are added
     /// again and again.
     schedule: BTreeSet<(Timestamp, Rc<DescriptorSet>)>,
     /// Since when each entry is there, for each set of limits: the oldest is merged with what finds no room.
-    ages: BTreeMap<u128, BTreeSet<(Timestamp, Rc<DescriptorSet>)>>,
+    ages: BTreeMap<u128, Box<BTreeSet<(Timestamp, Rc<DescriptorSet>)>>>,
     bytes: usize,
 }
 
@@ -106,7 +107,7 @@ impl SettlementQueue {
         let bytes = self.bytes.saturating_add(descriptors.size());
         if self.entries.len() >= self.bounds.entries || bytes > self.bounds.bytes {
             let of_same_limits = self.ages.get(&descriptors.limits);
-            let oldest = of_same_limits.and_then(BTreeSet::first).cloned();
+            let oldest = of_same_limits.and_then(|ages| ages.first()).cloned();
             if oldest.is_some_and(|(_, oldest)| self.merge(&oldest, &pending)) {
                 return Placement::Merged;
             }
@@ -120,7 +121,7 @@ impl SettlementQueue {
         self.schedule.insert((due, Rc::clone(&descriptors)));
         let ages = self.ages.entry(descriptors.limits).or_default();
         ages.insert((since, Rc::clone(&descriptors)));
-        self.entries.insert(descriptors, pending);
+        self.entries.insert(descriptors, Box::new(pending));
         Placement::Queued
     }
 
@@ -129,9 +130,9 @@ impl SettlementQueue {
         let Some(known) = self.entries.get_mut(set) else {
             return false;
         };
-        let before = *known;
+        let before = **known;
         known.merge(other);
-        let Pending { since, due, .. } = *known;
+        let Pending { since, due, .. } = **known;
         if before.due != due {
             self.schedule.remove(&(before.due, Rc::clone(set)));
             self.schedule.insert((due, Rc::clone(set)));
@@ -208,7 +209,7 @@ impl SettlementQueue {
 
     /// Removes the oldest entry, due or not.
     pub(super) fn take_oldest(&mut self) -> Option<Settlement> {
-        let oldest = self.ages.values().filter_map(BTreeSet::first);
+        let oldest = self.ages.values().filter_map(|ages| ages.first());
         let (_, oldest) = oldest.min_by_key(|(since, _)| *since)?;
         let oldest = vec![Rc::clone(oldest)];
         self.take(oldest).pop()

@@ -21,7 +21,11 @@ pub(super) const MAX_AGE: Nanos = Nanos::MINUTE;
 /// The reservations that are to be released.
 #[derive(Debug, Default)]
 pub(super) struct Releases {
-    sets: BTreeMap<Rc<DescriptorSet>, Vec<Release>>,
+    #[expect(
+        clippy::box_collection,
+        reason = "as the values of the other maps by descriptor set: the module has the code of one map"
+    )]
+    sets: BTreeMap<Rc<DescriptorSet>, Box<Vec<Release>>>,
     len: usize,
     bytes: usize,
     /// The time of the oldest release, or earlier.
@@ -110,12 +114,15 @@ impl Releases {
             releases.retain(|Release(since, _)| now.since(*since) < MAX_AGE);
             !releases.is_empty()
         });
-        self.len = self.sets.values().map(Vec::len).sum();
-        let bytes = |(set, releases): (&Rc<DescriptorSet>, &Vec<Release>)| {
-            set.size().saturating_mul(releases.len())
-        };
-        self.bytes = self.sets.iter().map(bytes).sum();
-        let since = self.sets.values().flatten().map(|Release(since, _)| *since);
+        self.len = self.sets.values().map(|releases| releases.len()).sum();
+        let sets = self.sets.iter();
+        let bytes = sets.map(|(set, releases)| set.size().saturating_mul(releases.len()));
+        self.bytes = bytes.sum();
+        let since = self
+            .sets
+            .values()
+            .flat_map(|releases| releases.iter())
+            .map(|Release(since, _)| *since);
         self.oldest = since.min().unwrap_or(Timestamp::MAX);
     }
 }
