@@ -29,6 +29,9 @@ pub(super) struct Settlement {
     pub(super) failures: u32,
 }
 
+/// Entries in the order of a time.
+type Ordered = BTreeSet<(Timestamp, Rc<DescriptorSet>)>;
+
 /// The settlements that are still to be sent.
 #[derive(Debug, Default)]
 pub(super) struct SettlementQueue {
@@ -37,9 +40,9 @@ pub(super) struct SettlementQueue {
     entries: BTreeMap<Rc<DescriptorSet>, Box<Pending>>,
     /// When each entry is due: the earliest is sent first, so that none waits behind those that are added
     /// again and again.
-    schedule: BTreeSet<(Timestamp, Rc<DescriptorSet>)>,
+    schedule: Ordered,
     /// Since when each entry is there, for each set of limits: the oldest is merged with what finds no room.
-    ages: BTreeMap<u128, Box<BTreeSet<(Timestamp, Rc<DescriptorSet>)>>>,
+    ages: BTreeMap<u128, Box<Ordered>>,
     bytes: usize,
 }
 
