@@ -1,5 +1,6 @@
 mod cuts;
 mod reference;
+mod tails;
 
 use proptest::prelude::*;
 

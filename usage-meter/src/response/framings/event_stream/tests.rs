@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::base64::Decoder;
-use super::headers::message_kind;
+use super::headers::{MessageKind, message_kind};
 use crate::{Meter, RequestPath, ResponseHead};
 
 /// Encodes a message with these string headers.
@@ -63,6 +63,27 @@ fn encode(bytes: &[u8]) -> String {
         }
     }
     text.replace('/', "\\/")
+}
+
+#[test]
+fn headers_of_every_type_are_skipped() {
+    // The sizes of the types, of AWS' reference of the event stream encoding: booleans, integers, a timestamp, a UUID.
+    for (kind, size) in [
+        (0, 0),
+        (1, 0),
+        (2, 1),
+        (3, 2),
+        (4, 4),
+        (5, 8),
+        (8, 8),
+        (9, 16),
+    ] {
+        let mut headers = vec![1, b'x', kind];
+        headers.extend(vec![0xff; size]);
+        headers.push(11);
+        headers.extend_from_slice(b":event-type\x07\0\x08metadata");
+        assert_eq!(message_kind(&headers), MessageKind::Metadata, "{kind}");
+    }
 }
 
 fn meter() -> Meter {
