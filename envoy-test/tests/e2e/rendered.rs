@@ -234,10 +234,13 @@ async fn rendered_envoy_calls_authorization_and_rate_limit_services() -> TestRes
         let found = running.send(&[("authorization", key.as_str())]).await?;
         assert_eq!(found, status, "{key}");
     }
-    let counters = limitador.counters("gateways/llm").await?;
-    let mut used: Vec<u64> = counters.iter().map(|counter| counter.used).collect();
-    used.sort_unstable();
-    assert_eq!(used, [100, 100]);
+    // What an exchange has used is reported after its response.
+    let counted = wait::until("the counts of both users", async || {
+        let counters = limitador.counters("gateways/llm").await.ok()?;
+        let mut used = counters.iter().map(|counter| counter.used);
+        (used.len() == 2 && used.all(|used| used == 100)).then_some(())
+    });
+    counted.await?;
     Ok(())
 }
 

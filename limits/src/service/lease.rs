@@ -172,6 +172,13 @@ impl Lease {
         self.slice.is_some() || self.renewal.is_some()
     }
 
+    /// Returns whether its slice admits no requests any more.
+    #[cfg(test)]
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        let slice = self.slice.as_ref();
+        slice.is_some_and(|slice| now >= slice.term.admits_until)
+    }
+
     /// Takes as much of an amount as there is room for in the slice, if it is of this generation. Returns the generation
     /// of the slice and the amount taken.
     pub(super) fn hold(

@@ -110,6 +110,12 @@ impl Leases {
         self.by_id.values().all(|lease| !lease.is_live())
     }
 
+    /// Returns whether the slice of a lease admits no requests any more.
+    #[cfg(test)]
+    pub(super) fn is_over(&self, id: LeaseId, now: Timestamp) -> bool {
+        self.by_id.get(&id).is_some_and(|lease| lease.is_over(now))
+    }
+
     /// Returns the tokens of all slices.
     pub(super) fn tokens(&self) -> u64 {
         let tokens = self.by_id.values();

@@ -48,7 +48,9 @@ proptest! {
             match event {
                 Event::Request(amount) => {
                     let held = world.exchanges.iter().map(|it| it.amount).sum::<u64>();
-                    let is_known = world.calls.is_empty() && world.lost == 0;
+                    // A slice that is over and cannot be renewed keeps its rest until it is committed.
+                    let is_over = world.leases.borrow().is_over(7, world.now);
+                    let is_known = world.calls.is_empty() && world.lost == 0 && !is_over;
                     let used = world.used + others;
                     let admitted = world.request(amount);
                     // A lease of its own rejects no request.
