@@ -68,7 +68,7 @@ build_with_debian() {
 optimize() {
   command -v wasm-opt >/dev/null || install_packages binaryen || true
   if command -v wasm-opt >/dev/null; then
-    wasm-opt --merge-similar-functions -O3 ${NAMES:+-g} --low-memory-unused --one-caller-inline-max-function-size 100 \
+    wasm-opt -O3 ${NAMES:+-g} --low-memory-unused --one-caller-inline-max-function-size 100 \
       --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
       --enable-nontrapping-float-to-int --enable-multivalue --enable-reference-types \
       "$built" --output "$1"
