@@ -165,12 +165,12 @@ pub(super) fn compared(
             });
         }
     }
-    let comparison = Comparison::of(condition)?;
-    let (value, was_null_read) = evaluate(comparison.subject, attributes, fuel)?;
+    let (subject, kind) = subject(condition)?;
+    let (value, was_null_read) = evaluate(subject, attributes, fuel)?;
     let value = value?;
     let value = value.as_ref();
     let is_null = value.downcast_ref::<CelNull>().is_some();
-    match comparison.kind {
+    match kind {
         // Nothing is in a list that is null, whether or not it is absent.
         Kind::Elements if is_null => Some(Compared::Missing),
         _ if was_null_read => is_null.then_some(Compared::Missing),
@@ -184,6 +184,32 @@ pub(super) fn compared(
             let texts = elements.filter_map(|element| text(&**element));
             Some(Compared::Texts(texts.map(str::to_owned).collect()))
         }
+    }
+}
+
+/// Returns what a condition compares, as [`Comparison::of`] found it when the condition was indexed, without its texts.
+fn subject(condition: &Node) -> Option<(&Node, Kind)> {
+    match condition {
+        Node::Binary(Binary::Equals, pair) => {
+            let [left, right] = &**pair;
+            let subject = if literal(left).is_none() { left } else { right };
+            Some((subject, Kind::Value))
+        }
+        Node::Binary(Binary::In, pair) => {
+            let [element, list] = &**pair;
+            if literal(element).is_none() || literals(list).is_some() {
+                Some((element, Kind::Value))
+            } else {
+                Some((list, Kind::Elements))
+            }
+        }
+        // Both operands compare the same.
+        Node::Or(pair) => {
+            let [one, _] = &**pair;
+            subject(one)
+        }
+        Node::Loop(of) => Some((&of.range, Kind::Elements)),
+        _ => None,
     }
 }
 

@@ -158,7 +158,7 @@ impl World {
                 cost
             }
             (None, Some(hold)) => hold.settle(cost),
-            (None, None) => unreachable!(),
+            (None, None) => unreachable!("a request that is admitted holds or reserves its amount"),
         };
         self.committed += rest;
     }
