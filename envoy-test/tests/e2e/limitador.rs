@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 
 use crate::{
     fixtures::{AMPLE, hourly_with},
-    support::{TestResult, generated_tokens, send, send_as, silent_chat, spawn_chat},
+    support::{
+        TestResult, count_admitted, generated_tokens, send, send_as, silent_chat, spawn_chat,
+    },
 };
 
 /// A configuration with its counters in a service.
@@ -153,14 +155,7 @@ async fn two_envoys_on_one_redis_share_limit() -> TestResult {
     // None ends before all have been checked: for a moment, the service counts one that ends twice.
     let chat = Chat::default().header("x-mock-delay-ms", 3_000);
     let responses = (0..64).map(|number| send(&sides[number % 2].1, &chat));
-    let mut admitted = 0;
-    for status in join_all(responses).await {
-        match status? {
-            200 => admitted += 1,
-            429 => {}
-            status => return Err(format!("status {status}").into()),
-        }
-    }
+    let admitted = count_admitted(responses).await?;
     let used: u64 = sides
         .iter()
         .map(|(_, metered)| generated_tokens(metered))
@@ -411,14 +406,7 @@ async fn first_requests_keep_limit_without_reserve() -> TestResult {
     let metered = gateway(configuration, limitador.address(), 2).await?;
     let chat = Chat::default().header("x-mock-delay-ms", 500);
     let responses = (0..64).map(|_| send(&metered, &chat));
-    let mut admitted = 0;
-    for status in join_all(responses).await {
-        match status? {
-            200 => admitted += 1,
-            429 => {}
-            status => return Err(format!("status {status}").into()),
-        }
-    }
+    let admitted = count_admitted(responses).await?;
     // Exactly as many as fit, as with `check-report`; one request of each worker has found out.
     assert_eq!(admitted, 10);
     assert!(limitador.calls().count(Method::Reserve) <= 2);

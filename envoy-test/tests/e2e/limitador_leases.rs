@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 
 use crate::{
     fixtures::{AMPLE, hourly_with},
-    support::{TestResult, generated_tokens, send, spawn_chat, wait_for_metric, wait_for_some},
+    support::{
+        TestResult, count_admitted, generated_tokens, send, spawn_chat, wait_for_metric,
+        wait_for_some,
+    },
 };
 
 /// A limit for each caller, of which a chat reserves the 100 tokens that it costs, with slices of up to 2,000 tokens.
@@ -74,15 +77,7 @@ async fn thousand_requests_make_few_calls() -> TestResult {
 async fn send_at_once(gateways: &[Metered; 2], number: usize) -> Result<u64, Box<dyn Error>> {
     let chat = Chat::default().header("x-mock-delay-ms", 300);
     let responses = (0..number).map(|number| send(&gateways[number % 2], &chat));
-    let mut admitted = 0;
-    for status in join_all(responses).await {
-        match status? {
-            200 => admitted += 1,
-            429 => {}
-            status => return Err(format!("status {status}").into()),
-        }
-    }
-    Ok(admitted)
+    count_admitted(responses).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,7 @@ use envoy_test::{
     llm::{Llm, Script},
     metered::{CALLER, Metered},
 };
+use futures_util::future::join_all;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -52,6 +53,21 @@ pub(crate) async fn send_as(
     let status = response.status().as_u16();
     response.bytes().await?;
     Ok(status)
+}
+
+/// Waits for chats that are sent at once. Returns how many were admitted; the others have to be rejected by a limit.
+pub(crate) async fn count_admitted(
+    chats: impl IntoIterator<Item = impl Future<Output = Result<u16, Box<dyn Error>>>>,
+) -> Result<u64, Box<dyn Error>> {
+    let mut admitted = 0;
+    for status in join_all(chats).await {
+        match status? {
+            200 => admitted += 1,
+            429 => {}
+            status => return Err(format!("status {status}").into()),
+        }
+    }
+    Ok(admitted)
 }
 
 /// Sends a chat of the caller `alice` in a task. Aborting the task disconnects the client.
