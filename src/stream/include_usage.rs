@@ -181,12 +181,13 @@ impl Stream {
         }
     }
 
-    /// Takes the usage report that the client did not request out of the bytes at hand. Those that end within
-    /// what may be a report stay in Envoy's buffer, with which they flow on even if trailers end the
-    /// stream.
+    /// Takes the usage report that the client did not request out of the bytes at hand, of which so many were searched
+    /// for it. Those that end within what may be a report stay in Envoy's buffer, with which they flow on even if trailers
+    /// end the stream.
     pub(super) fn filter_report(
         &mut self,
         bytes: Vec<u8>,
+        searched: usize,
         is_reported: bool,
         end_of_stream: bool,
     ) -> Next {
@@ -196,7 +197,7 @@ impl Stream {
         let Passage {
             replacement,
             is_held,
-        } = filter.push(bytes, is_reported, end_of_stream);
+        } = filter.push_searched(bytes, searched, is_reported, end_of_stream);
         if let Some(replacement) = replacement {
             let host = &self.parts.host;
             if let Err(error) = host.replace_buffer(Buffer::ResponseBody, &replacement) {

@@ -13,6 +13,18 @@ use usage_meter::{HeaderCounts, Meter, ReportFilter, ResponseHead};
 /// The minimum length in bytes of a piece of which only the end may be read.
 const MIN_SKIMMED_BYTES: usize = 2 * Meter::TAIL_BYTES;
 
+/// The minimum length in bytes of a piece of which the beginning is read first: of a shorter one, two calls to Envoy
+/// more cost more than the bytes.
+const MIN_PIECE_WITH_HEAD: usize = 64 * 1024;
+
+/// The next bytes of a response, as they are needed to withhold a report.
+#[derive(Debug, Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    /// How many of them, from the first on, are known to have no report.
+    searched: usize,
+}
+
 // === impl Stream ===
 
 impl Stream {
@@ -153,7 +165,7 @@ impl Stream {
         let filter = self.report_filter.as_deref();
         let held = filter.map_or(0, ReportFilter::held_bytes);
         let new = size.saturating_sub(held);
-        let bytes = self.meter_piece(held, new);
+        let piece = self.meter_piece(held, new);
         let mut is_reported = true;
         if let State::Metering(metering) = &mut self.state {
             is_reported = metering.meter.usage().is_some();
@@ -163,23 +175,29 @@ impl Stream {
                 self.charge_early();
             }
         }
-        self.note_error(bytes.as_deref().unwrap_or_default(), end_of_stream);
-        match bytes {
-            Some(bytes) => self.filter_report(bytes, is_reported, end_of_stream),
+        let bytes = piece.as_ref().map(|piece| piece.bytes.as_slice());
+        self.note_error(bytes.unwrap_or_default(), end_of_stream);
+        match piece {
+            Some(Piece { bytes, searched }) => {
+                self.filter_report(bytes, searched, is_reported, end_of_stream)
+            }
             None => Next::Continue,
         }
     }
 
-    /// Meters the `new` bytes that follow those that are `held`. Returns them, or `None` if only their end was read and
+    /// Meters the `new` bytes that follow those that are `held`. Returns them, or `None` if only their ends were read and
     /// they pass.
-    fn meter_piece(&mut self, held: usize, new: usize) -> Option<Vec<u8>> {
+    fn meter_piece(&mut self, held: usize, new: usize) -> Option<Piece> {
+        let mut first = self.meter_head(held, new);
+        let held = held.saturating_add(first.len());
+        let new = new.saturating_sub(first.len());
         let tail = self.meter_tail(held, new);
         if let Some(tail) = &tail
             && let State::Metering(metering) = &self.state
         {
             let is_reported = metering.meter.usage().is_some();
             let filter = self.report_filter.as_deref_mut();
-            if filter.is_none_or(|filter| filter.push_tail(tail, is_reported)) {
+            if filter.is_none_or(|filter| filter.push_ends(&first, tail, is_reported)) {
                 return None;
             }
         }
@@ -199,7 +217,32 @@ impl Stream {
             metering.is_unread |= is_unread;
             metering.meter.push(&bytes);
         }
-        Some(bytes)
+        let bytes = if first.is_empty() {
+            bytes
+        } else {
+            first.extend_from_slice(&bytes);
+            first
+        };
+        let searched = tail.map_or(0, |tail| bytes.len().saturating_sub(tail.len()));
+        Some(Piece { bytes, searched })
+    }
+
+    /// Meters the beginning of a long piece, and returns it, if it is likely that little else has to be read then; no
+    /// bytes otherwise.
+    fn meter_head(&mut self, held: usize, new: usize) -> Vec<u8> {
+        let State::Metering(metering) = &mut self.state else {
+            return Vec::new();
+        };
+        let meter = &mut metering.meter;
+        if held > 0 || new < MIN_PIECE_WITH_HEAD || meter.may_skip() || !meter.may_skip_later() {
+            return Vec::new();
+        }
+        let host = &self.parts.host;
+        let first = host.buffer(Buffer::ResponseBody, 0, Meter::HEAD_BYTES);
+        // What cannot be read is reported with the whole piece.
+        let first = first.unwrap_or_default();
+        meter.push(&first);
+        first
     }
 
     /// Meters the end of a long piece alone, and returns it; `None` if the whole piece is to be metered.
@@ -227,7 +270,7 @@ impl Stream {
             .is_some_and(|filter| filter.held_bytes() > 0)
         {
             // Only what was held is still there to be changed.
-            self.filter_report(Vec::new(), true, true);
+            self.filter_report(Vec::new(), 0, true, true);
         }
         Next::Continue
     }

@@ -59,7 +59,7 @@ fn pass(pieces: &[&[u8]], is_withheld: bool) -> Option<u64> {
         if let Some(tail) = &tail {
             let is_reported = meter.usage().is_some();
             let filter = filter.as_mut();
-            if filter.is_none_or(|filter| filter.push_tail(tail, is_reported)) {
+            if filter.is_none_or(|filter| filter.push_ends(&[], tail, is_reported)) {
                 continue;
             }
         }

@@ -441,16 +441,21 @@ fn report_is_withheld_wherever_a_long_piece_ends() {
 }
 
 #[test]
-fn only_end_of_long_piece_is_read() {
+fn only_ends_of_long_pieces_are_read() {
     // What is not read is a report that text follows.
-    let pieces = [CHUNK.repeat(20), format!("{REPORT}{}", CHUNK.repeat(200))];
-    for options in ["", REQUESTED] {
-        let envoy = Envoy::new();
-        assert_eq!(exchange(&envoy, options, &pieces), pieces.concat());
-        assert_eq!(
-            envoy.state("tollgate.estimated").as_deref(),
-            Some("true"),
-            "{options}"
-        );
+    let after_other = vec![CHUNK.repeat(20), format!("{REPORT}{}", CHUNK.repeat(200))];
+    let first = vec![format!(
+        "{}{REPORT}{}",
+        CHUNK.repeat(150),
+        CHUNK.repeat(1_000)
+    )];
+    for pieces in [after_other, first] {
+        for options in ["", REQUESTED] {
+            let envoy = Envoy::new();
+            let seen = exchange(&envoy, options, &pieces);
+            assert!(seen == pieces.concat(), "{} {options}", seen.len());
+            let is_estimated = envoy.state("tollgate.estimated");
+            assert_eq!(is_estimated.as_deref(), Some("true"), "{options}");
+        }
     }
 }

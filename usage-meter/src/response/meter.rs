@@ -31,6 +31,10 @@ impl Meter {
     /// The number of bytes at the end of a long piece that suffice while [`Self::may_skip`] says so.
     pub const TAIL_BYTES: usize = 4096;
 
+    /// The number of bytes at the beginning of a long piece after which [`Self::may_skip`] is likely to hold, if
+    /// [`Self::may_skip_later`] does.
+    pub const HEAD_BYTES: usize = 8192;
+
     /// Returns a meter for the body that follows these headers, with decoder memory of its own.
     #[must_use]
     pub fn new(response: &ResponseHead<'_>) -> Self {
@@ -105,6 +109,13 @@ impl Meter {
     #[must_use]
     pub fn may_skip(&self) -> bool {
         self.decoder.is_none() && self.framing.may_skip(&self.report)
+    }
+
+    /// Returns whether [`Self::may_skip`] may hold once more of the body was read: it is, or may be, a stream of events
+    /// of which few were read.
+    #[must_use]
+    pub fn may_skip_later(&self) -> bool {
+        self.decoder.is_none() && self.framing.may_skip_later(&self.report)
     }
 
     /// Reads the next [`Self::TAIL_BYTES`] of the body, before which `skipped` bytes were not read. Their length stands

@@ -41,7 +41,7 @@ const SMALL_BYTES: usize = 1024;
 /// let passage = filter.push(b"\n\n", true, true);
 /// assert_eq!(passage.replacement, Some(Vec::new()));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ReportFilter {
     /// The bytes that are held in the caller's buffer.
     held: Vec<u8>,
@@ -87,15 +87,41 @@ impl ReportFilter {
         reported: bool,
         end_of_stream: bool,
     ) -> Passage {
-        self.filter(bytes.into(), reported, end_of_stream)
+        self.filter(bytes.into(), 0, reported, end_of_stream)
     }
 
-    /// Passes a long piece of which only the `tail` is at hand: there is no report before it, as
-    /// [`Meter::push_tail`](crate::Meter::push_tail) says.
+    /// Reads the next bytes as [`Self::push`] does. So many at their beginning have no report, as
+    /// [`Meter::push_tail`](crate::Meter::push_tail) says, and are not searched for one.
+    pub fn push_searched(
+        &mut self,
+        bytes: Vec<u8>,
+        searched: usize,
+        reported: bool,
+        end_of_stream: bool,
+    ) -> Passage {
+        self.filter(bytes, searched, reported, end_of_stream)
+    }
+
+    /// Passes a long piece of which only the `head`, which may be empty, and the `tail` are at hand: there is no report
+    /// between them, as [`Meter::push_tail`](crate::Meter::push_tail) says.
     ///
     /// Returns `false`, and has read nothing, if some of the piece may have to be held or removed. The whole piece is
     /// then to be read by [`Self::push`].
-    pub fn push_tail(&mut self, tail: &[u8], reported: bool) -> bool {
+    pub fn push_ends(&mut self, head: &[u8], tail: &[u8], reported: bool) -> bool {
+        if head.is_empty() {
+            return self.push_tail(tail, reported);
+        }
+        let mut read = self.clone();
+        let passes = read.filter(head.to_vec(), 0, reported, false) == Passage::default()
+            && read.push_tail(tail, reported);
+        if passes {
+            *self = read;
+        }
+        passes
+    }
+
+    /// Passes a long piece of which only the `tail` is at hand, as [`Self::push_ends`] does.
+    fn push_tail(&mut self, tail: &[u8], reported: bool) -> bool {
         let start = last_event_start(tail, false).unwrap_or(0);
         let rest = tail.get(start..).unwrap_or_default();
         let passes = !reported
@@ -115,7 +141,13 @@ impl ReportFilter {
         self.held.len()
     }
 
-    fn filter(&mut self, bytes: Vec<u8>, reported: bool, end_of_stream: bool) -> Passage {
+    fn filter(
+        &mut self,
+        bytes: Vec<u8>,
+        searched: usize,
+        reported: bool,
+        end_of_stream: bool,
+    ) -> Passage {
         self.finish.push(&bytes);
         let mut input = mem::take(&mut self.held);
         let was_held = !input.is_empty();
@@ -126,6 +158,11 @@ impl ReportFilter {
         }
         self.find_nulls(&input, end_of_stream);
         let may_have_nulls = self.nulls != Nulls::Absent;
+        let searched = if was_held || may_have_nulls {
+            0
+        } else {
+            searched
+        };
         // Where the last event begins, if the input has a whole one before it.
         let last = last_event_start(&input, end_of_stream);
         let was_passing = self.is_passing;
@@ -146,7 +183,13 @@ impl ReportFilter {
         // From what is held, they are removed once it passes.
         let removes_nulls = may_have_nulls && !is_held;
         let has_changed = (removes_nulls || may_have_report)
-            && remove(&mut input, !was_passing, removes_nulls, end_of_stream);
+            && remove(
+                &mut input,
+                searched,
+                !was_passing,
+                removes_nulls,
+                end_of_stream,
+            );
         if is_held {
             self.held.clone_from(&input);
         }
@@ -197,11 +240,12 @@ impl ReportFilter {
 }
 
 /// Removes reports, and the member `"usage":null` if `removes_nulls`. Returns whether there were any. The first event
-/// may be a report if the input `begins_event`.
+/// may be a report if the input `begins_event`; there is nothing to remove in the bytes that are `searched`.
 ///
 /// Reports and nulls both have the key `usage`, so that one search finds them.
 fn remove(
     input: &mut Vec<u8>,
+    searched: usize,
     begins_event: bool,
     removes_nulls: bool,
     end_of_stream: bool,
@@ -209,7 +253,7 @@ fn remove(
     let mut cuts = Cuts::of(input);
     // What precedes `from` has been searched; whether an event begins there.
     let (mut from, mut begins_event) = (0_usize, begins_event);
-    let mut at = 0_usize;
+    let mut at = searched;
     while let Some(key) = nulls::find_key(cuts.bytes(), at) {
         at = key.end;
         let bytes = cuts.bytes();

@@ -128,6 +128,17 @@ impl Framing {
         }
     }
 
+    /// Returns whether [`Self::may_skip`] may hold once more was read.
+    pub(in crate::response) fn may_skip_later(&self, report: &Report) -> bool {
+        match self {
+            Self::Unknown {
+                media_type, paths, ..
+            } => *media_type == MediaType::EventStream && paths.are_below_usage(),
+            Self::Events(events) => events.may_skip_later(report),
+            _ => false,
+        }
+    }
+
     /// Reads the end of a piece without the bytes before it. Returns `false`, and has read nothing, unless the end
     /// shows that the bytes before it have no report.
     pub(in crate::response) fn push_tail(

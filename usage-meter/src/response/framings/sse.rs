@@ -12,7 +12,7 @@
 //! `usage`. It skips the others: complete events without a report. The one thing it misses there is a
 //! key `usage` that is written with escapes. [`Events::scan`] reads every event; tests compare the two.
 //!
-//! Of a long piece in the middle of such a stream, [`Events::push_tail`] reads only the end. It misses a report that
+//! Of a long piece of such a stream, [`Events::push_tail`] reads only the end, once its first events were read. It misses a report that
 //! text follows in the same piece, if it is the first.
 
 use std::mem;
@@ -131,6 +131,11 @@ impl Events {
     /// Returns whether [`Self::push_tail`] may read the end of a long piece alone.
     pub(crate) fn may_skip(&self, report: &Report) -> bool {
         self.may_skip && may_skip(report) && report.usage().is_none()
+    }
+
+    /// Returns whether [`Self::may_skip`] may hold once more events were read.
+    pub(crate) fn may_skip_later(&self, report: &Report) -> bool {
+        self.may_skip && report.documents_with_output() < SCANNED_FIRST && report.usage().is_none()
     }
 
     /// Reads the end of a piece without the bytes before it. Returns `false`, and has read nothing, unless its first

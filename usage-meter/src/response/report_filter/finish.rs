@@ -17,7 +17,7 @@ const KEY: &[u8] = b"finish_reason\":";
 const MAX_BEGUN_BYTES: usize = KEY.len().saturating_add(1);
 
 /// How long ago a choice has finished: the chunk with a finish reason is the last of its choice.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Finish {
     /// The number of bytes since the last finish reason began.
     distance: Option<usize>,

@@ -24,16 +24,37 @@ fn tail(end: &str) -> String {
 #[test]
 fn tail_of_text_passes() {
     let mut filter = after_chunk();
-    assert!(filter.push_tail(tail("").as_bytes(), false));
+    assert!(filter.push_ends(b"", tail("").as_bytes(), false));
     // The next event may be the report.
     assert!(filter.push(&REPORT[..20], false, false).is_held);
+}
+
+#[test]
+fn head_and_tail_of_text_pass() {
+    let head = tail(&PLAIN[..20]);
+    let mut filter = ReportFilter::default();
+    assert!(filter.push_ends(head.as_bytes(), tail("").as_bytes(), false));
+    assert!(filter.push(&REPORT[..20], false, false).is_held);
+}
+
+#[test]
+fn head_that_may_change_is_read_again() {
+    let nulls = format!("{CHUNK}\n\n").repeat(30);
+    let mut filter = ReportFilter::default();
+    let tail = tail("");
+    assert!(!filter.push_ends(nulls.as_bytes(), tail.as_bytes(), false));
+    let piece = format!("{nulls}{tail}");
+    let passage = filter.push(piece.as_str(), false, false);
+    let expected = ReportFilter::default().push(piece.as_str(), false, false);
+    assert!(passage.replacement.is_some());
+    assert_eq!(passage, expected);
 }
 
 #[test]
 fn rest_of_event_after_tail_passes() {
     let (begun, rest) = PLAIN.split_at(20);
     let mut filter = after_chunk();
-    assert!(filter.push_tail(tail(begun).as_bytes(), false));
+    assert!(filter.push_ends(b"", tail(begun).as_bytes(), false));
     assert!(!filter.push(rest, false, false).is_held);
 }
 
@@ -60,7 +81,7 @@ fn tail_is_read_where_part_may_be_removed() {
         ),
     ];
     for (case, mut filter, tail, reported) in cases {
-        assert!(!filter.push_tail(tail.as_bytes(), reported), "{case}");
+        assert!(!filter.push_ends(b"", tail.as_bytes(), reported), "{case}");
     }
 }
 
@@ -70,7 +91,7 @@ fn finish_is_found_across_end_of_tail() {
     for cut in 24..finish.len() - 8 {
         let (begun, rest) = finish.split_at(cut);
         let mut filter = after_chunk();
-        if !filter.push_tail(tail(begun).as_bytes(), false) {
+        if !filter.push_ends(b"", tail(begun).as_bytes(), false) {
             // The finish reason is whole within the tail.
             continue;
         }
