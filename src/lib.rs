@@ -5,7 +5,7 @@
 //! data or at a rate limit service by means of [`limits`]. `stream` is the state machine of one
 //! exchange, `plugin` composes the parts that outlive it, and `host` is the API of Envoy.
 //!
-//! Public is only what the programs in `examples/` and `fuzz/` need.
+//! Public is only what the command line and the programs in `examples/` and `fuzz/` need.
 #![cfg_attr(
     not(test),
     deny(
@@ -38,4 +38,6 @@ pub use host::double::{Double, SentCall};
 pub use host::{Buffer, HeaderMap};
 pub use memory::allocated;
 pub use plugin::{ConfigureError, Plugin};
+#[cfg(not(target_arch = "wasm32"))]
+pub use stream::{Considered, ConsideredLimit, CounterState, Counters, Evaluated};
 pub use stream::{Next, Stream};

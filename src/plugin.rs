@@ -80,6 +80,15 @@ impl Plugin {
         let configuration = structure::json(bytes);
         let configuration =
             filter_config::parse(&configuration).map_err(ConfigureError::Invalid)?;
+        Self::with_configuration(host, decoder_memory, configuration)
+    }
+
+    /// Prepares everything for exchanges under a configuration that was read.
+    fn with_configuration(
+        host: Rc<dyn Host>,
+        decoder_memory: &DecoderMemory,
+        configuration: Configuration,
+    ) -> Result<Self, ConfigureError> {
         for warning in &configuration.warnings {
             Telemetry::configuration_warning(warning);
         }
@@ -117,6 +126,18 @@ impl Plugin {
         Ok(Self {
             parts: Rc::new(parts),
         })
+    }
+
+    /// Prepares everything for exchanges on a double under a configuration that was read.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn on_double(
+        host: Rc<crate::host::double::Double>,
+        configuration: Configuration,
+    ) -> Result<Self, ConfigureError> {
+        Self::with_configuration(host, &DecoderMemory::default(), configuration)
     }
 
     /// Returns an exchange that is about to begin, with Envoy's identifier of its context.

@@ -11,6 +11,8 @@ mod body_location;
 mod cap;
 mod charge;
 mod chargeable;
+#[cfg(not(target_arch = "wasm32"))]
+mod consider;
 mod decide;
 mod fallback;
 mod head;
@@ -33,6 +35,8 @@ mod state;
 mod tests;
 mod usage_support;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use consider::{Considered, ConsideredLimit, CounterState, Counters, Evaluated};
 pub use machine::{Next, Stream};
 pub(crate) use parts::Parts;
 pub(crate) use redirect::KEY as REDIRECT_KEY;

@@ -1,3 +1,7 @@
 //! What the program `tollgate` does, for tests that use it as a library.
 
+pub mod amounts;
+pub mod explain;
 pub mod render;
+pub mod replay;
+pub mod requests;

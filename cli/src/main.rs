@@ -7,6 +7,7 @@ use std::{
     io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::{
@@ -14,7 +15,10 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 use filter_config::{Configuration, Found, ValidationErrors, Warning, limitador};
-use tollgate_cli::render::{self, Rendered, options::Options};
+use tollgate_cli::{
+    explain,
+    render::{self, Rendered, options::Options},
+};
 
 /// Validates plugin configurations and policies, prints limits for limitador, and what installations take
 #[derive(Debug, Parser)]
@@ -47,6 +51,8 @@ enum Command {
     },
     /// Print what an installation takes: a configuration of Envoy, or resources of Istio or Envoy Gateway, with the policy
     Render(Box<Options>),
+    /// Explain what the filter decides on a request: the limits, predicates and counters that it considers, and the outcome
+    Explain(Box<explain::Options>),
     /// Print the JSON Schema of plugin configurations
     Schema,
 }
@@ -70,6 +76,8 @@ enum Error {
     Misuse(render::Misuse),
     #[error("{file}: {source}")]
     Render { file: String, source: render::Error },
+    #[error("{0}")]
+    Explain(#[from] explain::Error),
     #[error("the limits cannot be written as YAML: {0}")]
     Yaml(#[from] serde_norway::Error),
     #[error("standard output: {0}")]
@@ -87,7 +95,7 @@ fn main() -> ExitCode {
             eprintln!("{error}");
             match error {
                 // As clap's own errors.
-                Error::Misuse(_) => ExitCode::from(2),
+                Error::Misuse(_) | Error::Explain(_) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -124,6 +132,7 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
             serde_norway::to_string(&limits)?
         }
         Command::Render(options) => rendered(options)?,
+        Command::Explain(options) => explained(options)?,
         Command::Schema => include_str!("../../docs/configuration.schema.json").to_owned(),
     };
     io::stdout()
@@ -188,6 +197,27 @@ fn rendered(options: &Options) -> Result<String, Error> {
     warn(&file, &warnings);
     warn(&format!("{file}, as rendered"), &of_output);
     Ok(text)
+}
+
+/// Returns the explanation of a request.
+fn explained(options: &explain::Options) -> Result<String, Error> {
+    let found = read(&options.config)?;
+    let request = bytes(&options.request)?;
+    let auth = options.auth.as_deref().map(bytes).transpose()?;
+    let response = options.response.as_deref().map(bytes).transpose()?;
+    let files = explain::Files {
+        request: &request,
+        auth: auth.as_deref(),
+        response: response.as_deref(),
+    };
+    let now = options.at.map_or_else(now, tollgate_cli::replay::seconds);
+    Ok(explain::explain(options, found, files, now)?)
+}
+
+/// Returns the time, in nanoseconds since the Unix epoch.
+fn now() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(time.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Prints warnings.

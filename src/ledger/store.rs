@@ -187,6 +187,23 @@ impl Ledger {
         self.telemetry.occupancy(self.local.occupancy());
     }
 
+    /// Returns how a counter stands; `None` if it cannot be read.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[must_use]
+    pub(crate) fn standing(&self, charge: &Charge) -> Option<limits::Standing> {
+        let mut charge = *charge;
+        charge.counter.amount = 0;
+        charge.counter.is_hard = false;
+        let now = self.host.now().ok()?;
+        let rejection = self.reserve(now, std::slice::from_mut(&mut charge)).ok()?;
+        Some(
+            rejection
+                .map_or(charge, |rejection| rejection.charge)
+                .counter
+                .standing,
+        )
+    }
+
     /// Reserves at all counters or at none.
     pub(super) fn reserve(
         &self,

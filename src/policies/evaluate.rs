@@ -120,7 +120,7 @@ impl Evaluator {
     }
 
     /// Runs evaluations that the exchange does not pay for. They have the fuel of one evaluation together.
-    pub(super) fn apart<T>(
+    pub(crate) fn apart<T>(
         &self,
         attributes: &mut Attributes,
         run: impl FnOnce(&mut Attributes) -> T,

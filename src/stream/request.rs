@@ -154,7 +154,7 @@ impl Stream {
     }
 
     /// Takes note of what a request is for, by its method and path.
-    fn note_purpose(&mut self, headers: &Headers) {
+    pub(super) fn note_purpose(&mut self, headers: &Headers) {
         if let Some(path) = headers.text(":path") {
             let method = headers.text(":method").unwrap_or_default();
             let methods = &self.parts.policies.configuration().usage.methods;

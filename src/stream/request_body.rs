@@ -392,7 +392,7 @@ impl Stream {
     }
 
     /// Adds the body to the attributes, as far as it was read.
-    fn take_body(&mut self, attributes: &mut Attributes, is_whole: bool) {
+    pub(super) fn take_body(&mut self, attributes: &mut Attributes, is_whole: bool) {
         let parts = Rc::clone(&self.parts);
         let needs = parts.policies.needs();
         // A body that is labelled as encoded counts if it is JSON all the same: servers may ignore the label.
