@@ -2,6 +2,7 @@
 
 pub mod amounts;
 pub mod explain;
+pub mod plays;
 pub mod render;
 pub mod replay;
 pub mod requests;

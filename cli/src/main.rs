@@ -16,7 +16,7 @@ use clap::{
 };
 use filter_config::{Configuration, Found, ValidationErrors, Warning, limitador};
 use tollgate_cli::{
-    explain,
+    explain, plays,
     render::{self, Rendered, options::Options},
 };
 
@@ -53,6 +53,8 @@ enum Command {
     Render(Box<Options>),
     /// Explain what the filter decides on a request: the limits, predicates and counters that it considers, and the outcome
     Explain(Box<explain::Options>),
+    /// Test policies: run requests through the filter and compare the outcomes with the expected ones
+    Test(plays::Options),
     /// Print the JSON Schema of plugin configurations
     Schema,
 }
@@ -78,6 +80,8 @@ enum Error {
     Render { file: String, source: render::Error },
     #[error("{0}")]
     Explain(#[from] explain::Error),
+    #[error("{0}")]
+    Plays(#[from] plays::Error),
     #[error("the limits cannot be written as YAML: {0}")]
     Yaml(#[from] serde_norway::Error),
     #[error("standard output: {0}")]
@@ -95,7 +99,7 @@ fn main() -> ExitCode {
             eprintln!("{error}");
             match error {
                 // As clap's own errors.
-                Error::Misuse(_) | Error::Explain(_) => ExitCode::from(2),
+                Error::Misuse(_) | Error::Explain(_) | Error::Plays(_) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -133,6 +137,13 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         }
         Command::Render(options) => rendered(options)?,
         Command::Explain(options) => explained(options)?,
+        Command::Test(options) => {
+            let results = plays::test(options)?;
+            if results.failures > 0 {
+                code = ExitCode::FAILURE;
+            }
+            results.text
+        }
         Command::Schema => include_str!("../../docs/configuration.schema.json").to_owned(),
     };
     io::stdout()

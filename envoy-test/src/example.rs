@@ -6,7 +6,6 @@
 
 mod comparison;
 mod running;
-mod scenario;
 
 use std::{
     fs, io,
@@ -16,13 +15,14 @@ use std::{
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tollgate_cli::plays::scenario::Plays;
 
 pub use self::{
     comparison::Outcome,
     running::{Running, StartError, StepError},
-    scenario::{Expect, Scenario, Step},
 };
 use crate::workspace;
+pub use tollgate_cli::plays::scenario::{Expect, Scenario, Step};
 
 /// The file of an example's scenarios.
 const SCENARIOS: &str = "scenarios.yaml";
@@ -110,7 +110,7 @@ impl Example {
             configuration: yaml(&directory.join("tollgate.yaml"))?,
             envoy: yaml(&directory.join("envoy.yaml"))?,
             limits: optional(&directory.join("limits.yaml"))?,
-            scenarios: yaml(&directory.join(SCENARIOS))?,
+            scenarios: yaml::<Plays>(&directory.join(SCENARIOS))?.scenarios,
         })
     }
 

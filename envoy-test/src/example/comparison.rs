@@ -2,8 +2,8 @@
 
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::Value;
+use tollgate_cli::plays::scenario::Expect;
 
-use super::scenario::Expect;
 use crate::envoy::AccessLogEntry;
 
 /// How many seconds may have passed between an expected time and the response.

@@ -5,11 +5,9 @@ use std::io;
 use integration::Limitador;
 use reqwest::{Client, Method};
 use serde_json::Value;
+use tollgate_cli::plays::scenario::Step;
 
-use super::{
-    comparison::{Outcome, Response},
-    scenario::Step,
-};
+use super::comparison::{Outcome, Response};
 use crate::{
     client::{Protocol, client},
     envoy::{self, Envoy, RATE_LIMIT, UPSTREAM},
@@ -133,10 +131,13 @@ impl Running {
 
     async fn send(&self, step: &Step, id: &str) -> reqwest::Result<reqwest::Response> {
         let url = self.envoy.url(&step.path);
-        let mut request = match &step.body {
-            Some(body) => self.client.post(url).json(body),
-            None => self.client.request(Method::GET, url),
-        };
+        let default = if step.body.is_some() { "POST" } else { "GET" };
+        let method = step.method.as_deref().unwrap_or(default);
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
+        let mut request = self.client.request(method, url);
+        if let Some(body) = &step.body {
+            request = request.json(body);
+        }
         for (name, value) in &step.headers {
             request = request.header(name, value);
         }

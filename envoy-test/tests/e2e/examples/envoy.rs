@@ -1,6 +1,6 @@
 //! The Envoy of `examples/envoy`, with the token of its README.
 
-use std::{collections::BTreeMap, fs};
+use std::fs;
 
 use envoy_test::{
     example::{Example, Expect, Step},
@@ -30,11 +30,10 @@ fn step(why: &str, headers: &[(&str, &str)], status: u16, expected: &[(&str, &st
         expect: Expect {
             status,
             tokens: if served { 100 } else { 0 },
-            cluster: None,
-            costs: BTreeMap::new(),
             headers: expected.collect(),
-            json: None,
+            ..Expect::default()
         },
+        ..Step::default()
     }
 }
 
