@@ -8,6 +8,7 @@ pub(crate) mod applicable;
 mod check;
 mod computed;
 mod error;
+mod overview;
 pub(crate) mod queue;
 mod reservation;
 #[cfg(test)]
@@ -16,5 +17,6 @@ mod tests;
 pub(crate) use applicable::{Applicable, applicable};
 pub(crate) use check::{check, demands};
 pub(crate) use error::{AdmissionError, Unbounded, or_open};
+pub(crate) use overview::overview;
 pub(crate) use queue::{Arrival, Place, Queue, QueuePoll};
 pub(crate) use reservation::Expected;

@@ -11,6 +11,7 @@
 //! decides how many of its own requests are admitted side by side where the service cannot reserve; and
 //! while the service's circuit is open, its own count decides.
 
+mod administer;
 mod admission;
 mod authority;
 mod charge;

@@ -20,6 +20,8 @@ mod responder;
 mod tests;
 mod units;
 mod upstream;
+mod usage;
 mod wait;
 
 pub(crate) use responder::Responder;
+pub(crate) use usage::{Scope, UsageEntry, UsageFormat, entries, table};

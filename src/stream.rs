@@ -6,6 +6,7 @@
 
 mod accept_encoding;
 mod access;
+mod administration;
 mod background;
 mod body_location;
 mod cap;
@@ -15,6 +16,7 @@ mod chargeable;
 mod consider;
 mod decide;
 mod fallback;
+mod grant;
 mod head;
 mod held_body;
 mod include_usage;
@@ -23,6 +25,7 @@ mod machine;
 mod overload;
 mod parts;
 mod progress;
+mod query;
 mod queued;
 mod redirect;
 mod redirection;
@@ -33,6 +36,7 @@ mod service_reply;
 mod state;
 #[cfg(test)]
 mod tests;
+mod usage_endpoint;
 mod usage_support;
 
 #[cfg(not(target_arch = "wasm32"))]

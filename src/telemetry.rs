@@ -3,6 +3,7 @@
 //! Nothing here decides anything. Log lines begin with an event name, followed by `key=value` pairs;
 //! those that a caller can cause at will are deduplicated.
 
+mod administration;
 mod alerts;
 mod filter_state;
 mod gauges;

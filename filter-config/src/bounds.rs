@@ -37,6 +37,8 @@ pub const PREDICATES: usize = 1024;
 pub const EXPRESSION_BYTES: usize = 4096;
 /// Bytes of a name: of a policy, a namespace, a limit, a metadata namespace, a filter state key.
 pub const NAME_BYTES: usize = 253;
+/// Bytes of the path of the usage endpoint.
+pub const USAGE_PATH_BYTES: usize = 256;
 /// Bytes of the name of a header.
 pub const HEADER_NAME_BYTES: usize = 128;
 /// Sources in `auth`.

@@ -22,11 +22,13 @@ use crate::policy::{self, Policy};
 use crate::pricing::{self, Pricing};
 use crate::reader::{self, unexpected};
 use crate::replies::{self, Replies};
+use crate::request_body::{self, RequestBody};
 use crate::resources::{self, Resources};
 use crate::route::UnknownRoute;
 use crate::routing::Routing;
 use crate::storage::{self, Storage};
 use crate::usage::{self, MeteredExchanges, UsageSettings};
+use crate::usage_endpoint::{self, UsageEndpoint};
 use crate::values;
 use crate::warning::Warning;
 
@@ -61,6 +63,8 @@ pub struct Configuration {
     pub replies: Replies,
     /// The form in which access logs have an exchange.
     pub access_log: AccessLog,
+    /// The endpoint that reports to callers what they have used.
+    pub usage_endpoint: Option<UsageEndpoint>,
     /// The prices of models; always given if a budget or a cost needs them.
     pub pricing: Option<Pricing>,
     /// The costs that are reported.
@@ -81,16 +85,6 @@ pub enum FailureMode {
     Allow,
 }
 
-/// The inspection of request bodies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestBody {
-    /// Bytes of a request body that are held until the decision, within [`bounds::REQUEST_BODY_BYTES`].
-    pub max_bytes: usize,
-    /// Bytes of all request bodies together that a worker holds, within [`bounds::REQUEST_BODIES_BYTES`] and at
-    /// most [`Memory::per_worker`].
-    pub worker_bytes: usize,
-}
-
 pub(crate) const LONG_FORM: Schema = Schema {
     known: &[
         "policies",
@@ -106,16 +100,13 @@ pub(crate) const LONG_FORM: Schema = Schema {
         "usage",
         "replies",
         "accessLog",
+        "usageEndpoint",
+        "admin",
         "pricing",
         "unpriced",
         "export",
         "hitsAddend",
     ],
-    ignored: &[],
-};
-
-pub(crate) const REQUEST_BODY: Schema = Schema {
-    known: &["maxBytes", "workerBytes"],
     ignored: &[],
 };
 
@@ -169,17 +160,6 @@ impl Configuration {
     #[cfg(feature = "yaml")]
     pub(crate) const fn applies_everywhere(&self) -> bool {
         self.routing.is_none()
-    }
-}
-
-// === impl RequestBody ===
-
-impl Default for RequestBody {
-    fn default() -> Self {
-        RequestBody {
-            max_bytes: 8 * 1024 * 1024,
-            worker_bytes: Memory::default().default_for_bodies(),
-        }
     }
 }
 
@@ -247,6 +227,7 @@ fn of_resources(
         usage: UsageSettings::default(),
         replies: Replies::default(),
         access_log: AccessLog::default(),
+        usage_endpoint: None,
         pricing: None,
         exports: Vec::new(),
         hits_addend: None,
@@ -298,16 +279,7 @@ fn long_form(
     let memory = fields.read_or("memory", path, errors, Memory::default, memory::read);
     // A wrong `memory` has an error of its own.
     let of_worker = *memory.as_ref().unwrap_or(&Memory::default());
-    let request_body = fields.read_or(
-        "requestBody",
-        path,
-        errors,
-        || RequestBody {
-            worker_bytes: of_worker.default_for_bodies(),
-            ..RequestBody::default()
-        },
-        |json, path, errors| request_body(json, of_worker, path, errors),
-    );
+    let request_body = request_body::of_long_form(fields, of_worker, path, errors);
     let expressions = fields.read_or(
         "expressions",
         path,
@@ -324,6 +296,7 @@ fn long_form(
         AccessLog::default,
         access_log::read,
     );
+    let usage_endpoint = usage_endpoint::read(fields, path, errors);
     let pricing = pricing(fields, path, errors);
     let exports = fields.read_or("export", path, errors, Vec::new, export::read);
     let hits_addend = fields.read_optional("hitsAddend", path, errors, |json, path, errors| {
@@ -365,6 +338,7 @@ fn long_form(
         usage: usage?,
         replies: replies?,
         access_log: access_log?,
+        usage_endpoint: usage_endpoint?,
         pricing: pricing?,
         exports: exports?,
         hits_addend: hits_addend?,
@@ -449,34 +423,6 @@ fn failure_mode(
 ) -> Result<FailureMode, Invalid> {
     let choices = [("deny", FailureMode::Deny), ("allow", FailureMode::Allow)];
     reader::choice(json, &choices, path, errors)
-}
-
-fn request_body(
-    json: &Json,
-    memory: Memory,
-    path: &Path<'_>,
-    errors: &mut ValidationErrors,
-) -> Result<RequestBody, Invalid> {
-    let fields = Fields::read(json, path, &REQUEST_BODY, errors)?;
-    let default = || RequestBody::default().max_bytes;
-    let max_bytes = fields.read_or("maxBytes", path, errors, default, |json, path, errors| {
-        values::size(json, &bounds::REQUEST_BODY_BYTES, path, errors)
-    });
-    let default = || memory.default_for_bodies();
-    let worker_bytes = fields.read_or(
-        "workerBytes",
-        path,
-        errors,
-        default,
-        |json, path, errors| {
-            let bytes = values::size(json, &bounds::REQUEST_BODIES_BYTES, path, errors)?;
-            memory.check_bodies(bytes, path, errors)
-        },
-    );
-    Ok(RequestBody {
-        max_bytes: max_bytes?,
-        worker_bytes: worker_bytes?,
-    })
 }
 
 fn expressions(

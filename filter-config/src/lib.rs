@@ -98,6 +98,7 @@ mod pricing;
 mod rate;
 mod reader;
 mod replies;
+mod request_body;
 mod resource;
 mod resources;
 mod route;
@@ -107,6 +108,7 @@ mod source;
 mod storage;
 mod suggestion;
 mod usage;
+mod usage_endpoint;
 mod usd;
 mod values;
 mod warning;
@@ -117,7 +119,7 @@ pub use access_log::AccessLog;
 pub use auth::AuthSource;
 pub use budget::Budget;
 pub use cap::Cap;
-pub use configuration::{Configuration, FailureMode, RequestBody};
+pub use configuration::{Configuration, FailureMode};
 pub use effective::{EffectivePolicy, LimitIndex};
 pub use error::{ValidationError, ValidationErrors};
 pub use export::Export;
@@ -139,11 +141,13 @@ pub use replies::{
     ErrorFormatSetting, HeaderNames, LimitReply, Placeholder, QuotaHeaders, Replies, Template,
     UpstreamHeaders,
 };
+pub use request_body::RequestBody;
 pub use route::UnknownRoute;
 #[cfg(feature = "yaml")]
 pub use source::{Source, parse_source};
 pub use storage::{Lease, Protocol, Remote, RemoteFailureMode, Storage};
 pub use usage::{IncludeUsage, MeteredExchanges, Methods, OnMissing, UsageSettings};
+pub use usage_endpoint::UsageEndpoint;
 pub use usd::{Usd, UsdError};
 pub use warning::{Warning, WarningCode};
 pub use window::{Window, WindowError};

@@ -116,6 +116,14 @@ impl Counter {
         }
     }
 
+    /// Takes back what is used, at most the amount, and leaves what is reserved. Returns how much it was.
+    pub(crate) fn credit(&mut self, reservation: &Reservation, now: Timestamp, amount: u64) -> u64 {
+        let window = reservation.rate.window();
+        let before = window.used(self.state, now);
+        self.state = window.credit(self.state, now, amount);
+        before.saturating_sub(window.used(self.state, now))
+    }
+
     /// Returns the instant from which the counter need not be kept; `now` or earlier if it need not be
     /// kept already.
     pub(crate) fn expires(self, reservation: &Reservation, now: Timestamp) -> Timestamp {

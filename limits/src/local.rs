@@ -8,6 +8,7 @@
 //! reserves page by page and, if a later page has no room any more, releases what it has reserved.
 //! Other requests may meanwhile have been rejected because of that; none is admitted past a limit.
 
+mod administer;
 mod exchange;
 #[cfg(test)]
 mod tests;

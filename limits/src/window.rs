@@ -101,6 +101,26 @@ impl Window {
         }
     }
 
+    /// Takes back what counts, whenever it was added: as much of the amount as is used. The rest of what is used
+    /// counts as before.
+    pub(crate) fn credit(self, state: State, now: Timestamp, amount: u64) -> State {
+        if amount >= self.used(state, now) {
+            return State::default();
+        }
+        let in_current = amount.min(state.used);
+        let state = State {
+            used: state.used.saturating_sub(in_current),
+            ..state
+        };
+        match self.algorithm {
+            Algorithm::Sliding => {
+                let rest = amount.saturating_sub(in_current);
+                sliding::credit_previous(state, now, rest, self.length)
+            }
+            Algorithm::Fixed | Algorithm::Calendar | Algorithm::Bucket => state,
+        }
+    }
+
     /// Returns a state with the same usage, which counts for as long as if it were all used now.
     pub(crate) fn renew(self, state: State, now: Timestamp) -> State {
         if state == State::default() {

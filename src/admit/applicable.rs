@@ -249,20 +249,7 @@ impl Search<'_> {
         let mut texts = self.with_values.then(Vec::new);
         let key = key(policies, attributes, policy, limit, texts.as_mut());
         let is_missing = matches!(&key, Err((_, EvaluationError::Missing)));
-        let key = key.map_err(|(index, error)| {
-            let path = format!("limits.{}.counters[{index}]", limit.name);
-            match limit.counters.get(index) {
-                Some(counter) if is_missing && reads_auth(counter) => {
-                    let (policy, claim) = (policy.name.clone(), claim(counter));
-                    AdmissionError::Unauthenticated {
-                        policy,
-                        path,
-                        claim,
-                    }
-                }
-                _ => failed(path, error),
-            }
-        });
+        let key = key.map_err(|(index, error)| failed_counter(policy, limit, index, error));
         let mode = match limit.when_missing {
             Some(WhenMissing::Skip) if is_missing => {
                 telemetry.count(Count::MissingValues);
@@ -293,8 +280,51 @@ impl Search<'_> {
     }
 }
 
+/// Returns the error of a counter expression at a position.
+pub(super) fn failed_counter(
+    policy: &Policy,
+    limit: &Limit,
+    index: usize,
+    error: EvaluationError,
+) -> AdmissionError {
+    let path = format!("limits.{}.counters[{index}]", limit.name);
+    let is_missing = matches!(error, EvaluationError::Missing);
+    match limit.counters.get(index) {
+        Some(counter) if is_missing && reads_auth(counter) => AdmissionError::Unauthenticated {
+            policy: policy.name.clone(),
+            path,
+            claim: claim(counter),
+        },
+        _ => AdmissionError::evaluation(policy, path, error),
+    }
+}
+
+/// Returns the name of an attribute, if it is one of the request itself rather than of its caller.
+pub(super) fn reads_request(attribute: &Attribute) -> Option<&'static str> {
+    const OF_REQUEST: [&str; 8] = [
+        "request.method",
+        "request.path",
+        "request.url_path",
+        "request.query",
+        "request.size",
+        "request.time",
+        "request.id",
+        "request.referer",
+    ];
+    match attribute {
+        Attribute::Property(property) => {
+            let name = property.name;
+            let is_of_route = name.starts_with("route.") || name.starts_with("xds.");
+            (is_of_route || OF_REQUEST.contains(&name)).then_some(name)
+        }
+        Attribute::RequestBody(_) => Some("request body"),
+        Attribute::Llm(_) => Some("llm"),
+        _ => None,
+    }
+}
+
 /// Returns the charge to the counter with a key of a rate.
-fn charge(
+pub(super) fn charge(
     policies: &Policies,
     attributes: &mut Attributes,
     index: RateIndex,
@@ -379,7 +409,7 @@ fn holds(
 
 /// Returns the hash of a limit's counter values, and adds them to `values` where they are needed. An
 /// error comes with the position of the counter expression.
-fn key(
+pub(super) fn key(
     policies: &Policies,
     attributes: &mut Attributes,
     policy: &Policy,

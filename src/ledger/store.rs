@@ -19,7 +19,7 @@ pub(crate) struct Ledger {
     pub(super) policies: Rc<Policies>,
     pub(super) telemetry: Rc<Telemetry>,
     /// All counters or, beside a service, what this Envoy knows of them.
-    local: LocalStore,
+    pub(super) local: LocalStore,
     /// The charges of background responses.
     pub(super) deferred: DeferredCharges,
     /// The rate limit service, if there is one.

@@ -269,6 +269,24 @@ impl Responder {
         self.send(status, details, headers, &error.body(format), None)
     }
 
+    /// Answers a request to the usage endpoint. Returns whether Envoy took the reply.
+    pub(crate) fn answer(
+        &self,
+        status: u16,
+        content_type: &str,
+        allow: Option<&str>,
+        body: &str,
+    ) -> bool {
+        let mut headers = ReplyHeaders::new(content_type);
+        headers.set("cache-control", b"no-store");
+        headers.set("x-content-type-options", b"nosniff");
+        if let Some(allow) = allow {
+            headers.set("allow", allow.as_bytes());
+        }
+        let grpc_status = if status < 300 { 0 } else { INTERNAL };
+        self.send((status, grpc_status), "tollgate_usage", headers, body, None)
+    }
+
     /// Sends a reply with the headers that all of them have.
     fn send(
         &self,

@@ -95,7 +95,7 @@ impl Stream {
             State::ReadingBody(reading) => self.end_without_response(*reading.admitted),
             State::Upgraded(admitted) => self.charge_unmetered(*admitted, None),
             State::Queued(mut queued) => self.leave_queue(&mut queued),
-            State::New | State::AwaitingBody(_) | State::Done => {}
+            State::New | State::AwaitingBody(_) | State::Granting(_) | State::Done => {}
         }
         // The exchange that the request ends with is reported.
         if !is_redirected {

@@ -31,13 +31,10 @@ impl Stream {
         let parts = Rc::clone(&self.parts);
         let configuration = parts.policies.configuration();
         self.request.has_ended = end_of_stream;
-        let (headers, bytes) = measured(|| parts.host.headers(HeaderMap::Request));
-        self.request.kept.header_bytes = bytes;
-        let headers = headers.unwrap_or_else(|error| {
-            // The policy is then evaluated without headers, as the failure mode says.
-            Telemetry::host_call_failed("request headers", error);
-            Headers::default()
-        });
+        let headers = self.read_headers();
+        if self.is_to_usage_endpoint(&headers) {
+            return self.on_usage_endpoint(headers, end_of_stream);
+        }
         self.note_purpose(&headers);
         self.note_redirect(&headers);
         self.request.content_length = content_length(&headers);
@@ -126,6 +123,18 @@ impl Stream {
         } else {
             Next::Continue
         }
+    }
+
+    /// Reads the headers of the request; none if Envoy fails.
+    fn read_headers(&mut self) -> Headers {
+        let host = &self.parts.host;
+        let (headers, bytes) = measured(|| host.headers(HeaderMap::Request));
+        self.request.kept.header_bytes = bytes;
+        headers.unwrap_or_else(|error| {
+            // The policy is then evaluated without headers, as the failure mode says.
+            Telemetry::host_call_failed("request headers", error);
+            Headers::default()
+        })
     }
 
     /// Returns what the body of a request is needed for.

@@ -44,6 +44,9 @@ impl Stream {
     /// buffer included.
     pub fn on_request_body(&mut self, size: usize, end_of_stream: bool) -> Next {
         self.request.has_ended |= end_of_stream;
+        if let State::Granting(_) = self.state {
+            return self.on_grant_body(size, end_of_stream);
+        }
         if self.request.body_has_ended {
             // What remains is the end of the stream.
             return self.pass_on();
@@ -102,6 +105,7 @@ impl Stream {
         self.request.has_ended = true;
         self.request.body_has_ended = true;
         match self.state {
+            State::Granting(_) => self.answer_error(400, "the request has trailers"),
             State::AwaitingBody(_) | State::ReadingBody(_) => {
                 let left = mem::take(&mut self.request.left);
                 if !self.request.held.is_empty() {

@@ -33,6 +33,10 @@ impl Stream {
         self.report_fallback();
         self.report_cap();
         self.outcome.has_response = true;
+        if let State::Granting(_) = self.state {
+            // The upstream has responded before the body; nothing is granted.
+            self.state = State::Done;
+        }
         let may_be_metered = !matches!(self.state, State::New | State::Done | State::Metering(_));
         if !may_be_metered && self.report_filter.is_none() {
             return Next::Continue;

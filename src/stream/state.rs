@@ -1,5 +1,6 @@
 //! The states of an exchange, each with what only it needs.
 
+use super::grant::PendingGrant;
 use super::held_body::WholeBody;
 use crate::admit::Applicable;
 use crate::attributes::Attributes;
@@ -27,6 +28,8 @@ pub(super) enum State {
     Metering(Box<Metering>),
     /// The response switched to another protocol: nothing is metered, and reservations stay.
     Upgraded(Box<Admitted>),
+    /// A request to the usage endpoint waits for its body, which says what a counter is granted.
+    Granting(Box<PendingGrant>),
     /// Nothing is left to do but to report the exchange.
     Done,
 }

@@ -26,3 +26,4 @@ mod redirects;
 mod replies;
 mod reservations;
 mod service;
+mod usage_endpoint;

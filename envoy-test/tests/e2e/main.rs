@@ -51,5 +51,6 @@ mod sdk;
 mod shipped;
 mod snapshots;
 mod support;
+mod usage_endpoint;
 mod vm_trap;
 mod windows;

@@ -30,6 +30,11 @@ pub(super) fn expressions(configuration: &Configuration, visit: Visit<'_>) {
             visit(when, Role::Predicate, &path.item(position).field("when"));
         }
     }
+    let endpoint = configuration.usage_endpoint.as_ref();
+    if let Some(when) = endpoint.and_then(|endpoint| endpoint.admin.as_ref()) {
+        let path = Path::Root.field("admin");
+        visit(when, Role::Predicate, &path.field("when"));
+    }
     let path = Path::Root.field("export");
     for export in &configuration.exports {
         visit(&export.cost, Role::Cost, &path.field(&export.name));

@@ -1,5 +1,6 @@
 //! What callers meet: admission, reservations, windows, pages, and other workers.
 
+mod administer;
 mod corrections;
 mod full_pages;
 mod hard;

@@ -45,6 +45,18 @@ pub(super) fn take_back(state: State, added: State, amount: u64, length: Nanos) 
     }
 }
 
+/// Takes back so much of what still counts of the previous window.
+pub(super) fn credit_previous(state: State, now: Timestamp, amount: u64, length: Nanos) -> State {
+    let left = state.at.since(now).as_u64();
+    // Rounded down: no more is taken back than asked for.
+    let taken = mul_div(amount, length.as_u64(), left);
+    let taken = if amount == 0 { 0 } else { taken };
+    State {
+        previous: state.previous.saturating_sub(taken),
+        ..state
+    }
+}
+
 pub(super) fn used(state: State, now: Timestamp, length: Nanos) -> u64 {
     let left = state.at.since(now).as_u64();
     state

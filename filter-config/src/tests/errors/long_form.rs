@@ -122,6 +122,16 @@ fn invalid_settings_are_rejected() {
                 "accessLog: found \"typed\", expected \"keys\", \"record\" or \"both\"",
             ),
             (
+                "/usageEndpoint",
+                Some(json!({ "path": "usage" })),
+                "usageEndpoint.path: invalid path, expected one such as \"/.tollgate/usage\": letters, digits, \"-\", \".\", \"_\" and \"~\" between slashes, without a query",
+            ),
+            (
+                "/usageEndpoint",
+                Some(json!({ "path": "/a/../b?c" })),
+                "usageEndpoint.path: invalid path, expected one such as \"/.tollgate/usage\": letters, digits, \"-\", \".\", \"_\" and \"~\" between slashes, without a query",
+            ),
+            (
                 "/holdHeaders",
                 Some(json!("yes")),
                 "holdHeaders: found \"yes\", expected true or false",

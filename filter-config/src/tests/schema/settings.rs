@@ -6,7 +6,10 @@ use super::shapes::{
     cel, described, list, name, object, pointer, pointers, size, text, usd, whole,
 };
 use crate::replies::extra::RESERVED;
-use crate::{access, auth, bounds, configuration, memory, pricing, replies, storage, usage};
+use crate::{
+    access, auth, bounds, configuration, memory, pricing, replies, request_body, storage, usage,
+    usage_endpoint,
+};
 
 /// The pointers to each number.
 fn usage_paths() -> Value {
@@ -104,7 +107,7 @@ fn usage_settings() -> Value {
 
 pub(super) fn long_form() -> Value {
     let request_body = object(
-        &configuration::REQUEST_BODY,
+        &request_body::REQUEST_BODY,
         &[],
         &json!({
             "maxBytes": described("Bytes of a request body that are held until the decision.", size(&bounds::REQUEST_BODY_BYTES)),
@@ -154,6 +157,28 @@ pub(super) fn long_form() -> Value {
                 "enum": ["keys", "record", "both"],
                 "default": "keys"
             },
+            "usageEndpoint": described(
+                "The endpoint that reports to callers what they have used.",
+                object(
+                    &usage_endpoint::USAGE_ENDPOINT,
+                    &["path"],
+                    &json!({ "path": {
+                        "description": "The path of the endpoint, without a query.",
+                        "type": "string",
+                        "minLength": 2,
+                        "maxLength": bounds::USAGE_PATH_BYTES,
+                        "pattern": "^(/[A-Za-z0-9._~-]+)+$"
+                    } })
+                )
+            ),
+            "admin": described(
+                "Who administers counters at the usage endpoint.",
+                object(
+                    &usage_endpoint::ADMIN,
+                    &["when"],
+                    &json!({ "when": cel("true for requests that may administer counters.") })
+                )
+            ),
             "pricing": prices(),
             "unpriced": {
                 "description": "The handling of a model without a price, under a limit that has a budget.",
