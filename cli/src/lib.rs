@@ -2,7 +2,10 @@
 
 pub mod amounts;
 pub mod explain;
+pub mod log;
 pub mod plays;
 pub mod render;
 pub mod replay;
 pub mod requests;
+pub mod simulate;
+pub mod sketch;

@@ -4,7 +4,7 @@
 use std::{
     fmt::Display,
     fs,
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
@@ -18,6 +18,7 @@ use filter_config::{Configuration, Found, ValidationErrors, Warning, limitador};
 use tollgate_cli::{
     explain, plays,
     render::{self, Rendered, options::Options},
+    simulate,
 };
 
 /// Validates plugin configurations and policies, prints limits for limitador, and what installations take
@@ -55,6 +56,8 @@ enum Command {
     Explain(Box<explain::Options>),
     /// Test policies: run requests through the filter and compare the outcomes with the expected ones
     Test(plays::Options),
+    /// Run an access log through a policy: which callers it would have rejected, when, and what they use
+    Simulate(Box<simulate::Options>),
     /// Print the JSON Schema of plugin configurations
     Schema,
 }
@@ -82,6 +85,8 @@ enum Error {
     Explain(#[from] explain::Error),
     #[error("{0}")]
     Plays(#[from] plays::Error),
+    #[error("{0}")]
+    Simulate(#[from] simulate::Error),
     #[error("the limits cannot be written as YAML: {0}")]
     Yaml(#[from] serde_norway::Error),
     #[error("standard output: {0}")]
@@ -99,7 +104,9 @@ fn main() -> ExitCode {
             eprintln!("{error}");
             match error {
                 // As clap's own errors.
-                Error::Misuse(_) | Error::Explain(_) | Error::Plays(_) => ExitCode::from(2),
+                Error::Misuse(_) | Error::Explain(_) | Error::Plays(_) | Error::Simulate(_) => {
+                    ExitCode::from(2)
+                }
                 _ => ExitCode::FAILURE,
             }
         }
@@ -144,6 +151,7 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
             }
             results.text
         }
+        Command::Simulate(options) => simulated(options)?,
         Command::Schema => include_str!("../../docs/configuration.schema.json").to_owned(),
     };
     io::stdout()
@@ -223,6 +231,48 @@ fn explained(options: &explain::Options) -> Result<String, Error> {
     };
     let now = options.at.map_or_else(now, tollgate_cli::replay::seconds);
     Ok(explain::explain(options, found, files, now)?)
+}
+
+/// Returns the report of a simulation.
+fn simulated(options: &simulate::Options) -> Result<String, Error> {
+    let configuration = || explain::only(read(&options.config)?).map_err(Error::Explain);
+    let quiet = filter_config::parse_file(&bytes(&options.config)?);
+    let again = quiet.map_err(|errors| Error::Invalid {
+        file: options.config.display().to_string(),
+        errors,
+    })?;
+    let configurations = [configuration()?, explain::only(again)?];
+    let mut decisions = options.decisions.as_deref().map(created).transpose()?;
+    let file = decisions.as_mut().map(|file| file as &mut dyn Write);
+    let report = simulate::simulate(options, configurations, opened(&options.log)?, file)?;
+    if let Some(mut file) = decisions {
+        file.flush().map_err(Error::Output)?;
+    }
+    Ok(if options.json {
+        format!("{:#}\n", report.json())
+    } else {
+        report.text()
+    })
+}
+
+/// Opens a file, or standard input, to read it piece by piece.
+fn opened(file: &Path) -> Result<Box<dyn BufRead>, Error> {
+    if file == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let opened = fs::File::open(file).map_err(|source| Error::Io {
+        file: file.display().to_string(),
+        source,
+    });
+    Ok(Box::new(BufReader::with_capacity(1 << 16, opened?)))
+}
+
+fn created(file: &Path) -> Result<BufWriter<fs::File>, Error> {
+    let created = fs::File::create(file).map_err(|source| Error::Io {
+        file: file.display().to_string(),
+        source,
+    });
+    Ok(BufWriter::new(created?))
 }
 
 /// Returns the time, in nanoseconds since the Unix epoch.

@@ -149,20 +149,23 @@ impl Replay {
                 break;
             }
             self.advance(QUEUE_TICK);
-            self.poll(exchange);
+            self.poll_all(&mut [exchange]);
         }
         exchange.outcome.queued = Duration::from_nanos(self.now().saturating_sub(began));
     }
 
-    /// Checks a queued request again.
-    pub fn poll(&self, exchange: &mut Exchange) {
-        self.host.replies.borrow_mut().clear();
-        self.host.resumed.borrow_mut().clear();
-        let Exchange { stream, id, .. } = exchange;
-        self.plugin
-            .poll_queue(|other| (other == *id).then(|| stream.poll_queue()));
-        let is_resumed = !self.host.resumed.borrow().is_empty();
-        self.decided(exchange, is_resumed);
+    /// Checks queued requests again, all that there are.
+    pub fn poll_all(&self, exchanges: &mut [&mut Exchange]) {
+        self.plugin.poll_queue(|id| {
+            let mut exchanges = exchanges.iter_mut();
+            let exchange = exchanges.find(|exchange| exchange.id == id)?;
+            self.host.replies.borrow_mut().clear();
+            self.host.resumed.borrow_mut().clear();
+            let poll = exchange.stream.poll_queue();
+            let is_resumed = !self.host.resumed.borrow().is_empty();
+            self.decided(exchange, is_resumed);
+            Some(poll)
+        });
     }
 
     /// Runs the response to an admitted request.

@@ -91,6 +91,27 @@ pub struct CounterState {
     pub is_enforced: bool,
 }
 
+// === impl Counters ===
+
+impl Counters {
+    /// Returns those that count requests in flight.
+    #[must_use]
+    pub fn concurrent(&self) -> Self {
+        let charges = self.0.iter().copied();
+        Self(
+            charges
+                .filter(|charge| charge.unit == Unit::InFlight)
+                .collect(),
+        )
+    }
+
+    /// Returns whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 // === impl Stream ===
 
 impl Stream {
