@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{SSE, head, read, tokens};
-use crate::Meter;
+use crate::{DecoderMemory, Meter, ResponseHead, UsageNumber, UsagePaths};
 
 const REPORT: &str =
     r#"data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}"#;
@@ -56,6 +56,62 @@ fn length_of_skipped_bytes_stands_for_their_text() {
         );
         assert_eq!(meter.model(), Some("m"));
     }
+}
+
+#[test]
+fn few_events_may_be_followed_by_skipping() {
+    let after = |events: usize| {
+        let mut meter = Meter::new(&head(SSE));
+        meter.push(self::events(&vec![chunk("five."); events], "\n").as_bytes());
+        (meter.may_skip(), meter.may_skip_later())
+    };
+    assert_eq!(after(0), (false, true));
+    assert_eq!(after(15), (false, true));
+    assert_eq!(after(16), (true, false));
+    assert_eq!(after(30), (true, false));
+}
+
+#[test]
+fn other_bodies_are_never_skipped() {
+    let may_skip_later = |content_type, coding, first: &str| {
+        let head = ResponseHead {
+            content_encoding: coding,
+            ..head(content_type)
+        };
+        let mut meter = Meter::new(&head);
+        meter.push(first.as_bytes());
+        meter.may_skip_later()
+    };
+    assert!(may_skip_later(SSE, None, ""));
+    assert!(!may_skip_later("application/json", None, ""));
+    assert!(may_skip_later("application/json", None, "data: "));
+    assert!(!may_skip_later(SSE, Some(b"gzip".as_slice()), ""));
+    assert!(!may_skip_later(SSE, None, "{"));
+    let reported = format!("{}\n\n{REPORT}\n\n", chunk("five."));
+    assert!(!may_skip_later(SSE, None, &reported));
+    let pointer = "/nvext/tokens".parse().unwrap();
+    let paths = UsagePaths::new([(UsageNumber::Total, &pointer)]).unwrap();
+    for first in ["", "data: "] {
+        let memory = DecoderMemory::default();
+        let mut meter = Meter::with_paths(&head(SSE), &paths, &memory);
+        meter.push(first.as_bytes());
+        assert!(!meter.may_skip_later(), "a report has any name");
+    }
+}
+
+#[test]
+fn rest_of_event_like_a_whole_one_is_no_event() {
+    let text = events(&vec![chunk("five."); 3], "\n");
+    let body = format!("{text}data: {}\n\n", chunk("longer than others"));
+    let cut = text.len() + "data: ".len();
+    let mut meter = Meter::new(&head(SSE));
+    meter.push(&body.as_bytes()[..cut]);
+    meter.push(&body.as_bytes()[cut..]);
+    meter.finish();
+    assert_eq!(
+        meter.output_bytes(),
+        read(SSE, body.as_bytes()).output_bytes()
+    );
 }
 
 #[test]

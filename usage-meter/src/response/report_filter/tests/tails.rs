@@ -100,3 +100,42 @@ fn finish_is_found_across_end_of_tail() {
         assert!(filter.push(rest, false, false).is_held, "{cut}");
     }
 }
+
+#[test]
+fn report_is_searched_where_it_may_be() {
+    let early = format!("{}{REPORT}", tail(""));
+    let piece = format!("{early}\n\n{}{REPORT}\n\n", tail(""));
+    let mut filter = after_chunk();
+    let passage = filter.push_searched(piece.into(), early.len(), true, false);
+    let expected = format!("{early}\n\n{}", tail(""));
+    assert_eq!(passage.replacement, Some(expected.into()));
+}
+
+#[test]
+fn report_that_was_held_is_searched_again() {
+    let mut filter = after_chunk();
+    assert!(filter.push(&REPORT[..20], false, false).is_held);
+    let rest = format!("{}\n\n{}", &REPORT[20..], tail(""));
+    let searched = rest.len() - 100;
+    let passage = filter.push_searched(rest.into(), searched, true, false);
+    assert_eq!(passage.replacement, Some(tail("").into()));
+}
+
+#[test]
+fn second_line_of_event_is_no_report() {
+    let mut filter = after_chunk();
+    let first_line = format!("{PLAIN}\n");
+    assert!(!filter.push(first_line.as_str(), false, false).is_held);
+    let rest = format!("{REPORT}\n\n{PLAIN}\n\n");
+    assert_eq!(filter.push(rest.as_str(), true, true).replacement, None);
+}
+
+#[test]
+fn finish_reason_is_not_joined_across_lines() {
+    let mut filter = after_chunk();
+    filter.push("data: {\"choices\":[{\"finish_reason", false, false);
+    filter.push("\n", false, false);
+    filter.push("\":\"stop\"}]}\n\n", false, false);
+    let far = format!(": {}\n\n{}", "x".repeat(1_500), &REPORT[..20]);
+    assert!(!filter.push(far.as_str(), false, false).is_held);
+}
