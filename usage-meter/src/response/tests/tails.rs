@@ -102,8 +102,9 @@ fn other_bodies_are_never_skipped() {
 #[test]
 fn rest_of_event_like_a_whole_one_is_no_event() {
     let text = events(&vec![chunk("five."); 3], "\n");
-    let body = format!("{text}data: {}\n\n", chunk("longer than others"));
-    let cut = text.len() + "data: ".len();
+    let begun = r#"data: {"choices":[{"delta":{"content":"text "#;
+    let body = format!("{text}{begun}{}\n\n", chunk("longer than others"));
+    let cut = text.len() + begun.len();
     let mut meter = Meter::new(&head(SSE));
     meter.push(&body.as_bytes()[..cut]);
     meter.push(&body.as_bytes()[cut..]);
