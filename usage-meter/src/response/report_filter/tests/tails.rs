@@ -139,3 +139,12 @@ fn finish_reason_is_not_joined_across_lines() {
     let far = format!(": {}\n\n{}", "x".repeat(1_500), &REPORT[..20]);
     assert!(!filter.push(far.as_str(), false, false).is_held);
 }
+
+#[test]
+fn short_pieces_are_searched_whatever_was_reported() {
+    let mut filter = after_chunk();
+    let piece = format!("{PLAIN}\n\n{REPORT}\n\n{PLAIN}\n\n");
+    let passage = filter.push(piece.as_str(), false, false);
+    let expected = format!("{PLAIN}\n\n{PLAIN}\n\n");
+    assert_eq!(passage.replacement, Some(expected.into()));
+}
