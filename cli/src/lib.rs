@@ -9,3 +9,4 @@ pub mod replay;
 pub mod requests;
 pub mod simulate;
 pub mod sketch;
+pub mod usage;

@@ -18,7 +18,7 @@ use filter_config::{Configuration, Found, ValidationErrors, Warning, limitador};
 use tollgate_cli::{
     explain, plays,
     render::{self, Rendered, options::Options},
-    simulate,
+    simulate, usage,
 };
 
 /// Validates plugin configurations and policies, prints limits for limitador, and what installations take
@@ -58,6 +58,8 @@ enum Command {
     Test(plays::Options),
     /// Run an access log through a policy: which callers it would have rejected, when, and what they use
     Simulate(Box<simulate::Options>),
+    /// Report the usage in an access log: requests, rejections, tokens and dollars of each user, team or model
+    Usage(Box<usage::Options>),
     /// Print the JSON Schema of plugin configurations
     Schema,
 }
@@ -87,6 +89,8 @@ enum Error {
     Plays(#[from] plays::Error),
     #[error("{0}")]
     Simulate(#[from] simulate::Error),
+    #[error("{0}")]
+    Usage(#[from] usage::Error),
     #[error("the limits cannot be written as YAML: {0}")]
     Yaml(#[from] serde_norway::Error),
     #[error("standard output: {0}")]
@@ -104,9 +108,11 @@ fn main() -> ExitCode {
             eprintln!("{error}");
             match error {
                 // As clap's own errors.
-                Error::Misuse(_) | Error::Explain(_) | Error::Plays(_) | Error::Simulate(_) => {
-                    ExitCode::from(2)
-                }
+                Error::Misuse(_)
+                | Error::Explain(_)
+                | Error::Plays(_)
+                | Error::Simulate(_)
+                | Error::Usage(_) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -152,6 +158,13 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
             results.text
         }
         Command::Simulate(options) => simulated(options)?,
+        Command::Usage(options) => {
+            let (report, warning) = usage::usage(options, opened(&options.log)?)?;
+            if let Some(warning) = warning {
+                eprintln!("{warning}");
+            }
+            report
+        }
         Command::Schema => include_str!("../../docs/configuration.schema.json").to_owned(),
     };
     io::stdout()
