@@ -18,6 +18,7 @@ mod dry_run;
 mod estimates;
 mod eviction;
 mod examples;
+mod explained;
 mod expressions;
 mod fixtures;
 mod harness;
