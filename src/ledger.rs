@@ -27,6 +27,7 @@ mod service;
 mod store;
 #[cfg(test)]
 mod tests;
+mod top;
 mod trace;
 
 pub(crate) use admission::{Admission, CounterValues, Demands, ResponseHeaders, Verdict};

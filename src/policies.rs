@@ -5,6 +5,7 @@
 //! under it.
 
 mod caller;
+mod counter_text;
 pub(crate) mod evaluate;
 mod identity;
 mod index;
@@ -22,6 +23,7 @@ use limits::SharedDataError;
 use std::ops::Range;
 use std::rc::Rc;
 
+pub(crate) use counter_text::{tracked_text, tracked_values};
 pub(crate) use evaluate::{EvaluationError, Evaluator};
 pub(crate) use identity::CallerId;
 pub(crate) use index::Selection;

@@ -18,10 +18,12 @@ mod quota;
 mod responder;
 #[cfg(test)]
 mod tests;
+mod top;
 mod units;
 mod upstream;
 mod usage;
 mod wait;
 
 pub(crate) use responder::Responder;
+pub(crate) use top::push_top;
 pub(crate) use usage::{Scope, UsageEntry, UsageFormat, entries, table};

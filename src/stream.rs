@@ -36,6 +36,7 @@ mod service_reply;
 mod state;
 #[cfg(test)]
 mod tests;
+mod top_list;
 mod usage_endpoint;
 mod usage_support;
 

@@ -133,8 +133,8 @@ impl Filter {
         &self,
         attributes: &mut Attributes,
     ) -> Result<Applicable, AdmissionError> {
-        let is_remote = self.ledger.is_remote();
-        admit::applicable(&self.policies, &self.telemetry, attributes, is_remote)
+        let with_values = self.ledger.needs_values();
+        admit::applicable(&self.policies, &self.telemetry, attributes, with_values)
     }
 
     /// Returns what a request demands that is for a model and expected to use so many tokens.

@@ -39,6 +39,8 @@ pub const EXPRESSION_BYTES: usize = 4096;
 pub const NAME_BYTES: usize = 253;
 /// Bytes of the path of the usage endpoint.
 pub const USAGE_PATH_BYTES: usize = 256;
+/// Counters of each limit that `track.top` keeps.
+pub const TRACKED_COUNTERS: RangeInclusive<u64> = 1..=1_000;
 /// Bytes of the name of a header.
 pub const HEADER_NAME_BYTES: usize = 128;
 /// Sources in `auth`.

@@ -102,6 +102,7 @@ pub(crate) const LONG_FORM: Schema = Schema {
         "accessLog",
         "usageEndpoint",
         "admin",
+        "track",
         "pricing",
         "unpriced",
         "export",

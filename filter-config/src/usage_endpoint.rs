@@ -1,5 +1,5 @@
-//! `usageEndpoint` and `admin`: the path that reports to callers what they have used, and which requests administer counters
-//! there.
+//! `usageEndpoint`, `admin` and `track`: the path that reports to callers what they have used, which requests administer
+//! counters there, and how many of the largest counters these can list.
 
 use crate::bounds;
 use crate::error::{ErrorKind, Invalid, ValidationErrors};
@@ -22,6 +22,12 @@ pub(crate) const ADMIN: Schema = Schema {
     ignored: &[],
 };
 
+/// The fields of `track`.
+pub(crate) const TRACK: Schema = Schema {
+    known: &["top"],
+    ignored: &[],
+};
+
 /// The endpoint that reports to callers what they have used.
 #[derive(Clone, Debug)]
 pub struct UsageEndpoint {
@@ -29,9 +35,11 @@ pub struct UsageEndpoint {
     pub path: String,
     /// Which requests may administer counters there; none without it. It is a predicate.
     pub admin: Option<Expression>,
+    /// How many of the largest counters of each limit are tracked, within [`bounds::TRACKED_COUNTERS`]; none without it.
+    pub track: Option<usize>,
 }
 
-/// Reads `usageEndpoint`, with the `admin` of the same configuration.
+/// Reads `usageEndpoint`, with the `admin` and `track` of the same configuration.
 pub(crate) fn read(
     fields: Fields<'_>,
     path: &Path<'_>,
@@ -39,11 +47,23 @@ pub(crate) fn read(
 ) -> Result<Option<UsageEndpoint>, Invalid> {
     let endpoint = fields.read_optional("usageEndpoint", path, errors, endpoint);
     let admin = fields.read_optional("admin", path, errors, admin);
+    let track = fields.read_optional("track", path, errors, track);
     if let (Ok(None), Ok(Some(_))) = (&endpoint, &admin) {
         return Err(errors.push(&path.field("usageEndpoint"), ErrorKind::MissingField));
     }
-    let admin = admin?;
-    Ok(endpoint?.map(|path| UsageEndpoint { path, admin }))
+    let (endpoint, admin, track) = (endpoint?, admin?, track?);
+    if track.is_some() && admin.is_none() {
+        let message = "only administrators can list what is tracked, add \"usageEndpoint\" and \"admin\" or remove it";
+        return Err(errors.push(&path.field("track"), ErrorKind::Malformed(message)));
+    }
+    Ok(endpoint.map(|path| UsageEndpoint { path, admin, track }))
+}
+
+fn track(json: &Json, path: &Path<'_>, errors: &mut ValidationErrors) -> Result<usize, Invalid> {
+    let fields = Fields::read(json, path, &TRACK, errors)?;
+    fields.require("top", path, errors, |json, path, errors| {
+        reader::count(json, &bounds::TRACKED_COUNTERS, path, errors)
+    })
 }
 
 fn endpoint(

@@ -2,7 +2,8 @@
 //!
 //! [`Window`] is the arithmetic of a limit over time. [`LocalStore`] keeps counters in memory that
 //! several workers share, behind the trait [`SharedData`]. [`service`] is the client of a rate limit
-//! service that keeps counters for many instances. [`RecordStore`] keeps other records in the same memory.
+//! service that keeps counters for many instances. [`RecordStore`] keeps other records in the same memory, and [`TopCounters`] the
+//! largest counters.
 //!
 //! Nothing here reads a clock: time is passed in, as a [`Timestamp`]. Amounts are whole numbers of
 //! whatever the limit counts.
@@ -75,6 +76,7 @@ mod reservation;
 pub mod service;
 mod shared_data;
 mod time;
+mod top;
 mod window;
 
 pub use local::{LocalStore, Occupancy, StoreError};
@@ -83,4 +85,5 @@ pub use records::{Insertion, RecordStore, Taken, WithExpired};
 pub use reservation::{Charged, GenerationId, Reservation, Standing, Verdict};
 pub use shared_data::{CREATE, SharedData, SharedDataError};
 pub use time::{Nanos, Timestamp};
+pub use top::{TopCounter, TopCounters};
 pub use window::{Algorithm, Window};

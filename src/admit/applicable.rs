@@ -29,7 +29,7 @@ const MAX_CLAIM_BYTES: usize = 128;
 pub(crate) struct Applicable {
     /// The charges, which reserve nothing yet.
     pub(crate) charges: Vec<Charge>,
-    /// The values that the limits count by, where a rate limit service has to know them.
+    /// The values that the limits count by, where they have to be known.
     pub(super) values: Vec<CounterValues>,
     /// Whether a limit was left out because it could not be evaluated.
     pub(super) failed_open: bool,

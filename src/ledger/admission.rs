@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(crate) struct Demands {
     /// The counters.
     pub(crate) charges: Vec<Charge>,
-    /// The values that the limits count by, where a rate limit service has to know them.
+    /// The values that the limits count by, where they have to be known.
     pub(crate) values: Vec<CounterValues>,
     /// Whether a limit was left out because it could not be evaluated.
     pub(crate) failed_open: bool,
@@ -50,6 +50,8 @@ pub(crate) struct Admission {
     pub(crate) failed_open: bool,
     /// Headers that a rate limit service adds to the response.
     pub(crate) response_headers: ResponseHeaders,
+    /// The values that the limits count by, where the largest counters are tracked.
+    pub(super) tracked: Vec<CounterValues>,
     /// The same counters at a rate limit service, if there is one.
     pub(super) remote: Vec<RemoteReservation>,
     /// Headers that accompany calls to the service.
@@ -144,6 +146,7 @@ impl Admission {
     /// Releases the memory that is not used, before the request is passed on.
     pub(crate) fn shrink(&mut self) {
         self.charges.shrink_to_fit();
+        self.tracked.shrink_to_fit();
         self.remote.shrink_to_fit();
         self.response_headers.shrink_to_fit();
     }

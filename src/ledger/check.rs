@@ -75,7 +75,8 @@ impl Ledger {
             return self.check_remote(service, demands, headers, stream);
         }
         let now = self.host.now()?;
-        let (mut admission, _) = Admission::new(demands);
+        let (mut admission, values) = Admission::new(demands);
+        admission.tracked = values;
         let (enforced, _) = admission.split_mut();
         match self.or_failure_mode(self.reserve(now, enforced))? {
             Some(None) => {}

@@ -49,6 +49,9 @@ impl Ledger {
         admission.failed_open |= is_open && authority == Authority::None;
         let ttl = charge::ttl(&admission.charges);
         let calls = groups::calls(&self.policies, service, &admission, &values, (now, ttl));
+        if self.top.is_some() {
+            admission.tracked = values;
+        }
         let stream = match stream {
             Some(stream) if !calls.is_empty() && !client.is_circuit_open() => stream,
             _ => {

@@ -5,6 +5,7 @@ use super::charge::{self, Charge, Rejection, Stage};
 use super::deferred::DeferredCharges;
 use super::error::LedgerError;
 use super::service::Service;
+use super::top::TopLists;
 use crate::host::Host;
 use crate::policies::{Policies, RateIndex};
 use crate::telemetry::{Count, Telemetry};
@@ -24,6 +25,8 @@ pub(crate) struct Ledger {
     pub(super) deferred: DeferredCharges,
     /// The rate limit service, if there is one.
     pub(super) service: Option<Service>,
+    /// The largest counters, where they are tracked.
+    pub(super) top: Option<TopLists>,
 }
 
 // === impl Ledger ===
@@ -47,6 +50,7 @@ impl Ledger {
             local: LocalStore::new(max_counters),
             deferred: DeferredCharges::new(&policies),
             service: Service::new(&host, configuration)?,
+            top: TopLists::new(&host, &policies, &telemetry),
             host,
             policies,
             telemetry,
@@ -60,10 +64,14 @@ impl Ledger {
         Some(service.client.tick_period())
     }
 
-    /// Sends settlements that are due.
+    /// Sends settlements that are due, and adds what was tracked to what the workers share.
     pub(crate) fn on_tick(&self) {
+        let now = self.host.now().unwrap_or_default();
         if let Some(service) = &self.service {
-            service.client.on_tick(self.host.now().unwrap_or_default());
+            service.client.on_tick(now);
+        }
+        if let Some(top) = &self.top {
+            top.on_tick(now);
         }
     }
 
@@ -92,6 +100,9 @@ impl Ledger {
     /// none is left.
     pub(crate) fn drain(&self) -> bool {
         let now = self.host.now().unwrap_or_default();
+        if let Some(top) = &self.top {
+            top.publish(now);
+        }
         let service = self.service.as_ref();
         service.is_none_or(|service| service.client.drain(now))
     }
@@ -152,12 +163,26 @@ impl Ledger {
         let charges = admission.charges.iter_mut();
         let mut due: Vec<&mut Charge> = charges.filter(|charge| charge.is_due(stage)).collect();
         if due.is_empty() {
+            self.track(admission, stage);
             return Ok(());
         }
         let now = self.host.now().unwrap_or_default();
         let settled = self.local.settle(&*self.host, now, &mut due);
         self.settle_remote(now, admission, stage);
+        self.track(admission, stage);
         settled
+    }
+
+    /// Tracks what an exchange that has ended was charged.
+    fn track(&self, admission: &mut Admission, stage: Stage) {
+        if let Some(top) = self.top.as_ref().filter(|_| stage == Stage::End) {
+            let now = self.host.now().unwrap_or_default();
+            let tracked = std::mem::take(&mut admission.tracked);
+            for charge in &admission.charges {
+                let charged = charge.counter.charged.map_or(0, |charged| charged.cost());
+                top.add(now, charge, charged, &tracked);
+            }
+        }
     }
 
     /// Releases what is reserved for an exchange that does not take place.
@@ -180,6 +205,12 @@ impl Ledger {
     #[must_use]
     pub(crate) const fn is_remote(&self) -> bool {
         self.service.is_some()
+    }
+
+    /// Returns whether the values that limits count by have to be known.
+    #[must_use]
+    pub(crate) const fn needs_values(&self) -> bool {
+        self.service.is_some() || self.top.is_some()
     }
 
     /// Reports what the counters went through.
@@ -274,6 +305,11 @@ impl Ledger {
         if self.local.settle(&*self.host, now, &mut requests).is_err() {
             self.telemetry.count(Count::StorageErrors);
             return;
+        }
+        if let Some(top) = &self.top {
+            for charge in &requests {
+                top.add(now, charge, 1, &admission.tracked);
+            }
         }
         let mut settled = requests.iter();
         for charge in &mut admission.charges {

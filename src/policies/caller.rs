@@ -4,21 +4,11 @@
 mod tests;
 
 use super::Policies;
+use super::counter_text::{WITHHELD, is_credential};
 use super::identity::{CallerId, CounterPosition, network};
 use crate::attributes::Attributes;
 use crate::host::Host;
 use filter_config::Limit;
-
-/// Parts of an expression that may name a credential, in lower case.
-const CREDENTIALS: [&str; 7] = [
-    "authorization",
-    "cookie",
-    "key",
-    "token",
-    "secret",
-    "password",
-    "credential",
-];
 
 /// The most characters of one value.
 const MAX_CHARS: usize = 64;
@@ -65,9 +55,8 @@ impl Policies {
     pub(crate) fn describe_caller(&self, attributes: &mut Attributes, limit: &Limit) -> String {
         let mut caller = String::new();
         for counter in &limit.counters {
-            let source = counter.source().to_ascii_lowercase();
-            let value = if CREDENTIALS.iter().any(|part| source.contains(part)) {
-                "[withheld]".to_owned()
+            let value = if is_credential(counter) {
+                WITHHELD.to_owned()
             } else {
                 let value = self.evaluator().text(attributes, counter);
                 let value = value.unwrap_or_else(|error| error.to_string());

@@ -131,7 +131,7 @@ impl Stream {
     }
 
     /// Returns whether a request may administer counters.
-    fn may_administer(&self, attributes: &mut Attributes) -> bool {
+    pub(super) fn may_administer(&self, attributes: &mut Attributes) -> bool {
         let policies = &self.parts.policies;
         let endpoint = policies.configuration().usage_endpoint.as_ref();
         let when = endpoint.and_then(|endpoint| endpoint.admin.as_ref());

@@ -147,7 +147,8 @@ impl Stream {
             telemetry,
             ..
         } = &*self.parts;
-        let applicable = admit::applicable(policies, telemetry, attributes, ledger.is_remote());
+        let with_values = ledger.needs_values();
+        let applicable = admit::applicable(policies, telemetry, attributes, with_values);
         let mut applicable = applicable?;
         self.remove_counted(&mut applicable.charges);
         Ok(applicable)

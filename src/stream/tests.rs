@@ -26,4 +26,5 @@ mod redirects;
 mod replies;
 mod reservations;
 mod service;
+mod top;
 mod usage_endpoint;

@@ -48,6 +48,7 @@ impl Stream {
         let is_admin = OF_ADMIN.iter().any(|name| query.has(name));
         match method.as_str() {
             "POST" | "DELETE" => self.administer(&method, &query, attributes, end_of_stream),
+            "GET" | "HEAD" if query.has("top") => self.list_top(&query, attributes),
             "GET" | "HEAD" if is_admin => {
                 self.administer(&method, &query, attributes, end_of_stream)
             }

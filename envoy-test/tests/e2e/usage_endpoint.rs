@@ -9,8 +9,9 @@ use envoy_test::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
-use crate::support::TestResult;
+use crate::support::{TestResult, balance_connections};
 
 const PATH: &str = "/.tollgate/usage";
 const COUNTER: &str = "?policy=default/llm&limit=tokens&counter=alice";
@@ -34,7 +35,7 @@ async fn ask(
     let mut request = client(protocol)
         .request(method, envoy.url(&format!("{PATH}{query}")))
         .header(CALLER, "alice");
-    if query.contains("policy") {
+    if !query.is_empty() {
         request = request
             .header("x-role", "admin")
             .header("x-tollgate-admin", "1");
@@ -179,4 +180,74 @@ async fn counters_of_a_service_are_as_known_here() -> TestResult {
     .await?;
     assert_eq!(status, 501);
     Ok(())
+}
+
+/// Has three callers use 300, 200 and 100 tokens, and asserts that every worker lists them so.
+async fn assert_top_list(metered: &Metered) -> TestResult {
+    for (index, caller) in ["carol", "alice", "bob", "alice", "bob", "alice"]
+        .into_iter()
+        .enumerate()
+    {
+        // Each client has a connection of its own, which any of the workers may have.
+        let chat = Chat::default().header(CALLER, caller);
+        let (client, id) = (client(Protocol::Http1), index.to_string());
+        let exchange = metered.exchange(&client, &id, chat).await?;
+        assert_eq!(exchange.status, 200);
+    }
+    let entry = |user: &str, used: u64| {
+        json!({
+            "policy": "default/llm", "limit": "tokens",
+            "counter": { "auth.identity.userid": user },
+            "used": used, "error": 0, "unit": "tokens",
+        })
+    };
+    let expected = json!({ "top": [entry("alice", 300), entry("bob", 200), entry("carol", 100)] });
+    let mut agreed = 0;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    // Other workers share their parts once a second.
+    while agreed < 12 {
+        let (status, list) = ask(
+            &metered.envoy,
+            Protocol::Http1,
+            Method::GET,
+            "?top=50",
+            None,
+        )
+        .await?;
+        assert_eq!(status, 200, "{list}");
+        agreed = if list == expected { agreed + 1 } else { 0 };
+        assert!(Instant::now() < deadline, "{list}");
+    }
+    let rejected = client(Protocol::Http1)
+        .get(metered.envoy.url(&format!("{PATH}?top=50")))
+        .header(CALLER, "alice");
+    let rejected = rejected.send().await?;
+    assert_eq!(rejected.status(), 403);
+    assert!(!rejected.text().await?.contains("bob"));
+    Ok(metered.check().await?)
+}
+
+/// Returns a configuration of so many tokens for each caller, with tracking.
+fn tracking() -> Value {
+    let mut configuration = configuration(10_000);
+    configuration["track"] = json!({ "top": 100 });
+    configuration
+}
+
+#[tokio::test]
+async fn largest_counters_of_all_workers_are_listed() -> TestResult {
+    let metered = Metered::build(tracking(), |builder| {
+        balance_connections(builder.concurrency(2))
+    });
+    let metered = metered.await?;
+    assert_top_list(&metered).await
+}
+
+#[tokio::test]
+async fn largest_counters_of_a_service_are_listed() -> TestResult {
+    let mut configuration = tracking();
+    configuration["storage"] = remote::Protocol::Reserve.storage();
+    let limitador = remote::limitador(&configuration)?.start().await?;
+    let metered = remote::gateway(configuration, limitador.address(), 2).await?;
+    assert_top_list(&metered).await
 }

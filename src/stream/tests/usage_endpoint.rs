@@ -10,6 +10,7 @@ const PATH: &str = "/.tollgate/usage";
 const ENDPOINT: &str = r#", "usageEndpoint": { "path": "/.tollgate/usage" }"#;
 const ADMIN: &str = r#", "usageEndpoint": { "path": "/.tollgate/usage" },
     "admin": { "when": "request.headers[\"x-role\"] == \"admin\"" }"#;
+const TRACK: &str = r#", "track": { "top": 10 }"#;
 const COUNTER: &str = "?policy=test/llm&limit=free&auth.user=alice";
 
 /// Sends a request to the endpoint, and returns the status and the body of the answer.
@@ -325,7 +326,7 @@ fn grant_of_a_budget_is_in_dollars() {
 /// Checks an object against the properties of a schema.
 fn check(value: &Value, schema: &Value) {
     let fields = value.as_object().unwrap();
-    for name in schema["required"].as_array().unwrap() {
+    for name in schema["required"].as_array().into_iter().flatten() {
         assert!(
             fields.contains_key(name.as_str().unwrap()),
             "{name} {value}"
@@ -359,8 +360,11 @@ fn answers_have_the_form_of_the_schema() {
         "budgets": [{ "usd": "1.5", "window": "30d" }],
         "when": [{ "predicate": "request.path == \"/v1/chat/completions\"" }]"#;
     let pricing = r#", "pricing": { "m": { "input": "10", "output": "10" } }"#;
-    let envoy = Envoy::with(&configuration(spec, &format!("{ADMIN}{pricing}")));
+    let envoy = Envoy::with(&configuration(spec, &format!("{ADMIN}{TRACK}{pricing}")));
     envoy.exchange(40);
+    let top = administer(&envoy, "GET", "?top=5", "").1;
+    check(&top, &schema);
+    check(&top["top"][0], &schema["$defs"]["counter"]);
     let grant = r#"{"grant":1,"unit":"tokens"}"#;
     let answers = [
         usage_of(&envoy, "alice"),
@@ -382,11 +386,11 @@ proptest! {
     #[test]
     fn any_request_has_one_answer(
         method in "GET|HEAD|POST|DELETE|PUT|[A-Z]{1,8}",
-        query in "([?](policy=test/llm&limit=free&counter=alice|[ -~]{0,40}))?",
+        query in "([?](policy=test/llm&limit=free&counter=alice|top=[0-9]{1,4}|[ -~]{0,40}))?",
         role in "admin|[a-z]{0,5}",
         body in "(\\{\"grant\": ?[-0-9.e]{1,12}\\})|[ -~]{0,60}",
     ) {
-        let envoy = Envoy::with(&configuration("", ADMIN));
+        let envoy = Envoy::with(&configuration("", &format!("{ADMIN}{TRACK}")));
         let headers = [
             ("x-role", role.as_str()), ("x-user", "alice"), ("x-tollgate-admin", "1"),
             ("content-type", "application/json"),

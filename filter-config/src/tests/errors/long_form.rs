@@ -132,6 +132,16 @@ fn invalid_settings_are_rejected() {
                 "usageEndpoint.path: invalid path, expected one such as \"/.tollgate/usage\": letters, digits, \"-\", \".\", \"_\" and \"~\" between slashes, without a query",
             ),
             (
+                "/track",
+                Some(json!({ "top": 100 })),
+                "track: only administrators can list what is tracked, add \"usageEndpoint\" and \"admin\" or remove it",
+            ),
+            (
+                "/track",
+                Some(json!({ "top": 1001 })),
+                "track.top: found 1001, expected a whole number from 1 to 1000",
+            ),
+            (
                 "/holdHeaders",
                 Some(json!("yes")),
                 "holdHeaders: found \"yes\", expected true or false",

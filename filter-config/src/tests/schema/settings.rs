@@ -105,6 +105,17 @@ fn usage_settings() -> Value {
     )
 }
 
+fn track() -> Value {
+    let top = described(
+        "How many of the largest counters of each limit are listed at most.",
+        whole(&bounds::TRACKED_COUNTERS),
+    );
+    described(
+        "What is tracked for administrators. It needs usageEndpoint and admin.",
+        object(&usage_endpoint::TRACK, &["top"], &json!({ "top": top })),
+    )
+}
+
 pub(super) fn long_form() -> Value {
     let request_body = object(
         &request_body::REQUEST_BODY,
@@ -179,6 +190,7 @@ pub(super) fn long_form() -> Value {
                     &json!({ "when": cel("true for requests that may administer counters.") })
                 )
             ),
+            "track": track(),
             "pricing": prices(),
             "unpriced": {
                 "description": "The handling of a model without a price, under a limit that has a budget.",
