@@ -13,6 +13,7 @@ mod corrections;
 mod costs;
 mod counters;
 mod custom_reports;
+mod dashboards;
 mod disconnects;
 mod dry_run;
 mod estimates;
