@@ -7,8 +7,9 @@ use std::{fs, io, path::PathBuf};
 
 use serde_json::Value;
 
+use self::picture::Drawing;
 use crate::{
-    prometheus::{self, Prometheus, Series},
+    prometheus::{self, Prometheus, Series, Span},
     workspace,
 };
 
@@ -58,18 +59,6 @@ pub struct Variable {
     /// The metric.
     pub metric: String,
 }
-
-/// A panel with the result of its queries: lines with their legends.
-#[derive(Debug)]
-pub struct Drawing<'a> {
-    /// The panel.
-    pub panel: &'a Panel,
-    /// Its lines.
-    pub lines: Vec<(String, Series)>,
-}
-
-/// Times in seconds since 1970.
-pub type Span = (f64, f64);
 
 /// Why there is no dashboard.
 #[derive(Debug, thiserror::Error)]
@@ -178,22 +167,22 @@ impl Panel {
         }
     }
 
-    /// Runs its queries.
-    ///
-    /// # Errors
-    /// When Prometheus rejects one.
-    pub async fn draw(
+    async fn draw(
         &self,
         prometheus: &Prometheus,
         span: Span,
-    ) -> Result<Drawing<'_>, prometheus::Error> {
+    ) -> Result<Drawing, prometheus::Error> {
         let mut lines = Vec::new();
         for query in &self.queries {
             for series in query.run(prometheus, span).await? {
                 lines.push((query.legend_of(&series), series));
             }
         }
-        Ok(Drawing { panel: self, lines })
+        Ok(Drawing {
+            title: self.title.clone(),
+            unit: self.unit.clone(),
+            lines,
+        })
     }
 }
 
@@ -209,7 +198,7 @@ impl Query {
         prometheus: &Prometheus,
         span: Span,
     ) -> Result<Vec<Series>, prometheus::Error> {
-        let mut series = prometheus.range(&self.promql(), span.0, span.1).await?;
+        let mut series = prometheus.range(&self.promql(), span).await?;
         series.retain(|series| !series.samples.is_empty());
         Ok(series)
     }

@@ -41,6 +41,9 @@ pub struct Series {
     pub samples: Vec<(f64, f64)>,
 }
 
+/// The begin and the end of a time range, in seconds since 1970.
+pub type Span = (f64, f64);
+
 /// Why a Prometheus is not available, or does not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -149,12 +152,12 @@ impl Prometheus {
         Ok(prometheus)
     }
 
-    /// Returns the values of an expression between two times in seconds since 1970, one a second.
+    /// Returns the values of an expression in a time range, one a second.
     ///
     /// # Errors
     /// When it is not valid.
-    pub async fn range(&self, query: &str, start: f64, end: f64) -> Result<Vec<Series>, Error> {
-        let (start, end) = (format!("{start:.3}"), format!("{end:.3}"));
+    pub async fn range(&self, query: &str, span: Span) -> Result<Vec<Series>, Error> {
+        let (start, end) = (format!("{:.3}", span.0), format!("{:.3}", span.1));
         let parameters = [
             ("query", query),
             ("start", &start),

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Span;
-use crate::prometheus::Series;
+use crate::prometheus::{Series, Span};
 
 /// The longest pause between two samples of a line, in seconds; a longer one interrupts it.
 const MAX_PAUSE: f64 = 3.0;
@@ -38,14 +37,14 @@ pub(super) fn end_of_axis<'a>(series: impl Iterator<Item = &'a Series>) -> f64 {
 pub(super) fn label(value: f64, unit: &str) -> String {
     let (value, suffix) = match unit {
         "percentunit" => (value * 100.0, "%"),
-        "bytes" if value >= 1048576.0 => (value / 1048576.0, " MiB"),
+        "bytes" if value >= 1_048_576.0 => (value / 1_048_576.0, " MiB"),
         "bytes" => (value / 1024.0, " KiB"),
         "reqps" | "ops" => (value, "/s"),
         _ if value >= 10_000.0 => (value / 1000.0, "k"),
         _ => (value, ""),
     };
     let prefix = if unit == "currencyUSD" { "$" } else { "" };
-    let digits = if value >= 10.0 || value == value.trunc() {
+    let digits = if value >= 10.0 || value.fract() < f64::EPSILON {
         0
     } else {
         2
@@ -111,7 +110,7 @@ mod tests {
     #[test]
     fn labels_have_units() {
         assert_eq!(label(0.5, "percentunit"), "50%");
-        assert_eq!(label(2097152.0, "bytes"), "2 MiB");
+        assert_eq!(label(2_097_152.0, "bytes"), "2 MiB");
         assert_eq!(label(0.25, "reqps"), "0.25/s");
         assert_eq!(label(5.0, "currencyUSD"), "$5");
         assert_eq!(label(20_000.0, "short"), "20k");

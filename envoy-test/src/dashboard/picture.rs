@@ -2,10 +2,19 @@
 
 use std::fmt::Write;
 
-use super::{
-    Drawing, Span,
-    chart::{self, Area},
-};
+use super::chart::{self, Area};
+use crate::prometheus::{Series, Span};
+
+/// A panel with the result of its queries.
+#[derive(Debug)]
+pub(super) struct Drawing {
+    /// The title.
+    pub title: String,
+    /// Grafana's unit of the values.
+    pub unit: String,
+    /// Lines with their legends.
+    pub lines: Vec<(String, Series)>,
+}
 
 const COLUMNS: usize = 3;
 const WIDTH: f64 = 370.0;
@@ -22,7 +31,7 @@ const COLORS: [&str; MAX_LINES] = [
 ];
 
 /// Returns the picture. Lines whose values are all 0 are drawn last, so that they have no place where there are many.
-pub(super) fn svg(drawings: &[Drawing<'_>], span: Span) -> String {
+pub(super) fn svg(drawings: &[Drawing], span: Span) -> String {
     let rows = drawings.len().div_ceil(COLUMNS);
     let extent = |count: usize, length: f64| (0..count).map(|_| length + GAP).sum::<f64>() + GAP;
     let (width, height) = (extent(COLUMNS, WIDTH), extent(rows, HEIGHT));
@@ -41,7 +50,7 @@ pub(super) fn svg(drawings: &[Drawing<'_>], span: Span) -> String {
     svg
 }
 
-fn panel(svg: &mut String, drawing: &Drawing<'_>, span: Span, x: f64, y: f64) {
+fn panel(svg: &mut String, drawing: &Drawing, span: Span, x: f64, y: f64) {
     let mut lines: Vec<_> = drawing.lines.iter().collect();
     let is_zero = |samples: &[(f64, f64)]| samples.iter().all(|(_, value)| *value == 0.0);
     lines.sort_by_key(|(_, series)| is_zero(&series.samples));
@@ -62,7 +71,7 @@ fn panel(svg: &mut String, drawing: &Drawing<'_>, span: Span, x: f64, y: f64) {
          <text x=\"{}\" y=\"{}\" font-size=\"13\" fill=\"#c9d1d9\">{}</text>",
         x + 12.0,
         y + 20.0,
-        escaped(&drawing.panel.title),
+        escaped(&drawing.title),
     );
     for part in [0.0, 0.5, 1.0] {
         let level = area.y + (1.0 - part) * area.height;
@@ -74,7 +83,7 @@ fn panel(svg: &mut String, drawing: &Drawing<'_>, span: Span, x: f64, y: f64) {
             area.width,
             area.x - 6.0,
             level + 4.0,
-            chart::label(end * part, &drawing.panel.unit),
+            chart::label(end * part, &drawing.unit),
         );
     }
     let bottom = area.y + area.height + 14.0;

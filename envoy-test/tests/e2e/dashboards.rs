@@ -10,12 +10,12 @@ use std::{
 
 use envoy_test::{
     client::Chat,
-    dashboard::{Dashboard, Span},
+    dashboard::Dashboard,
     debian,
     envoy::Builder,
     llm::MODEL,
     metered::{Metered, configuration},
-    prometheus::{self, Prometheus},
+    prometheus::{self, Prometheus, Span},
     remote::{self, Protocol},
     wait, workspace,
 };
@@ -98,7 +98,14 @@ impl Traffic {
     /// Sends chats of several callers and models to both gateways, and waits for their responses.
     async fn run_round(&mut self) -> TestResult {
         self.rounds += 1;
-        let mut responses = Vec::new();
+        // A caller that stays below its limits: a round lasts until its chats end, even if all others are rejected.
+        let steady = Chat::default()
+            .header("x-mock-delay-ms", 500)
+            .header("x-mock-completion-tokens", 5);
+        let mut responses = vec![
+            send_chat(&self.local, "dave", steady.clone()),
+            send_chat(&self.remote, "dave", steady),
+        ];
         for (number, caller) in ["alice", "bob", "carol"].into_iter().enumerate() {
             // Callers are active in turns of eight rounds.
             if (self.rounds / 8) % 3 == number && self.rounds >= 8 {
