@@ -58,7 +58,8 @@ enum Command {
     Test(plays::Options),
     /// Run an access log through a policy: which callers it would have rejected, when, and what they use
     Simulate(Box<simulate::Options>),
-    /// Report the usage in an access log: requests, rejections, tokens and dollars of each user, team or model
+    /// Report usage: requests, rejections, tokens and dollars of each user, team or model in an access log, or an Envoy's
+    /// largest counters
     Usage(Box<usage::Options>),
     /// Print the JSON Schema of plugin configurations
     Schema,
@@ -159,7 +160,14 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         }
         Command::Simulate(options) => simulated(options)?,
         Command::Usage(options) => {
-            let (report, warning) = usage::usage(options, opened(&options.log)?)?;
+            let (report, warning) = match (&options.admin, &options.log) {
+                (Some(answer), _) => usage::largest(options.format, options.top, opened(answer)?)
+                    .map_err(usage::Error::from)?,
+                (None, log) => {
+                    let log = log.as_deref().unwrap_or(Path::new("-"));
+                    usage::usage(options, opened(log)?)?
+                }
+            };
             if let Some(warning) = warning {
                 eprintln!("{warning}");
             }

@@ -1,13 +1,16 @@
-//! `tollgate usage`: requests, tokens, dollars and rejections of an access log, by user, team or model.
+//! `tollgate usage`: requests, tokens, dollars and rejections of an access log, by user, team or model, or the largest
+//! counters of an Envoy.
+
+mod admin;
+mod forms;
 
 use std::{
     collections::HashMap,
-    fmt::Write,
     io::{self, BufRead},
     path::PathBuf,
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -16,11 +19,10 @@ use crate::{
     sketch::Top,
 };
 
+pub use self::{admin::largest, forms::Form};
+
 /// The most groups with sums of their own. The smallest give way to others, and their sums go to the row of the rest.
 const MAX_GROUPS: usize = 50_000;
-
-/// The most characters of a value by which entries are grouped.
-const MAX_CHARS: usize = 200;
 
 /// The name of the row of the rest.
 const REST: &str = "(others)";
@@ -39,8 +41,11 @@ const COLUMNS: [&str; 6] = [
 #[derive(Debug, Args)]
 pub struct Options {
     /// The access log: JSON lines or CSV; - for standard input
-    #[arg(long)]
-    pub log: PathBuf,
+    #[arg(long, required_unless_present = "admin")]
+    pub log: Option<PathBuf>,
+    /// Reports the largest counters: what the usage endpoint answers to `GET PATH?top=N`; - for standard input
+    #[arg(long, conflicts_with_all = ["log", "by", "fields"])]
+    pub admin: Option<PathBuf>,
     /// What is summed up: user, team, model, path, host, decision, limit, source, auth.PATH or header.NAME
     #[arg(long, value_delimiter = ',', default_value = "user")]
     pub by: Vec<String>,
@@ -50,20 +55,9 @@ pub struct Options {
     /// The form of the report
     #[arg(long, value_enum, default_value_t = Form::Table)]
     pub format: Form,
-    /// How many rows are printed, the largest first; the rest is one row
+    /// How many rows are printed, the largest first; the rest of a log is one row
     #[arg(long, default_value_t = 1000)]
     pub top: usize,
-}
-
-/// The form of a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// Columns of text
-    Table,
-    /// CSV
-    Csv,
-    /// JSON
-    Json,
 }
 
 /// Why there is no report.
@@ -80,6 +74,9 @@ pub enum Error {
         "--by: found {0:?}, expected user, team, model, path, host, decision, limit, source, auth.PATH or header.NAME"
     )]
     By(String),
+    /// The largest counters cannot be read.
+    #[error("--admin: {0}")]
+    Admin(#[from] admin::Error),
 }
 
 /// By what entries are grouped.
@@ -201,10 +198,7 @@ impl By {
             }
         };
         let text = text.unwrap_or_else(|| "-".to_owned());
-        let chars = text.chars().take(MAX_CHARS);
-        chars
-            .map(|char| if char.is_control() { '_' } else { char })
-            .collect()
+        forms::printable(&text)
     }
 }
 
@@ -321,43 +315,18 @@ impl Report {
             group.extend(sums.texts());
             group
         }));
-        let widths: Vec<usize> = (0..rows[0].len())
-            .map(|column| {
-                rows.iter()
-                    .map(|row| row[column].chars().count())
-                    .max()
-                    .unwrap_or(0)
-            })
-            .collect();
-        let mut table = String::new();
-        for row in rows {
-            let mut line = String::new();
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                // Writing to a string does not fail.
-                let _ = if column < self.names.len() {
-                    write!(line, "{cell:<width$}  ")
-                } else {
-                    write!(line, "{cell:>width$}  ")
-                };
-            }
-            table.push_str(line.trim_end());
-            table.push('\n');
-        }
-        table
+        forms::table(&rows, self.names.len()..usize::MAX)
     }
 
     fn csv(&self, top: usize) -> String {
-        let mut csv = String::new();
-        let names = self.names.iter().map(String::as_str);
-        let header: Vec<String> = names.chain(COLUMNS).map(quoted).collect();
-        csv.push_str(&header.join(","));
-        csv.push('\n');
-        for (group, sums) in self.rows(top) {
-            let cells = group.iter().map(|cell| quoted(cell)).chain(sums.texts());
-            csv.push_str(&cells.collect::<Vec<_>>().join(","));
-            csv.push('\n');
-        }
-        csv
+        let mut header = self.names.clone();
+        header.extend(COLUMNS.map(str::to_owned));
+        let mut rows = vec![header];
+        rows.extend(self.rows(top).into_iter().map(|(mut group, sums)| {
+            group.extend(sums.texts());
+            group
+        }));
+        forms::csv(&rows)
     }
 
     fn json(&self, top: usize) -> Value {
@@ -378,12 +347,4 @@ impl Report {
         });
         json!({ "rows": rows.collect::<Vec<_>>(), "total": row(&self.total) })
     }
-}
-
-/// Returns a value of CSV.
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        return format!("\"{}\"", text.replace('"', "\"\""));
-    }
-    text.to_owned()
 }

@@ -14,21 +14,32 @@ const LOG: &str = r#"{"time":"2026-01-31T09:30:00Z","user":"alice","team":"a,b",
 broken
 "#;
 
+/// What the usage endpoint answers to administrators.
+const TOP: &str = r#"{"top":[
+{"policy":"default/llm","limit":"each-user","counter":{"auth.identity.userid":"alice"},"used":48210,"error":0,"unit":"tokens"},
+{"policy":"default/llm","limit":"each-user","counter":{"auth.identity.userid":"b\u001b\"ob"},"used":9120,"error":12,"unit":"tokens"},
+{"policy":"default/llm","limit":"teams","counter":{"llm.model":"m","team":"a"},"used":0.000001,"error":0,"unit":"usd"}]}
+"#;
+
 fn usage(log: &str, arguments: &[&str]) -> Output {
+    run(log, &[&["--log", "-"], arguments].concat())
+}
+
+fn admin(answer: &str, arguments: &[&str]) -> Output {
+    run(answer, &[&["--admin", "-"], arguments].concat())
+}
+
+fn run(input: &str, arguments: &[&str]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
-        .args(["usage", "--log", "-"])
+        .arg("usage")
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(log.as_bytes())
-        .unwrap();
+    // A program that rejects its arguments ends without reading.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
 
@@ -80,4 +91,65 @@ fn unknown_groups_exit_with_code_2() {
     let output = usage(LOG, &["--by", "colour"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).starts_with("--by: found \"colour\", expected user, "));
+}
+
+#[test]
+fn largest_counters_are_a_table() {
+    let output = admin(TOP, &[]);
+    let expected = "\
+policy       limit      counter                     unit        used  error
+default/llm  each-user  auth.identity.userid=alice  tokens     48210      0
+default/llm  each-user  auth.identity.userid=b_\"ob  tokens      9120     12
+default/llm  teams      llm.model=m, team=a         usd     0.000001      0
+";
+    assert_eq!(text(&output.stdout), expected);
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn largest_counters_are_csv_and_json() {
+    let output = admin(TOP, &["--format", "csv", "--top", "2"]);
+    let expected = "\
+policy,limit,counter,unit,used,error
+default/llm,each-user,auth.identity.userid=alice,tokens,48210,0
+default/llm,each-user,\"auth.identity.userid=b_\"\"ob\",tokens,9120,12
+";
+    assert_eq!(text(&output.stdout), expected);
+    assert_eq!(
+        text(&output.stderr),
+        "--admin: left out 1 counters, raise --top\n"
+    );
+    let output = admin(TOP, &["--format", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        report["rows"][2],
+        json!({
+            "policy": "default/llm", "limit": "teams", "counter": { "llm.model": "m", "team": "a" },
+            "used": 0.000_001, "error": 0, "unit": "usd",
+        })
+    );
+}
+
+#[test]
+fn truncated_lists_have_a_warning() {
+    let output = admin(r#"{"top":[],"truncated":true}"#, &[]);
+    assert!(text(&output.stderr).starts_with("--admin: the list is truncated"));
+    assert!(output.status.success());
+}
+
+#[test]
+fn other_answers_exit_with_code_2() {
+    for (answer, found) in [
+        (r#"{"error":"no access"}"#, "the error \"no access\""),
+        (r#"{"limits":[]}"#, "no `top`"),
+        ("<html>", "expected value"),
+        (r#"{"top":[{"policy":1}]}"#, "invalid type"),
+    ] {
+        let output = admin(answer, &[]);
+        assert_eq!(output.status.code(), Some(2), "{answer}");
+        let expected = format!("--admin: found {found}");
+        assert!(text(&output.stderr).starts_with(&expected), "{answer}");
+    }
+    let output = admin(TOP, &["--by", "user"]);
+    assert_eq!(output.status.code(), Some(2));
 }
