@@ -68,6 +68,7 @@ impl Stream {
         if action != Action::Read
             && let Err((status, message)) = check_origin(headers)
         {
+            parts.telemetry.administration_rejected(action.name());
             return self.answer_error(status, &message);
         }
         let is_json = headers.text("content-type").is_some_and(|kind| {
@@ -200,9 +201,7 @@ impl Stream {
             depends_on: &[],
         });
         let entries: Vec<UsageEntry<'_>> = entries.collect();
-        if action != Action::Read
-            && let Some(LimitRef { policy, limit, .. }) = policies.limit(target.limit)
-        {
+        if let Some(LimitRef { policy, limit, .. }) = policies.limit(target.limit) {
             let names = [policy.name.as_str(), &limit.name];
             let key = charges.first().map_or(0, |charge| charge.counter.key);
             Telemetry::administered(action.name(), names, key, granted.unwrap_or_default(), by);

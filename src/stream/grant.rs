@@ -66,15 +66,31 @@ impl Target {
         let mut positional = query.all("counter");
         let mut values = Vec::with_capacity(found.counters.len());
         for counter in &found.counters {
-            let value = query.get(counter.source()).or_else(|| positional.next());
+            let source = counter.source();
+            let value = if query.has(source) {
+                query.get(source)
+            } else {
+                positional.next()
+            };
             let value = value.ok_or_else(|| {
-                let source = counter.source();
                 (
                     400,
-                    format!("the query needs a value of the counter \"{source}\""),
+                    format!("the query needs a value of the counter \"{source}\", once"),
                 )
             })?;
             values.push(value.to_owned());
+        }
+        // A value that the limit does not count by would change the counter of others.
+        let is_known = |name: &str| {
+            matches!(name, "policy" | "limit" | "counter")
+                || found
+                    .counters
+                    .iter()
+                    .any(|counter| counter.source() == name)
+        };
+        if positional.next().is_some() || !query.names().all(is_known) {
+            let message = "the query has a value that the limit does not count by";
+            return Err((400, message.to_owned()));
         }
         Ok(Self { limit, values })
     }

@@ -55,6 +55,11 @@ impl Query {
         named.map(|(_, value)| value.as_str())
     }
 
+    /// Returns the names of the parameters.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Returns whether there is a parameter with a name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()

@@ -1,4 +1,4 @@
-//! The audit of administration: a log line for each change of counters, and for attempts.
+//! The audit of administration: a log line for each counter that is read or changed, and for attempts.
 
 use super::Telemetry;
 use super::log_dedup::LogKey;
@@ -8,7 +8,7 @@ use limits::Nanos;
 // === impl Telemetry ===
 
 impl Telemetry {
-    /// Logs that a counter of a limit, whose policy is named first, was changed by an administrator.
+    /// Logs that a counter of a limit, whose policy is named first, was read or changed by an administrator.
     pub(crate) fn administered(
         action: &str,
         [policy, limit]: [&str; 2],

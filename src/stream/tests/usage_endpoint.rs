@@ -224,7 +224,7 @@ fn administrator_reads_resets_and_grants() {
     let audited = log
         .iter()
         .filter(|line| line.1.contains("counter_administered"));
-    assert_eq!(audited.count(), 2, "{log:?}");
+    assert_eq!(audited.count(), 3, "{log:?}");
 }
 
 #[test]
@@ -234,6 +234,24 @@ fn malformed_administration_changes_nothing() {
     for (method, query, body, expected) in [
         ("GET", "?policy=test/llm", "", 400),
         ("GET", "?policy=test/llm&limit=free", "", 400),
+        (
+            "DELETE",
+            "?policy=test/llm&limit=free&counter=alice&counter=bob",
+            "",
+            400,
+        ),
+        (
+            "DELETE",
+            "?policy=test/llm&limit=free&counter=alice&auth.role=x",
+            "",
+            400,
+        ),
+        (
+            "DELETE",
+            "?policy=test/llm&limit=free&auth.user=alice&auth.user=bob&counter=alice",
+            "",
+            400,
+        ),
         ("GET", "?policy=test/llm&limit=other&counter=alice", "", 404),
         ("GET", "?policy=x&limit=free&counter=alice", "", 404),
         ("GET", "?policy=%zz&limit=free", "", 400),
