@@ -30,7 +30,9 @@ mod tests;
 mod top;
 mod trace;
 
-pub(crate) use admission::{Admission, CounterValues, Demands, ResponseHeaders, Verdict};
+pub(crate) use admission::{
+    Admission, CounterValues, Demands, RejectionDetails, ResponseHeaders, Verdict,
+};
 pub(crate) use charge::{Charge, CounterId, Rejection, Stage};
 pub(crate) use check::Precheck;
 pub(crate) use defer::DeferredLookup;

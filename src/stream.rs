@@ -29,6 +29,7 @@ mod query;
 mod queued;
 mod redirect;
 mod redirection;
+mod report;
 mod request;
 mod request_body;
 mod response;

@@ -5,6 +5,7 @@
 
 mod administration;
 mod alerts;
+mod applied;
 mod filter_state;
 mod gauges;
 mod log_dedup;
@@ -29,7 +30,8 @@ use std::fmt::Display;
 use std::rc::Rc;
 use usage_meter::Usage;
 
-pub(crate) use log_value::Quoted;
+pub(crate) use applied::AppliedLimit;
+pub(crate) use log_value::{Quoted, cut};
 pub(crate) use metrics::{Count, Decision};
 pub(crate) use record::ExchangeRecord;
 pub(crate) use service::ServiceMetrics;

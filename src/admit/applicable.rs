@@ -5,6 +5,7 @@ mod tests;
 
 use super::computed;
 use super::error::{AdmissionError, or_open};
+use super::misses::{MissCause, MissedEntry, Misses};
 use crate::attributes::Attributes;
 use crate::ledger::{Charge, CounterValues};
 use crate::policies::{
@@ -37,16 +38,25 @@ pub(crate) struct Applicable {
     pub(crate) depends_on_body: bool,
     /// Whether the amount or the lifetime of a reservation depends on the request's body, which is not known yet.
     pub(crate) amount_needs_body: bool,
+    /// The limits that do not apply.
+    pub(crate) misses: Misses,
 }
 
 /// Whether a list of predicates holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holds {
     Yes,
-    #[default]
-    No,
+    No(MissCause),
     /// The predicates that can be evaluated hold; others need the body.
     NeedsBody,
+}
+
+// === impl Holds ===
+
+impl Default for Holds {
+    fn default() -> Self {
+        Self::No(MissCause::default())
+    }
 }
 
 // === impl Applicable ===
@@ -187,15 +197,22 @@ impl Search<'_> {
         // Those after an error would not have been evaluated.
         let missing = selection.missing_before(end);
         self.telemetry.count_times(Count::MissingValues, missing);
+        if self.found.is_empty() {
+            let missed = |position| match limits.entry(position)? {
+                LimitEntry::Limit(index) => Some(MissedEntry::Limit(*index)),
+                LimitEntry::Policy(policy, _) => Some(MissedEntry::Policy(*policy)),
+            };
+            self.found.misses.push_left_out(&selection, missed);
+        }
         evaluated
     }
 
     /// Adds the limits that apply of a policy with predicates.
-    fn policy(&mut self, policy: usize, limits: &LimitList) -> Result<(), AdmissionError> {
+    fn policy(&mut self, position: usize, limits: &LimitList) -> Result<(), AdmissionError> {
         let (policies, telemetry) = (self.policies, self.telemetry);
         let configuration = policies.configuration();
         let mode = configuration.failure_mode;
-        let policy = configuration.policies.get(policy);
+        let policy = configuration.policies.get(position);
         let in_force = policy.map_or(Ok(Holds::Yes), |policy| {
             let held = holds(policies, telemetry, self.attributes, &policy.when);
             held.map_err(|(index, error)| {
@@ -204,7 +221,10 @@ impl Search<'_> {
         });
         let failed_open = &mut self.found.failed_open;
         match or_open(telemetry, mode, true, failed_open, in_force)? {
-            Holds::No => Ok(()),
+            Holds::No(cause) => {
+                self.found.misses.push(MissedEntry::Policy(position), cause);
+                Ok(())
+            }
             in_force => self.list(limits, in_force),
         }
     }
@@ -239,7 +259,10 @@ impl Search<'_> {
         let applies = or_open(telemetry, mode, is_enforced, failed_open, applies)?;
         let awaits_body = attributes.body.is_pending() && counter_needs_body(limit);
         match (in_force, applies) {
-            (_, Holds::No) => return Ok(()),
+            (_, Holds::No(cause)) => {
+                found.misses.push(MissedEntry::Limit(index), cause);
+                return Ok(());
+            }
             (Holds::Yes, Holds::Yes) if !awaits_body => {}
             _ => {
                 found.depends_on_body = true;
@@ -249,16 +272,22 @@ impl Search<'_> {
         let mut texts = self.with_values.then(Vec::new);
         let key = key(policies, attributes, policy, limit, texts.as_mut());
         let is_missing = matches!(&key, Err((_, EvaluationError::Missing)));
+        let uncounted = key.as_ref().err().map_or(0, |(index, _)| *index);
         let key = key.map_err(|(index, error)| failed_counter(policy, limit, index, error));
         let mode = match limit.when_missing {
             Some(WhenMissing::Skip) if is_missing => {
                 telemetry.count(Count::MissingValues);
+                let cause = MissCause::Uncounted(uncounted);
+                found.misses.push(MissedEntry::Limit(index), cause);
                 return Ok(());
             }
             Some(WhenMissing::Reject) if is_missing && is_enforced => FailureMode::Deny,
             _ => mode,
         };
         let Some(key) = or_open(telemetry, mode, is_enforced, failed_open, key.map(Some))? else {
+            found
+                .misses
+                .push(MissedEntry::Limit(index), MissCause::Failed);
             return Ok(());
         };
         let values = texts.map(|texts| CounterValues {
@@ -396,10 +425,10 @@ fn holds(
         }
         match policies.evaluator().predicate(attributes, predicate) {
             Ok(true) => {}
-            Ok(false) => return Ok(Holds::No),
+            Ok(false) => return Ok(Holds::No(MissCause::False(index))),
             Err(EvaluationError::Missing) => {
                 telemetry.count(Count::MissingValues);
-                return Ok(Holds::No);
+                return Ok(Holds::No(MissCause::Missing(index)));
             }
             Err(error) => return Err((index, error)),
         }

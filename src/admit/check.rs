@@ -6,7 +6,7 @@ use super::queue::Queue;
 use super::reservation::{self, Expected};
 use crate::attributes::Attributes;
 use crate::host::Headers;
-use crate::ledger::{Check, Demands, Ledger, LedgerError, Rejection, ResponseHeaders, Verdict};
+use crate::ledger::{Check, Demands, Ledger, LedgerError, Rejection, RejectionDetails, Verdict};
 use crate::policies::Policies;
 use crate::telemetry::Telemetry;
 use limits::Timestamp;
@@ -61,7 +61,11 @@ pub(crate) fn check(
     stream: Option<u32>,
 ) -> Result<Check, LedgerError> {
     if let Some(rejection) = behind_queue(ledger, &queue.borrow(), &demands, stream)? {
-        let verdict = Verdict::Rejected(rejection, ResponseHeaders::new());
+        let details = RejectionDetails {
+            charges: demands.charges,
+            ..RejectionDetails::default()
+        };
+        let verdict = Verdict::Rejected(rejection, details);
         return Ok(Check::Decided(verdict));
     }
     ledger.check(demands, headers, stream)

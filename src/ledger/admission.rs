@@ -33,8 +33,17 @@ pub(crate) struct CounterValues {
 pub(crate) enum Verdict {
     /// It is admitted. Without charges, no limit applies to it.
     Admitted(Admission),
-    /// It is rejected; a rate limit service may have headers for the response.
-    Rejected(Rejection, ResponseHeaders),
+    /// It is rejected.
+    Rejected(Rejection, RejectionDetails),
+}
+
+/// What else is known of a rejection.
+#[derive(Debug, Default)]
+pub(crate) struct RejectionDetails {
+    /// Headers that a rate limit service has for the response.
+    pub(crate) headers: ResponseHeaders,
+    /// The counters of all limits that apply, with their standings as far as they were read.
+    pub(crate) charges: Vec<Charge>,
 }
 
 /// What an admitted exchange is charged to, until it is settled.
@@ -101,9 +110,10 @@ impl Demands {
 // === impl Verdict ===
 
 impl Verdict {
-    /// Returns a rejection by this Envoy's own count.
-    pub(super) const fn rejected(rejection: Rejection) -> Self {
-        Self::Rejected(rejection, ResponseHeaders::new())
+    /// Returns a rejection by this Envoy's own count, of a request with these charges.
+    pub(super) const fn rejected(rejection: Rejection, charges: Vec<Charge>) -> Self {
+        let headers = ResponseHeaders::new();
+        Self::Rejected(rejection, RejectionDetails { headers, charges })
     }
 }
 

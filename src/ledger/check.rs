@@ -1,7 +1,7 @@
 //! The check of a request against all of its counters.
 
-use super::admission::{Admission, Demands, Verdict};
-use super::charge::{Charge, Rejection};
+use super::admission::{Admission, Demands, RejectionDetails, Verdict};
+use super::charge::{self, Charge, Rejection};
 use super::error::LedgerError;
 use super::pending::Check;
 use super::store::Ledger;
@@ -9,7 +9,7 @@ use crate::host::Headers;
 use filter_config::Exceeded;
 
 /// The result of a check before the request's body is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "a result is matched where it is returned, and is not kept"
@@ -20,7 +20,7 @@ pub(crate) enum Precheck {
     /// A counter is exhausted by the count of this Envoy: the rate limit service is authoritative.
     CallService,
     /// A counter is exhausted.
-    Rejected(Rejection),
+    Rejected(Rejection, RejectionDetails),
 }
 
 // === impl Ledger ===
@@ -35,12 +35,12 @@ impl Ledger {
         let rejects = |charge: &&Charge| {
             charge.is_enforced && *self.policies.on_exceeded(charge.rate) == Exceeded::Deny
         };
-        let mut charges: Vec<Charge> = charges.iter().filter(rejects).copied().collect();
-        if charges.is_empty() {
+        let mut checked: Vec<Charge> = charges.iter().filter(rejects).copied().collect();
+        if checked.is_empty() {
             return Ok(Precheck::Open);
         }
         let now = self.host.now()?;
-        let rejection = self.or_failure_mode(self.reserve(now, &mut charges))?;
+        let rejection = self.or_failure_mode(self.reserve(now, &mut checked))?;
         Ok(match rejection.flatten() {
             None => Precheck::Open,
             Some(Rejection { charge, .. })
@@ -54,7 +54,17 @@ impl Ledger {
                     Precheck::Open
                 }
             }
-            Some(rejection) => Precheck::Rejected(rejection),
+            Some(rejection) => {
+                let read = |charge: &Charge| {
+                    let read = charge::find(&checked, charge.id());
+                    read.copied().unwrap_or(*charge)
+                };
+                let details = RejectionDetails {
+                    charges: charges.iter().map(read).collect(),
+                    ..RejectionDetails::default()
+                };
+                Precheck::Rejected(rejection, details)
+            }
         })
     }
 
@@ -81,7 +91,8 @@ impl Ledger {
         match self.or_failure_mode(self.reserve(now, enforced))? {
             Some(None) => {}
             Some(Some(rejection)) => {
-                return Ok(Check::Decided(Verdict::rejected(rejection)));
+                let verdict = Verdict::rejected(rejection, admission.charges);
+                return Ok(Check::Decided(verdict));
             }
             None => admission.failed_open = true,
         }

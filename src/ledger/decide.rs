@@ -1,6 +1,6 @@
 //! The decision on a check, by the replies of a rate limit service or without them.
 
-use super::admission::{Admission, ResponseHeaders, Verdict};
+use super::admission::{Admission, RejectionDetails, ResponseHeaders, Verdict};
 use super::charge::Rejection;
 use super::error::LedgerError;
 use super::pending::{Check, PendingCall, PendingCheck};
@@ -93,8 +93,9 @@ impl PendingCheck {
             pending.result = Some(reply.result);
             if pending.result == Some(CheckResult::Retry) {
                 if let Some(rejection) = self.concurrent_rejection(service, now, index) {
+                    let charges = self.admission.charges.clone();
                     self.abandon(ledger);
-                    return Ok(Check::Decided(Verdict::rejected(rejection)));
+                    return Ok(Check::Decided(Verdict::rejected(rejection, charges)));
                 }
                 self.send(service, now, index);
             } else if pending.rejected().is_some() && pending.take_from_lease(now) {
@@ -132,9 +133,11 @@ impl PendingCheck {
         if let Some((pending, (limit, status))) = rejected
             && let Some(rejection) = self.rejection(ledger, now, pending, limit, status)
         {
-            self.abandon(ledger);
-            let verdict = Verdict::Rejected(rejection, response_headers);
-            return Ok(Check::Decided(verdict));
+            return Ok(Check::Decided(self.reject(
+                ledger,
+                rejection,
+                response_headers,
+            )));
         }
         let has_failed =
             enforced().any(|pending| pending.reply().is_none() && !pending.is_saturated);
@@ -150,9 +153,11 @@ impl PendingCheck {
         let decides_locally = service.failure_mode == RemoteFailureMode::Local && has_failed
             || enforced().any(|pending| pending.is_saturated);
         if decides_locally && let Some(rejection) = self.local_rejection(now) {
-            self.abandon(ledger);
-            let verdict = Verdict::Rejected(rejection, response_headers);
-            return Ok(Check::Decided(verdict));
+            return Ok(Check::Decided(self.reject(
+                ledger,
+                rejection,
+                response_headers,
+            )));
         }
         let adds = service.client.protocol() == Protocol::EnvoyRls;
         let Self {
@@ -174,6 +179,19 @@ impl PendingCheck {
         admission.response_headers = response_headers;
         ledger.count_request_remote(service, now, &mut admission);
         Ok(Check::Decided(Verdict::Admitted(admission)))
+    }
+
+    /// Rejects the request.
+    fn reject(
+        mut self,
+        ledger: &Ledger,
+        rejection: Rejection,
+        headers: ResponseHeaders,
+    ) -> Verdict {
+        // What is released stands as it does afterwards.
+        let charges = self.admission.charges.clone();
+        self.abandon(ledger);
+        Verdict::Rejected(rejection, RejectionDetails { headers, charges })
     }
 
     /// Abandons the check: the request is not to be admitted, and nothing stays reserved for it. What

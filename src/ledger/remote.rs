@@ -41,7 +41,10 @@ impl Ledger {
         };
         match self.or_failure_mode(self.reserve_with(authority, now, enforced))? {
             Some(None) => {}
-            Some(Some(rejection)) => return Ok(Check::Decided(Verdict::rejected(rejection))),
+            Some(Some(rejection)) => {
+                let verdict = Verdict::rejected(rejection, admission.charges);
+                return Ok(Check::Decided(verdict));
+            }
             // The service still knows what it has counted.
             None => admission.failed_open = true,
         }

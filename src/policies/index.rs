@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// The fewest lists of a group. An evaluation of fewer takes no longer.
 const MIN_LISTS: usize = 4;
 
+/// The most groups whose lists can be found that are left out.
+const MAX_LEFT_OUT: usize = 3;
+
 /// The predicates of a list that can have the indexed condition.
 const MAX_PREDICATES: usize = 8;
 
@@ -25,6 +28,8 @@ pub(super) struct PredicateIndex {
     groups: Vec<Group>,
     /// The lists in no group, ascending.
     others: Vec<usize>,
+    /// The number of all lists.
+    all: usize,
 }
 
 /// The lists that may be true for a request.
@@ -36,6 +41,20 @@ pub(crate) struct Selection<'i> {
     pub(crate) awaits_body: bool,
     /// The positions of lists that are false because a value is missing, each ascending.
     missing: Vec<&'i [usize]>,
+    /// The first groups of which lists are left out.
+    left_out: [Option<LeftOut<'i>>; MAX_LEFT_OUT],
+    /// The number of all lists.
+    all: usize,
+}
+
+/// Lists of which some or all are left out.
+#[derive(Clone, Copy, Debug)]
+struct LeftOut<'i> {
+    /// Their positions, ascending.
+    lists: &'i [usize],
+    /// The position of the predicate by which they are.
+    predicate: usize,
+    is_missing: bool,
 }
 
 /// A list of predicates that is to be indexed.
@@ -117,7 +136,11 @@ impl PredicateIndex {
         let mut groups: Vec<Group> = groups.into_values().map(|group| *group).collect();
         groups.iter_mut().for_each(Group::finish);
         others.shrink_to_fit();
-        Self { groups, others }
+        Self {
+            groups,
+            others,
+            all: lists.len(),
+        }
     }
 
     /// Finds the lists that may be true for a request.
@@ -128,6 +151,7 @@ impl PredicateIndex {
     ) -> Selection<'_> {
         let mut selection = Selection {
             lists: self.others.clone(),
+            all: self.all,
             ..Selection::default()
         };
         for group in &self.groups {
@@ -144,14 +168,42 @@ impl PredicateIndex {
 
 // === impl Selection ===
 
-impl Selection<'_> {
+impl<'i> Selection<'i> {
+    /// Takes note of lists of which some or all are left out by a predicate.
+    fn leave_out(&mut self, lists: &'i [usize], predicate: usize, is_missing: bool) {
+        if let Some(free) = self.left_out.iter_mut().find(|group| group.is_none()) {
+            *free = Some(LeftOut {
+                lists,
+                predicate,
+                is_missing,
+            });
+        }
+    }
+
     /// Returns the selection of all of a number of lists.
     #[cfg(test)]
     pub(super) fn all(lists: usize) -> Self {
         Self {
             lists: (0..lists).collect(),
+            all: lists,
             ..Self::default()
         }
+    }
+
+    /// Returns lists that are left out, each with the position of a predicate that is false, and whether it is because a
+    /// value is missing. Of many groups, only the first are known.
+    pub(crate) fn left_out(&self) -> impl Iterator<Item = (usize, usize, bool)> + '_ {
+        let groups = self.left_out.iter().flatten();
+        groups.flat_map(|group| {
+            let lists = group.lists.iter().copied();
+            let lists = lists.filter(|list| self.lists.binary_search(list).is_err());
+            lists.map(|list| (list, group.predicate, group.is_missing))
+        })
+    }
+
+    /// Returns how many lists are left out.
+    pub(crate) fn number_left_out(&self) -> usize {
+        self.all.saturating_sub(self.lists.len())
     }
 
     /// Returns how many lists before a position are left out because a value is missing.
@@ -206,14 +258,17 @@ impl Group {
         let Some((predicate, before)) = self.predicates.split_last() else {
             return;
         };
-        for predicate in before {
+        for (index, predicate) in before.iter().enumerate() {
             if predicate.needs_body() && attributes.body.is_pending() {
                 continue;
             }
             match evaluator.predicate(attributes, predicate) {
                 Ok(true) => {}
-                Ok(false) => return,
-                Err(EvaluationError::Missing) => return selection.missing.push(&self.lists),
+                Ok(false) => return selection.leave_out(&self.lists, index, false),
+                Err(EvaluationError::Missing) => {
+                    selection.leave_out(&self.lists, index, true);
+                    return selection.missing.push(&self.lists);
+                }
                 // Each list then fails by an evaluation of its own, and is reported.
                 Err(_) => return selection.lists.extend(&self.lists),
             }
@@ -223,9 +278,13 @@ impl Group {
             return selection.lists.extend(&self.pending);
         }
         match evaluator.compared(attributes, predicate, self.position) {
-            Some(Compared::False) => {}
-            Some(Compared::Missing) => selection.missing.push(&self.lists),
+            Some(Compared::False) => selection.leave_out(&self.lists, before.len(), false),
+            Some(Compared::Missing) => {
+                selection.leave_out(&self.lists, before.len(), true);
+                selection.missing.push(&self.lists);
+            }
             Some(Compared::Texts(texts)) => {
+                selection.leave_out(&self.lists, before.len(), false);
                 for text in &texts {
                     selection.lists.extend(self.lists_with(text));
                 }

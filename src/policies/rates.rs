@@ -99,6 +99,17 @@ impl Rate {
         }
     }
 
+    /// Returns the window as the policy writes it, unless it is computed for each request.
+    #[must_use]
+    pub(crate) fn written_window<'a>(&self, limit: &'a Limit) -> Option<&'a str> {
+        let window = match (self.unit, self.configured(limit).map(|rate| &rate.window)) {
+            (Unit::Usd(index), _) => &limit.budgets.get(index)?.window,
+            (_, Some(RateWindow::Fixed(window))) => window,
+            _ => return None,
+        };
+        Some(window.as_str())
+    }
+
     /// Returns the path to the rate, below its limit.
     #[must_use]
     pub(crate) fn path(&self) -> String {

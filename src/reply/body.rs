@@ -2,7 +2,7 @@
 
 use super::error::{self, ErrorKind};
 use super::quota::Quota;
-use super::units::{push, seconds, written};
+use super::units::{push, seconds};
 use crate::policies::Unit;
 use filter_config::{Placeholder, Replies, Template, Usd};
 
@@ -48,7 +48,10 @@ fn fill(template: &Template, quota: &Quota<'_>, wait: u64, is_json: bool) -> Str
         Placeholder::Limit => text(body, &quota.limit.name),
         Placeholder::Policy => text(body, &quota.policy.name),
         Placeholder::Window => {
-            text(body, written(quota.rate, quota.limit).unwrap_or_default());
+            text(
+                body,
+                quota.rate.written_window(quota.limit).unwrap_or_default(),
+            );
         }
         Placeholder::Message => text(body, &message(quota, wait)),
         Placeholder::Max => amount(body, quota, quota.standing.limit),
@@ -88,7 +91,7 @@ pub(super) fn message(quota: &Quota<'_>, wait: u64) -> String {
             );
         }
     };
-    let window = written(quota.rate, quota.limit);
+    let window = quota.rate.written_window(quota.limit);
     let per = window.map_or(String::new(), |window| format!(" per {window}"));
     if quota.admits_nothing() {
         return format!("{what} \"{name}\" of policy \"{policy}\" is 0: it admits no request.");

@@ -1,6 +1,6 @@
 //! The labels of a rate in responses: the names of its limit and of its headers.
 
-use super::units::{push, unit, window, written};
+use super::units::{push, unit, window};
 use crate::policies::{Rate, Unit};
 use filter_config::{
     Configuration, HeaderNames, Limit, Placeholder, Policy, QuotaHeaders, Template,
@@ -113,7 +113,8 @@ impl HeaderLabels {
 
 /// Returns what distinguishes a rate from the others of its limit.
 fn distinction(rate: &Rate, limit: &Limit) -> String {
-    let window = written(rate, limit).map_or_else(|| rate.path(), str::to_owned);
+    let window = rate.written_window(limit);
+    let window = window.map_or_else(|| rate.path(), str::to_owned);
     match rate.unit {
         Unit::Tokens(_) => window,
         Unit::InFlight => unit(rate.unit).to_owned(),
@@ -135,7 +136,9 @@ fn write_placeholder(
         Placeholder::Policy => name.push_str(policy),
         Placeholder::Namespace => name.push_str(namespace),
         Placeholder::Unit => name.push_str(unit(rate.unit)),
-        Placeholder::Window => name.push_str(written(rate, limit).unwrap_or(unit(rate.unit))),
+        Placeholder::Window => {
+            name.push_str(rate.written_window(limit).unwrap_or(unit(rate.unit)));
+        }
         Placeholder::Seconds => push(name, window(rate.unit, rate.counters).unwrap_or_default()),
         Placeholder::Period => {
             let length = window(rate.unit, rate.counters).unwrap_or_default();

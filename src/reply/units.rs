@@ -1,7 +1,6 @@
 //! Units, windows and numbers, as responses write them.
 
-use crate::policies::{Rate, Unit};
-use filter_config::{Limit, RateWindow};
+use crate::policies::Unit;
 use limits::Nanos;
 
 /// Returns the name of a quota unit.
@@ -17,16 +16,6 @@ pub(super) const fn unit(unit: Unit) -> &'static str {
 /// Returns the seconds of a window; `None` for units that have none.
 pub(super) fn window(unit: Unit, counters: limits::Rate) -> Option<u64> {
     (unit != Unit::InFlight).then(|| seconds(counters.window().length))
-}
-
-/// Returns a rate's window as the policy writes it, unless it is computed for each request.
-pub(super) fn written<'a>(rate: &Rate, limit: &'a Limit) -> Option<&'a str> {
-    let window = match (rate.unit, rate.configured(limit).map(|rate| &rate.window)) {
-        (Unit::Usd(index), _) => &limit.budgets.get(index)?.window,
-        (_, Some(RateWindow::Fixed(window))) => window,
-        _ => return None,
-    };
-    Some(window.as_str())
 }
 
 /// Returns the whole seconds of a length of time, rounded up.

@@ -144,6 +144,8 @@ impl Stream {
         self.state = State::Done;
         self.request.kept.release(false, false);
         self.outcome.decision = Some(Decision::Forbidden);
+        let reason = format!("access[{index}] does not allow the model");
+        self.outcome.note_reason(&reason);
         let Parts {
             policies,
             telemetry,

@@ -115,8 +115,10 @@ impl Stream {
                 *deferral = self.defer(admitted, meter, estimate, now);
             }
             if *deferral != Deferral::Failed {
+                let charges = admitted.admission.charges.clone();
                 admitted.admission.remove_deferred();
                 self.charge(admitted, Stage::End, None, raw);
+                self.outcome.charges = charges;
                 return;
             }
             metered = estimate;
@@ -159,6 +161,7 @@ impl Stream {
         } else {
             self.charge(admitted, Stage::End, metered, raw);
         }
+        self.outcome.charges = mem::take(&mut admitted.admission.charges);
         self.count_usage();
     }
 
@@ -193,6 +196,7 @@ impl Stream {
     /// Charges an exchange without a metered response.
     pub(super) fn charge_unmetered(&mut self, mut admitted: Admitted, usage: Option<MeteredUsage>) {
         self.charge(&mut admitted, Stage::End, usage, &[]);
+        self.outcome.charges = admitted.admission.charges;
         self.count_usage();
     }
 

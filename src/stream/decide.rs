@@ -9,7 +9,9 @@ use super::state::{
 };
 use crate::admit::{self, AdmissionError, Applicable};
 use crate::attributes::Attributes;
-use crate::ledger::{Admission, Check, Demands, LedgerError, Rejection, ResponseHeaders, Verdict};
+use crate::ledger::{
+    Admission, Check, Demands, LedgerError, Rejection, RejectionDetails, ResponseHeaders, Verdict,
+};
 use crate::memory::Need;
 use crate::settle;
 use crate::telemetry::{Count, Decision};
@@ -81,13 +83,13 @@ impl Stream {
                 }
                 Next::Continue
             }
-            Ok(Check::Decided(Verdict::Rejected(rejection, response_headers))) => {
+            Ok(Check::Decided(Verdict::Rejected(rejection, details))) => {
                 let exceeded = parts.policies.on_exceeded(rejection.charge.rate);
                 let may_wait = matches!(exceeded, Exceeded::Queue(_)) && phase != Phase::Response;
                 if let Some(body) = body.as_ref().filter(|_| may_wait) {
                     self.request_usage_report(&mut attributes, &body.bytes);
                 }
-                self.exceed(pending(attributes, body), rejection, response_headers)
+                self.exceed(pending(attributes, body), rejection, details)
             }
             Ok(Check::Pending(check)) => {
                 if let Some(body) = &body {
@@ -151,6 +153,7 @@ impl Stream {
         let applicable = admit::applicable(policies, telemetry, attributes, with_values);
         let mut applicable = applicable?;
         self.remove_counted(&mut applicable.charges);
+        self.outcome.misses = applicable.misses;
         Ok(applicable)
     }
 
@@ -159,11 +162,11 @@ impl Stream {
         &mut self,
         mut decision: PendingDecision,
         rejection: Rejection,
-        response_headers: ResponseHeaders,
+        details: RejectionDetails,
     ) -> Next {
         let parts = Rc::clone(&self.parts);
         if decision.phase == Phase::Response {
-            return self.reject(&rejection, &mut decision.attributes, &response_headers);
+            return self.reject(&rejection, &mut decision.attributes, &details);
         }
         match parts.policies.on_exceeded(rejection.charge.rate) {
             Exceeded::Alternatives(_) if self.may_be_changed(&decision) => {
@@ -171,7 +174,7 @@ impl Stream {
                     original: decision,
                     parameters: mem::take(&mut self.request.parameters),
                     rejection,
-                    response_headers,
+                    details,
                     tried: 0,
                 };
                 return self.take_fallback(Box::new(choice));
@@ -179,12 +182,12 @@ impl Stream {
             Exceeded::Queue(queue) if self.may_enter_queue() => {
                 let attributes = &mut decision.attributes;
                 if let Some(until) = self.join_queue(queue, &rejection, attributes) {
-                    return self.wait_in_queue(decision, rejection, response_headers, until);
+                    return self.wait_in_queue(decision, rejection, details, until);
                 }
             }
             _ => {}
         }
-        self.reject(&rejection, &mut decision.attributes, &response_headers)
+        self.reject(&rejection, &mut decision.attributes, &details)
     }
 
     /// Returns whether there is memory for what a fallback changes: the headers, the body and its copy.
@@ -270,7 +273,7 @@ impl Stream {
         &mut self,
         rejection: &Rejection,
         attributes: &mut Attributes,
-        response_headers: &ResponseHeaders,
+        details: &RejectionDetails,
     ) -> Next {
         let Parts {
             policies,
@@ -284,9 +287,10 @@ impl Stream {
         self.outcome.limit = self.limit_of(rejection);
         let standing = &rejection.charge.counter.standing;
         let counter = rejection.charge.id();
+        self.outcome.note_rejection(policies, rejection, details);
         telemetry.limit_rejected(policies, attributes, counter, standing, rejection.now);
         let endpoint = self.request.endpoint.as_ref();
-        responder.reject(rejection, endpoint, response_headers);
+        responder.reject(rejection, endpoint, &details.headers);
         Next::Pause
     }
 
@@ -311,6 +315,7 @@ impl Stream {
         self.state = State::Done;
         self.request.kept.release(false, false);
         error.log(telemetry);
+        self.outcome.note_reason(&error.to_string());
         let endpoint = self.request.endpoint.as_ref();
         if let AdmissionError::Unpriced { index, model, .. } = error {
             telemetry.count(Count::Unpriced);

@@ -118,11 +118,11 @@ impl Stream {
             mut original,
             parameters,
             rejection,
-            response_headers,
+            details,
             ..
         } = *choice;
         self.request.parameters = parameters;
-        self.reject(&rejection, &mut original.attributes, &response_headers)
+        self.reject(&rejection, &mut original.attributes, &details)
     }
 
     /// Takes the rate limit service's verdict on the fallback that was tried last.

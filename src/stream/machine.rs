@@ -5,10 +5,13 @@ use super::parts::Parts;
 use super::progress::RequestProgress;
 use super::state::{Admitted, State};
 use super::usage_support::Attempt;
+use crate::admit::Misses;
 use crate::host::Direction;
+use crate::ledger::Charge;
 use crate::settle::{self, MeteredUsage};
-use crate::telemetry::{Decision, ExchangeRecord, Telemetry};
+use crate::telemetry::{Decision, Telemetry};
 use filter_config::{LimitIndex, OnMissing, Usd};
+use limits::Nanos;
 use std::mem;
 use std::rc::Rc;
 use usage_meter::ReportFilter;
@@ -59,6 +62,14 @@ pub(super) struct ExchangeOutcome {
     pub(super) is_unread: bool,
     /// Whether the response has begun.
     pub(super) has_response: bool,
+    /// The counters of all limits that applied, once it is settled or rejected.
+    pub(super) charges: Vec<Charge>,
+    /// The limits that do not apply.
+    pub(super) misses: Misses,
+    /// Why it was rejected or has no decision.
+    pub(super) reason: Option<Box<str>>,
+    /// How long it was queued.
+    pub(super) queued: Option<Nanos>,
 }
 
 // === impl Stream ===
@@ -86,7 +97,7 @@ impl Stream {
             self.leave_for_redirect();
         }
         if self.state.is_pending() {
-            self.outcome.decision = Some(Decision::Abandoned);
+            self.note_abandoned();
         }
         match mem::replace(&mut self.state, State::Done) {
             State::Metering(metering) => self.end_response(metering, false),
@@ -135,43 +146,6 @@ impl Stream {
         [b"downstream_".as_slice(), b"http1.", b"http2.", b"http3."]
             .iter()
             .any(|start| details.starts_with(start))
-    }
-
-    /// Reports the exchange, once.
-    fn report(&self) {
-        let Some(decision) = self.outcome.decision else {
-            return;
-        };
-        let Parts {
-            policies,
-            ledger,
-            telemetry,
-            ..
-        } = &*self.parts;
-        ledger.report_occupancy();
-        telemetry.memory();
-        let outcome = &self.outcome;
-        let fallback = || self.fallback()?.model.as_deref();
-        let requested = decision
-            .is_rejection()
-            .then(|| self.request.model())
-            .flatten();
-        // The name goes into the access log.
-        let requested = requested.map(|model| model.replace(char::is_control, "_"));
-        let record = ExchangeRecord {
-            decision,
-            limit: outcome.limit,
-            usage: outcome.usage.map(|metered| metered.usage),
-            is_estimated: outcome.usage.is_some_and(|metered| metered.is_estimated),
-            usd: outcome.usd,
-            model: outcome
-                .model
-                .as_deref()
-                .or_else(fallback)
-                .or(requested.as_deref()),
-            provider: self.request.endpoint.as_ref().map(|it| it.provider),
-        };
-        telemetry.exchange(policies, &record);
     }
 
     /// Resumes the request, which was paused.

@@ -160,6 +160,8 @@ impl Stream {
         self.state = State::Done;
         self.request.kept.release(false, false);
         self.outcome.decision = Some(Decision::Overloaded);
+        self.outcome
+            .note_reason("the worker has no memory for the request");
         let path = self.parts.host.property(&["request", "path"]);
         // Without a path, the error has the format of no provider in particular.
         let path = path.ok().flatten().unwrap_or_default();

@@ -5,7 +5,7 @@ use super::parts::Parts;
 use super::state::{PendingDecision, Phase, QueuedRequest, State};
 use crate::admit::{Arrival, Place, QueuePoll};
 use crate::attributes::Attributes;
-use crate::ledger::{Check, CounterId, LedgerError, Rejection, ResponseHeaders, Verdict};
+use crate::ledger::{Check, CounterId, LedgerError, Rejection, RejectionDetails, Verdict};
 use crate::telemetry::Decision;
 use filter_config::{Exceeded, Queue};
 use limits::service::CheckReply;
@@ -80,7 +80,7 @@ impl Stream {
         &mut self,
         mut decision: PendingDecision,
         rejection: Rejection,
-        response_headers: ResponseHeaders,
+        details: RejectionDetails,
         until: Timestamp,
     ) -> Next {
         // A queued request has no fallbacks, and there may be many.
@@ -98,9 +98,10 @@ impl Stream {
         let known_use = is_first.then(|| ledger.used_at_service(&rejection.charge));
         self.state = State::Queued(Box::new(QueuedRequest {
             decision,
+            joined_at: rejection.now,
             until,
             rejection,
-            response_headers,
+            details,
             known_use: known_use.flatten(),
             check: None,
         }));
@@ -198,7 +199,7 @@ impl Stream {
                 self.state = State::Queued(queued);
                 QueuePoll::Pending
             }
-            Ok(Check::Decided(Verdict::Rejected(rejection, response_headers))) => {
+            Ok(Check::Decided(Verdict::Rejected(rejection, details))) => {
                 let poll = if rejection.charge.id() == counter {
                     QueuePoll::Pending
                 } else if self.moves(&queued, &rejection) {
@@ -206,13 +207,14 @@ impl Stream {
                     QueuePoll::Moved
                 } else {
                     self.remove_from_queue(counter);
+                    self.note_queued(rejection.charge, queued.joined_at);
                     let attributes = &mut queued.decision.attributes;
-                    self.reject(&rejection, attributes, &response_headers);
+                    self.reject(&rejection, attributes, &details);
                     return QueuePoll::Done;
                 };
                 let is_overdue = queued.until <= rejection.now;
                 queued.rejection = rejection;
-                queued.response_headers = response_headers;
+                queued.details = details;
                 self.state = State::Queued(queued);
                 if is_overdue {
                     self.reject_queued();
@@ -222,6 +224,7 @@ impl Stream {
             }
             Ok(Check::Decided(Verdict::Admitted(admission))) => {
                 self.remove_from_queue(counter);
+                self.note_queued(queued.rejection.charge, queued.joined_at);
                 let waited_for = self.limit_of(&queued.rejection);
                 self.admit(admission, &mut queued.decision.attributes);
                 if self.outcome.decision == Some(Decision::Admitted) {
@@ -233,6 +236,7 @@ impl Stream {
             }
             Err(error) => {
                 self.remove_from_queue(counter);
+                self.note_queued(queued.rejection.charge, queued.joined_at);
                 self.fail(&error.into());
                 QueuePoll::Done
             }
@@ -271,13 +275,14 @@ impl Stream {
         match mem::replace(&mut self.state, State::Done) {
             State::Queued(mut queued) => {
                 self.leave_queue(&mut queued);
+                self.note_queued(queued.rejection.charge, queued.joined_at);
                 let now = self.parts.ledger.now().unwrap_or(queued.rejection.now);
                 let rejection = Rejection {
                     now,
                     ..queued.rejection
                 };
                 let attributes = &mut queued.decision.attributes;
-                self.reject(&rejection, attributes, &queued.response_headers);
+                self.reject(&rejection, attributes, &queued.details);
             }
             other => self.state = other,
         }
@@ -294,6 +299,8 @@ impl Stream {
             }
         };
         self.leave_queue(&mut queued);
+        self.note_queued(queued.rejection.charge, queued.joined_at);
+        let limit = self.limit_of(&queued.rejection);
         let PendingDecision {
             attributes,
             recheck: Some(demands),
@@ -302,9 +309,11 @@ impl Stream {
             ..
         } = queued.decision
         else {
+            self.outcome.limit = limit;
             return;
         };
         if !(200..300).contains(&status) {
+            self.outcome.limit = limit;
             return;
         }
         let next = self.decide_on_demands(attributes, demands, body_bytes, None, Phase::Response);

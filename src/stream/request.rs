@@ -8,7 +8,7 @@ use super::state::{AwaitingBody, Phase, State};
 use crate::admit::Applicable;
 use crate::attributes::{Attributes, Body};
 use crate::host::{HeaderMap, Headers};
-use crate::ledger::{Admission, Precheck, ResponseHeaders};
+use crate::ledger::{Admission, Precheck};
 use crate::memory::{Need, measured};
 use crate::telemetry::Telemetry;
 use filter_config::Expression;
@@ -84,11 +84,11 @@ impl Stream {
             };
             return self.decide(attributes, applicable, length, None, Phase::Headers);
         }
-        let precheck = match parts.ledger.precheck(&applicable.charges) {
-            Ok(Precheck::Rejected(rejection)) => {
-                return self.reject(&rejection, &mut attributes, &ResponseHeaders::new());
+        let calls_service = match parts.ledger.precheck(&applicable.charges) {
+            Ok(Precheck::Rejected(rejection, details)) => {
+                return self.reject(&rejection, &mut attributes, &details);
             }
-            Ok(precheck) => precheck,
+            Ok(precheck) => matches!(precheck, Precheck::CallService),
             Err(error) => return self.fail(&error.into()),
         };
         if !holds_headers && self.may_request_usage() {
@@ -104,7 +104,7 @@ impl Stream {
                 .is_some_and(Expression::needs_body)
             // Queued requests are decided on with their bodies.
             || parts.policies.needs().queue;
-        if precheck == Precheck::CallService && !needs_body {
+        if calls_service && !needs_body {
             // The service is called once. With the body it would be called with the exact
             // expectation, but an exhausted caller is rejected before the upstream sees the request.
             let length = self.request.declared_bytes();

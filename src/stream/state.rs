@@ -4,7 +4,7 @@ use super::grant::PendingGrant;
 use super::held_body::WholeBody;
 use crate::admit::Applicable;
 use crate::attributes::Attributes;
-use crate::ledger::{Admission, Demands, PendingCheck, Rejection, ResponseHeaders};
+use crate::ledger::{Admission, Demands, PendingCheck, Rejection, RejectionDetails};
 use limits::Timestamp;
 use usage_meter::Meter;
 use usage_meter::request::Parameters;
@@ -99,8 +99,10 @@ pub(super) struct QueuedRequest {
     pub(super) decision: PendingDecision,
     /// The rejection at queue timeout.
     pub(super) rejection: Rejection,
-    /// Headers of a rate limit service for that rejection.
-    pub(super) response_headers: ResponseHeaders,
+    /// What else is known of that rejection.
+    pub(super) details: RejectionDetails,
+    /// When it was queued.
+    pub(super) joined_at: Timestamp,
     /// When it stops waiting.
     pub(super) until: Timestamp,
     /// What this Envoy had seen used of the counter when there was no room for this request itself;
@@ -118,7 +120,7 @@ pub(super) struct FallbackChoice {
     /// The parameters in its body.
     pub(super) parameters: Parameters,
     pub(super) rejection: Rejection,
-    pub(super) response_headers: ResponseHeaders,
+    pub(super) details: RejectionDetails,
     /// The number of fallbacks that were tried.
     pub(super) tried: usize,
 }

@@ -22,6 +22,7 @@ mod memory_random;
 mod observability;
 mod policies;
 mod queue;
+mod reasons;
 mod redirects;
 mod replies;
 mod reservations;

@@ -1,10 +1,12 @@
 //! Filter state: what access logs and other filters read of an exchange.
 
 use super::Telemetry;
+use super::applied::{self, AppliedLimit, MAX_LISTED};
 use super::metrics::Decision;
 use super::record::ExchangeRecord;
 use super::record_struct::{RECORD, RecordStruct};
 use crate::policies::Policies;
+use limits::Nanos;
 
 /// The filter state that Envoy's own rate limit filter adds for an exchange.
 const HITS_ADDEND: &str = "envoy.ratelimit.hits_addend";
@@ -17,6 +19,7 @@ enum Value<'a> {
     Text(&'a str),
     Number(u64),
     Boolean(bool),
+    Limits(&'a [AppliedLimit]),
 }
 
 // === impl Telemetry ===
@@ -32,13 +35,21 @@ impl Telemetry {
             let mut key = String::with_capacity(32);
             let mut number = itoa::Buffer::new();
             each_value(policies, record, |name, value| {
+                if !is_key(record, name) {
+                    return;
+                }
                 key.clear();
                 key.extend([RECORD, ".", name]);
+                let listed;
                 let text = match value {
                     Value::Text(text) => text,
                     Value::Number(value) => number.format(value),
                     Value::Boolean(true) => "true",
                     Value::Boolean(false) => "false",
+                    Value::Limits(limits) => {
+                        listed = applied::list(policies, limits);
+                        &listed
+                    }
                 };
                 self.set(&key, text.as_bytes());
             });
@@ -49,6 +60,10 @@ impl Telemetry {
                 Value::Text(text) => fields.text(name, text),
                 Value::Number(number) => fields.number(name, number),
                 Value::Boolean(value) => fields.boolean(name, value),
+                Value::Limits(limits) => {
+                    let listed = limits.iter().take(MAX_LISTED);
+                    fields.list(name, listed, |limit, fields| limit.record(policies, fields));
+                }
             });
             self.set(RECORD, fields.as_bytes());
         }
@@ -68,6 +83,18 @@ impl Telemetry {
         }
     }
 
+    /// Returns whether the limits that applied to an exchange with a decision are reported.
+    #[must_use]
+    pub(crate) fn reports_limits(&self, decision: Decision) -> bool {
+        self.access_log.has_record() || !decision.is_usual()
+    }
+
+    /// Returns whether it is reported why no limit applies to an exchange, which is or is not with the API of a provider.
+    #[must_use]
+    pub(crate) fn reports_unmatched(&self, is_known_api: bool) -> bool {
+        self.access_log.has_record() || is_known_api
+    }
+
     fn set(&self, key: &str, value: &[u8]) {
         // A value that cannot be written is missing from the access log, where this is visible.
         let _ = self.host.set_filter_state(key, value);
@@ -84,6 +111,9 @@ fn each_value(
         decision, limit, ..
     } = *record;
     write("decision", Value::Text(decision.name()));
+    if let Some(reason) = record.reason {
+        write("reason", Value::Text(reason));
+    }
     if decision == Decision::Unmatched && record.usage.is_none() {
         return;
     }
@@ -107,7 +137,27 @@ fn each_value(
     if let Some(model) = record.model {
         write("model", Value::Text(model));
     }
+    if let Some(model) = record.requested_model {
+        write("requested_model", Value::Text(model));
+    }
     if let Some(provider) = record.provider {
         write("provider", Value::Text(provider));
+    }
+    if let Some(queued) = record.queued {
+        let milliseconds = queued.as_u64().div_euclid(Nanos::MILLISECOND.as_u64());
+        write("queue_ms", Value::Number(milliseconds));
+    }
+    if !record.applied.is_empty() {
+        write("limits", Value::Limits(record.applied));
+    }
+}
+
+/// Returns whether a value has a key of its own. Each takes a call to Envoy: those that an exchange has that is admitted as
+/// usual, or that concerns no model, have been kept few.
+fn is_key(record: &ExchangeRecord<'_>, name: &str) -> bool {
+    match name {
+        "limits" | "requested_model" => !record.decision.is_usual(),
+        "reason" => record.decision != Decision::Unmatched || record.provider.is_some(),
+        _ => true,
     }
 }

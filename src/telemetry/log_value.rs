@@ -1,4 +1,4 @@
-//! Values of log lines.
+//! Values of log lines, and other texts of limited length.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -29,4 +29,14 @@ impl Display for Quoted<'_> {
         }
         f.write_char('"')
     }
+}
+
+/// Returns the beginning of a text, at most so many bytes.
+#[must_use]
+pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
+    let mut end = text.len().min(max_bytes);
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    text.get(..end).unwrap_or_default()
 }

@@ -82,6 +82,12 @@ impl Decision {
         }
     }
 
+    /// Returns whether it is what becomes of most exchanges.
+    #[must_use]
+    pub(crate) const fn is_usual(self) -> bool {
+        matches!(self, Self::Admitted | Self::Unmatched)
+    }
+
     /// Returns the name in filter state and metrics.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {

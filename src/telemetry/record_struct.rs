@@ -3,6 +3,8 @@
 #[cfg(test)]
 pub(super) mod tests;
 
+use super::log_value::cut;
+
 /// The filter state that is a record, and the beginning of the keys of its values.
 pub(super) const RECORD: &str = "tollgate";
 
@@ -20,6 +22,12 @@ const NUMBER: u8 = 2 << 3 | 1;
 const TEXT: u8 = 3 << 3 | LENGTH_DELIMITED;
 /// `Value.bool_value`.
 const BOOLEAN: u8 = 4 << 3;
+/// `Value.struct_value`.
+const STRUCTURE: u8 = 5 << 3 | LENGTH_DELIMITED;
+/// `Value.list_value`.
+const LIST: u8 = 6 << 3 | LENGTH_DELIMITED;
+/// `ListValue.values`.
+const VALUES: u8 = 1 << 3 | LENGTH_DELIMITED;
 
 /// The longest text of a field, in bytes.
 const MAX_TEXT_BYTES: usize = 4096;
@@ -44,11 +52,7 @@ impl RecordStruct {
 
     /// Adds a text. A longer one than [`MAX_TEXT_BYTES`] is cut.
     pub(super) fn text(&mut self, name: &str, value: &str) {
-        let mut end = value.len().min(MAX_TEXT_BYTES);
-        while !value.is_char_boundary(end) {
-            end = end.saturating_sub(1);
-        }
-        let value = value.get(..end).unwrap_or_default();
+        let value = cut(value, MAX_TEXT_BYTES);
         let length = value
             .len()
             .saturating_add(length_of_varint(value.len()))
@@ -77,6 +81,28 @@ impl RecordStruct {
         self.bytes.push(value.into());
     }
 
+    /// Adds a list of records, of which each `write` writes one.
+    pub(super) fn list<T>(
+        &mut self,
+        name: &str,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(T, &mut Self),
+    ) {
+        let mut list = Vec::with_capacity(256);
+        let mut of_item = Self::new();
+        for item in items {
+            of_item.bytes.clear();
+            write(item, &mut of_item);
+            let bytes = of_item.bytes.len();
+            push_field(&mut list, VALUES, length_of_field(bytes));
+            push_field(&mut list, STRUCTURE, bytes);
+            list.extend_from_slice(&of_item.bytes);
+        }
+        self.entry(name, length_of_field(list.len()));
+        push_field(&mut self.bytes, LIST, list.len());
+        self.bytes.extend_from_slice(&list);
+    }
+
     /// Returns the message.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes
@@ -96,15 +122,32 @@ impl RecordStruct {
         self.varint(value_bytes);
     }
 
-    fn varint(&mut self, mut number: usize) {
-        #[expect(clippy::cast_possible_truncation, reason = "seven bits are left")]
-        while number >= 0x80 {
-            self.bytes.push((number & 0x7f) as u8 | 0x80);
-            number >>= 7;
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "it is less than 128")]
-        self.bytes.push(number as u8);
+    fn varint(&mut self, number: usize) {
+        push_varint(&mut self.bytes, number);
     }
+}
+
+/// Appends the beginning of a field of so many bytes.
+fn push_field(bytes: &mut Vec<u8>, field: u8, length: usize) {
+    bytes.push(field);
+    push_varint(bytes, length);
+}
+
+/// Returns the bytes that a field takes whose value has so many.
+const fn length_of_field(bytes: usize) -> usize {
+    bytes
+        .saturating_add(length_of_varint(bytes))
+        .saturating_add(1)
+}
+
+fn push_varint(bytes: &mut Vec<u8>, mut number: usize) {
+    #[expect(clippy::cast_possible_truncation, reason = "seven bits are left")]
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "it is less than 128")]
+    bytes.push(number as u8);
 }
 
 /// Returns the number of bytes that a number takes as a varint.

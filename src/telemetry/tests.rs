@@ -149,7 +149,11 @@ fn report_exchange(filter: &Filter) {
         is_estimated: true,
         usd: Some(Usd(1_500_000_000)),
         model: Some("gpt-4.1"),
+        requested_model: None,
         provider: Some("openai"),
+        applied: &[],
+        reason: None,
+        queued: None,
     };
     filter.telemetry.exchange(&filter.policies, &record);
 }
@@ -193,6 +197,7 @@ fn record_of_exchange_is_one_call() {
                 Kind::Number(number) => number.to_string(),
                 Kind::Text(text) => text,
                 Kind::Boolean(value) => value.to_string(),
+                Kind::List(_) | Kind::Struct(_) => panic!("not in this record"),
             };
             (format!("tollgate.{name}"), text)
         });

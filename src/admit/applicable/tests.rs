@@ -1,7 +1,7 @@
 //! The index of limits: it changes no result.
 
 use super::{Applicable, applicable, applicable_of_all};
-use crate::admit::AdmissionError;
+use crate::admit::{AdmissionError, Misses};
 use crate::attributes::{Attributes, Body};
 use crate::host::HostError;
 use crate::host::double::Call;
@@ -262,7 +262,11 @@ fn see(filter: &Filter, request: &Request, find: Find) -> Seen {
     filter.host.recover();
     Seen {
         result: found
-            .map(|found| format!("{found:?}"))
+            .map(|found| {
+                // The index finds the same limits, and others that do not apply first.
+                let misses = Misses::default();
+                format!("{:?}", Applicable { misses, ..found })
+            })
             .map_err(|error| error.to_string()),
         missing_values: count("tollgate.missing_values") - before[0],
         evaluation_errors: count("tollgate.evaluation_errors") - before[1],

@@ -15,7 +15,7 @@ pub(in crate::telemetry) struct Struct {
 /// `google.protobuf.Value`.
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::telemetry) struct Value {
-    #[prost(oneof = "Kind", tags = "2, 3, 4")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6")]
     pub(in crate::telemetry) kind: Option<Kind>,
 }
 
@@ -27,6 +27,17 @@ pub(in crate::telemetry) enum Kind {
     Text(String),
     #[prost(bool, tag = "4")]
     Boolean(bool),
+    #[prost(message, tag = "5")]
+    Struct(Struct),
+    #[prost(message, tag = "6")]
+    List(List),
+}
+
+/// `google.protobuf.ListValue`.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::telemetry) struct List {
+    #[prost(message, repeated, tag = "1")]
+    pub(in crate::telemetry) values: Vec<Value>,
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -47,6 +58,7 @@ proptest! {
                 Kind::Number(number) => record.number(name, *number as u64),
                 Kind::Text(text) => record.text(name, text),
                 Kind::Boolean(value) => record.boolean(name, *value),
+                Kind::Struct(_) | Kind::List(_) => unreachable!(),
             }
         }
         let read = Struct::decode(record.as_bytes()).unwrap();
@@ -62,4 +74,30 @@ fn long_text_is_cut() {
     let read = Struct::decode(record.as_bytes()).unwrap();
     let expected = Kind::Text("é".repeat(MAX_TEXT_BYTES / 2));
     assert_eq!(read.fields["model"].kind, Some(expected));
+}
+
+proptest! {
+    #[test]
+    fn list_of_records_is_read_as_written(items in proptest::collection::vec((any::<String>(), any::<u32>()), 0..40)) {
+        let mut record = RecordStruct::new();
+        record.list("limits", &items, |(name, used), record| {
+            record.text("name", name);
+            record.number("used", (*used).into());
+        });
+        record.boolean("estimated", true);
+        let read = Struct::decode(record.as_bytes()).unwrap();
+        prop_assert_eq!(&read.fields["estimated"].kind, &Some(Kind::Boolean(true)));
+        let Some(Kind::List(list)) = &read.fields["limits"].kind else {
+            panic!("a list");
+        };
+        let read: Vec<(String, u32)> = list.values.iter().map(|item| {
+            let Some(Kind::Struct(item)) = &item.kind else { panic!("a record") };
+            match (&item.fields["name"].kind, &item.fields["used"].kind) {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was an integer")]
+                (Some(Kind::Text(name)), Some(Kind::Number(used))) => (name.clone(), *used as u32),
+                _ => panic!("a name and a number"),
+            }
+        }).collect();
+        prop_assert_eq!(read, items);
+    }
 }
