@@ -1,7 +1,7 @@
 //! The answers of the usage endpoint: how the counters of a caller stand.
 
 use super::error;
-use super::units::{seconds, unit, written};
+use super::units::{seconds, unit};
 use crate::policies::{Policies, Rate, RateIndex, Unit};
 use filter_config::{Policy, Usd};
 use limits::{Algorithm, Standing, Timestamp};
@@ -91,7 +91,7 @@ fn row<'a>(policies: &'a Policies, entry: &UsageEntry<'_>) -> Option<Row<'a>> {
         policy,
         limit,
         standing: entry.counter.map(|(_, standing)| standing),
-        window: written(rate, limit),
+        window: rate.written_window(limit),
     })
 }
 
