@@ -32,7 +32,7 @@ use usage_meter::Usage;
 
 pub(crate) use applied::AppliedLimit;
 pub(crate) use log_value::{Quoted, cut};
-pub(crate) use metrics::{Count, Decision};
+pub(crate) use metrics::{Count, Decision, FailedPart};
 pub(crate) use record::ExchangeRecord;
 pub(crate) use service::ServiceMetrics;
 

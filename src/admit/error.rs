@@ -4,7 +4,7 @@ use crate::attributes::{AttributeError, MalformedBody};
 use crate::host::HostError;
 use crate::ledger::LedgerError;
 use crate::policies::EvaluationError;
-use crate::telemetry::{Count, Telemetry};
+use crate::telemetry::{Count, FailedPart, Telemetry};
 use filter_config::{FailureMode, LimitIndex, Policy, UnknownRoute};
 
 /// Why a request could be neither admitted nor rejected by a limit.
@@ -106,6 +106,17 @@ impl AdmissionError {
         match error {
             EvaluationError::Attribute(AttributeError::Body(MalformedBody)) => Self::InvalidRequest,
             error => Self::Access { index, error },
+        }
+    }
+
+    /// Returns the part that failed.
+    #[must_use]
+    pub(crate) const fn failed_part(&self) -> FailedPart {
+        match self {
+            Self::Ledger(LedgerError::ServiceUnavailable) => FailedPart::Service,
+            Self::Ledger(_) => FailedPart::Counters,
+            Self::Unchangeable(_) => FailedPart::Request,
+            _ => FailedPart::Evaluation,
         }
     }
 

@@ -333,6 +333,7 @@ impl Stream {
             responder.reject_uncapped(endpoint, &reason.to_string());
         } else {
             self.outcome.decision = Some(Decision::Failed);
+            self.outcome.failed = error.failed_part();
             responder.fail(endpoint);
         }
         Next::Pause

@@ -9,7 +9,7 @@ use crate::admit::Misses;
 use crate::host::Direction;
 use crate::ledger::Charge;
 use crate::settle::{self, MeteredUsage};
-use crate::telemetry::{Decision, Telemetry};
+use crate::telemetry::{Decision, FailedPart, Telemetry};
 use filter_config::{LimitIndex, OnMissing, Usd};
 use limits::Nanos;
 use std::mem;
@@ -66,6 +66,8 @@ pub(super) struct ExchangeOutcome {
     pub(super) charges: Vec<Charge>,
     /// The limits that do not apply.
     pub(super) misses: Misses,
+    /// The part that failed, if the decision is `failed`.
+    pub(super) failed: FailedPart,
     /// Why it was rejected or has no decision.
     pub(super) reason: Option<Box<str>>,
     /// How long it was queued.

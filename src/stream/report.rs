@@ -97,6 +97,7 @@ impl Stream {
         let record = ExchangeRecord {
             decision,
             limit: outcome.limit,
+            failed: outcome.failed,
             usage: outcome.usage.map(|metered| metered.usage),
             is_estimated: outcome.usage.is_some_and(|metered| metered.is_estimated),
             usd: outcome.usd,

@@ -30,7 +30,8 @@ impl Telemetry {
         let ExchangeRecord {
             decision, limit, ..
         } = *record;
-        self.metrics.decision(&*self.host, decision, limit);
+        self.metrics
+            .decision(&*self.host, decision, limit, record.failed);
         if self.access_log.has_keys() {
             let mut key = String::with_capacity(32);
             let mut number = itoa::Buffer::new();

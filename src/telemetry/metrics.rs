@@ -109,6 +109,38 @@ impl Decision {
     }
 }
 
+/// The part because of which a request is rejected with a 500.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum FailedPart {
+    /// An expression, or the routes of the policies.
+    #[default]
+    Evaluation,
+    /// The counters of this Envoy.
+    Counters,
+    /// The rate limit service.
+    Service,
+    /// The request, which a fallback was to change.
+    Request,
+}
+
+impl FailedPart {
+    const ALL: [Self; 4] = [
+        Self::Evaluation,
+        Self::Counters,
+        Self::Service,
+        Self::Request,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Evaluation => "evaluation",
+            Self::Counters => "counters",
+            Self::Service => "service",
+            Self::Request => "request",
+        }
+    }
+}
+
 /// Events that are counted without tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Count {
@@ -195,6 +227,8 @@ struct LimitMetrics {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     decisions: [MetricId; Decision::ALL.len()],
+    /// The requests with the decision `failed`, by the part that failed.
+    failed: [MetricId; FailedPart::ALL.len()],
     /// The metrics of each limit, by policy and limit.
     limits: Vec<Vec<LimitMetrics>>,
     counts: [MetricId; Count::ALL.len()],
@@ -215,9 +249,18 @@ impl Metrics {
         let counter = |name: &str| host.define_metric(MetricKind::Counter, name);
         let mut decisions = [MetricId(0); Decision::ALL.len()];
         for (id, decision) in decisions.iter_mut().zip(Decision::ALL) {
-            if !matches!(decision, Decision::Denied | Decision::ShadowDenied) {
+            let has_tags = matches!(
+                decision,
+                Decision::Denied | Decision::ShadowDenied | Decision::Failed
+            );
+            if !has_tags {
                 *id = counter(&format!("tollgate.requests.decision={}", decision.name()))?;
             }
+        }
+        let mut failed = [MetricId(0); FailedPart::ALL.len()];
+        for (id, part) in failed.iter_mut().zip(FailedPart::ALL) {
+            let name = format!("tollgate.requests.decision=failed.reason={}", part.name());
+            *id = counter(&name)?;
         }
         let mut limits = Vec::new();
         for policy in &configuration.policies {
@@ -242,6 +285,7 @@ impl Metrics {
         }
         Ok(Self {
             decisions,
+            failed,
             limits,
             counts,
             queued: host.define_metric(MetricKind::Gauge, "tollgate.queued")?,
@@ -250,13 +294,20 @@ impl Metrics {
         })
     }
 
-    /// Counts an exchange by its decision and the limit that decided.
-    pub(crate) fn decision(&self, host: &dyn Host, decision: Decision, limit: Option<LimitIndex>) {
+    /// Counts an exchange by its decision and the limit that decided, or the part that failed.
+    pub(crate) fn decision(
+        &self,
+        host: &dyn Host,
+        decision: Decision,
+        limit: Option<LimitIndex>,
+        failed: FailedPart,
+    ) {
         let of_limit = limit.and_then(|limit| self.of_limit(limit));
         let id = match (decision, of_limit) {
             (Decision::Denied, Some(of_limit)) => Some(&of_limit.denied),
             (Decision::ShadowDenied, Some(of_limit)) => Some(&of_limit.shadow_denied),
             (Decision::Denied | Decision::ShadowDenied, None) => None,
+            (Decision::Failed, _) => self.failed.get(failed as usize),
             _ => self.decisions.get(decision as usize),
         };
         add(host, id, 1);

@@ -1,7 +1,7 @@
 //! The record of an exchange, as access logs and metrics have it.
 
 use super::applied::AppliedLimit;
-use super::metrics::Decision;
+use super::metrics::{Decision, FailedPart};
 use filter_config::{LimitIndex, Usd};
 use limits::Nanos;
 use usage_meter::Usage;
@@ -13,6 +13,8 @@ pub(crate) struct ExchangeRecord<'a> {
     pub(crate) decision: Decision,
     /// The limit that decided.
     pub(crate) limit: Option<LimitIndex>,
+    /// The part that failed, if the decision is `failed`.
+    pub(crate) failed: FailedPart,
     /// The usage that was charged.
     pub(crate) usage: Option<Usage>,
     /// Whether the usage is an estimate.

@@ -2,7 +2,7 @@
 
 use super::log_dedup::{LogDedup, LogKey};
 use super::record_struct::tests::{Kind, Struct};
-use super::{Decision, ExchangeRecord, Quoted, Telemetry};
+use super::{Decision, ExchangeRecord, FailedPart, Quoted, Telemetry};
 use crate::host::HostError;
 use crate::host::double::Call;
 use crate::ledger::Stage;
@@ -145,6 +145,7 @@ fn report_exchange(filter: &Filter) {
     let record = ExchangeRecord {
         decision: Decision::Admitted,
         limit: Some(FREE),
+        failed: FailedPart::default(),
         usage: Some(output(7)),
         is_estimated: true,
         usd: Some(Usd(1_500_000_000)),

@@ -7,7 +7,7 @@ use super::plan::{Identity, Plan};
 use super::yaml::{List, Map};
 
 /// The labels of the metrics.
-const LABELS: [&str; 5] = ["decision", "policy", "limit", "kind", "model"];
+const LABELS: [&str; 6] = ["decision", "policy", "limit", "kind", "model", "reason"];
 
 /// The keys of the filter state in the access log.
 const LOGGED: [&str; 8] = [

@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use serde_json::{Map, Value, json};
 
 /// The keys of tollgate's filter state, without the prefix `wasm.tollgate.`.
-const TOLLGATE_KEYS: [&str; 15] = [
+const TOLLGATE_KEYS: [&str; 19] = [
     "input_tokens",
     "output_tokens",
     "total_tokens",
@@ -16,6 +16,10 @@ const TOLLGATE_KEYS: [&str; 15] = [
     "estimated",
     "decision",
     "limit",
+    "limits",
+    "reason",
+    "queue_ms",
+    "requested_model",
     "cost.total",
     "cost.llm_input_token",
     "cost.llm_output_token",

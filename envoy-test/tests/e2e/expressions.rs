@@ -280,7 +280,12 @@ async fn exhausted_fuel_is_logged_and_counted() -> TestResult {
         assert_eq!(exchange.status, status, "{id}");
     }
     wait_for_metric(&metered.envoy, "evaluation_errors", 1).await?;
-    wait_for_metric(&metered.envoy, "requests.decision=failed", 1).await?;
+    wait_for_metric(
+        &metered.envoy,
+        "requests.decision=failed.reason=evaluation",
+        1,
+    )
+    .await?;
     let logs = metered.envoy.logs()?;
     let line = logs.lines().find(|line| line.contains("evaluation_failed"));
     let line = line.ok_or("no log line")?;

@@ -39,7 +39,7 @@ fn missing_claim_skips_limit_or_fails_counter() {
     assert_eq!(decision.as_deref(), Some("unauthenticated"));
     for (metric, expected) in [
         ("tollgate.requests.decision=unauthenticated", 1),
-        ("tollgate.requests.decision=failed", 0),
+        ("tollgate.requests.decision=failed.reason=evaluation", 0),
         ("tollgate.missing_values", 1),
         ("tollgate.evaluation_errors", 0),
     ] {
