@@ -20,6 +20,7 @@ mod service;
 mod tests;
 
 use crate::host::{FilterState, Host, HostError};
+use crate::policies::Unit;
 use filter_config::{AccessLog, Configuration, LimitIndex, Usd, Warning};
 use limits::{Nanos, Occupancy, Timestamp};
 use log_dedup::{LogDedup, LogKey};
@@ -118,6 +119,16 @@ impl Telemetry {
     /// any worker may subtract them: they outlive the exchanges of this one.
     pub(crate) fn take_over_reserved(&self, limit: LimitIndex, tokens: i64) {
         self.metrics.take_over_reserved(limit, tokens);
+    }
+
+    /// Counts an exchange that a limit has admitted.
+    pub(crate) fn limit_admitted(&self, limit: LimitIndex) {
+        self.metrics.limit_admitted(&*self.host, limit);
+    }
+
+    /// Counts what an exchange has used of a limit, in the unit of one of its rates.
+    pub(crate) fn limit_used(&self, limit: LimitIndex, unit: Unit, amount: u64) {
+        self.metrics.limit_used(&*self.host, limit, unit, amount);
     }
 
     /// Counts a request that enters the queue.

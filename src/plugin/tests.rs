@@ -187,7 +187,7 @@ fn defined(host: &Double) -> Vec<String> {
     let metrics = host.metrics.borrow();
     let names = metrics.iter().map(|(name, _)| {
         let parts = name.split('.').map(|part| match part.split_once('=') {
-            Some((tag @ ("policy" | "limit" | "model"), _)) => format!("{tag}=*"),
+            Some((tag @ ("policy" | "limit" | "model" | "unit"), _)) => format!("{tag}=*"),
             _ => part.to_owned(),
         });
         parts.collect::<Vec<_>>().join(".")

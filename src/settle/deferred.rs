@@ -109,6 +109,7 @@ pub(crate) fn settle_deferred(
             ),
         },
     );
+    report_used(policies, telemetry, &admission.charges);
     if let Err(error) = settled {
         telemetry.count(Count::StorageErrors);
         let tokens = metered.map_or(0, |metered| metered.usage.total_tokens);
@@ -125,6 +126,15 @@ fn reads_usage_only(policies: &Policies, charge: &Charge) -> bool {
     let cost = limit.cost.as_ref();
     !matches!(charge.unit, Unit::Tokens(_))
         || cost.is_none_or(|cost| cost.uses().iter().all(is_usage))
+}
+
+/// Counts what an exchange has used of each limit, once, when that is certain.
+pub(crate) fn report_used(policies: &Policies, telemetry: &Telemetry, charges: &[Charge]) {
+    for charge in charges {
+        if let Some(rate) = policies.rate(charge.rate) {
+            telemetry.limit_used(rate.limit, charge.unit, charge.counter.cost);
+        }
+    }
 }
 
 /// Reports the tokens that an exchange reserves of each limit: with 1 as the sign when they are

@@ -115,7 +115,11 @@ impl Stream {
                 *deferral = self.defer(admitted, meter, estimate, now);
             }
             if *deferral != Deferral::Failed {
-                let charges = admitted.admission.charges.clone();
+                let mut charges = admitted.admission.charges.clone();
+                for charge in &mut charges {
+                    // It is counted when it is settled.
+                    charge.counter.cost = 0;
+                }
                 admitted.admission.remove_deferred();
                 self.charge(admitted, Stage::End, None, raw);
                 self.outcome.charges = charges;

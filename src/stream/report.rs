@@ -5,6 +5,7 @@ use super::parts::Parts;
 use super::state::State;
 use crate::ledger::{Charge, Rejection, RejectionDetails};
 use crate::policies::Policies;
+use crate::settle;
 use crate::telemetry::{AppliedLimit, Decision, ExchangeRecord, cut};
 use limits::{Standing, Timestamp};
 use std::borrow::Cow;
@@ -78,6 +79,18 @@ impl Stream {
         ledger.report_occupancy();
         telemetry.memory();
         let outcome = &self.outcome;
+        if !decision.is_rejection() && decision != Decision::Abandoned {
+            let mut counted = None;
+            for charge in &outcome.charges {
+                let limit = policies.rate(charge.rate).map(|rate| rate.limit);
+                // The rates of a limit are adjacent.
+                if let Some(limit) = limit.filter(|_| limit != counted) {
+                    telemetry.limit_admitted(limit);
+                }
+                counted = limit;
+            }
+            settle::report_used(policies, telemetry, &outcome.charges);
+        }
         let provider = self.request.endpoint.as_ref().map(|it| it.provider);
         let fallback = || self.fallback()?.model.as_deref();
         let requested = self.request.model();

@@ -6,6 +6,7 @@
 
 use super::gauges;
 use crate::host::{Host, MetricId, MetricKind, Result};
+use crate::policies::Unit;
 use filter_config::{Configuration, LimitIndex, Usd};
 use limits::Occupancy;
 use std::cell::{Cell, RefCell};
@@ -221,6 +222,12 @@ struct LimitMetrics {
     shadow_denied: MetricId,
     alerts: MetricId,
     reserved: MetricId,
+    admitted: MetricId,
+    rejected: MetricId,
+    /// The tokens, or the cost, that it has counted.
+    used_tokens: Option<MetricId>,
+    /// The billionths of a dollar that it has counted.
+    used_usd: Option<MetricId>,
 }
 
 /// The metrics, each defined once.
@@ -267,6 +274,10 @@ impl Metrics {
             let mut of_policy = Vec::new();
             for limit in &policy.limits {
                 let tags = format!("policy={}.limit={}", tag(&policy.name), tag(&limit.name));
+                let used = |unit: &str, is_unused: bool| {
+                    let name = || format!("tollgate.limit_used.unit={unit}.{tags}");
+                    (!is_unused).then(|| counter(&name())).transpose()
+                };
                 of_policy.push(LimitMetrics {
                     denied: counter(&format!("tollgate.requests.decision=denied.{tags}"))?,
                     shadow_denied: counter(&format!(
@@ -275,6 +286,10 @@ impl Metrics {
                     alerts: counter(&format!("tollgate.alerts.{tags}"))?,
                     reserved: host
                         .define_metric(MetricKind::Gauge, &format!("tollgate.reserved.{tags}"))?,
+                    admitted: counter(&format!("tollgate.limit_admitted.{tags}"))?,
+                    rejected: counter(&format!("tollgate.limit_rejected.{tags}"))?,
+                    used_tokens: used("tokens", limit.rates.is_empty())?,
+                    used_usd: used("usd_billionths", limit.budgets.is_empty())?,
                 });
             }
             limits.push(of_policy);
@@ -311,6 +326,29 @@ impl Metrics {
             _ => self.decisions.get(decision as usize),
         };
         add(host, id, 1);
+        if decision == Decision::Denied {
+            add(host, of_limit.map(|of_limit| &of_limit.rejected), 1);
+        }
+    }
+
+    /// Counts an exchange that a limit has admitted.
+    pub(crate) fn limit_admitted(&self, host: &dyn Host, limit: LimitIndex) {
+        let of_limit = self.of_limit(limit);
+        add(host, of_limit.map(|of_limit| &of_limit.admitted), 1);
+    }
+
+    /// Counts what an exchange has used of a limit, in the unit of one of its rates. Of those with the same unit, the
+    /// first counts.
+    pub(crate) fn limit_used(&self, host: &dyn Host, limit: LimitIndex, unit: Unit, amount: u64) {
+        let of_limit = self.of_limit(limit);
+        let id = of_limit.and_then(|of_limit| match unit {
+            Unit::Tokens(0) => of_limit.used_tokens.as_ref(),
+            Unit::Usd(0) => of_limit.used_usd.as_ref(),
+            _ => None,
+        });
+        if amount > 0 {
+            add(host, id, i64::try_from(amount).unwrap_or(i64::MAX));
+        }
     }
 
     /// Counts an alert of a limit.

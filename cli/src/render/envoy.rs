@@ -7,7 +7,9 @@ use super::plan::{Identity, Plan};
 use super::yaml::{List, Map};
 
 /// The labels of the metrics.
-const LABELS: [&str; 6] = ["decision", "policy", "limit", "kind", "model", "reason"];
+const LABELS: [&str; 7] = [
+    "decision", "policy", "limit", "kind", "model", "unit", "reason",
+];
 
 /// The keys of the filter state in the access log.
 const LOGGED: [&str; 8] = [
