@@ -10,7 +10,7 @@ JOBS ?= 1
 # The version of Envoy that end-to-end tests run with, where it is not the one that is found.
 export ENVOY_VERSION
 # What the module may weigh: every worker of every Envoy loads and compiles it.
-MAX_WASM_BYTES := 1710000
+MAX_WASM_BYTES := 1740000
 
 ifeq ($(origin SEED),command line)
 $(error SEED was renamed to EXAMPLE: make demo EXAMPLE=$(SEED))

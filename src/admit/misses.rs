@@ -13,9 +13,32 @@ const MAX_MISSES: usize = 3;
 /// is read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Misses {
-    first: [Option<Miss>; MAX_MISSES],
-    others: usize,
+    first: [Option<Kept>; MAX_MISSES],
+    others: u32,
 }
+
+/// A [`Miss`] in little memory: an exchange has it for as long as it lasts.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    policy: u32,
+    /// The limit of the policy; [`ALL_LIMITS`] for all of them.
+    limit: u32,
+    /// The position of the predicate or counter, if the kind of the cause has one.
+    at: u32,
+    kind: MissKind,
+}
+
+/// The kind of a [`MissCause`].
+#[derive(Clone, Copy, Debug)]
+enum MissKind {
+    False,
+    Missing,
+    Uncounted,
+    Failed,
+}
+
+/// Stands for all limits of a policy: no policy has as many.
+const ALL_LIMITS: u32 = u32::MAX;
 
 /// A limit, or a policy with all of its limits, that does not apply.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +75,7 @@ impl Misses {
     /// Adds a limit or a policy that does not apply.
     pub(super) fn push(&mut self, of: MissedEntry, cause: MissCause) {
         match self.first.iter_mut().find(|miss| miss.is_none()) {
-            Some(free) => *free = Some(Miss { of, cause }),
+            Some(free) => *free = Some(Kept::of(&Miss { of, cause })),
             None => self.others = self.others.saturating_add(1),
         }
     }
@@ -80,7 +103,7 @@ impl Misses {
             }
         }
         let unnamed = selection.number_left_out().saturating_sub(named);
-        self.others = self.others.saturating_add(unnamed);
+        self.others = self.others.saturating_add(narrow(unnamed));
     }
 
     /// Returns why no limit applies, such as `no limit applies: free.when[1] is false`.
@@ -90,12 +113,12 @@ impl Misses {
         let has_several = configuration.policies.len() > 1;
         let mut text = "no limit applies".to_owned();
         let mut separator = ": ";
-        for Miss { of, cause } in self.first.iter().flatten() {
+        for Miss { of, cause } in self.first.iter().flatten().map(Kept::miss) {
             text.push_str(separator);
             separator = "; ";
             match of {
                 MissedEntry::Limit(index) => {
-                    if let Some(limit) = policies.limit(*index) {
+                    if let Some(limit) = policies.limit(index) {
                         if has_several {
                             text.push_str(&limit.policy.name);
                             text.push('/');
@@ -104,7 +127,7 @@ impl Misses {
                     }
                 }
                 MissedEntry::Policy(position) => {
-                    if let Some(policy) = configuration.policies.get(*position) {
+                    if let Some(policy) = configuration.policies.get(position) {
                         text.push_str(&policy.name);
                     }
                 }
@@ -129,4 +152,53 @@ impl Misses {
         }
         text
     }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn of(miss: &Miss) -> Self {
+        let (policy, limit) = match miss.of {
+            MissedEntry::Limit(index) => (narrow(index.policy), narrow(index.limit)),
+            MissedEntry::Policy(position) => (narrow(position), ALL_LIMITS),
+        };
+        let (kind, at) = match miss.cause {
+            MissCause::False(at) => (MissKind::False, at),
+            MissCause::Missing(at) => (MissKind::Missing, at),
+            MissCause::Uncounted(at) => (MissKind::Uncounted, at),
+            MissCause::Failed => (MissKind::Failed, 0),
+        };
+        Self {
+            policy,
+            limit,
+            at: narrow(at),
+            kind,
+        }
+    }
+
+    fn miss(&self) -> Miss {
+        let wide = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let policy = wide(self.policy);
+        let at = wide(self.at);
+        Miss {
+            of: match self.limit {
+                ALL_LIMITS => MissedEntry::Policy(policy),
+                limit => MissedEntry::Limit(LimitIndex {
+                    policy,
+                    limit: wide(limit),
+                }),
+            },
+            cause: match self.kind {
+                MissKind::False => MissCause::False(at),
+                MissKind::Missing => MissCause::Missing(at),
+                MissKind::Uncounted => MissCause::Uncounted(at),
+                MissKind::Failed => MissCause::Failed,
+            },
+        }
+    }
+}
+
+/// Returns a position or a number of a configuration, which has fewer than 2^32 of anything.
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

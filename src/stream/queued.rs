@@ -80,11 +80,13 @@ impl Stream {
         &mut self,
         mut decision: PendingDecision,
         rejection: Rejection,
-        details: RejectionDetails,
+        mut details: RejectionDetails,
         until: Timestamp,
     ) -> Next {
-        // A queued request has no fallbacks, and there may be many.
+        // A queued request has no fallbacks, and there may be many. If its time is up, only the limit that has no room
+        // is reported.
         decision.body = None;
+        details.charges = Vec::new();
         let Parts {
             ledger,
             queue: queued,
