@@ -80,13 +80,12 @@ impl Stream {
         &mut self,
         mut decision: PendingDecision,
         rejection: Rejection,
-        mut details: RejectionDetails,
+        details: RejectionDetails,
         until: Timestamp,
     ) -> Next {
         // A queued request has no fallbacks, and there may be many. If its time is up, only the limit that has no room
         // is reported.
         decision.body = None;
-        details.charges = Vec::new();
         let Parts {
             ledger,
             queue: queued,
@@ -103,7 +102,7 @@ impl Stream {
             joined_at: rejection.now,
             until,
             rejection,
-            details,
+            response_headers: details.headers,
             known_use: known_use.flatten(),
             check: None,
         }));
@@ -216,7 +215,7 @@ impl Stream {
                 };
                 let is_overdue = queued.until <= rejection.now;
                 queued.rejection = rejection;
-                queued.details = details;
+                queued.response_headers = details.headers;
                 self.state = State::Queued(queued);
                 if is_overdue {
                     self.reject_queued();
@@ -284,7 +283,11 @@ impl Stream {
                     ..queued.rejection
                 };
                 let attributes = &mut queued.decision.attributes;
-                self.reject(&rejection, attributes, &queued.details);
+                let details = RejectionDetails {
+                    headers: queued.response_headers,
+                    charges: Vec::new(),
+                };
+                self.reject(&rejection, attributes, &details);
             }
             other => self.state = other,
         }

@@ -4,7 +4,9 @@ use super::grant::PendingGrant;
 use super::held_body::WholeBody;
 use crate::admit::Applicable;
 use crate::attributes::Attributes;
-use crate::ledger::{Admission, Demands, PendingCheck, Rejection, RejectionDetails};
+use crate::ledger::{
+    Admission, Demands, PendingCheck, Rejection, RejectionDetails, ResponseHeaders,
+};
 use limits::Timestamp;
 use usage_meter::Meter;
 use usage_meter::request::Parameters;
@@ -99,8 +101,8 @@ pub(super) struct QueuedRequest {
     pub(super) decision: PendingDecision,
     /// The rejection at queue timeout.
     pub(super) rejection: Rejection,
-    /// What else is known of that rejection.
-    pub(super) details: RejectionDetails,
+    /// Headers of a rate limit service for that rejection.
+    pub(super) response_headers: ResponseHeaders,
     /// When it was queued.
     pub(super) joined_at: Timestamp,
     /// When it stops waiting.
