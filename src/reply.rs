@@ -26,4 +26,5 @@ mod wait;
 
 pub(crate) use responder::Responder;
 pub(crate) use top::push_top;
+pub(crate) use units::unit;
 pub(crate) use usage::{Scope, UsageEntry, UsageFormat, entries, table};

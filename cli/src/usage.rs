@@ -211,20 +211,9 @@ impl Sums {
         reason = "casts of doubles saturate, and negative dollars are not read"
     )]
     fn of(entry: &Entry) -> Self {
-        let rejections = [
-            "denied",
-            "unauthenticated",
-            "forbidden",
-            "invalid_request",
-            "overloaded",
-            "failed",
-        ];
-        let decision = entry.decision.as_deref();
         Self {
             requests: 1,
-            rejected: decision
-                .is_some_and(|decision| rejections.contains(&decision))
-                .into(),
+            rejected: entry.is_rejected().into(),
             tokens: entry.tokens.unwrap_or_default().completed(),
             usd: (entry.usd.unwrap_or_default() * 1e9).round() as u64,
         }

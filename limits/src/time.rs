@@ -55,6 +55,12 @@ impl Nanos {
         self.0
     }
 
+    /// Returns the whole seconds, rounded up.
+    #[must_use]
+    pub const fn as_secs_rounded_up(self) -> u64 {
+        self.0.div_ceil(Self::SECOND.0)
+    }
+
     /// Returns the whole milliseconds.
     #[must_use]
     pub const fn as_millis(self) -> u64 {

@@ -68,12 +68,6 @@ impl TopCounters {
         self.current.is_empty() && self.previous.is_empty()
     }
 
-    /// Returns whether the current window has room for a counter without displacing another.
-    #[must_use]
-    pub const fn has_room(&self) -> bool {
-        self.current.counters.len() < self.capacity
-    }
-
     /// Begins a window, if it is not the current one. The sketch is emptied if the window does not follow the current
     /// one, as after a step of the clock; a step back by one window changes nothing.
     pub fn advance(&mut self, window: u64) {

@@ -277,7 +277,7 @@ impl Search<'_> {
         let mode = match limit.when_missing {
             Some(WhenMissing::Skip) if is_missing => {
                 telemetry.count(Count::MissingValues);
-                let cause = MissCause::Uncounted(uncounted);
+                let cause = MissCause::uncounted(uncounted);
                 found.misses.push(MissedEntry::Limit(index), cause);
                 return Ok(());
             }
@@ -400,13 +400,14 @@ fn claim(expression: &Expression) -> Option<String> {
 
 /// Returns whether what a limit counts by, or its value or window, depends on the body.
 fn counter_needs_body(limit: &Limit) -> bool {
+    counted_by(limit).any(Expression::needs_body)
+}
+
+/// Returns the expressions that a limit's counters follow from: what it counts by, its values and its windows.
+pub(super) fn counted_by(limit: &Limit) -> impl Iterator<Item = &Expression> {
     let rates = limit.rates.iter().chain(&limit.requests);
     let computed = rates.flat_map(filter_config::Rate::expressions);
-    limit
-        .counters
-        .iter()
-        .chain(computed)
-        .any(Expression::needs_body)
+    limit.counters.iter().chain(computed)
 }
 
 /// Returns whether all predicates hold. A missing value makes one false. An error comes with the
@@ -425,10 +426,10 @@ fn holds(
         }
         match policies.evaluator().predicate(attributes, predicate) {
             Ok(true) => {}
-            Ok(false) => return Ok(Holds::No(MissCause::False(index))),
+            Ok(false) => return Ok(Holds::No(MissCause::is_false(index))),
             Err(EvaluationError::Missing) => {
                 telemetry.count(Count::MissingValues);
-                return Ok(Holds::No(MissCause::Missing(index)));
+                return Ok(Holds::No(MissCause::missing(index)));
             }
             Err(error) => return Err((index, error)),
         }

@@ -13,39 +13,22 @@ const MAX_MISSES: usize = 3;
 /// is read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Misses {
-    first: [Option<Kept>; MAX_MISSES],
+    first: [Option<Miss>; MAX_MISSES],
     others: u32,
 }
 
-/// A [`Miss`] in little memory: an exchange has it for as long as it lasts.
+/// A limit, or a policy with all of its limits, that does not apply. An exchange has it for as long as it lasts, so
+/// that positions have half of their usual size.
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct Miss {
     policy: u32,
     /// The limit of the policy; [`ALL_LIMITS`] for all of them.
     limit: u32,
-    /// The position of the predicate or counter, if the kind of the cause has one.
-    at: u32,
-    kind: MissKind,
-}
-
-/// The kind of a [`MissCause`].
-#[derive(Clone, Copy, Debug)]
-enum MissKind {
-    False,
-    Missing,
-    Uncounted,
-    Failed,
+    cause: MissCause,
 }
 
 /// Stands for all limits of a policy: no policy has as many.
 const ALL_LIMITS: u32 = u32::MAX;
-
-/// A limit, or a policy with all of its limits, that does not apply.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Miss {
-    pub(super) of: MissedEntry,
-    pub(super) cause: MissCause,
-}
 
 /// What does not apply.
 #[derive(Clone, Copy, Debug)]
@@ -59,11 +42,11 @@ pub(super) enum MissedEntry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum MissCause {
     /// The predicate at this position is false.
-    False(usize),
+    False(u32),
     /// The predicate at this position is false because a value is missing.
-    Missing(usize),
+    Missing(u32),
     /// The counter at this position has no value, and the limit is skipped for that reason.
-    Uncounted(usize),
+    Uncounted(u32),
     /// A part of it could not be evaluated.
     #[default]
     Failed,
@@ -75,7 +58,7 @@ impl Misses {
     /// Adds a limit or a policy that does not apply.
     pub(super) fn push(&mut self, of: MissedEntry, cause: MissCause) {
         match self.first.iter_mut().find(|miss| miss.is_none()) {
-            Some(free) => *free = Some(Kept::of(&Miss { of, cause })),
+            Some(free) => *free = Some(Miss::new(of, cause)),
             None => self.others = self.others.saturating_add(1),
         }
     }
@@ -94,9 +77,9 @@ impl Misses {
             }
             if let Some(of) = entry(position) {
                 let cause = if is_missing {
-                    MissCause::Missing(predicate)
+                    MissCause::missing(predicate)
                 } else {
-                    MissCause::False(predicate)
+                    MissCause::is_false(predicate)
                 };
                 self.push(of, cause);
                 named = named.saturating_add(1);
@@ -113,10 +96,10 @@ impl Misses {
         let has_several = configuration.policies.len() > 1;
         let mut text = "no limit applies".to_owned();
         let mut separator = ": ";
-        for Miss { of, cause } in self.first.iter().flatten().map(Kept::miss) {
+        for miss in self.first.iter().flatten() {
             text.push_str(separator);
             separator = "; ";
-            match of {
+            match miss.of() {
                 MissedEntry::Limit(index) => {
                     if let Some(limit) = policies.limit(index) {
                         if has_several {
@@ -133,7 +116,7 @@ impl Misses {
                 }
             }
             // Writing to a text does not fail.
-            let _ = match cause {
+            let _ = match miss.cause {
                 MissCause::False(predicate) => write!(text, ".when[{predicate}] is false"),
                 MissCause::Missing(predicate) => {
                     write!(text, ".when[{predicate}] is false, a value is missing")
@@ -154,47 +137,50 @@ impl Misses {
     }
 }
 
-// === impl Kept ===
+// === impl Miss ===
 
-impl Kept {
-    fn of(miss: &Miss) -> Self {
-        let (policy, limit) = match miss.of {
+impl Miss {
+    fn new(of: MissedEntry, cause: MissCause) -> Self {
+        let (policy, limit) = match of {
             MissedEntry::Limit(index) => (narrow(index.policy), narrow(index.limit)),
             MissedEntry::Policy(position) => (narrow(position), ALL_LIMITS),
-        };
-        let (kind, at) = match miss.cause {
-            MissCause::False(at) => (MissKind::False, at),
-            MissCause::Missing(at) => (MissKind::Missing, at),
-            MissCause::Uncounted(at) => (MissKind::Uncounted, at),
-            MissCause::Failed => (MissKind::Failed, 0),
         };
         Self {
             policy,
             limit,
-            at: narrow(at),
-            kind,
+            cause,
         }
     }
 
-    fn miss(&self) -> Miss {
+    fn of(&self) -> MissedEntry {
         let wide = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let policy = wide(self.policy);
-        let at = wide(self.at);
-        Miss {
-            of: match self.limit {
-                ALL_LIMITS => MissedEntry::Policy(policy),
-                limit => MissedEntry::Limit(LimitIndex {
-                    policy,
-                    limit: wide(limit),
-                }),
-            },
-            cause: match self.kind {
-                MissKind::False => MissCause::False(at),
-                MissKind::Missing => MissCause::Missing(at),
-                MissKind::Uncounted => MissCause::Uncounted(at),
-                MissKind::Failed => MissCause::Failed,
-            },
+        match self.limit {
+            ALL_LIMITS => MissedEntry::Policy(policy),
+            limit => MissedEntry::Limit(LimitIndex {
+                policy,
+                limit: wide(limit),
+            }),
         }
+    }
+}
+
+// === impl MissCause ===
+
+impl MissCause {
+    /// Returns that the predicate at a position is false.
+    pub(super) fn is_false(position: usize) -> Self {
+        Self::False(narrow(position))
+    }
+
+    /// Returns that the predicate at a position is false because a value is missing.
+    pub(super) fn missing(position: usize) -> Self {
+        Self::Missing(narrow(position))
+    }
+
+    /// Returns that the counter at a position has no value.
+    pub(super) fn uncounted(position: usize) -> Self {
+        Self::Uncounted(narrow(position))
     }
 }
 

@@ -4,13 +4,13 @@
 //! What reads the request itself is not evaluated: the endpoint is requested by another path and without a body. A
 //! limit with such a predicate is conditional.
 
-use super::applicable::{charge, failed_counter, key, reads_request};
+use super::applicable::{charge, counted_by, failed_counter, key, reads_request};
 use super::error::{AdmissionError, or_open};
 use crate::attributes::Attributes;
 use crate::ledger::Charge;
 use crate::policies::{EvaluationError, LimitRef, Policies, RateIndex};
 use crate::telemetry::Telemetry;
-use filter_config::{Expression, Limit, LimitIndex, WhenMissing};
+use filter_config::{Expression, LimitIndex, WhenMissing};
 use std::rc::Rc;
 
 /// The most rates that are reported.
@@ -132,13 +132,6 @@ fn find(
         });
     }
     Ok(entries)
-}
-
-/// Returns the expressions that a limit's counters follow from.
-fn counted_by(limit: &Limit) -> impl Iterator<Item = &Expression> {
-    let rates = limit.rates.iter().chain(&limit.requests);
-    let computed = rates.flat_map(filter_config::Rate::expressions);
-    limit.counters.iter().chain(computed)
 }
 
 /// Adds what an expression reads of the request itself. Returns whether there is any.

@@ -1,7 +1,9 @@
 //! The rates in force: those of all limits in one list, each with the identity of its counters.
 
 use super::key::KeyHasher;
-use filter_config::{Configuration, Exceeded, Limit, LimitIndex, Policy, RateLimit, RateWindow};
+use filter_config::{
+    Configuration, Exceeded, Limit, LimitIndex, Policy, RateLimit, RateWindow, Usd,
+};
 use limits::{Algorithm, Nanos, Window};
 use std::ops::Range;
 
@@ -70,6 +72,22 @@ impl Unit {
             Self::Requests(_) => "requests",
             Self::Usd(_) => "USD",
             Self::InFlight => "concurrent requests",
+        }
+    }
+
+    /// Returns an amount as text: dollars for money.
+    #[must_use]
+    pub(crate) fn amount(self, amount: u64) -> String {
+        let mut text = String::new();
+        self.push_amount(&mut text, amount);
+        text
+    }
+
+    /// Appends an amount to a text: dollars for money.
+    pub(crate) fn push_amount(self, text: &mut String, amount: u64) {
+        match self {
+            Self::Usd(_) => text.push_str(&Usd(amount).to_string()),
+            _ => text.push_str(itoa::Buffer::new().format(amount)),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::error::{self, ErrorKind};
 use super::quota::Quota;
-use super::units::{push, seconds};
+use super::units::push;
 use crate::policies::Unit;
-use filter_config::{Placeholder, Replies, Template, Usd};
+use filter_config::{Placeholder, Replies, Template};
 
 /// Returns the error of a rejection by a limit.
 pub(super) fn kind(quota: &Quota<'_>) -> ErrorKind {
@@ -54,32 +54,23 @@ fn fill(template: &Template, quota: &Quota<'_>, wait: u64, is_json: bool) -> Str
             );
         }
         Placeholder::Message => text(body, &message(quota, wait)),
-        Placeholder::Max => amount(body, quota, quota.standing.limit),
-        Placeholder::Remaining => amount(body, quota, quota.standing.remaining()),
-        Placeholder::Reset => push(body, seconds(quota.reset())),
+        Placeholder::Max => quota.rate.unit.push_amount(body, quota.standing.limit),
+        Placeholder::Remaining => quota
+            .rate
+            .unit
+            .push_amount(body, quota.standing.remaining()),
+        Placeholder::Reset => push(body, quota.reset().as_secs_rounded_up()),
         Placeholder::RetryAfter => push(body, wait),
         // Placeholders of header names have no meaning in a body.
         _ => {}
     })
 }
 
-/// Appends an amount in the unit of a rate.
-fn amount(body: &mut String, quota: &Quota<'_>, amount: u64) {
-    match quota.rate.unit {
-        Unit::Usd(_) => body.push_str(&Usd(amount).to_string()),
-        _ => push(body, amount),
-    }
-}
-
 /// Returns the message of a rejection.
 pub(super) fn message(quota: &Quota<'_>, wait: u64) -> String {
     let (name, policy) = (&quota.limit.name, &quota.policy.name);
     let max = quota.standing.limit;
-    let shown = |of: u64| {
-        let mut shown = String::new();
-        amount(&mut shown, quota, of);
-        shown
-    };
+    let shown = |of: u64| quota.rate.unit.amount(of);
     let (what, unit) = match quota.rate.unit {
         Unit::Tokens(_) => ("Token rate limit", "tokens"),
         Unit::Requests(_) => ("Request rate limit", "requests"),

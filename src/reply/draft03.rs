@@ -2,7 +2,7 @@
 //! limit filter writes them: one limit.
 
 use super::quota::Quota;
-use super::units::{push, seconds};
+use super::units::push;
 
 /// Writes the headers of a limit.
 pub(super) fn write(quota: &Quota<'_>, add: &mut dyn FnMut(&str, &[u8])) {
@@ -21,6 +21,6 @@ pub(super) fn write(quota: &Quota<'_>, add: &mut dyn FnMut(&str, &[u8])) {
     let mut number = itoa::Buffer::new();
     let remaining = number.format(quota.standing.remaining());
     add("x-ratelimit-remaining", remaining.as_bytes());
-    let reset = number.format(seconds(quota.reset()));
+    let reset = number.format(quota.reset().as_secs_rounded_up());
     add("x-ratelimit-reset", reset.as_bytes());
 }

@@ -1,7 +1,6 @@
 //! The headers of a local reply.
 
 use super::format::ErrorFormat;
-use super::units::seconds;
 use crate::host::is_header_value;
 use limits::Nanos;
 
@@ -49,7 +48,10 @@ impl ReplyHeaders {
             return self.set("x-should-retry", b"false");
         };
         let mut number = itoa::Buffer::new();
-        self.set("retry-after", number.format(seconds(after)).as_bytes());
+        self.set(
+            "retry-after",
+            number.format(after.as_secs_rounded_up()).as_bytes(),
+        );
         let milliseconds = after.as_u64().div_ceil(Nanos::MILLISECOND.as_u64());
         let milliseconds = number.format(milliseconds).as_bytes();
         self.set("retry-after-ms", milliseconds);

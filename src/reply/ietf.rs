@@ -2,7 +2,7 @@
 //! (draft-ietf-httpapi-ratelimit-headers-10): all limits, each under a name of its own.
 
 use super::quota::Quota;
-use super::units::{push, seconds};
+use super::units::push;
 
 /// The most limits that are listed: those with the least left.
 const MAX_LIMITS: usize = 16;
@@ -39,7 +39,7 @@ pub(super) fn write(all: &[Quota<'_>], add: &mut dyn FnMut(&str, &[u8])) {
         policies.push('"');
         parameter(&mut limits, ";r=", quota.standing.remaining());
         if quota.window().is_some() {
-            parameter(&mut limits, ";t=", seconds(quota.reset()));
+            parameter(&mut limits, ";t=", quota.reset().as_secs_rounded_up());
         }
     }
     if !quotas.is_empty() {

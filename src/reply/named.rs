@@ -1,7 +1,6 @@
 //! Quota headers with configured names: all limits, each under its own names.
 
 use super::quota::Quota;
-use super::units::seconds;
 
 /// Writes the headers of several limits. Of those that share a name, the one with the least left wins.
 /// With `retry_after`, the seconds after which a retry may succeed are written as well.
@@ -20,7 +19,7 @@ pub(super) fn write(
         let values = [
             (&names.limit, Some(standing.limit)),
             (&names.remaining, Some(left)),
-            (&names.reset, Some(seconds(quota.reset()))),
+            (&names.reset, Some(quota.reset().as_secs_rounded_up())),
             (&names.retry_after, retry_after),
         ];
         for (name, value) in values {

@@ -2,8 +2,7 @@
 
 use super::error;
 use super::units::unit;
-use crate::policies::{Policies, RateIndex, Unit, tracked_values};
-use filter_config::Usd;
+use crate::policies::{Policies, RateIndex, tracked_values};
 use limits::TopCounter;
 use std::fmt::Write;
 
@@ -19,10 +18,6 @@ pub(crate) fn push_top(
 ) {
     let Some((rate, policy, limit)) = policies.rate_of(rate) else {
         return;
-    };
-    let amount = |amount: u64| match rate.unit {
-        Unit::Usd(_) => Usd(amount).to_string(),
-        _ => amount.to_string(),
     };
     if !json.ends_with('[') {
         json.push(',');
@@ -40,7 +35,7 @@ pub(crate) fn push_top(
         let [source, value] = [expression.source(), value.unwrap_or(UNKNOWN)].map(error::text);
         let _ = write!(json, "{separator}{source}:{value}");
     }
-    let [used, bound] = [counter.used, counter.error].map(amount);
+    let [used, bound] = [counter.used, counter.error].map(|amount| rate.unit.amount(amount));
     let unit = error::text(unit(rate.unit));
     let _ = write!(
         json,

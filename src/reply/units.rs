@@ -1,10 +1,9 @@
 //! Units, windows and numbers, as responses write them.
 
 use crate::policies::Unit;
-use limits::Nanos;
 
 /// Returns the name of a quota unit.
-pub(super) const fn unit(unit: Unit) -> &'static str {
+pub(crate) const fn unit(unit: Unit) -> &'static str {
     match unit {
         Unit::Tokens(_) => "tokens",
         Unit::Requests(_) => "requests",
@@ -15,12 +14,7 @@ pub(super) const fn unit(unit: Unit) -> &'static str {
 
 /// Returns the seconds of a window; `None` for units that have none.
 pub(super) fn window(unit: Unit, counters: limits::Rate) -> Option<u64> {
-    (unit != Unit::InFlight).then(|| seconds(counters.window().length))
-}
-
-/// Returns the whole seconds of a length of time, rounded up.
-pub(super) const fn seconds(length: Nanos) -> u64 {
-    length.as_u64().div_ceil(Nanos::SECOND.as_u64())
+    (unit != Unit::InFlight).then(|| counters.window().length.as_secs_rounded_up())
 }
 
 /// Appends a number to a text.

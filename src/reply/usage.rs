@@ -1,9 +1,9 @@
 //! The answers of the usage endpoint: how the counters of a caller stand.
 
 use super::error;
-use super::units::{seconds, unit};
+use super::units::unit;
 use crate::policies::{Policies, Rate, RateIndex, Unit};
-use filter_config::{Policy, Usd};
+use filter_config::Policy;
 use limits::{Algorithm, Standing, Timestamp};
 use std::fmt::Write;
 
@@ -98,14 +98,6 @@ fn row<'a>(policies: &'a Policies, entry: &UsageEntry<'_>) -> Option<Row<'a>> {
 // === impl Row ===
 
 impl Row<'_> {
-    /// Returns an amount as a number: dollars as a decimal.
-    fn amount(&self, amount: u64) -> String {
-        match self.rate.unit {
-            Unit::Usd(_) => Usd(amount).to_string(),
-            _ => amount.to_string(),
-        }
-    }
-
     const fn algorithm(&self) -> Option<&'static str> {
         match (self.rate.unit, self.rate.counters.window().algorithm) {
             (Unit::InFlight, _) => None,
@@ -161,12 +153,12 @@ fn push_entry(
         field("window", &error::text(window));
     }
     if let Some(standing) = row.standing {
-        field("limitValue", &row.amount(standing.limit));
-        field("used", &row.amount(standing.used));
-        field("reserved", &row.amount(standing.reserved));
-        field("remaining", &row.amount(standing.remaining()));
+        field("limitValue", &row.rate.unit.amount(standing.limit));
+        field("used", &row.rate.unit.amount(standing.used));
+        field("reserved", &row.rate.unit.amount(standing.reserved));
+        field("remaining", &row.rate.unit.amount(standing.remaining()));
         if row.rate.unit != Unit::InFlight {
-            let reset = seconds(standing.resets_at.since(now));
+            let reset = standing.resets_at.since(now).as_secs_rounded_up();
             field("resetSeconds", &reset.to_string());
         }
     }
@@ -203,10 +195,10 @@ pub(crate) fn table(policies: &Policies, entries: &[UsageEntry<'_>], now: Timest
         };
         let number = |of: fn(&Standing) -> u64| {
             let standing = row.standing.as_ref();
-            standing.map_or_else(|| "-".to_owned(), |it| row.amount(of(it)))
+            standing.map_or_else(|| "-".to_owned(), |it| row.rate.unit.amount(of(it)))
         };
         let reset = row.standing.filter(|_| row.rate.unit != Unit::InFlight);
-        let reset = reset.map(|it| format!("{}s", seconds(it.resets_at.since(now))));
+        let reset = reset.map(|it| format!("{}s", it.resets_at.since(now).as_secs_rounded_up()));
         rows.push([
             row.policy.name.clone(),
             row.limit.name.clone(),

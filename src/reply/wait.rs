@@ -1,6 +1,5 @@
 //! When a rejected request can be retried.
 
-use super::units::seconds;
 use limits::Nanos;
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ impl Wait {
 
     /// Returns its whole seconds, rounded up.
     pub(super) const fn seconds(self) -> u64 {
-        seconds(self.length)
+        self.length.as_secs_rounded_up()
     }
 
     /// Returns its length, if clients are to wait for it.

@@ -2,7 +2,7 @@
 //!
 //! A browser sends no such change for another site: it takes a header that a simple request cannot have.
 
-use super::grant::{Failed, GrantBody, PendingGrant, Target, unit_name};
+use super::grant::{Failed, GrantBody, PendingGrant, Target};
 use super::machine::{Next, Stream};
 use super::parts::Parts;
 use super::query::Query;
@@ -13,7 +13,6 @@ use crate::ledger::Charge;
 use crate::policies::{LimitRef, Unit};
 use crate::reply::{self, UsageEntry};
 use crate::telemetry::Telemetry;
-use filter_config::Usd;
 use std::rc::Rc;
 
 /// The header that every change of counters has to have, with any value.
@@ -91,7 +90,11 @@ impl Stream {
         let by = by.unwrap_or_default();
         match action {
             Action::Read => {
-                self.answer_counter(action, &target, target.charges(policies), &by, None)
+                let mut charges = target.charges(policies);
+                match parts.ledger.read(&mut charges) {
+                    Ok(()) => self.answer_counter(action, &target, &charges, &by, None),
+                    Err(error) => self.fail(&error.into()),
+                }
             }
             Action::Reset => self.credit(action, &target, &by, None, u64::MAX),
             Action::Grant if end_of_stream => self.answer_error(400, "the request has no body"),
@@ -157,31 +160,27 @@ impl Stream {
         let charges = target.charges(policies).into_iter();
         let mut charges: Vec<Charge> = charges
             .filter(|charge| match unit {
-                Some(unit) => unit_name(charge.unit) == unit,
+                Some(unit) => reply::unit(charge.unit) == unit,
                 None => charge.unit != Unit::InFlight,
             })
             .collect();
         match ledger.credit(&mut charges, amount) {
             Ok(taken) => {
-                let is_money = charges.iter().any(|it| matches!(it.unit, Unit::Usd(_)));
-                let taken = if is_money && unit.is_some() {
-                    Usd(taken).to_string()
-                } else {
-                    taken.to_string()
-                };
-                let taken = (action == Action::Grant).then_some(taken);
-                self.answer_counter(action, target, charges, by, taken.as_deref())
+                // What is granted has one unit.
+                let granted = charges.first().filter(|_| action == Action::Grant);
+                let granted = granted.map(|charge| charge.unit.amount(taken));
+                self.answer_counter(action, target, &charges, by, granted.as_deref())
             }
             Err(error) => self.fail(&error.into()),
         }
     }
 
-    /// Reports how a counter stands.
+    /// Reports how a counter stands, by charges that were read or changed.
     fn answer_counter(
         &mut self,
         action: Action,
         target: &Target,
-        mut charges: Vec<Charge>,
+        charges: &[Charge],
         by: &str,
         granted: Option<&str>,
     ) -> Next {
@@ -192,9 +191,6 @@ impl Stream {
             responder,
             ..
         } = &*parts;
-        if let Err(error) = ledger.read(&mut charges) {
-            return self.fail(&error.into());
-        }
         let entries = charges.iter().map(|charge| UsageEntry {
             rate: charge.rate,
             counter: Some((charge.counter.rate, charge.counter.standing)),

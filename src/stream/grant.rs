@@ -3,6 +3,7 @@
 use super::query::Query;
 use crate::ledger::Charge;
 use crate::policies::{LimitRef, Policies, Unit};
+use crate::reply;
 use filter_config::{Json, LimitIndex, Usd};
 use limits::Reservation;
 
@@ -155,7 +156,7 @@ impl GrantBody {
     pub(super) fn amount(&self, charges: &[Charge]) -> Result<(&'static str, u64), Failed> {
         let mut units: Vec<&'static str> = Vec::new();
         for charge in charges.iter().filter(|it| it.unit != Unit::InFlight) {
-            let name = unit_name(charge.unit);
+            let name = reply::unit(charge.unit);
             if !units.contains(&name) {
                 units.push(name);
             }
@@ -180,15 +181,5 @@ impl GrantBody {
         let amount = amount.filter(|amount| *amount > 0);
         let amount = amount.ok_or_else(|| (400, format!("{text} is no amount of {unit}")))?;
         Ok((unit, amount))
-    }
-}
-
-/// Returns the name of a unit.
-pub(super) const fn unit_name(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Tokens(_) => "tokens",
-        Unit::Requests(_) => "requests",
-        Unit::Usd(_) => "usd",
-        Unit::InFlight => "concurrent-requests",
     }
 }

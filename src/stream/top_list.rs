@@ -3,6 +3,7 @@
 use super::machine::{Next, Stream};
 use super::parts::Parts;
 use super::query::Query;
+use super::usage_endpoint::list;
 use crate::attributes::Attributes;
 use crate::reply;
 use filter_config::{LimitIndex, bounds};
@@ -79,12 +80,8 @@ impl Stream {
         if !is_found {
             return self.answer_error(404, "there is no such limit");
         }
-        let cut_off = if is_cut_off {
-            r#","truncated":true"#
-        } else {
-            ""
-        };
-        let body = format!("{{\"top\":{entries}]{cut_off}}}\n");
+        entries.push(']');
+        let body = list("top", &entries, is_cut_off);
         responder.answer(200, "application/json", None, &body);
         Next::Pause
     }

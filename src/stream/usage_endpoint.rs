@@ -99,12 +99,7 @@ impl Stream {
             UsageFormat::Json => {
                 let scope = self.scope();
                 let entries = reply::entries(policies, &entries, scope, now);
-                let cut_off = if overview.is_cut_off {
-                    r#","truncated":true"#
-                } else {
-                    ""
-                };
-                format!("{{\"limits\":{entries}{cut_off}}}\n")
+                list("limits", &entries, overview.is_cut_off)
             }
         };
         responder.answer(200, format.content_type(), None, &body);
@@ -126,6 +121,16 @@ impl Stream {
         responder.answer(status, "application/json", None, &body);
         Next::Pause
     }
+}
+
+/// Returns an answer with a list, a JSON array, that is cut off if there is more.
+pub(super) fn list(name: &str, entries: &str, is_cut_off: bool) -> String {
+    let cut_off = if is_cut_off {
+        r#","truncated":true"#
+    } else {
+        ""
+    };
+    format!("{{\"{name}\":{entries}{cut_off}}}\n")
 }
 
 fn error_body(message: &str) -> String {

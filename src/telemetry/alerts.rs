@@ -5,7 +5,6 @@ use super::log_dedup::LogKey;
 use super::log_value::Quoted;
 use crate::attributes::Attributes;
 use crate::policies::{Policies, RateIndex, Unit};
-use filter_config::Usd;
 use limits::{Nanos, Standing, Timestamp};
 
 // === impl Telemetry ===
@@ -28,7 +27,7 @@ impl Telemetry {
         let Some((rate, policy, limit)) = policies.rate_of(rate) else {
             return;
         };
-        let amount = |amount| amount_of(rate.unit, amount);
+        let amount = |amount| rate.unit.amount(amount);
         let reason = if standing.is_only_reserved() {
             " msg=\"reserved by requests in flight, a retry may succeed shortly\""
         } else {
@@ -69,8 +68,8 @@ impl Telemetry {
             Quoted(&policy.name),
             Quoted(&limit.name),
             key >> 64,
-            amount_of(rate.unit, standing.used),
-            amount_of(rate.unit, standing.limit),
+            rate.unit.amount(standing.used),
+            rate.unit.amount(standing.limit),
             Quoted(rate.unit.name()),
         );
     }
@@ -102,13 +101,5 @@ impl Telemetry {
             standing.limit,
             Quoted(rate.unit.name()),
         );
-    }
-}
-
-/// Returns an amount of what a rate counts as text: dollars for money.
-fn amount_of(unit: Unit, amount: u64) -> String {
-    match unit {
-        Unit::Usd(_) => Usd(amount).to_string(),
-        _ => amount.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! The limits that applied to an exchange, as access logs and the debug header have them.
+//! The limits that applied to an exchange, as access logs have them.
 
 use super::record_struct::RecordStruct;
 use crate::policies::{Policies, Rate, RateIndex, Unit};
@@ -32,11 +32,11 @@ impl AppliedLimit {
         };
         text.extend([&policy.name, "/", &limit.name, "="]);
         match self.standing {
-            Some(standing) => push_amount(text, rate.unit, standing.used),
+            Some(standing) => rate.unit.push_amount(text, standing.used),
             None => text.push('-'),
         }
         text.push('/');
-        push_amount(text, rate.unit, self.limit);
+        rate.unit.push_amount(text, self.limit);
         self.push_unit(text, rate, limit);
     }
 
@@ -46,11 +46,11 @@ impl AppliedLimit {
         if let Some((rate, policy, limit)) = policies.rate_of(self.rate) {
             let standing = self.standing.unwrap_or_default();
             text.extend([&policy.name, "/", &limit.name, ": "]);
-            push_amount(&mut text, rate.unit, standing.used);
+            rate.unit.push_amount(&mut text, standing.used);
             text.push_str(" used and ");
-            push_amount(&mut text, rate.unit, standing.reserved);
+            rate.unit.push_amount(&mut text, standing.reserved);
             text.push_str(" reserved of ");
-            push_amount(&mut text, rate.unit, self.limit);
+            rate.unit.push_amount(&mut text, self.limit);
             self.push_unit(&mut text, rate, limit);
         }
         text
@@ -67,7 +67,7 @@ impl AppliedLimit {
         match rate.written_window(limit) {
             Some(window) => text.push_str(window),
             // Writing to a text does not fail.
-            None => drop(write!(text, "{}s", seconds(self.window))),
+            None => drop(write!(text, "{}s", self.window.as_secs_rounded_up())),
         }
     }
 
@@ -88,7 +88,7 @@ impl AppliedLimit {
         record.text("name", &[&policy.name, "/", &limit.name].concat());
         record.text("unit", rate.unit.name());
         if rate.unit != Unit::InFlight {
-            record.number("window_seconds", seconds(self.window));
+            record.number("window_seconds", self.window.as_secs_rounded_up());
         }
     }
 }
@@ -103,17 +103,4 @@ pub(super) fn list(policies: &Policies, limits: &[AppliedLimit]) -> String {
         limit.describe(policies, &mut text);
     }
     text
-}
-
-/// Appends an amount of what a rate counts: dollars for money.
-fn push_amount(text: &mut String, unit: Unit, amount: u64) {
-    match unit {
-        Unit::Usd(_) => text.push_str(&Usd(amount).to_string()),
-        _ => text.push_str(itoa::Buffer::new().format(amount)),
-    }
-}
-
-/// Returns the whole seconds of a window, rounded up.
-const fn seconds(length: Nanos) -> u64 {
-    length.as_u64().div_ceil(Nanos::SECOND.as_u64())
 }

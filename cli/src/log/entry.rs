@@ -2,6 +2,16 @@
 
 use serde_json::{Map, Value};
 
+/// The decisions that are rejections.
+const REJECTIONS: [&str; 6] = [
+    "denied",
+    "unauthenticated",
+    "forbidden",
+    "invalid_request",
+    "overloaded",
+    "failed",
+];
+
 /// The tokens of an exchange.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tokens {
@@ -56,4 +66,15 @@ pub struct Entry {
     pub headers: Vec<(String, String)>,
     /// The object `auth`.
     pub auth: Map<String, Value>,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Returns whether the request was rejected.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        let decision = self.decision.as_deref();
+        decision.is_some_and(|decision| REJECTIONS.contains(&decision))
+    }
 }

@@ -19,17 +19,6 @@ const MAX_BODY: u64 = 64 << 10;
 /// The most models whose mean use is kept.
 const MAX_MODELS: usize = 1024;
 
-/// The decisions with which a request was not passed on.
-const REJECTIONS: [&str; 7] = [
-    "denied",
-    "unauthenticated",
-    "forbidden",
-    "invalid_request",
-    "overloaded",
-    "failed",
-    "abandoned",
-];
-
 /// An entry that waits for its time.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -116,10 +105,8 @@ impl Builder {
             Some(other) => other.to_string(),
             None => String::new(),
         };
-        let was_rejected = entry
-            .decision
-            .as_deref()
-            .is_some_and(|decision| REJECTIONS.contains(&decision));
+        // A request that ended before its decision was not passed on either.
+        let was_rejected = entry.is_rejected() || entry.decision.as_deref() == Some("abandoned");
         let response = self.response(&entry, was_rejected);
         let auth = self.auth(&mut entry);
         let mut headers = std::mem::take(&mut entry.headers);

@@ -58,7 +58,7 @@ proptest! {
                 Kind::Number(number) => record.number(name, *number as u64),
                 Kind::Text(text) => record.text(name, text),
                 Kind::Boolean(value) => record.boolean(name, *value),
-                Kind::Struct(_) | Kind::List(_) => unreachable!(),
+                Kind::Struct(_) | Kind::List(_) => unreachable!("`kinds` makes scalars only"),
             }
         }
         let read = Struct::decode(record.as_bytes()).unwrap();

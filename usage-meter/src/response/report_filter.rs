@@ -87,61 +87,12 @@ impl ReportFilter {
         reported: bool,
         end_of_stream: bool,
     ) -> Passage {
-        self.filter(bytes.into(), 0, reported, end_of_stream)
+        self.push_searched(bytes.into(), 0, reported, end_of_stream)
     }
 
     /// Reads the next bytes as [`Self::push`] does. So many at their beginning have no report, as
     /// [`Meter::push_tail`](crate::Meter::push_tail) says, and are not searched for one.
     pub fn push_searched(
-        &mut self,
-        bytes: Vec<u8>,
-        searched: usize,
-        reported: bool,
-        end_of_stream: bool,
-    ) -> Passage {
-        self.filter(bytes, searched, reported, end_of_stream)
-    }
-
-    /// Passes a long piece of which only the `head`, which may be empty, and the `tail` are at hand: there is no report
-    /// between them, as [`Meter::push_tail`](crate::Meter::push_tail) says.
-    ///
-    /// Returns `false`, and has read nothing, if some of the piece may have to be held or removed. The whole piece is
-    /// then to be read by [`Self::push`].
-    pub fn push_ends(&mut self, head: &[u8], tail: &[u8], reported: bool) -> bool {
-        if head.is_empty() {
-            return self.push_tail(tail, reported);
-        }
-        let mut read = self.clone();
-        let passes = read.filter(head.to_vec(), 0, reported, false) == Passage::default()
-            && read.push_tail(tail, reported);
-        if passes {
-            *self = read;
-        }
-        passes
-    }
-
-    /// Passes a long piece of which only the `tail` is at hand, as [`Self::push_ends`] does.
-    fn push_tail(&mut self, tail: &[u8], reported: bool) -> bool {
-        let start = last_event_start(tail, false).unwrap_or(0);
-        let rest = tail.get(start..).unwrap_or_default();
-        let passes = !reported
-            && self.held.is_empty()
-            && self.nulls == Nulls::Absent
-            && !is_report(rest)
-            && self.finish.passes(tail);
-        if passes {
-            self.is_passing = !is_whole(rest);
-        }
-        passes
-    }
-
-    /// Returns the number of bytes that are held in the caller's buffer.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.held.len()
-    }
-
-    fn filter(
         &mut self,
         bytes: Vec<u8>,
         searched: usize,
@@ -197,6 +148,45 @@ impl ReportFilter {
             replacement: has_changed.then_some(input),
             is_held,
         }
+    }
+
+    /// Passes a long piece of which only the `head`, which may be empty, and the `tail` are at hand: there is no report
+    /// between them, as [`Meter::push_tail`](crate::Meter::push_tail) says.
+    ///
+    /// Returns `false`, and has read nothing, if some of the piece may have to be held or removed. The whole piece is
+    /// then to be read by [`Self::push`].
+    pub fn push_ends(&mut self, head: &[u8], tail: &[u8], reported: bool) -> bool {
+        if head.is_empty() {
+            return self.push_tail(tail, reported);
+        }
+        let mut read = self.clone();
+        let passes = read.push(head, reported, false) == Passage::default()
+            && read.push_tail(tail, reported);
+        if passes {
+            *self = read;
+        }
+        passes
+    }
+
+    /// Passes a long piece of which only the `tail` is at hand, as [`Self::push_ends`] does.
+    fn push_tail(&mut self, tail: &[u8], reported: bool) -> bool {
+        let start = last_event_start(tail, false).unwrap_or(0);
+        let rest = tail.get(start..).unwrap_or_default();
+        let passes = !reported
+            && self.held.is_empty()
+            && self.nulls == Nulls::Absent
+            && !is_report(rest)
+            && self.finish.passes(tail);
+        if passes {
+            self.is_passing = !is_whole(rest);
+        }
+        passes
+    }
+
+    /// Returns the number of bytes that are held in the caller's buffer.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held.len()
     }
 
     /// Finds out from the first whole event with a choice whether chunks have `"usage":null`.
