@@ -244,8 +244,7 @@ impl Context {
     /// Reads and executes the sequences of a block.
     fn sequences(&mut self, bytes: &[u8], output: &mut Output) -> Result<(), DecodeError> {
         let (count, bytes) = match *bytes {
-            [0] => (0, &[][..]),
-            [first @ 1..=127, ref rest @ ..] => (usize::from(first), rest),
+            [first @ 0..=127, ref rest @ ..] => (usize::from(first), rest),
             [first @ 128..=254, second, ref rest @ ..] => {
                 (usize::from(first & 127) << 8 | usize::from(second), rest)
             }
@@ -255,6 +254,9 @@ impl Context {
             }
             _ => return Err(Corrupt),
         };
+        if count == 0 && !bytes.is_empty() {
+            return Err(Corrupt);
+        }
         let mut left_bytes = self.max_block_bytes;
         let mut literals = std::mem::take(&mut self.literals);
         let mut used = 0_usize;

@@ -70,3 +70,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nothing_follows_absent_sequences_of_zstd() {
+    let literals = b"\x98aaa\x01\0\0\0\0\0\x01aaaaaaa\x06\0";
+    // No sequences, written in one byte and in two.
+    for number in [&b"\0"[..], b"\x80\0"] {
+        for rest in [&b""[..], b"\x04\xc0\x65\xd7"] {
+            let block = [literals, number, rest].concat();
+            let size = u8::try_from(block.len()).unwrap();
+            let header = [size << 3 | 5, size >> 5, 0];
+            let body = [b"\x28\xb5\x2f\xfd\0\x48", &header[..], &block].concat();
+            let (plain, decoder) = decode("zstd", &body, 1_000);
+            let found = (decoder.error().is_none() && decoder.has_ended()).then_some(plain);
+            assert_eq!(found, reference("zstd", &body), "{body:?}");
+            assert_eq!(found.is_some(), rest.is_empty(), "{body:?}");
+        }
+    }
+}
